@@ -1,0 +1,48 @@
+# Each target sets up its own environment; nothing has to be installed first but Python 3.11+.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NODE_DIR := tests/node
+
+.PHONY: help demo test check conformance peers bench clean
+
+help:
+	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
+	@echo "make test         everything CI runs"
+	@echo "make conformance  the MCP conformance suite, direct and through the tunnel"
+	@echo "make peers        real MCP clients x real MCP servers through the tunnel"
+	@echo "make bench        calls/s, latency and memory against other tunnels"
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+$(NODE_DIR)/node_modules/.ready: $(NODE_DIR)/package.json $(VENV)/.ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.helpers.node_packages $(NODE_DIR)
+	touch $@
+
+demo: $(VENV)/.ready
+	@$(BIN)/python -m tests.system.demo $(if $(ONCE),--once)
+
+check: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest
+
+conformance: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/python -m tests.system.conformance
+
+peers: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/python -m tests.system.peers
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) $(NODE_DIR)/node_modules build *.egg-info
