@@ -1,0 +1,15 @@
+"""What both ends must agree on, byte for byte.
+
+A module belongs here when both programs use it today, two versions of it would make the link
+misbehave or let two security primitives drift, and it reads no file, environment, settings or
+clock. The reason of each:
+
+- errors: reset and close codes travel on the wire
+- ids: names and tokens are checked at both ends
+- keys: both ends sign and verify the same transcript
+- version: negotiated in the handshake
+- jsonrpc: both ends must see one meaning in one body
+- wire: the frames and machines themselves
+- link: the driver that moves them
+- configfile: one config error looks the same in both programs (see docs/adr)
+"""
