@@ -1,0 +1,99 @@
+"""What the mux reports to the driver: one small value per thing that happened."""
+
+from dataclasses import dataclass
+
+from shared.errors import ResetCode
+
+
+@dataclass(slots=True)
+class Opened:
+    """The relay opened a stream; `head` is what `codec.decode_open` reads."""
+
+    stream: int
+    head: bytes
+    end: bool
+
+
+@dataclass(slots=True)
+class Headed:
+    """The response head came; `head` is what `codec.decode_head` reads."""
+
+    stream: int
+    head: bytes
+    end: bool
+
+
+@dataclass(slots=True)
+class Received:
+    """Body bytes came, not empty unless `end`; report them to `Mux.consumed` once used."""
+
+    stream: int
+    data: bytes
+    end: bool
+
+
+@dataclass(slots=True)
+class WasReset:
+    """The stream ended early, by the peer or because the peer broke a rule of it."""
+
+    stream: int
+    code: ResetCode
+    detail: str
+
+
+@dataclass(slots=True)
+class Writable:
+    """The stream takes data again after `Mux.send_data` returned False."""
+
+    stream: int
+
+
+@dataclass(slots=True)
+class Ponged:
+    """The peer answered our PING with these 8 bytes."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Draining:
+    """The relay asks to move to another link; no new streams come on this one."""
+
+    detail: str
+
+
+@dataclass(slots=True)
+class Catalogued:
+    """The client serves these upstreams."""
+
+    upstreams: list[str]
+
+
+@dataclass(slots=True)
+class RevokeAsked:
+    """The relay cuts a session: end its streams and what they hold, then answer `order`."""
+
+    order: int
+    session: str
+
+
+@dataclass(slots=True)
+class RevokeDone:
+    """The client carried out `order` and ended this many exchanges."""
+
+    order: int
+    ended: int
+
+
+Event = (
+    Opened
+    | Headed
+    | Received
+    | WasReset
+    | Writable
+    | Ponged
+    | Draining
+    | Catalogued
+    | RevokeAsked
+    | RevokeDone
+)

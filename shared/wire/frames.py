@@ -1,0 +1,106 @@
+"""Frames and messages: fixed binary headers around opaque bytes (docs/protocol.md section 3).
+
+A message is what one WebSocket message carries: a header of 16 bytes (`sequence`, `ack`) and whole
+frames. A frame is a header of 8 bytes (`type`, `flags`, `length`, `stream`) and its payload.
+"""
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+
+from shared.errors import PeerError, TooBigError
+from shared.wire.limits import (
+    FRAME_HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MESSAGE_HEADER_BYTES,
+)
+
+MESSAGE_HEADER = struct.Struct(">QQ")
+FRAME_HEADER = struct.Struct(">BBHI")
+U32 = struct.Struct(">I")
+U16 = struct.Struct(">H")
+
+FLAG_END = 0x01
+"""This frame ends its direction of the stream: no END frame of its own is spent on it."""
+
+
+class FrameType(IntEnum):
+    """Frame types; never renumbered. What is absent is a protocol error."""
+
+    HELLO = 0x01
+    CHALLENGE = 0x02
+    PROOF = 0x03
+    READY = 0x04
+    OPEN = 0x10
+    HEAD = 0x11
+    DATA = 0x12
+    RESET = 0x13
+    CREDIT = 0x14
+    PING = 0x20
+    PONG = 0x21
+    DRAIN = 0x22
+    CATALOG = 0x23
+    REVOKE = 0x24
+    REVOKED = 0x25
+
+
+HANDSHAKE = frozenset((FrameType.HELLO, FrameType.CHALLENGE, FrameType.PROOF, FrameType.READY))
+UNNUMBERED = HANDSHAKE | {FrameType.PING, FrameType.PONG}
+"""Frames outside the sequence: after a cut they are never sent again."""
+ON_STREAM = frozenset((FrameType.OPEN, FrameType.HEAD, FrameType.DATA, FrameType.RESET))
+MAY_END = frozenset((FrameType.OPEN, FrameType.HEAD, FrameType.DATA))
+
+_TYPES: dict[int, FrameType] = {int(kind): kind for kind in FrameType}
+_pack_frame = FRAME_HEADER.pack
+_unpack_frame = FRAME_HEADER.unpack_from
+
+Frame = tuple[FrameType, int, int, bytes]
+"""Type, flags, stream and payload."""
+
+
+def encode_frame(kind: FrameType, stream: int, payload: bytes = b"", flags: int = 0) -> bytes:
+    """Return one frame; the caller keeps `payload` within MAX_PAYLOAD_BYTES."""
+    return _pack_frame(kind, flags, len(payload), stream) + payload
+
+
+def encode_message(sequence: int, ack: int, frames: bytes) -> bytes:
+    """Return one message around encoded frames."""
+    return MESSAGE_HEADER.pack(sequence, ack) + frames
+
+
+def decode_message_header(message: bytes) -> tuple[int, int]:
+    """Return `sequence` and `ack` of a message; raises PeerError."""
+    if len(message) < MESSAGE_HEADER_BYTES:
+        raise PeerError("message shorter than its header")
+    sequence, ack = MESSAGE_HEADER.unpack_from(message)
+    return sequence, ack
+
+
+def decode_frames(message: bytes) -> Iterator[Frame]:
+    """Yield the frames of a message in order; raises PeerError where the bytes end too early.
+
+    Nothing is allocated on the word of a length field: a payload is a slice of what is there.
+    """
+    at, size = MESSAGE_HEADER_BYTES, len(message)
+    while at < size:
+        start = at + FRAME_HEADER_BYTES
+        if start > size:
+            raise PeerError("frame header cut short")
+        kind, flags, length, stream = _unpack_frame(message, at)
+        at = start + length
+        if at > size:
+            raise PeerError("frame payload cut short")
+        yield _checked(kind, flags, length, stream), flags, stream, message[start:at]
+
+
+def _checked(kind: int, flags: int, length: int, stream: int) -> FrameType:
+    known = _TYPES.get(kind)
+    if known is None:
+        raise PeerError(f"unknown frame type {kind:#04x}")
+    if flags and (flags != FLAG_END or known not in MAY_END):
+        raise PeerError(f"flags {flags:#04x} on {known.name}")
+    if length > MAX_PAYLOAD_BYTES:
+        raise TooBigError("frame over 64 KiB")
+    if known is not FrameType.CREDIT and (stream != 0) is not (known in ON_STREAM):
+        raise PeerError(f"{known.name} on stream {stream}")
+    return known
