@@ -1,0 +1,265 @@
+"""One strict reading of a JSON-RPC message, so that both ends and the upstream see one meaning.
+
+A parser differential is how a call gets past a policy: two readers of the same bytes take two
+different tool names from it. So whatever readers are known to disagree about is refused here, and
+what passes is forwarded as the original bytes.
+"""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+from types import NoneType
+from typing import Any, NoReturn
+
+import jiter
+
+from shared.errors import PeerError
+
+MAX_DEPTH = 64
+MAX_ID_BYTES = 256
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+HEADER_MISMATCH = -32020
+UNSUPPORTED_VERSION = -32022
+
+MODERN = "2026-07-28"
+"""The first revision without `initialize`, where every request names its version in `_meta`."""
+
+META_PREFIX = "io.modelcontextprotocol/"
+VERSION_KEY = META_PREFIX + "protocolVersion"
+CAPABILITIES_KEY = META_PREFIX + "clientCapabilities"
+
+NAME_KEYS = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+    "tasks/result": "taskId",
+}
+"""Which member of `params` names what a request acts on."""
+
+_TOP = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_PARAMS = frozenset(
+    {
+        *("_meta", "name", "arguments", "uri", "taskId", "cursor", "task"),
+        *("inputResponses", "requestState", "protocolVersion", "capabilities", "clientInfo"),
+        *("level", "ref", "argument", "context", "notifications"),
+        *("requestId", "reason", "progressToken", "progress", "total", "message"),
+    }
+)
+_META = frozenset(
+    {
+        *(META_PREFIX + key for key in ("clientInfo", "logLevel", "subscriptionId", "serverInfo")),
+        *(VERSION_KEY, CAPABILITIES_KEY, "progressToken", "traceparent", "tracestate", "baggage"),
+    }
+)
+# Trace context is left out: no decision rests on it, and a header library may capitalise it.
+_GUARDED_META = frozenset(
+    key for key in _META if key.startswith(META_PREFIX) or key == "progressToken"
+)
+_FOLDED_TOP = {key.casefold(): key for key in _TOP}
+_FOLDED_PARAMS = {key.casefold(): key for key in _PARAMS}
+_FOLDED_META = {key.casefold(): key for key in _GUARDED_META}
+# No two of these fold together, so an object made of them alone needs no second look.
+_COMMON = _TOP | _PARAMS | _META | {"version", "title", "description", "type", "text"}
+_SCALARS = frozenset({str, int, bool, NoneType})
+
+
+class Kind(StrEnum):
+    """What a message is."""
+
+    REQUEST = "request"
+    NOTIFICATION = "notification"
+    RESPONSE = "response"
+
+
+class EnvelopeError(PeerError):
+    """A message that is not forwarded, with the answer the agent gets.
+
+    `id` is what to echo, None when the message gave no valid one; `status` is the HTTP status;
+    `data` goes into the JSON-RPC error object. `message` never repeats what the agent sent.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        id: str | int | None = None,  # noqa: A002 - the word JSON-RPC has for it
+        status: int = 400,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.id = id
+        self.status = status
+        self.data = data
+
+    def body(self) -> bytes:
+        """Return the JSON-RPC error response to send."""
+        return error_body(self.id, self.code, self.message, self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a message says of itself; `document` is the whole of it, not to be changed.
+
+    `name` is what the request acts on (`NAME_KEYS`) when it is a string. `version` is the protocol
+    version in `params._meta` when it is a string.
+    """
+
+    kind: Kind
+    id: str | int | None
+    method: str | None
+    params: dict[str, Any] | None
+    name: str | None
+    version: str | None
+    document: dict[str, Any]
+
+    @property
+    def is_modern(self) -> bool:
+        """Tell whether the message itself claims the modern era (2026-07-28 or later)."""
+        return self.version is not None and self.version >= MODERN
+
+
+def error_body(
+    id: str | int | None,  # noqa: A002 - the word JSON-RPC has for it
+    code: int,
+    message: str,
+    data: dict[str, Any] | None = None,
+) -> bytes:
+    """Write a JSON-RPC 2.0 error response (section 5.1); `id` None becomes `null`."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    answer = {"jsonrpc": "2.0", "id": id, "error": error}
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+def parse(body: bytes) -> Envelope:
+    """Read one JSON-RPC message; total: any bytes end in an Envelope or an EnvelopeError.
+
+    Members of the top level, of `params` and of `_meta` that nobody knows are let through: no
+    revision forbids them, no decision reads them, and a later revision may define them. A member
+    that is a known one but for its case is refused, because some readers would take it for that.
+    """
+    try:
+        # Values stay out of the parser's cache: it would keep secrets of one agent around.
+        document = jiter.from_json(
+            body, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
+        )
+    except ValueError:
+        raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None
+    if type(document) is not dict:
+        raise EnvelopeError(INVALID_REQUEST, "Body must be a single JSON-RPC message object")
+    _check_tree(document)
+    if not document.keys() <= _TOP:
+        _check_case(document, document, _FOLDED_TOP)
+    if document.get("jsonrpc") != "2.0":
+        _refuse(document, 'jsonrpc must be "2.0"')
+    identity = document.get("id")
+    if "id" in document and not (_is_id(identity) and (identity != 0 or not _is_minus_zero(body))):
+        _refuse(document, "id must be a string or an integer of at most 256 bytes")
+    if "method" in document:
+        return _call(document, identity)
+    return _response(document, identity)
+
+
+def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
+    """Check what a request or a notification adds."""
+    method = document["method"]
+    if type(method) is not str:
+        _refuse(document, "method must be a string")
+    if "result" in document or "error" in document:
+        _refuse(document, "a message has either a method or a result or an error")
+    kind = Kind.REQUEST if "id" in document else Kind.NOTIFICATION
+    if "params" not in document:
+        return Envelope(kind, identity, method, None, None, None, document)
+    params = document["params"]
+    if type(params) is not dict:
+        _refuse(document, "params must be an object")
+    if not params.keys() <= _PARAMS:
+        _check_case(document, params, _FOLDED_PARAMS)
+    version = None
+    meta = params.get("_meta")
+    if type(meta) is dict:
+        if not meta.keys() <= _META:
+            _check_case(document, meta, _FOLDED_META)
+        version = meta.get(VERSION_KEY)
+        if type(version) is not str:
+            version = None
+    key = NAME_KEYS.get(method)
+    name = None if key is None else params.get(key)
+    if type(name) is not str:
+        name = None
+    return Envelope(kind, identity, method, params, name, version, document)
+
+
+def _response(document: dict[str, Any], identity: str | int | None) -> Envelope:
+    """Check a response: only a legacy agent sends one, to a request of the upstream."""
+    has_result = "result" in document
+    if has_result == ("error" in document) or "params" in document:
+        _refuse(document, "a message has either a method or a result or an error")
+    if has_result and "id" not in document:
+        _refuse(document, "a result needs an id")
+    if type(document["result" if has_result else "error"]) is not dict:
+        _refuse(document, "result and error must be objects")
+    return Envelope(Kind.RESPONSE, identity, None, None, None, None, document)
+
+
+def _is_id(identity: object) -> bool:
+    if type(identity) is str:
+        return len(identity) <= MAX_ID_BYTES and len(identity.encode()) <= MAX_ID_BYTES
+    return type(identity) is int and abs(identity) < 10**MAX_ID_BYTES
+
+
+def _is_minus_zero(body: bytes) -> bool:
+    """Tell whether the id of a message, known to be 0, was written as -0: not an integer in all
+    languages, and echoed differently by them."""
+    return b"-0" in body and bool(json.loads(body, parse_int=str)["id"] == "-0")
+
+
+def _refuse(document: dict[str, Any], message: str, code: int = INVALID_REQUEST) -> NoReturn:
+    identity = document.get("id")
+    raise EnvelopeError(code, message, identity if _is_id(identity) else None)
+
+
+def _check_case(document: dict[str, Any], members: dict[str, Any], folded: dict[str, str]) -> None:
+    """Refuse members that differ from known ones only by case or Unicode folding."""
+    for key in members:
+        if folded.get(key.casefold(), key) != key:
+            _refuse(document, "a member differs from a known one only by case")
+
+
+def _check_tree(document: dict[str, Any]) -> None:
+    """Refuse what the parser lets through anywhere: depth, overflow to infinity, keys that fold.
+
+    Two keys of one object that are equal once folded are duplicates to readers that ignore case.
+    """
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for node in level:
+            values = node
+            if type(node) is dict:
+                if not node.keys() <= _COMMON and len({*map(str.casefold, node)}) != len(node):
+                    _refuse(document, "Parse error: duplicate keys but for case", PARSE_ERROR)
+                values = node.values()
+            if len(values) > 32 and {*map(type, values)} <= _SCALARS:
+                continue
+            for value in values:
+                kind = type(value)
+                if kind is dict or kind is list:
+                    below.append(value)
+                elif kind is float and not isfinite(value):
+                    _refuse(document, "Parse error: number out of range", PARSE_ERROR)
+        if not below:
+            return
+        level = below
+    _refuse(document, "Parse error: nested too deeply", PARSE_ERROR)
