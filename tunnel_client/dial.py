@@ -1,0 +1,251 @@
+"""Opens the connection to the relay: TCP, an HTTP proxy if there is one, TLS.
+
+The certificate is checked against the system's authorities and, if one is configured, a private
+CA file; there is no switch to turn the check off. Nothing here follows a redirect.
+"""
+
+import asyncio
+import socket
+import ssl
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import SecretStr
+
+from tunnel_client.errors import (
+    CertificateError,
+    ConnectError,
+    DialError,
+    DialSettingsError,
+    NameLookupError,
+    ProxyError,
+    TlsError,
+)
+from tunnel_client.relay_url import RelayUrl, is_loopback
+
+if TYPE_CHECKING:
+    from websockets.proxy import Proxy
+    from websockets.uri import WebSocketURI
+
+_CLOSE_SECONDS = 1.0
+"""How long a TLS goodbye may take before the connection is cut."""
+_HANDSHAKE_SECONDS = 10.0
+_EARLY_BYTES = 64 * 1024
+
+_P = TypeVar("_P", bound=asyncio.Protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class DialTarget:
+    """Where to connect and what to trust.
+
+    `proxy` is `http://host:port` or `https://host:port`; None takes HTTPS_PROXY and NO_PROXY from
+    the environment, "none" never uses one. `proxy_auth` is `user:password`.
+    """
+
+    relay: RelayUrl
+    ca_file: Path | None = None
+    proxy: str | None = None
+    proxy_auth: SecretStr | None = None
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Make the TLS settings towards the relay; raises DialSettingsError for a bad CA file."""
+    try:
+        context = ssl.create_default_context()
+        if ca_file is not None:
+            context.load_verify_locations(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise DialSettingsError(f"cannot read CA file {ca_file}: {_text(error)}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def choose_proxy(target: DialTarget) -> "Proxy | None":
+    """Return the proxy to go through, or None; raises DialSettingsError, never naming a password.
+
+    Loopback is always reached directly.
+    """
+    # Costs 50 ms and more, which commands that do not dial should not pay.
+    from websockets.exceptions import InvalidProxy
+    from websockets.proxy import parse_proxy
+
+    if target.proxy == "none" or is_loopback(target.relay.host):
+        return None
+    address = target.proxy or _proxy_of_environment(target.relay)
+    if not address:
+        return None
+    if "://" not in address:
+        address = f"http://{address}"
+    try:
+        proxy = parse_proxy(address)
+    except (InvalidProxy, ValueError):
+        # Their message repeats the address, and the address may hold a password.
+        raise DialSettingsError(
+            "the proxy address is not http://[user:password@]host:port"
+        ) from None
+    if proxy.scheme not in ("http", "https"):
+        raise DialSettingsError(f"a proxy of kind {proxy.scheme} is not supported, only http(s)")
+    if target.proxy_auth is not None:
+        proxy.username, _, proxy.password = target.proxy_auth.get_secret_value().partition(":")
+    return proxy
+
+
+def _proxy_of_environment(relay: RelayUrl) -> str | None:
+    host = f"[{relay.host}]" if ":" in relay.host else relay.host
+    if urllib.request.proxy_bypass(f"{host}:{relay.port}"):
+        return None
+    return urllib.request.getproxies().get("https")
+
+
+async def dial(
+    target: DialTarget, protocol_factory: Callable[[], _P]
+) -> tuple[asyncio.Transport, _P]:
+    """Connect to the relay and hand the connection to a protocol of the caller.
+
+    Returns once TLS is agreed and `connection_made` was called. The caller bounds the whole call
+    (10 s); when it is cancelled nothing stays open. Raises a DialError.
+    """
+    context = await asyncio.to_thread(tls_context, target.ca_file) if target.relay.secure else None
+    proxy = choose_proxy(target)
+    place = target.relay.authority if proxy is None else f"proxy {proxy.host}:{proxy.port}"
+    try:
+        if proxy is None:
+            made = await _direct(target.relay, context, protocol_factory)
+        else:
+            made = await _through(proxy, target, context, protocol_factory)
+    except DialError:
+        raise
+    except socket.gaierror as error:
+        raise NameLookupError(f"no address for {place}: {_text(error)}") from error
+    except ssl.SSLCertVerificationError as error:
+        raise CertificateError(
+            f"the certificate of {target.relay.authority} is not trusted: {error.verify_message}"
+        ) from error
+    except (ssl.SSLError, ssl.CertificateError) as error:
+        raise TlsError(f"TLS with {target.relay.authority} failed: {_text(error)}") from error
+    except (OSError, TimeoutError) as error:
+        raise ConnectError(f"cannot connect to {place}: {_text(error)}") from error
+    _no_delay(made[0])
+    return made
+
+
+async def _direct(
+    relay: RelayUrl, context: ssl.SSLContext | None, protocol_factory: Callable[[], _P]
+) -> tuple[asyncio.Transport, _P]:
+    connect = asyncio.get_running_loop().create_connection
+    if context is None:
+        return await connect(protocol_factory, relay.host, relay.port)
+    return await connect(
+        protocol_factory,
+        relay.host,
+        relay.port,
+        ssl=context,
+        server_hostname=relay.host,
+        ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+        ssl_shutdown_timeout=_CLOSE_SECONDS,
+    )
+
+
+async def _through(
+    proxy: "Proxy",
+    target: DialTarget,
+    context: ssl.SSLContext | None,
+    protocol_factory: Callable[[], _P],
+) -> tuple[asyncio.Transport, _P]:
+    if context is None:
+        raise DialSettingsError("a proxy is only used with wss://")
+    plain = await _connect_through(proxy, target)
+    early = _Early()
+    try:
+        # Data may arrive before our own protocol is in place, so a keeper stands in until then.
+        secured = await asyncio.get_running_loop().start_tls(
+            plain,
+            early,
+            context,
+            server_hostname=target.relay.host,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=_CLOSE_SECONDS,
+        )
+    except BaseException:
+        plain.abort()
+        raise
+    if secured is None or early.lost:
+        plain.abort()
+        raise ConnectError(f"{target.relay.authority} hung up after TLS was agreed")
+    protocol = protocol_factory()
+    secured.set_protocol(protocol)
+    protocol.connection_made(secured)
+    if early.data:
+        protocol.data_received(bytes(early.data))
+    return secured, protocol
+
+
+async def _connect_through(proxy: "Proxy", target: DialTarget) -> asyncio.Transport:
+    from websockets.asyncio.client import connect_http_proxy
+    from websockets.exceptions import InvalidProxyMessage, InvalidProxyStatus
+
+    tls: dict[str, Any] = {}
+    if proxy.scheme == "https":
+        tls = {"ssl": tls_context(target.ca_file), "server_hostname": proxy.host}
+    try:
+        return await connect_http_proxy(
+            proxy, _ws_uri(target.relay), user_agent_header="tunnel-client", **tls
+        )
+    except InvalidProxyStatus as error:
+        status = error.response.status_code
+        wants_login = " (it wants a user and password: set relay.proxy_auth)"
+        raise ProxyError(
+            f"proxy {proxy.host}:{proxy.port} answered {status} to CONNECT"
+            f"{wants_login if status == 407 else ''}"
+        ) from None
+    except InvalidProxyMessage:
+        raise ProxyError(f"proxy {proxy.host}:{proxy.port} does not speak HTTP") from None
+    except ssl.SSLCertVerificationError as error:
+        raise CertificateError(
+            f"the certificate of proxy {proxy.host} is not trusted: {error.verify_message}"
+        ) from error
+
+
+def _ws_uri(relay: RelayUrl) -> "WebSocketURI":
+    from websockets.uri import WebSocketURI
+
+    return WebSocketURI(relay.secure, relay.host, relay.port, "", "")
+
+
+def _no_delay(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "refused"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+class _Early(asyncio.Protocol):
+    """Keeps what arrives before the real protocol takes over; bounded by one TLS read."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        if len(self.data) > _EARLY_BYTES:
+            self.lost = True
+            self.data.clear()
+
+    def eof_received(self) -> None:
+        self.lost = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True

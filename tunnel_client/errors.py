@@ -1,0 +1,220 @@
+"""What stops the client or keeps it from connecting, as its operator meets it.
+
+Every class has a stable code `MT2nnn`; every instance says the cause and the next command to run.
+Codes are never reused. `docs/` has a section for each.
+"""
+
+from typing import ClassVar
+
+from shared.errors import TunnelError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 69
+EXIT_NOT_PERMITTED = 77
+EXIT_CONFIGURATION = 78
+
+
+class ClientError(TunnelError):
+    """A refusal with a stable code, a cause and the next command; never holds a secret.
+
+    `retryable` tells whether the same attempt may succeed later without anybody's help.
+    """
+
+    code: ClassVar[str] = "MT2000"
+    exit_code: ClassVar[int] = EXIT_FAILED
+    retryable: ClassVar[bool] = False
+    next_command: ClassVar[str] = "tunnel-client check-config"
+
+    def __init__(self, cause: str, next_command: str | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.next = next_command or self.next_command
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.cause}\n  next: {self.next}"
+
+
+# 20xx: configuration and secrets
+
+
+class SettingsError(ClientError):
+    """The configuration cannot be used; the cause names file, line and nearest key."""
+
+    code = "MT2001"
+    exit_code = EXIT_CONFIGURATION
+
+
+class UnsafeFileError(ClientError):
+    """A file or folder that must be private is open to others or owned by somebody else."""
+
+    code = "MT2002"
+    exit_code = EXIT_CONFIGURATION
+
+
+class SecretError(ClientError):
+    """A secret could not be read from where the configuration says it is."""
+
+    code = "MT2003"
+    exit_code = EXIT_CONFIGURATION
+
+
+class NoProgramError(ClientError):
+    """The program of a stdio upstream does not exist or may not be run."""
+
+    code = "MT2004"
+    exit_code = EXIT_CONFIGURATION
+
+
+# 21xx: identity and state
+
+
+class NotEnrolledError(ClientError):
+    """There is no key or no enrolment in the state folder."""
+
+    code = "MT2101"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client enroll wss://RELAY"
+
+
+class BrokenStateError(ClientError):
+    """A file in the state folder does not hold what this program wrote there."""
+
+    code = "MT2102"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client enroll wss://RELAY --force"
+
+
+class AlreadyRunningError(ClientError):
+    """Another process uses the same state folder."""
+
+    code = "MT2103"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "tunnel-client status"
+
+
+class AlreadyEnrolledError(ClientError):
+    """An enrolment exists and was not to be replaced."""
+
+    code = "MT2104"
+    next_command = "tunnel-client run"
+
+
+class StateWriteError(ClientError):
+    """The state folder could not be written, so no connection may be made."""
+
+    code = "MT2105"
+    exit_code = EXIT_UNAVAILABLE
+    retryable = True
+    next_command = "df -h; tunnel-client check-config"
+
+
+class NotRunningError(ClientError):
+    """No daemon answers on the control socket."""
+
+    code = "MT2106"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "tunnel-client run"
+
+
+# 22xx: the way to the relay
+
+
+class DialError(ClientError):
+    """No connection to the relay could be made."""
+
+    code = "MT2200"
+    exit_code = EXIT_UNAVAILABLE
+    retryable = True
+    next_command = "tunnel-client check-config"
+
+
+class NameLookupError(DialError):
+    """The relay's (or proxy's) host name has no address."""
+
+    code = "MT2201"
+
+
+class ConnectError(DialError):
+    """Nothing accepted a TCP connection."""
+
+    code = "MT2202"
+
+
+class ProxyError(DialError):
+    """The proxy refused to connect us or did not speak HTTP."""
+
+    code = "MT2203"
+
+
+class CertificateError(DialError):
+    """The certificate shown is not one for this host from an authority we trust."""
+
+    code = "MT2204"
+
+
+class TlsError(DialError):
+    """TLS could not be agreed on."""
+
+    code = "MT2205"
+
+
+class DialSettingsError(DialError):
+    """The connection cannot be made as configured: CA file, proxy or URL."""
+
+    code = "MT2206"
+    exit_code = EXIT_CONFIGURATION
+    retryable = False
+
+
+# 23xx: enrolment
+
+
+class JoinCodeRefusedError(ClientError):
+    """The relay does not take this join code; it never says why."""
+
+    code = "MT2301"
+    exit_code = EXIT_NOT_PERMITTED
+    next_command = "on the relay: tunnel-relay tunnel rotate NAME, then enroll with the new code"
+
+
+class EnrolBusyError(ClientError):
+    """The relay asks to wait before another attempt."""
+
+    code = "MT2302"
+    exit_code = EXIT_UNAVAILABLE
+    retryable = True
+    next_command = "wait a minute, then enroll again"
+
+
+class EnrolRefusedError(ClientError):
+    """The relay's answer to the enrolment is not one we can use."""
+
+    code = "MT2303"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "tunnel-relay status, on the relay"
+
+
+class BadJoinCodeError(ClientError):
+    """What was given as the join code is not one."""
+
+    code = "MT2304"
+    exit_code = 2
+    next_command = "paste the whole code, as `tunnel-relay tunnel create` printed it"
+
+
+# 24xx: upstreams
+
+
+class UnknownUpstreamError(ClientError):
+    """No upstream of this name is configured."""
+
+    code = "MT2401"
+    next_command = "tunnel-client upstream list"
+
+
+class UpstreamTestError(ClientError):
+    """An upstream did not answer as an MCP server would."""
+
+    code = "MT2402"
+    next_command = "start the server named in the configuration, then test again"

@@ -1,0 +1,85 @@
+"""What to do when a link ended or could not be made; pure: facts in, a decision out."""
+
+from dataclasses import dataclass, field
+
+from shared.backoff import Backoff
+from shared.errors import FINAL_CLOSE_CODES, AuthError, CloseCode
+from tunnel_client.errors import EXIT_NOT_PERMITTED, ClientError
+
+_REVOKED = (
+    "MT2501: the relay revoked this client's key or disabled its tunnel, so it will not try again"
+    "\n  next: ask the relay's admin for a join code, then run:"
+    " tunnel-client enroll wss://RELAY --force"
+)
+_REPLACED = (
+    "MT2502: another connection used this client's key, or its state was restored from a copy, "
+    "so the relay locked it"
+    "\n  next: on every host but one remove the copy, then run:"
+    " tunnel-client enroll wss://RELAY --force"
+)
+_RELAY_UNPROVEN = (
+    "MT2503: the relay could not prove that it is the one this client was enrolled with"
+    "\n  next: compare `tunnel-relay status` with the key in the configuration, then enroll again"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """Dial again after this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Stop for good with this exit code; `reason` is for the operator."""
+
+    exit_code: int
+    reason: str
+
+
+Next = RetryIn | GiveUp
+
+
+@dataclass(slots=True)
+class Reconnect:
+    """Counts failures in a row and decides after each.
+
+    Only a link that was up for `stable_after` seconds clears the count: one that is made and
+    broken at once, over and over, backs off like one that is never made.
+    """
+
+    backoff: Backoff = field(default_factory=Backoff)
+    stable_after: float = 30.0
+    failures: int = 0
+
+    def after_close(self, code: int, *, up_for: float, jitter: float) -> Next:
+        """Decide after a link was closed with `code`.
+
+        `up_for` is how many seconds the link was ready, `jitter` a random number in 0..1.
+        """
+        if code == CloseCode.REPLACED:
+            return GiveUp(EXIT_NOT_PERMITTED, _REPLACED)
+        if code in FINAL_CLOSE_CODES:
+            return GiveUp(EXIT_NOT_PERMITTED, _REVOKED)
+        if code == CloseCode.POLICY:
+            return self._retry_slowly(jitter)
+        return self._retry(up_for, jitter)
+
+    def after_error(self, error: BaseException, *, up_for: float, jitter: float) -> Next:
+        """Decide after `error` ended a link or an attempt to make one; arguments as above."""
+        if isinstance(error, AuthError):
+            return GiveUp(EXIT_NOT_PERMITTED, _RELAY_UNPROVEN)
+        if isinstance(error, ClientError) and not error.retryable:
+            return GiveUp(error.exit_code, str(error))
+        return self._retry(up_for, jitter)
+
+    def _retry(self, up_for: float, jitter: float) -> RetryIn:
+        self.failures = 1 if up_for >= self.stable_after else self.failures + 1
+        return RetryIn(self.backoff.delay(self.failures, jitter))
+
+    def _retry_slowly(self, jitter: float) -> RetryIn:
+        # The relay answers every key it does not know alike, so this may be its store being
+        # restored: worth another try, not worth hammering.
+        self.failures += 1
+        return RetryIn(self.backoff.cap * (1 + jitter) / 2)

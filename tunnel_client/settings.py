@@ -1,0 +1,283 @@
+"""The client's configuration: `client.toml`, overridden by `TUNNEL_CLIENT_*` variables."""
+
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import model_validator as whole
+
+from shared.configfile import ConfigError, ConfigModel, SecretRef, load
+from shared.configfile import SecretError as UnreadableSecretError
+from shared.ids import is_name
+from shared.keys import BadKeyError, decode_public
+from shared.wire.limits import MAX_CATALOG_UPSTREAMS
+from tunnel_client.dial import DialTarget
+from tunnel_client.errors import (
+    NoProgramError,
+    SecretError,
+    SettingsError,
+    UnsafeFileError,
+)
+from tunnel_client.relay_url import RelayUrl
+
+ENV_PREFIX = "TUNNEL_CLIENT_"
+FILE_NAME = "client.toml"
+_MAX_FILE_BYTES = 1024 * 1024
+_HTTP_ONLY = ("ca_file", "connect_timeout")
+_STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("a name is 1 to 63 of a-z, 0-9 and -, and starts and ends without -")
+    return text
+
+
+def _relay_url(text: str) -> str:
+    RelayUrl.parse(text)
+    return text
+
+
+def _public_key(text: str) -> str:
+    try:
+        decode_public(text)
+    except BadKeyError:
+        raise ValueError("not a public key as the relay prints it") from None
+    return text
+
+
+def _proxy(text: str) -> str:
+    if text == "none":
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError('a proxy is "http://host:port", "https://host:port" or "none"')
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("no user or password here; put user:password where proxy_auth points")
+    return text
+
+
+def _upstream_url(text: str) -> str:
+    """Only http, https and unix: nothing that reads a file or speaks another protocol."""
+    if text.startswith("unix:"):
+        path, _, target = text.removeprefix("unix:").partition(":")
+        if not path.startswith("/") or not target.startswith("/"):
+            raise ValueError('a Unix socket is written "unix:/path/of/socket:/mcp"')
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("an upstream's url starts with http://, https:// or unix:/")
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("an upstream's url names a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("no user or password in an upstream's url")
+    if parts.fragment or any(char <= " " or char > "~" for char in text):
+        raise ValueError("an upstream's url is plain ASCII without spaces or fragment")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class RelaySettings(ConfigModel):
+    """Which relay, which of its tunnels, and the way to it."""
+
+    url: Annotated[str, AfterValidator(_relay_url)]
+    tunnel: Name
+    public_key: Annotated[str, AfterValidator(_public_key)]
+    """The relay's key, pinned at enrolment."""
+    ca_file: Path | None = None
+    proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    """None: HTTPS_PROXY and NO_PROXY decide."""
+    proxy_auth: SecretRef | None = None
+
+
+class UpstreamSettings(ConfigModel):
+    """One private MCP server: exactly one of `url` and `command`. Times in seconds."""
+
+    name: Name
+    url: Annotated[str, AfterValidator(_upstream_url)] | None = None
+    command: Annotated[list[str], Field(min_length=1)] | None = None
+    """The argv list; never passed through a shell."""
+    cwd: Path | None = None
+    inherit_env: list[EnvName] = []
+    """Variables of our own environment that a child may see; it sees no other but PATH."""
+    env: dict[EnvName, str] = {}
+    ca_file: Path | None = None
+    connect_timeout: Seconds = 5.0
+    response_timeout: Seconds = 300.0
+    """Longest wait for the first byte of an answer."""
+    max_children: Annotated[int, Field(ge=1, le=1024)] = 32
+
+    @field_validator("command")
+    @classmethod
+    def _check_command(cls, command: list[str] | None) -> list[str] | None:
+        if command and (not command[0] or any("\0" in word for word in command)):
+            raise ValueError('the first word of a command is a program, as in ["uvx", "server"]')
+        return command
+
+    @whole(mode="after")
+    def _check_kind(self) -> Self:
+        if (self.url is None) == (self.command is None):
+            raise ValueError("give exactly one of url and command")
+        wrong = _HTTP_ONLY if self.url is None else _STDIO_ONLY
+        given = [key for key in wrong if key in self.model_fields_set]
+        if given:
+            raise ValueError(f"{given[0]} does not go with {'command' if self.command else 'url'}")
+        if self.ca_file is not None and not str(self.url).startswith("https:"):
+            raise ValueError("ca_file goes with an https:// url only")
+        return self
+
+
+class ClientSettings(ConfigModel):
+    """The whole file."""
+
+    state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
+    relay: RelaySettings
+    upstream: Annotated[list[UpstreamSettings], Field(max_length=MAX_CATALOG_UPSTREAMS)] = []
+
+    @field_validator("upstream")
+    @classmethod
+    def _check_names(cls, upstreams: list[UpstreamSettings]) -> list[UpstreamSettings]:
+        names = [upstream.name for upstream in upstreams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two upstreams are called {twice[0]}")
+        return upstreams
+
+    def find(self, name: str) -> UpstreamSettings | None:
+        """Return the upstream of this name, or None."""
+        return next((upstream for upstream in self.upstream if upstream.name == name), None)
+
+
+def default_config(environ: Mapping[str, str]) -> Path:
+    """Return where `client.toml` is when nobody says: /etc for root, else the user's own folder."""
+    named = environ.get(f"{ENV_PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    if os.geteuid() == 0:
+        return Path("/etc/tunnel-client", FILE_NAME)
+    base = environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base, "tunnel-client", FILE_NAME)
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """Return where the key is kept when nobody says; systemd's StateDirectory= comes first."""
+    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/var/lib/tunnel-client")
+    base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base, "tunnel-client")
+
+
+def read_config(path: Path) -> str:
+    """Return the text of a configuration file that only its owner or root can change.
+
+    Raises SettingsError when it cannot be read and UnsafeFileError when others may write to it:
+    who can write it can have programs started.
+    """
+    try:
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            _check_writers(path, facts)
+            raw = file.read(_MAX_FILE_BYTES + 1)
+        if len(raw) > _MAX_FILE_BYTES:
+            raise SettingsError(f"{path} is larger than 1 MiB")
+        return raw.decode()
+    except FileNotFoundError:
+        raise SettingsError(f"no file {path}", "tunnel-client enroll wss://RELAY") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8") from None
+
+
+def _check_writers(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise UnsafeFileError(f"{path} is not a file")
+    if facts.st_uid not in (0, os.geteuid()):
+        raise UnsafeFileError(f"{path} belongs to another user", f"chown $(id -u) {path}")
+    if facts.st_mode & 0o022:
+        raise UnsafeFileError(f"{path} can be changed by others", f"chmod go-w {path}")
+
+
+def load_settings(path: Path, environ: Mapping[str, str]) -> ClientSettings:
+    """Read and check the whole configuration; paths in it are relative to the file's folder.
+
+    Raises SettingsError (with file, line and nearest key) and UnsafeFileError.
+    """
+    return parse_settings(read_config(path), path, environ)
+
+
+def parse_settings(text: str, path: Path, environ: Mapping[str, str]) -> ClientSettings:
+    """Check configuration text as if it stood in the file `path`; raises SettingsError."""
+    try:
+        settings = load(text, str(path), ClientSettings, environ, ENV_PREFIX)
+    except ConfigError as error:
+        raise SettingsError(str(error)) from None
+    return _resolve(settings, path.absolute().parent)
+
+
+def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
+    def below(value: Path | None) -> Path | None:
+        return None if value is None else base / value.expanduser()
+
+    def moved(model: RelaySettings | UpstreamSettings, *keys: str) -> dict[str, Any]:
+        return {key: below(getattr(model, key)) for key in keys}
+
+    upstreams = [
+        upstream.model_copy(update=moved(upstream, "ca_file", "cwd"))
+        for upstream in settings.upstream
+    ]
+    relay = settings.relay.model_copy(update=moved(settings.relay, "ca_file"))
+    state_dir = below(settings.state_dir)
+    return settings.model_copy(
+        update={"state_dir": state_dir, "relay": relay, "upstream": upstreams}
+    )
+
+
+def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:
+    """Return what `dial` needs, the proxy's password read; raises SecretError."""
+    return DialTarget(
+        relay=RelayUrl.parse(relay.url),
+        ca_file=relay.ca_file,
+        proxy=relay.proxy,
+        proxy_auth=read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None,
+    )
+
+
+def read_secret(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:
+    """Fetch the secret a reference points to; raises SecretError, which never holds it."""
+    try:
+        return reference.resolve(environ, lambda path: Path(path).read_text())
+    except UnreadableSecretError as error:
+        raise SecretError(str(error)) from None
+
+
+def find_program(upstream: UpstreamSettings, environ: Mapping[str, str]) -> list[str]:
+    """Return the argv of a stdio upstream with the absolute path of its program.
+
+    A name without a slash is looked up in PATH once, here; raises NoProgramError.
+    """
+    argv = upstream.command or []
+    program = argv[0] if argv else ""
+    if "/" in program:
+        place = Path(upstream.cwd or Path.cwd(), program)
+        found = str(place) if os.access(place, os.X_OK) and place.is_file() else None
+    else:
+        found = shutil.which(program, path=environ.get("PATH", os.defpath))
+    if found is None:
+        raise NoProgramError(
+            f"upstream {upstream.name}: no program {program!r} that may be run",
+            "give the absolute path, or install it",
+        )
+    return [str(Path(found).absolute()), *argv[1:]]
