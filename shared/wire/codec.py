@@ -18,10 +18,10 @@ Headers = list[tuple[bytes, bytes]]
 
 METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]{1,256}")
-_SESSION = re.compile(rb"[0-9a-f]{8}")
+_SESSION = re.compile(rb"[0-9a-f]{32}")
 _MCP_SESSION = re.compile(rb"[\x21-\x7e]{0,128}")
 _RESET = struct.Struct(">H")
-_REVOKE = struct.Struct(">I8s")
+_REVOKE = struct.Struct(">I32s")
 _REVOKED = struct.Struct(">II")
 
 _known_names: set[bytes] = set()
@@ -33,7 +33,8 @@ _KNOWN_NAMES_CAP = 4096
 class OpenHead:
     """A request head: which upstream, for which session, and the HTTP head around the body.
 
-    `session` is the session's fingerprint; `mcp_session` is the relay's MCP session id or "".
+    `session` is the session's public id (32 hex digits); `mcp_session` is the relay's MCP session
+    id or "".
     No field can hold an address: the client knows where its upstreams are, the relay does not.
     """
 
@@ -195,7 +196,7 @@ def decode_catalog(payload: bytes) -> list[str]:
 
 
 def encode_revoke(order: int, session: str) -> bytes:
-    """Return the payload of REVOKE; `session` is a fingerprint of 8 hex digits."""
+    """Return the payload of REVOKE; `session` is its public id."""
     return _REVOKE.pack(order, session.encode())
 
 

@@ -42,13 +42,6 @@ class WasReset:
 
 
 @dataclass(slots=True)
-class Writable:
-    """The stream takes data again after `Mux.send_data` returned False."""
-
-    stream: int
-
-
-@dataclass(slots=True)
 class Ponged:
     """The peer answered our PING with these 8 bytes."""
 
@@ -90,7 +83,6 @@ Event = (
     | Headed
     | Received
     | WasReset
-    | Writable
     | Ponged
     | Draining
     | Catalogued

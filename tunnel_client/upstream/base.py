@@ -20,7 +20,7 @@ class UpstreamRequest:
     """One HTTP exchange as the gate let it pass.
 
     `headers` hold no hop-by-hop header, credential, cookie, Host, Origin or MCP session id.
-    `session` refers to the relay's session (8 hex digits). `mcp_session` is the relay's own MCP
+    `session` is the public id of the relay's session (32 hex digits, no secret). `mcp_session` is the relay's own MCP
     session id: the one the agent sent or, for `initialize`, the one it will get if the upstream
     starts an MCP session.
     """

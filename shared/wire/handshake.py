@@ -1,0 +1,211 @@
+"""How a client and a relay prove who they are (docs/protocol.md section 4).
+
+HELLO and CHALLENGE say everything that is agreed; PROOF is the client's signature over both, READY
+the relay's signature over all that went before and the link's limits. Nothing can be changed,
+dropped or downgraded on the way without breaking a signature. Pure: signing and the random nonce
+come from the caller.
+"""
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from shared.errors import AuthError, PeerError, TooBigError
+from shared.ids import is_name
+from shared.wire.limits import FRAME_HEADER_BYTES, KIB, MAX_HANDSHAKE_BYTES, MIB, LinkLimits
+
+NONCE_HEX = 64
+MAX_TEXT = 256
+_CLIENT_DOMAIN = b"mcp-tunnel.v1 client proof\0"
+_RELAY_DOMAIN = b"mcp-tunnel.v1 relay proof\0"
+_LENGTH = struct.Struct(">I")
+_SIGNATURE_BYTES = 64
+
+Sign = Callable[[bytes], bytes]
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""public key, signature, message -> whether it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What the client says first. `counter` rises with every connect and is the link's epoch."""
+
+    tunnel: str
+    instance: str
+    counter: int
+    origin: str
+    versions: list[int]
+    features: list[str]
+    time: int
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What the relay answers: the version and features it chose, its key, and a nonce."""
+
+    version: int
+    features: list[str]
+    relay_key: str
+    nonce: str
+    time: int
+
+
+def encode(value: Hello | Challenge) -> bytes:
+    """Return the payload of HELLO or CHALLENGE."""
+    return _dump(asdict(value))
+
+
+def decode_hello(payload: bytes) -> Hello:
+    """Read HELLO; raises PeerError."""
+    return Hello(
+        **_fields(
+            payload,
+            tunnel=_is_label,
+            instance=_is_hex(32),
+            counter=_is_count,
+            origin=_is_text,
+            versions=_is_list(_is_count),
+            features=_is_list(_is_text),
+            time=_is_count,
+            program=_is_text,
+        )
+    )
+
+
+def decode_challenge(payload: bytes) -> Challenge:
+    """Read CHALLENGE; raises PeerError."""
+    return Challenge(
+        **_fields(
+            payload,
+            version=_is_count,
+            features=_is_list(_is_text),
+            relay_key=_is_text,
+            nonce=_is_hex(NONCE_HEX),
+            time=_is_count,
+        )
+    )
+
+
+def choose(
+    hello: Hello, versions: frozenset[int], features: frozenset[str]
+) -> tuple[int, list[str]]:
+    """Return the version and features of a link; raises AuthError when there is no common one."""
+    common = versions.intersection(hello.versions)
+    if not common:
+        raise AuthError("no wire version in common")
+    return max(common), sorted(features.intersection(hello.features))
+
+
+def check_choice(hello: Hello, challenge: Challenge) -> None:
+    """Refuse a choice that was not offered; raises AuthError."""
+    if challenge.version not in hello.versions or not set(challenge.features) <= set(
+        hello.features
+    ):
+        raise AuthError("the relay chose what was not offered")
+
+
+def client_transcript(hello: bytes, challenge: bytes) -> bytes:
+    """Return the bytes the client signs."""
+    return _CLIENT_DOMAIN + _parts(hello, challenge)
+
+
+def relay_transcript(hello: bytes, challenge: bytes, proof: bytes, ready: bytes) -> bytes:
+    """Return the bytes the relay signs."""
+    return _RELAY_DOMAIN + _parts(hello, challenge, proof, ready)
+
+
+def encode_ready(
+    hello: bytes, challenge: bytes, proof: bytes, limits: LinkLimits, sign: Sign
+) -> bytes:
+    """Return the payload of READY: the relay's signature and the link's limits."""
+    body = _dump(asdict(limits))
+    return sign(relay_transcript(hello, challenge, proof, body)) + body
+
+
+def decode_ready(
+    payload: bytes, hello: bytes, challenge: bytes, proof: bytes, relay_key: bytes, verify: Verify
+) -> LinkLimits:
+    """Read READY; raises AuthError when the pinned relay did not sign it, PeerError if malformed."""
+    signature, body = payload[:_SIGNATURE_BYTES], payload[_SIGNATURE_BYTES:]
+    if not verify(relay_key, signature, relay_transcript(hello, challenge, proof, body)):
+        raise AuthError("READY is not signed with the relay key pinned at enrolment")
+    checks: dict[str, Callable[[Any], bool]] = {
+        field.name: _is_seconds if field.name.startswith("ping") else _is_size
+        for field in fields(LinkLimits)
+    }
+    limits = LinkLimits(**_fields(body, **checks))
+    if limits.message_bytes < limits.flush_bytes + 64 * KIB + FRAME_HEADER_BYTES:
+        raise PeerError("message limit below one flush and one frame")
+    return limits
+
+
+def _parts(*parts: bytes) -> bytes:
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _fields(payload: bytes, **checks: Callable[[Any], bool]) -> dict[str, Any]:
+    """Read a JSON object with exactly these keys, each passing its check."""
+    if len(payload) > MAX_HANDSHAKE_BYTES:
+        raise TooBigError("handshake frame over its limit")
+    try:
+        value = json.loads(payload, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise PeerError("handshake frame is not strict JSON") from None
+    if not isinstance(value, dict) or value.keys() != checks.keys():
+        raise PeerError("handshake frame has other fields than due")
+    for name, check in checks.items():
+        if not check(value[name]):
+            raise PeerError(f"handshake field {name} is malformed")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("duplicate key")
+    return value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT and value.isascii()
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) and is_name(value)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= 256 * MIB
+
+
+def _is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= 3600
+
+
+def _is_hex(digits: int) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, str)
+            and len(value) == digits
+            and set(value) <= set("0123456789abcdef")
+        )
+
+    return check
+
+
+def _is_list(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def check_all(value: Any) -> bool:
+        return isinstance(value, list) and len(value) <= 16 and all(check(item) for item in value)
+
+    return check_all

@@ -1,0 +1,56 @@
+"""When to ask the peer whether it is still there, and when to give it up."""
+
+import struct
+from math import inf
+
+_STAMP = struct.Struct(">Q")
+
+
+class Keepalive:
+    """The timers of one link end, in seconds of a monotonic clock.
+
+    Any message proves that the peer lives, so a busy link is asked just as often but never given
+    up while bytes still come. A peer that answers nothing is gone after interval + deadline.
+    """
+
+    __slots__ = ("_answer_due", "_asked_at", "_counter", "_deadline", "_interval", "_next_ask")
+
+    def __init__(self, interval: float, deadline: float, now: float) -> None:
+        self._interval = interval
+        self._deadline = deadline
+        self._counter = 0
+        self._asked_at = now
+        self._answer_due = inf
+        self._next_ask = now + interval
+
+    @property
+    def next_deadline(self) -> float:
+        """When `check` has something to do."""
+        return min(self._next_ask, self._answer_due)
+
+    def heard(self, now: float) -> None:
+        """Note that a message came."""
+        if self._answer_due != inf:
+            self._answer_due = now + self._deadline
+
+    def check(self, now: float) -> bytes | None:
+        """Return the payload of a PING to send now, or None; see also `expired`."""
+        if now < self._next_ask:
+            return None
+        self._next_ask = now + self._interval
+        self._counter += 1
+        self._asked_at = now
+        if self._answer_due == inf:
+            self._answer_due = now + self._deadline
+        return _STAMP.pack(self._counter)
+
+    def expired(self, now: float) -> bool:
+        """Tell whether the peer owed us an answer for too long."""
+        return now >= self._answer_due
+
+    def answered(self, payload: bytes, now: float) -> float | None:
+        """Take a PONG; return the round trip in seconds, None when it answers no open PING."""
+        if payload != _STAMP.pack(self._counter) or self._answer_due == inf:
+            return None
+        self._answer_due = inf
+        return now - self._asked_at

@@ -1,0 +1,372 @@
+"""The multiplexer of one link end, sans I/O: messages in, events out (docs/protocol.md).
+
+No await, clock, randomness or logging: the driver passes bytes and `now` (seconds of a monotonic
+clock) in, acts on the events that come back, and sends what `take_message` returns.
+"""
+
+from enum import Enum
+
+from shared.errors import MisuseError, PeerError, ResetCode, TooBigError
+from shared.wire import codec
+from shared.wire.events import (
+    Catalogued,
+    Draining,
+    Event,
+    Headed,
+    Opened,
+    Ponged,
+    Received,
+    RevokeAsked,
+    RevokeDone,
+    WasReset,
+)
+from shared.wire.frames import (
+    FLAG_END,
+    UNNUMBERED,
+    FrameType,
+    decode_frames,
+    decode_message_header,
+    encode_message,
+)
+from shared.wire.limits import (
+    MAX_HEAD_BYTES,
+    MAX_PINGS_PER_INTERVAL,
+    MAX_STREAM_ID,
+    MIB,
+    LinkLimits,
+)
+from shared.wire.outbox import Outbox
+from shared.wire.stream import Input, State
+from shared.wire.streams import Stream, StreamTable
+from shared.wire.windows import ReceiveWindow
+
+ACK_EVERY = 512
+"""Numbered frames we take before we acknowledge them without having anything to say."""
+MAX_PARKED_BYTES = 64 * MIB
+"""What stalled readers of one link may hold together; beyond it they are cut."""
+
+
+class Role(Enum):
+    """Which end of the link this is: only the relay opens streams."""
+
+    RELAY = "relay"
+    CLIENT = "client"
+
+
+class Mux:
+    """One end of a link after the handshake."""
+
+    def __init__(self, role: Role, limits: LinkLimits) -> None:
+        self.limits = limits
+        self.round_trip = 0.0
+        self._relay = role is Role.RELAY
+        self._streams = StreamTable(limits)
+        self._outbox = Outbox(limits.link_window, limits.flush_bytes)
+        self._receive = ReceiveWindow(limits.link_window)
+        self._parked = 0
+        self._sent = 0
+        self._acked = 0
+        self._taken = 0
+        self._told = 0
+        self._pings: list[float] = []
+        self._now = 0.0
+        # Which inputs of the stream table a DATA frame means, by who sends it.
+        request = (Input.REQUEST_DATA, Input.REQUEST_END)
+        response = (Input.RESPONSE_DATA, Input.RESPONSE_END)
+        self._out, self._in = (request, response) if self._relay else (response, request)
+        common = {
+            FrameType.DATA: self._on_data,
+            FrameType.RESET: self._on_reset,
+            FrameType.CREDIT: self._on_credit,
+            FrameType.PING: self._on_ping,
+            FrameType.PONG: self._on_pong,
+        }
+        if self._relay:
+            own = {
+                FrameType.HEAD: self._on_head,
+                FrameType.CATALOG: self._on_catalog,
+                FrameType.REVOKED: self._on_revoked,
+            }
+        else:
+            own = {
+                FrameType.OPEN: self._on_open,
+                FrameType.DRAIN: self._on_drain,
+                FrameType.REVOKE: self._on_revoke,
+            }
+        self._handlers = common | own
+
+    # What we send -----------------------------------------------------------------------------
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are not over yet."""
+        return len(self._streams)
+
+    @property
+    def full(self) -> bool:
+        """No stream can be opened now: too many are, or the link is out of ids."""
+        return self._streams.full or self._streams.highest >= MAX_STREAM_ID
+
+    def open(self, head: bytes, body: bytes) -> int:
+        """Open a stream with a whole request and return its id; raises MisuseError when full."""
+        if not self._relay or self.full:
+            raise MisuseError("no stream can be opened here now")
+        stream = self._streams.add(self._streams.highest + 1)
+        stream.step(Input.OPEN_END if not body else Input.OPEN, local=True)
+        self._outbox.put(FrameType.OPEN, stream.id, head, 0 if body else FLAG_END)
+        if body:
+            self.send_data(stream.id, body, end=True)
+        return stream.id
+
+    def send_head(self, stream_id: int, head: bytes, end: bool) -> None:
+        """Answer a stream with a head; ignored when the stream is over."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        stream.step(Input.HEAD_END if end else Input.HEAD, local=True)
+        self._outbox.put(FrameType.HEAD, stream_id, head, FLAG_END if end else 0)
+        self._settle(stream)
+
+    def send_data(self, stream_id: int, data: bytes, end: bool) -> bool:
+        """Send body bytes; False asks to wait for Writable. True when the stream is over."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return True
+        stream.step(self._out[end], local=True)
+        more = self._outbox.put_data(stream.send, data, end)
+        self._settle(stream)
+        return more
+
+    def reset(self, stream_id: int, code: ResetCode, detail: str = "") -> None:
+        """End a stream early and forget what it held; ignored when it is over."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        self._discard(stream)
+        self._outbox.put(FrameType.RESET, stream_id, codec.encode_reset(code, detail))
+
+    def consumed(self, stream_id: int, count: int, now: float) -> None:
+        """Report that the reader took `count` received bytes; credit for them goes back."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        stream.unconsumed -= count
+        from_parked = min(count, stream.parked)
+        stream.parked -= from_parked
+        self._parked -= from_parked
+        self._link_consumed(count - from_parked)
+        if stream.state is not State.CLOSED and not self._receive_over(stream):
+            grant = stream.receive.consumed(count, now, self.round_trip)
+            if grant:
+                self._outbox.put(FrameType.CREDIT, stream_id, codec.encode_credit(grant))
+        self._settle(stream)
+
+    def ping(self, payload: bytes) -> None:
+        """Send a PING of 8 bytes that the peer must answer."""
+        self._outbox.put_unnumbered(FrameType.PING, payload)
+
+    def drain(self, detail: str) -> None:
+        """Ask the client to move to another link (relay only)."""
+        self._outbox.put(FrameType.DRAIN, 0, codec.encode_detail(detail))
+
+    def catalog(self, upstreams: list[str]) -> None:
+        """Tell the relay which upstreams we serve (client only)."""
+        self._outbox.put(FrameType.CATALOG, 0, codec.encode_catalog(upstreams))
+
+    def revoke(self, order: int, session: str) -> None:
+        """Order the client to cut a session (relay only)."""
+        self._outbox.put(FrameType.REVOKE, 0, codec.encode_revoke(order, session))
+
+    def revoked(self, order: int, ended: int) -> None:
+        """Report that an order was carried out (client only)."""
+        self._outbox.put(FrameType.REVOKED, 0, codec.encode_revoked(order, ended))
+
+    def take_message(self, writable: list[int]) -> bytes:
+        """Return the next message, empty when there is none; call until it is.
+
+        Streams that take data again are appended to `writable`.
+        """
+        frames, numbered = self._outbox.take(writable)
+        if self._outbox.finished:
+            self._settle_finished()
+        if not frames and self._taken - self._told < ACK_EVERY:
+            return b""
+        message = encode_message(self._sent, self._taken, frames)
+        self._sent += numbered
+        self._told = self._taken
+        return message
+
+    # What we receive --------------------------------------------------------------------------
+
+    def receive_message(self, message: bytes, now: float) -> list[Event]:
+        """Take one message in; raises PeerError when it ends the link."""
+        if len(message) > self.limits.message_bytes:
+            raise TooBigError("message over its limit")
+        self._now = now
+        self._check_sequence(*decode_message_header(message))
+        events: list[Event] = []
+        handlers = self._handlers
+        for kind, flags, stream_id, payload in decode_frames(message):
+            handler = handlers.get(kind)
+            if handler is None:
+                raise PeerError(f"{kind.name} is not for this end to receive")
+            if kind not in UNNUMBERED:
+                self._taken += 1
+            handler(stream_id, flags, payload, events)
+        return events
+
+    def _check_sequence(self, sequence: int, ack: int) -> None:
+        if sequence != self._taken:
+            raise PeerError(f"message starts at frame {sequence} where {self._taken} was due")
+        if not self._acked <= ack <= self._sent:
+            raise PeerError("acknowledgement of frames that were never sent")
+        self._acked = ack
+
+    def _on_open(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
+        if len(payload) > MAX_HEAD_BYTES:
+            raise TooBigError("head over its limit")
+        full = self._streams.full
+        stream = self._streams.add(stream_id)
+        stream.step(Input.OPEN_END if flags else Input.OPEN, local=False)
+        if full:
+            self.reset(stream_id, ResetCode.REFUSED, "too many streams")
+            return
+        events.append(Opened(stream_id, payload, bool(flags)))
+
+    def _on_head(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
+        stream = self._streams.expected(stream_id)
+        if stream is None:
+            return
+        if self._stepped(stream, Input.HEAD_END if flags else Input.HEAD, events):
+            events.append(Headed(stream_id, payload, bool(flags)))
+            self._settle(stream)
+
+    def _on_data(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
+        size = len(payload)
+        self._receive.received(size)
+        stream = self._streams.expected(stream_id)
+        if stream is None:
+            self._link_consumed(size)
+            return
+        if not size and not flags:
+            self._break(stream, "empty frame", events)
+            return
+        if size > stream.receive.available:
+            self._link_consumed(size)
+            self._break(stream, "beyond its credit", events, ResetCode.FLOW_CONTROL)
+            return
+        stream.receive.received(size)
+        if not self._stepped(stream, self._in[flags], events):
+            self._link_consumed(size)
+            return
+        stream.unconsumed += size
+        events.append(Received(stream_id, payload, bool(flags)))
+        self._settle(stream)
+        if self._receive.available < self._receive.size // 4:
+            self._park(events)
+
+    def _on_reset(self, stream_id: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        code, detail = codec.decode_reset(payload)
+        stream = self._streams.expected(stream_id)
+        if stream is not None:
+            self._discard(stream)
+            events.append(WasReset(stream_id, code, detail))
+
+    def _on_credit(self, stream_id: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        credit = codec.decode_credit(payload)
+        if stream_id == 0:
+            self._outbox.link.add(credit)
+            return
+        stream = self._streams.expected(stream_id)
+        if stream is not None:
+            try:
+                self._outbox.credit(stream.send, credit)
+            except PeerError as error:
+                self._break(stream, str(error), events, ResetCode.FLOW_CONTROL)
+
+    def _on_ping(self, _stream: int, _flags: int, payload: bytes, _events: list[Event]) -> None:
+        if len(payload) != 8:
+            raise PeerError("PING has the wrong size")
+        since = self._now - self.limits.ping_interval
+        self._pings = [at for at in self._pings if at > since]
+        if len(self._pings) >= MAX_PINGS_PER_INTERVAL:
+            raise PeerError("too many PINGs")
+        self._pings.append(self._now)
+        self._outbox.put_unnumbered(FrameType.PONG, payload)
+
+    def _on_pong(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        if len(payload) != 8:
+            raise PeerError("PONG has the wrong size")
+        events.append(Ponged(payload))
+
+    def _on_drain(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(Draining(codec.decode_detail(payload)))
+
+    def _on_catalog(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(Catalogued(codec.decode_catalog(payload)))
+
+    def _on_revoke(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(RevokeAsked(*codec.decode_revoke(payload)))
+
+    def _on_revoked(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(RevokeDone(*codec.decode_revoked(payload)))
+
+    # Streams that end ---------------------------------------------------------------------------
+
+    def _stepped(self, stream: Stream, happened: Input, events: list[Event]) -> bool:
+        try:
+            stream.step(happened, local=False)
+        except PeerError as error:
+            self._break(stream, str(error), events)
+            return False
+        return True
+
+    def _break(
+        self,
+        stream: Stream,
+        detail: str,
+        events: list[Event],
+        code: ResetCode = ResetCode.PROTOCOL,
+    ) -> None:
+        """End a stream the peer broke, tell both sides, and count it against the peer."""
+        self.reset(stream.id, code, detail)
+        events.append(WasReset(stream.id, code, detail))
+        self._streams.fault()
+
+    def _discard(self, stream: Stream) -> None:
+        self._outbox.drop(stream.send)
+        self._parked -= stream.parked
+        self._link_consumed(stream.unconsumed - stream.parked)
+        self._streams.remove(stream.id)
+
+    def _settle(self, stream: Stream) -> None:
+        """Forget a stream once both directions ended, its bytes left and its reader is done."""
+        send = stream.send
+        if stream.state is State.CLOSED and not (send.bytes or send.end or stream.unconsumed):
+            self._streams.remove(stream.id)
+
+    def _settle_finished(self) -> None:
+        for stream_id in self._outbox.finished:
+            stream = self._streams.get(stream_id)
+            if stream is not None:
+                self._settle(stream)
+        self._outbox.finished.clear()
+
+    def _receive_over(self, stream: Stream) -> bool:
+        state = stream.state
+        if self._relay:
+            return state is State.ANSWERED
+        return state in (State.SENT, State.RECEIVING)
+
+    def _link_consumed(self, count: int) -> None:
+        grant = self._receive.consumed(count)
+        if grant:
+            self._outbox.put(FrameType.CREDIT, 0, codec.encode_credit(grant))
+
+    def _park(self, events: list[Event]) -> None:
+        parked, over = self._streams.park_stalled(MAX_PARKED_BYTES - self._parked)
+        self._parked += parked
+        self._link_consumed(parked)
+        for stream in over:
+            self.reset(stream.id, ResetCode.STALLED, "its reader takes nothing")
+            events.append(WasReset(stream.id, ResetCode.STALLED, "its reader takes nothing"))

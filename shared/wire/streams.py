@@ -1,0 +1,95 @@
+"""The streams of one link: their states, their credit, and what the reader still holds."""
+
+from shared.errors import PeerError
+from shared.wire.limits import LinkLimits
+from shared.wire.outbox import SendQueue
+from shared.wire.stream import Input, State, step
+from shared.wire.windows import ReceiveWindow
+
+MAX_STREAM_FAULTS = 16
+"""Streams a peer may break in one link before the link itself is closed."""
+
+
+class Stream:
+    """One stream: state, both directions' credit, bytes received and not yet consumed."""
+
+    __slots__ = ("id", "parked", "receive", "send", "state", "unconsumed")
+
+    def __init__(self, stream_id: int, limits: LinkLimits) -> None:
+        self.id = stream_id
+        self.state = State.IDLE
+        self.send = SendQueue(stream_id, limits.stream_window)
+        self.receive = ReceiveWindow(limits.stream_window, limits.stream_window_max)
+        self.unconsumed = 0
+        self.parked = 0
+
+    def step(self, happened: Input, *, local: bool) -> State:
+        """Move to the next state; raises MisuseError for us, PeerError for the peer."""
+        self.state = step(self.state, happened, local=local)
+        return self.state
+
+
+class StreamTable:
+    """The living streams of a link. Ids rise and are never used twice."""
+
+    def __init__(self, limits: LinkLimits) -> None:
+        self._limits = limits
+        self._streams: dict[int, Stream] = {}
+        self.highest = 0
+        self._faults = 0
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def get(self, stream_id: int) -> Stream | None:
+        """Return a living stream; None for one that is over."""
+        return self._streams.get(stream_id)
+
+    def expected(self, stream_id: int) -> Stream | None:
+        """Return the stream a frame is for; None when it is over and the frame is a late one.
+
+        Raises PeerError for a stream that was never opened.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None and stream_id > self.highest:
+            raise PeerError(f"frame on stream {stream_id}, which was never opened")
+        return stream
+
+    def add(self, stream_id: int) -> Stream:
+        """Add a stream; raises PeerError when the id is not above all before it."""
+        if stream_id <= self.highest:
+            raise PeerError(f"stream {stream_id} opened after {self.highest}")
+        self.highest = stream_id
+        stream = self._streams[stream_id] = Stream(stream_id, self._limits)
+        return stream
+
+    def remove(self, stream_id: int) -> None:
+        """Forget a stream that is over."""
+        self._streams.pop(stream_id, None)
+
+    @property
+    def full(self) -> bool:
+        """No further stream may be opened now."""
+        return len(self._streams) >= self._limits.max_streams
+
+    def fault(self) -> None:
+        """Count a stream the peer broke; raises PeerError when there were too many."""
+        self._faults += 1
+        if self._faults > MAX_STREAM_FAULTS:
+            raise PeerError("too many broken streams")
+
+    def park_stalled(self, room: int) -> tuple[int, list[Stream]]:
+        """Set aside what stalled readers hold, so that it does not use up the link's credit.
+
+        Returns the bytes newly set aside and the streams that no longer fit into `room` bytes.
+        """
+        parked, over = 0, []
+        for stream in self._streams.values():
+            if stream.receive.available == 0 and stream.unconsumed > stream.parked:
+                amount = stream.unconsumed - stream.parked
+                if parked + amount > room:
+                    over.append(stream)
+                    continue
+                stream.parked += amount
+                parked += amount
+        return parked, over
