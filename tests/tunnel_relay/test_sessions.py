@@ -1,0 +1,164 @@
+"""What a token opens, and until when."""
+
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from shared.ids import SESSION_PREFIX, fingerprint, is_token, new_id, new_token, token_digest
+from tunnel_relay.sessions import Refusal, SessionTable
+from tunnel_relay.store.base import Session
+
+START = 1_000_000.0
+
+
+def a_session(token: str, *, ttl: float = 100.0, idle: float = 30.0) -> Session:
+    return Session(
+        id=new_id(),
+        digest=token_digest(token),
+        user="alice@example.com",
+        agent="claude",
+        tunnel="office",
+        upstream="git",
+        created=START,
+        expires=START + ttl,
+        idle=idle,
+        last_used=START,
+    )
+
+
+@pytest.fixture
+def token() -> str:
+    return new_token(SESSION_PREFIX)
+
+
+def test_a_token_finds_its_session_and_no_other(token: str) -> None:
+    session = a_session(token)
+    table = SessionTable([session, a_session(new_token(SESSION_PREFIX))])
+    assert table.find(token, START) == session
+    assert table.why(token, START) is None
+
+
+@pytest.mark.parametrize("text", ["", "mts_", "mts_" + "A" * 43, "\ud800", "é" * 50, "\0"])
+def test_anything_else_finds_nothing(text: str, token: str) -> None:
+    table = SessionTable([a_session(token)])
+    assert table.find(text, START) is None
+    assert table.why(text, START) is Refusal.UNKNOWN
+
+
+def test_the_stored_digest_opens_nothing(token: str) -> None:
+    session = a_session(token)
+    table = SessionTable([session])
+    for stolen in (session.digest.hex(), session.digest.decode("latin-1"), session.id):
+        assert table.find(stolen, START) is None
+        assert table.find("mts_" + stolen, START) is None
+    assert table.find(fingerprint(session.digest), START) is None
+
+
+def test_idle_time_ends_a_session_at_the_very_second(token: str) -> None:
+    table = SessionTable([a_session(token, idle=30)])
+    assert table.find(token, START + 29.9)
+    assert table.find(token, START + 59.8)
+    assert table.find(token, START + 59.8 + 30) is None
+    assert table.why(token, START + 59.8 + 30) is Refusal.IDLE
+
+
+def test_constant_use_does_not_outlive_the_absolute_end(token: str) -> None:
+    table = SessionTable([a_session(token, ttl=100, idle=30)])
+    for second in range(100):
+        assert table.find(token, START + second)
+    assert table.find(token, START + 100) is None
+    assert table.why(token, START + 100) is Refusal.EXPIRED
+
+
+def test_a_clock_set_back_revives_nothing(token: str) -> None:
+    other = new_token(SESSION_PREFIX)
+    table = SessionTable([a_session(token, ttl=100), a_session(other, ttl=10_000, idle=10_000)])
+    assert table.find(other, START + 200)
+    assert table.find(token, START + 1) is None
+    assert table.why(token, START + 1) is Refusal.EXPIRED
+    assert table.find(other, START - 50_000)
+    assert table.find(other, START + 10_000) is None
+
+
+def test_after_revoke_nothing_is_found_and_nothing_undoes_it(token: str) -> None:
+    session = a_session(token)
+    table = SessionTable([session])
+    revoked = table.revoke(session.id, START + 1, "left the company")
+    assert revoked
+    assert revoked.reason == "left the company"
+    assert table.find(token, START + 2) is None
+    assert table.why(token, START + 2) is Refusal.REVOKED
+    table.put(session)
+    assert table.find(token, START + 2) is None
+    again = table.revoke(session.id, START + 3, "second")
+    assert again
+    assert (again.revoked, again.reason) == (START + 1, "left the company")
+    assert table.revoke("no such", START, "") is None
+
+
+def test_a_session_revoked_in_the_store_is_dead_from_the_start(token: str) -> None:
+    table = SessionTable([replace(a_session(token), revoked=START)])
+    assert table.find(token, START) is None
+
+
+def test_uses_are_written_back_once(token: str) -> None:
+    session = a_session(token)
+    table = SessionTable([session, a_session(new_token(SESSION_PREFIX))])
+    assert table.dirty() == {}
+    table.find(token, START + 5)
+    assert table.dirty() == {session.id: START + 5}
+    table.mark_stored({session.id: START + 5, "gone": START})
+    assert table.dirty() == {}
+    assert table.all()[0].last_used == START + 5
+
+
+def test_dropping_a_tunnel_forgets_its_sessions_only(token: str) -> None:
+    session = a_session(token)
+    other = new_token(SESSION_PREFIX)
+    table = SessionTable([session, replace(a_session(other), tunnel="home")])
+    assert table.drop_tunnel("office") == [session]
+    assert table.find(token, START) is None
+    assert table.find(other, START)
+
+
+def test_tokens_are_unique_and_show_no_bias() -> None:
+    """The 43 characters carry 256 bits, so the last one carries only four: it is left out."""
+    tokens = [new_token(SESSION_PREFIX) for _ in range(100_000)]
+    assert len(set(tokens)) == len(tokens)
+    assert all(is_token(each) for each in tokens[:1000])
+    for position in range(4, 46):
+        counts = Counter(each[position] for each in tokens)
+        assert len(counts) == 64
+        # Chi-square with 63 degrees of freedom: above 160 is less likely than one in 10^9.
+        expected = len(tokens) / 64
+        assert sum((n - expected) ** 2 / expected for n in counts.values()) < 160
+
+
+def test_no_use_succeeds_after_a_revoke_was_acknowledged(token: str) -> None:
+    """200 threads use the session while it is revoked."""
+    session = a_session(token)
+    table = SessionTable([session])
+    revoked = threading.Event()
+    start = threading.Barrier(201)
+    late: list[Session] = []
+
+    def use() -> None:
+        start.wait(30)
+        for _ in range(50):
+            acknowledged = revoked.is_set()
+            found = table.find(token, START + 1)
+            if acknowledged and found:
+                late.append(found)
+
+    threads = [threading.Thread(target=use) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    start.wait(30)
+    table.revoke(session.id, START + 1, "race")
+    revoked.set()
+    for thread in threads:
+        thread.join(30)
+    assert late == []
+    assert table.find(token, START + 1) is None

@@ -1,0 +1,1 @@
+"""The steps; alembic follows their `down_revision`."""

@@ -1,0 +1,73 @@
+"""The tables as SQLAlchemy Core sees them; the migrations make them, a test compares the two."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+METADATA = MetaData()
+
+
+def _tunnel() -> Column[str]:
+    key = ForeignKey("tunnels.name", ondelete="CASCADE")
+    return Column("tunnel", String(63), key, nullable=False)
+
+
+TUNNELS = Table(
+    "tunnels",
+    METADATA,
+    Column("name", String(63), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+)
+
+INSTANCES = Table(
+    "instances",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    _tunnel(),
+    Column("public_key", LargeBinary(32), nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("locked", String(255), nullable=True),
+    Column("host", String(255), nullable=False),
+    Index("ix_instances_tunnel", "tunnel"),
+)
+
+JOIN_CODES = Table(
+    "join_codes",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    _tunnel(),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float, nullable=True),
+    Index("ix_join_codes_tunnel", "tunnel"),
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("user", String(255), nullable=False),
+    Column("agent", String(255), nullable=False),
+    _tunnel(),
+    Column("upstream", String(63), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("idle", Float, nullable=False),
+    Column("last_used", Float, nullable=False),
+    Column("revoked", Float, nullable=True),
+    Column("reason", String(255), nullable=True),
+    Index("ix_sessions_tunnel", "tunnel"),
+)
