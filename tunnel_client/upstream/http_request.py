@@ -1,0 +1,167 @@
+"""The request an HTTP upstream gets: what is dropped, what is set, what is refused.
+
+The gate and the relay have filtered already; this is the last hop, and it trusts neither.
+"""
+
+import re
+from collections.abc import Iterable
+
+from shared.errors import PeerError
+from tunnel_client.upstream.base import Headers, UpstreamRequest
+from tunnel_client.upstream.http_target import HttpTarget
+
+METHODS = frozenset({"POST", "GET", "DELETE"})
+"""What MCP's Streamable HTTP uses; HEAD and CONNECT would change how a response is framed."""
+
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2."""
+_FIELD_BYTES = bytes(b for b in range(256) if (b >= 0x20 and b != 0x7F) or b == 0x09)
+"""RFC 9110 section 5.5: visible, space, tab and obs-text; no other control character."""
+_CRLF = b"\r\n"
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""RFC 9110 section 7.6.1, and `HTTP2-Settings` of RFC 7540."""
+
+_DROPPED = HOP_BY_HOP | {
+    b"accept-encoding",
+    b"authorization",
+    b"content-length",
+    b"cookie",
+    b"cookie2",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"mcp-session-id",
+    b"origin",
+    b"x-api-key",
+    b"x-real-ip",
+    b"x-upstream-authorization",
+}
+_DROPPED_PREFIXES = (b"proxy-", b"x-forwarded-")
+_NEVER_INJECTED = HOP_BY_HOP | {b"content-length", b"host", b"mcp-session-id", b"accept-encoding"}
+_DROP: None = None
+_CONNECTION = b""
+_MAX_NAMES = 1024
+_MAX_NAME_BYTES = 256
+
+
+class BadHeaderError(PeerError):
+    """A header cannot be sent as it is; the message never repeats it."""
+
+
+class BadInjectionError(BadHeaderError):
+    """A header the client itself wanted to add cannot be sent."""
+
+
+class _Names(dict[bytes, bytes | None]):
+    """A bounded memory of names: the start of the line to send, or None for a dropped one."""
+
+    def __missing__(self, name: bytes) -> bytes | None:
+        if len(name) > _MAX_NAME_BYTES or TOKEN.fullmatch(name) is None:
+            raise BadHeaderError("a header name is not a token")
+        lower = name.lower()
+        # CGI-like servers read `X_Forwarded_For` as `X-Forwarded-For`; so we drop both.
+        canonical = lower.replace(b"_", b"-")
+        line: bytes | None
+        if lower == b"connection":
+            line = _CONNECTION
+        elif canonical in _DROPPED or canonical.startswith(_DROPPED_PREFIXES):
+            line = _DROP
+        else:
+            line = lower + b": "
+        # Agents choose names (Mcp-Param-*), so the memory starts anew instead of growing.
+        if len(self) >= _MAX_NAMES:
+            self.clear()
+        self[name] = line
+        return line
+
+
+class RequestEncoder:
+    """Writes request heads for one target."""
+
+    def __init__(self, target: HttpTarget) -> None:
+        self._names = _Names()
+        self._starts = {
+            method: (
+                f"{method} {target.path} HTTP/1.1\r\n"
+                f"Host: {target.authority}\r\nAccept-Encoding: identity"
+            ).encode("ascii")
+            for method in METHODS
+        }
+
+    def encode(
+        self, request: UpstreamRequest, mcp_session: bytes | None, injected: Headers
+    ) -> bytes:
+        """Return the head up to the empty line; raises BadHeaderError, BadInjectionError.
+
+        `mcp_session` is the upstream's own MCP session id. `injected` takes the place of every
+        header of the same name. `request.method` must be one of METHODS.
+        """
+        headers = _merged(request.headers, injected) if injected else request.headers
+        names = self._names
+        lines = [self._starts[request.method]]
+        for name, value in headers:
+            start = names[name]
+            if start:
+                lines.append(start + value)
+            elif start is not None:
+                return self.encode(_without_named(request), mcp_session, injected)
+        for name, value in injected:
+            lines.append(name + b": " + value)
+        if mcp_session is not None:
+            lines.append(b"Mcp-Session-Id: " + mcp_session)
+        if request.body or request.method == "POST":
+            lines.append(b"Content-Length: %d" % len(request.body))
+        lines += (b"", b"")
+        head = _CRLF.join(lines)
+        # One pass for all values: beside our own line ends nothing may be left but field bytes.
+        # The start line counts for two line ends of its own.
+        if head.translate(None, _FIELD_BYTES) != _CRLF * (len(lines) + 1):
+            raise BadHeaderError("a header value holds a control character")
+        return head
+
+
+def _merged(headers: Headers, injected: Headers) -> Headers:
+    for name, value in injected:
+        if TOKEN.fullmatch(name) is None or name.lower() in _NEVER_INJECTED:
+            raise BadInjectionError("an injected header has a name that cannot be injected")
+        if value.translate(None, _FIELD_BYTES):
+            raise BadInjectionError("an injected header holds a control character")
+    ours = {_canonical(name) for name, _ in injected}
+    return [pair for pair in headers if _canonical(pair[0]) not in ours]
+
+
+def _canonical(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
+
+
+def _without_named(request: UpstreamRequest) -> UpstreamRequest:
+    """Drop Connection and every header it names (RFC 9110 section 7.6.1)."""
+    named = named_by_connection(
+        value for name, value in request.headers if name.lower() == b"connection"
+    )
+    named.add(b"connection")
+    return UpstreamRequest(
+        method=request.method,
+        headers=[pair for pair in request.headers if pair[0].lower() not in named],
+        body=request.body,
+        envelope=request.envelope,
+        session=request.session,
+        mcp_session=request.mcp_session,
+    )
+
+
+def named_by_connection(values: Iterable[bytes]) -> set[bytes]:
+    """Return the lower-case names that Connection header values list."""
+    return {option.strip().lower() for value in values for option in value.split(b",")}
