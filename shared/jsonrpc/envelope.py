@@ -6,11 +6,10 @@ what passes is forwarded as the original bytes.
 """
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 from types import NoneType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, TypeGuard
 
 import jiter
 
@@ -69,6 +68,10 @@ _FOLDED_META = {key.casefold(): key for key in _GUARDED_META}
 # No two of these fold together, so an object made of them alone needs no second look.
 _COMMON = _TOP | _PARAMS | _META | {"version", "title", "description", "type", "text"}
 _SCALARS = frozenset({str, int, bool, NoneType})
+_LOOK_CLOSER = frozenset({dict, list, float})
+_LONG_LIST = 32
+_ID_LIMIT = 10**MAX_ID_BYTES
+_ONE_OF = "a message has either a method, or a result, or an error"
 
 
 class Kind(StrEnum):
@@ -77,6 +80,9 @@ class Kind(StrEnum):
     REQUEST = "request"
     NOTIFICATION = "notification"
     RESPONSE = "response"
+
+
+_REQUEST, _NOTIFICATION = Kind.REQUEST, Kind.NOTIFICATION
 
 
 class EnvelopeError(PeerError):
@@ -106,9 +112,10 @@ class EnvelopeError(PeerError):
         return error_body(self.id, self.code, self.message, self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What a message says of itself; `document` is the whole of it, not to be changed.
+
+    A tuple because a frozen dataclass costs three times as much to make, once a call at each end.
 
     `name` is what the request acts on (`NAME_KEYS`) when it is a string. `version` is the protocol
     version in `params._meta` when it is a string.
@@ -128,20 +135,6 @@ class Envelope:
         return self.version is not None and self.version >= MODERN
 
 
-def error_body(
-    id: str | int | None,  # noqa: A002 - the word JSON-RPC has for it
-    code: int,
-    message: str,
-    data: dict[str, Any] | None = None,
-) -> bytes:
-    """Write a JSON-RPC 2.0 error response (section 5.1); `id` None becomes `null`."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if data is not None:
-        error["data"] = data
-    answer = {"jsonrpc": "2.0", "id": id, "error": error}
-    return json.dumps(answer, separators=(",", ":")).encode()
-
-
 def parse(body: bytes) -> Envelope:
     """Read one JSON-RPC message; total: any bytes end in an Envelope or an EnvelopeError.
 
@@ -158,14 +151,57 @@ def parse(body: bytes) -> Envelope:
         raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None
     if type(document) is not dict:
         raise EnvelopeError(INVALID_REQUEST, "Body must be a single JSON-RPC message object")
-    _check_tree(document)
+    try:
+        return _read(document, body)
+    except _RefusedError as refused:
+        raise _answer(document, body, refused) from None
+
+
+def error_body(
+    id: str | int | None,  # noqa: A002 - the word JSON-RPC has for it
+    code: int,
+    message: str,
+    data: dict[str, Any] | None = None,
+) -> bytes:
+    """Write a JSON-RPC 2.0 error response (section 5.1); `id` None becomes `null`."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    answer = {"jsonrpc": "2.0", "id": id, "error": error}
+    return json.dumps(answer, separators=(",", ":")).encode()
+
+
+class _RefusedError(Exception):
+    """Why a document is refused, before it is known what to echo."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _answer(document: dict[str, Any], body: bytes, refused: _RefusedError) -> EnvelopeError:
+    """Make the error to raise: a fault of syntax anywhere goes before one of shape."""
+    if refused.code == INVALID_REQUEST:
+        try:
+            _check_tree(document, 1)
+        except _RefusedError as deeper:
+            refused = deeper
+    identity = document.get("id")
+    if not _is_id(identity) or (identity == 0 and _is_minus_zero(body)):
+        identity = None
+    return EnvelopeError(refused.code, str(refused), identity)
+
+
+def _read(document: dict[str, Any], body: bytes) -> Envelope:
+    """Check the top level; raises _RefusedError."""
     if not document.keys() <= _TOP:
-        _check_case(document, document, _FOLDED_TOP)
+        _check_case(document, _FOLDED_TOP)
+        _check_tree(document, 1)
     if document.get("jsonrpc") != "2.0":
-        _refuse(document, 'jsonrpc must be "2.0"')
+        raise _RefusedError(INVALID_REQUEST, 'jsonrpc must be "2.0"')
     identity = document.get("id")
     if "id" in document and not (_is_id(identity) and (identity != 0 or not _is_minus_zero(body))):
-        _refuse(document, "id must be a string or an integer of at most 256 bytes")
+        raise _RefusedError(INVALID_REQUEST, "id must be a string or an integer, 256 bytes at most")
     if "method" in document:
         return _call(document, identity)
     return _response(document, identity)
@@ -175,22 +211,23 @@ def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
     """Check what a request or a notification adds."""
     method = document["method"]
     if type(method) is not str:
-        _refuse(document, "method must be a string")
+        raise _RefusedError(INVALID_REQUEST, "method must be a string")
     if "result" in document or "error" in document:
-        _refuse(document, "a message has either a method or a result or an error")
-    kind = Kind.REQUEST if "id" in document else Kind.NOTIFICATION
+        raise _RefusedError(INVALID_REQUEST, _ONE_OF)
+    kind = _REQUEST if "id" in document else _NOTIFICATION
     if "params" not in document:
         return Envelope(kind, identity, method, None, None, None, document)
     params = document["params"]
     if type(params) is not dict:
-        _refuse(document, "params must be an object")
+        raise _RefusedError(INVALID_REQUEST, "params must be an object")
+    _check_tree(params, 2)
     if not params.keys() <= _PARAMS:
-        _check_case(document, params, _FOLDED_PARAMS)
+        _check_case(params, _FOLDED_PARAMS)
     version = None
     meta = params.get("_meta")
     if type(meta) is dict:
         if not meta.keys() <= _META:
-            _check_case(document, meta, _FOLDED_META)
+            _check_case(meta, _FOLDED_META)
         version = meta.get(VERSION_KEY)
         if type(version) is not str:
             version = None
@@ -205,61 +242,56 @@ def _response(document: dict[str, Any], identity: str | int | None) -> Envelope:
     """Check a response: only a legacy agent sends one, to a request of the upstream."""
     has_result = "result" in document
     if has_result == ("error" in document) or "params" in document:
-        _refuse(document, "a message has either a method or a result or an error")
+        raise _RefusedError(INVALID_REQUEST, _ONE_OF)
     if has_result and "id" not in document:
-        _refuse(document, "a result needs an id")
-    if type(document["result" if has_result else "error"]) is not dict:
-        _refuse(document, "result and error must be objects")
+        raise _RefusedError(INVALID_REQUEST, "a result needs an id")
+    content = document["result" if has_result else "error"]
+    if type(content) is not dict:
+        raise _RefusedError(INVALID_REQUEST, "result and error must be objects")
+    _check_tree(content, 2)
     return Envelope(Kind.RESPONSE, identity, None, None, None, None, document)
 
 
-def _is_id(identity: object) -> bool:
-    if type(identity) is str:
-        return len(identity) <= MAX_ID_BYTES and len(identity.encode()) <= MAX_ID_BYTES
-    return type(identity) is int and abs(identity) < 10**MAX_ID_BYTES
+def _is_id(identity: object) -> TypeGuard[str | int]:
+    if type(identity) is int:
+        return bool(-_ID_LIMIT < identity < _ID_LIMIT)
+    if type(identity) is not str or len(identity) > MAX_ID_BYTES:
+        return False
+    return len(identity.encode()) <= MAX_ID_BYTES
 
 
 def _is_minus_zero(body: bytes) -> bool:
-    """Tell whether the id of a message, known to be 0, was written as -0: not an integer in all
-    languages, and echoed differently by them."""
+    """Tell whether the id of a message, known to be 0, was written as -0.
+
+    Some languages read that as a float, and each echoes it in its own way.
+    """
     return b"-0" in body and bool(json.loads(body, parse_int=str)["id"] == "-0")
 
 
-def _refuse(document: dict[str, Any], message: str, code: int = INVALID_REQUEST) -> NoReturn:
-    identity = document.get("id")
-    raise EnvelopeError(code, message, identity if _is_id(identity) else None)
-
-
-def _check_case(document: dict[str, Any], members: dict[str, Any], folded: dict[str, str]) -> None:
+def _check_case(members: dict[str, Any], folded: dict[str, str]) -> None:
     """Refuse members that differ from known ones only by case or Unicode folding."""
     for key in members:
         if folded.get(key.casefold(), key) != key:
-            _refuse(document, "a member differs from a known one only by case")
+            raise _RefusedError(INVALID_REQUEST, "a member is a known one but for its case")
 
 
-def _check_tree(document: dict[str, Any]) -> None:
-    """Refuse what the parser lets through anywhere: depth, overflow to infinity, keys that fold.
+def _check_tree(node: Any, depth: int) -> None:
+    """Refuse what the parser lets through at any depth: too deep, infinite, keys that fold.
 
     Two keys of one object that are equal once folded are duplicates to readers that ignore case.
     """
-    level: list[Any] = [document]
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for node in level:
-            values = node
-            if type(node) is dict:
-                if not node.keys() <= _COMMON and len({*map(str.casefold, node)}) != len(node):
-                    _refuse(document, "Parse error: duplicate keys but for case", PARSE_ERROR)
-                values = node.values()
-            if len(values) > 32 and {*map(type, values)} <= _SCALARS:
-                continue
-            for value in values:
-                kind = type(value)
-                if kind is dict or kind is list:
-                    below.append(value)
-                elif kind is float and not isfinite(value):
-                    _refuse(document, "Parse error: number out of range", PARSE_ERROR)
-        if not below:
-            return
-        level = below
-    _refuse(document, "Parse error: nested too deeply", PARSE_ERROR)
+    if depth > MAX_DEPTH:
+        raise _RefusedError(PARSE_ERROR, "Parse error: nested too deeply")
+    values = node
+    if type(node) is dict:
+        if not node.keys() <= _COMMON and len({*map(str.casefold, node)}) != len(node):
+            raise _RefusedError(PARSE_ERROR, "Parse error: duplicate keys but for case")
+        values = node.values()
+    elif len(node) > _LONG_LIST and {*map(type, node)} <= _SCALARS:
+        return
+    for value in values:
+        if type(value) in _LOOK_CLOSER:
+            if type(value) is not float:
+                _check_tree(value, depth + 1)
+            elif not isfinite(value):
+                raise _RefusedError(PARSE_ERROR, "Parse error: number out of range")
