@@ -128,7 +128,7 @@ def encode_ready(
 def decode_ready(
     payload: bytes, hello: bytes, challenge: bytes, proof: bytes, relay_key: bytes, verify: Verify
 ) -> LinkLimits:
-    """Read READY; raises AuthError when the pinned relay did not sign it, PeerError if malformed."""
+    """Read READY; raises AuthError unless the pinned relay signed it, PeerError if malformed."""
     signature, body = payload[:_SIGNATURE_BYTES], payload[_SIGNATURE_BYTES:]
     if not verify(relay_key, signature, relay_transcript(hello, challenge, proof, body)):
         raise AuthError("READY is not signed with the relay key pinned at enrolment")

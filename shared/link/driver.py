@@ -1,0 +1,279 @@
+"""Moves one end of a link: messages from the transport into the mux, frames out in batches.
+
+Everything queued in one turn of the event loop leaves as one message. Nothing here waits: the hot
+path is plain calls, and one timer per link is all that ticks.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from shared.errors import CloseCode, PeerError, ResetCode
+from shared.link.transport import MessageTransport
+from shared.wire.events import (
+    Catalogued,
+    Draining,
+    Event,
+    Headed,
+    Opened,
+    Ponged,
+    Received,
+    RevokeAsked,
+    RevokeDone,
+    WasReset,
+)
+from shared.wire.keepalive import Keepalive
+from shared.wire.limits import LinkLimits
+from shared.wire.mux import Mux, Role
+
+
+class StreamHandler(Protocol):
+    """Who a stream's bytes are for; called on the event loop's thread, never waits."""
+
+    def on_head(self, head: bytes, end: bool) -> None:
+        """The response head came (relay side only)."""
+
+    def on_data(self, data: bytes, end: bool) -> None:
+        """Body bytes came; report them to `LinkDriver.consumed` once used."""
+
+    def on_reset(self, code: ResetCode, detail: str) -> None:
+        """The stream ended early; nothing more comes."""
+
+    def on_writable(self) -> None:
+        """The stream takes data again after `LinkDriver.data` returned False."""
+
+
+class LinkOwner(Protocol):
+    """Who a link's own facts are for."""
+
+    def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
+        """The relay opened a stream; None refuses it, after `LinkDriver.reset` or without."""
+
+    def on_catalog(self, upstreams: list[str]) -> None:
+        """The client serves these upstreams."""
+
+    def on_drain(self, detail: str) -> None:
+        """The relay asks to move to another link."""
+
+    def on_revoke(self, order: int, session: str) -> None:
+        """The relay cuts a session."""
+
+    def on_revoked(self, order: int, ended: int) -> None:
+        """The client carried out an order."""
+
+    def on_lost(self, code: int, reason: str) -> None:
+        """The link is gone; its streams were told already. Called once."""
+
+
+class LinkDriver:
+    """One end of a link, from the end of the handshake to its loss."""
+
+    def __init__(
+        self, transport: MessageTransport, role: Role, limits: LinkLimits, owner: LinkOwner
+    ) -> None:
+        self._transport = transport
+        self._relay = role is Role.RELAY
+        self._owner = owner
+        self._mux = Mux(role, limits)
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[int, StreamHandler] = {}
+        self._armed = False
+        self._writable: list[int] = []
+        self._lost = False
+        now = self._loop.time()
+        self._keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, now)
+        self._timer = self._loop.call_at(self._keepalive.next_deadline, self._tick)
+        self._dispatch: dict[type[Event], Callable[..., None]] = {
+            Received: self._received,
+            Headed: self._headed,
+            Opened: self._opened,
+            WasReset: self._was_reset,
+            Ponged: self._ponged,
+            Catalogued: lambda event: owner.on_catalog(event.upstreams),
+            Draining: lambda event: owner.on_drain(event.detail),
+            RevokeAsked: lambda event: owner.on_revoke(event.order, event.session),
+            RevokeDone: lambda event: owner.on_revoked(event.order, event.ended),
+        }
+        transport.handler = self
+
+    @property
+    def lost(self) -> bool:
+        """The link is gone, or on its way out."""
+        return self._lost
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds of the last PING and its PONG; 0 before the first."""
+        return self._mux.round_trip
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are not over yet."""
+        return self._mux.open_streams
+
+    @property
+    def full(self) -> bool:
+        """No stream can be opened now."""
+        return self._lost or self._mux.full
+
+    # Streams ------------------------------------------------------------------------------------
+
+    def open(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
+        """Open a stream with a whole request; raises MisuseError when the link is full."""
+        stream = self._mux.open(head, body)
+        self._streams[stream] = handler
+        self.flush_soon()
+        return stream
+
+    def head(self, stream: int, head: bytes, end: bool) -> None:
+        """Answer a stream with a head."""
+        if end:
+            self._streams.pop(stream, None)
+        self._mux.send_head(stream, head, end)
+        self.flush_soon()
+
+    def data(self, stream: int, data: bytes, end: bool) -> bool:
+        """Send body bytes; False asks to wait for `on_writable`. Nothing follows the end."""
+        if end:
+            self._streams.pop(stream, None)
+        more = self._mux.send_data(stream, data, end)
+        self.flush_soon()
+        return more
+
+    def consumed(self, stream: int, count: int) -> None:
+        """Report that `count` received bytes were used; credit goes back to the sender."""
+        self._mux.consumed(stream, count, self._loop.time())
+        self.flush_soon()
+
+    def reset(self, stream: int, code: ResetCode, detail: str = "") -> None:
+        """End a stream early; its handler hears no more of it."""
+        self._streams.pop(stream, None)
+        self._mux.reset(stream, code, detail)
+        self.flush_soon()
+
+    # The link itself ----------------------------------------------------------------------------
+
+    def catalog(self, upstreams: list[str]) -> None:
+        """Tell the relay which upstreams we serve."""
+        self._mux.catalog(upstreams)
+        self.flush_soon()
+
+    def drain(self, detail: str) -> None:
+        """Ask the client to move to another link."""
+        self._mux.drain(detail)
+        self.flush_soon()
+
+    def revoke(self, order: int, session: str) -> None:
+        """Order the client to cut a session."""
+        self._mux.revoke(order, session)
+        self.flush_soon()
+
+    def revoked(self, order: int, ended: int) -> None:
+        """Report that an order was carried out."""
+        self._mux.revoked(order, ended)
+        self.flush_soon()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Send what is queued, say why, and close."""
+        self._flush()
+        self._transport.close(code, reason)
+        self.transport_lost(code, reason)
+
+    # MessageHandler -----------------------------------------------------------------------------
+
+    def message_received(self, message: bytes) -> None:
+        """Take one message in; a peer that breaks the protocol loses the link."""
+        if self._lost:
+            return
+        now = self._loop.time()
+        self._keepalive.heard(now)
+        dispatch = self._dispatch
+        try:
+            events = self._mux.receive_message(message, now)
+        except PeerError as error:
+            self.close(error.close_code, str(error))
+            return
+        for event in events:
+            dispatch[type(event)](event)
+        self.flush_soon()
+
+    def transport_writable(self) -> None:
+        """Go on sending what had to wait."""
+        self._flush()
+
+    def transport_lost(self, code: int, reason: str) -> None:
+        """Tell every stream, then the owner, once."""
+        if self._lost:
+            return
+        self._lost = True
+        self._timer.cancel()
+        streams, self._streams = self._streams, {}
+        for handler in streams.values():
+            handler.on_reset(ResetCode.UPSTREAM_BROKE, "the link was lost")
+        self._owner.on_lost(code, reason)
+
+    # Inside -------------------------------------------------------------------------------------
+
+    def flush_soon(self) -> None:
+        """Send at the end of this turn of the loop what was queued in it."""
+        if not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._armed = False
+        transport, mux, writable = self._transport, self._mux, self._writable
+        while transport.writable:
+            message = mux.take_message(writable)
+            if not message:
+                break
+            transport.send(message)
+        if writable:
+            self._writable = []
+            for stream in writable:
+                handler = self._streams.get(stream)
+                if handler is not None:
+                    handler.on_writable()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        if self._keepalive.expired(now):
+            self._transport.abort()
+            self.transport_lost(1006, "the peer did not answer a ping in time")
+            return
+        payload = self._keepalive.check(now)
+        if payload is not None:
+            self._mux.ping(payload)
+            self._flush()
+        self._timer = self._loop.call_at(self._keepalive.next_deadline, self._tick)
+
+    def _received(self, event: Received) -> None:
+        handler = self._streams.get(event.stream)
+        if handler is None:
+            self._mux.consumed(event.stream, len(event.data), self._loop.time())
+            return
+        if event.end and self._relay:
+            del self._streams[event.stream]
+        handler.on_data(event.data, event.end)
+
+    def _headed(self, event: Headed) -> None:
+        handler = self._streams.get(event.stream)
+        if handler is not None:
+            if event.end:
+                del self._streams[event.stream]
+            handler.on_head(event.head, event.end)
+
+    def _opened(self, event: Opened) -> None:
+        handler = self._owner.on_open(event.stream, event.head, event.end)
+        if handler is not None:
+            self._streams[event.stream] = handler
+
+    def _was_reset(self, event: WasReset) -> None:
+        handler = self._streams.pop(event.stream, None)
+        if handler is not None:
+            handler.on_reset(event.code, event.detail)
+
+    def _ponged(self, event: Ponged) -> None:
+        round_trip = self._keepalive.answered(event.payload, self._loop.time())
+        if round_trip is not None:
+            self._mux.round_trip = round_trip
