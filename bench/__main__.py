@@ -41,32 +41,40 @@ class Bench:
         for rep in range(reps):
             for kind in STARTS:
                 for name in peers:
-                    if kind in PEERS[name].upstreams and self._wanted(name, kind):
-                        self._peer(name, kind, rep)
+                    for metrics in self._rounds(name, kind, rep):
+                        self._peer(name, kind, rep, metrics)
 
-    def _wanted(self, name: str, kind: str) -> list[str]:
-        streams = PEERS[name].streams
-        return [
+    def _rounds(self, name: str, kind: str, rep: int) -> Iterator[list[str]]:
+        """What to measure of a peer, one list for each time it is started."""
+        peer = PEERS[name]
+        wanted = [
             metric
             for metric in self.metrics
-            if kind in METRICS[metric].upstreams and (streams or not METRICS[metric].needs_streams)
+            if metric != "correct"
+            and kind in peer.upstreams
+            and kind in METRICS[metric].upstreams
+            and (peer.streams or not METRICS[metric].needs_streams)
+            and (peer.has_links or metric not in ("links", "help"))
         ]
+        if wanted and rep == 0:
+            yield ["correct"]
+        if together := [metric for metric in wanted if not METRICS[metric].fresh]:
+            yield together
+        yield from ([metric] for metric in wanted if METRICS[metric].fresh)
 
-    def _peer(self, name: str, kind: str, rep: int) -> None:
-        folder = self.scratch / f"{rep}-{kind}-{name}"
+    def _peer(self, name: str, kind: str, rep: int, metrics: list[str]) -> None:
+        folder = self.scratch / f"{rep}-{kind}-{name}-{metrics[0]}"
         with Group(folder / "upstream") as under, Group(folder / "peer") as group:
             try:
                 upstream = STARTS[kind](under)
                 setting = self._started(name, group, upstream)
             except needs.MissingError as lacking:
-                self._note(Row(name, kind, "start", "", rep, error=f"MISSING {lacking}"))
+                self._note(Row(name, kind, "start", metrics[0], rep, error=f"MISSING {lacking}"))
                 return
             except FAILURES as error:
-                self._note(Row(name, kind, "start", "", rep, error=_told(error)))
+                self._note(Row(name, kind, "start", metrics[0], rep, error=_told(error)))
                 return
-            if rep == 0:
-                self._samples("correct", measure.correct(setting), name, kind, rep)
-            for metric in self._wanted(name, kind):
+            for metric in metrics:
                 self._samples(metric, METRICS[metric].run(setting), name, kind, rep)
 
     def _started(self, name: str, group: Group, upstream: Upstream) -> Setting:
@@ -212,7 +220,13 @@ def main(
         print(f"\nrows: {file}")
     results = Results(measured)
     bounds = acceptance.bounds(results, [name for name, kind in PEERS.items() if kind.mcp_aware])
-    text = f"## Promises\n\n{tables.bounds_markdown(bounds)}\n\n{tables.results_markdown(results)}"
+    legend = "\n".join(f"- `{name}`: {kind.told}" for name, kind in PEERS.items())
+    parts = {
+        "Promises": tables.bounds_markdown(bounds),
+        "Peers": legend,
+        "Figures": tables.results_markdown(results),
+    }
+    text = "\n\n".join(f"## {title}\n\n{part}" for title, part in parts.items())
     print(f"\n{text}")
     _say_missing()
     if write_doc:

@@ -65,7 +65,7 @@ def _speed(results: Results, aware: list[str]) -> list[Bound]:
 
     lines = [
         _least(
-            f"calls/s at {conns} connections, x {SSH}",
+            f"calls/s at c={conns}, x {SSH}",
             to_ssh("rps", f"c={conns}", "rps"),
             limit,
             "x",
@@ -75,16 +75,16 @@ def _speed(results: Results, aware: list[str]) -> list[Bound]:
     for conns in (16, 64):
         best = _best(results, aware, f"c={conns}")
         ours = results.median(OURS, "mcp", "rps", f"c={conns}", "rps")
-        what = f"calls/s at {conns} connections, x the best MCP-aware peer"
+        what = f"calls/s at c={conns}, x the best MCP-aware peer"
         lines.append(_least(what, ours / best, 4, "x"))
     p50 = results.median(OURS, "static", "lat1", "c=1", "p50")
     added = p50 - results.median("direct", "static", "lat1", "c=1", "p50")
     slowest = results.median(OURS, "static", "lat1", "c=1", "p999")
-    lines.append(_most("added p50 at 1 connection", added / 1000, 0.35, "ms"))
-    lines.append(_most("p99.9 at 1 connection", slowest / 1000, 5, "ms"))
+    lines.append(_most("added p50 at c=1", added / 1000, 0.35, "ms"))
+    lines.append(_most("p99.9 at c=1", slowest / 1000, 5, "ms"))
     for conns, limit in ((1, 0.8), (4, 0.5)):
         ratio = to_ssh("bulk", f"16m c={conns}", "MBps")
-        lines.append(_least(f"16 MiB results at {conns} connections, x {SSH}", ratio, limit, "x"))
+        lines.append(_least(f"16 MiB results at c={conns}, x {SSH}", ratio, limit, "x"))
     return lines
 
 

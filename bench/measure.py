@@ -21,6 +21,7 @@ ECHOES = 500
 EVENT_STREAMS = 100
 EVENT_INTERVAL_MS = 50
 HELP_STARTS = 10
+SLOW_SECONDS = 20.0
 LINK_COUNTS = (50, 200)
 
 Sample = tuple[str, Mapping[str, float]]
@@ -93,13 +94,22 @@ def _same(name: str, status: int, got: bytes, wanted: bytes) -> None:
         )
 
 
+def long_enough(rate: float, conns: int, seconds: float) -> float:
+    """How long to load a peer of that rate (calls/s) so that each connection gets some answers.
+
+    A slow peer answers all connections in one wave; a short window would catch none of it, or one.
+    """
+    return max(seconds, min(SLOW_SECONDS, 5 * conns / max(rate, 0.1)))
+
+
 def rps(setting: Setting) -> Iterator[Sample]:
     """Calls per second in a closed loop, and the peer's CPU seconds per 10,000 calls."""
     target = setting.peer.targets["call"]
     for conns in setting.options.conns:
-        Wrk(target, conns, 1, unique=setting.unique).figures()
+        warm = Wrk(target, conns, 1, unique=setting.unique).figures()["requests"]
+        seconds = long_enough(warm, conns, setting.options.seconds)
         with setting.meter() as meter:
-            got = Wrk(target, conns, setting.options.seconds, unique=setting.unique).figures()
+            got = Wrk(target, conns, seconds, unique=setting.unique).figures()
         calls = got["requests"]
         yield (
             f"c={conns}",
@@ -253,15 +263,19 @@ class Metric:
     run: Callable[[Setting], Iterator[Sample]]
     upstreams: tuple[str, ...]
     needs_streams: bool = False
+    # Measured on a newly started peer: the heap that a load left behind would hide growth.
+    fresh: bool = False
 
 
 METRICS = {
+    # Before any speed, on a peer of its own, whatever was asked for.
+    "correct": Metric(correct, ("static", "mcp"), fresh=True),
     "rps": Metric(rps, ("static", "mcp")),
     "lat1": Metric(lat1, ("static", "mcp")),
     "bulk": Metric(bulk, ("static",)),
-    "fairness": Metric(fairness, ("static",)),
+    "fairness": Metric(fairness, ("static",), fresh=True),
     "sse": Metric(sse, ("mcp",), needs_streams=True),
-    "idle": Metric(idle, ("mcp",), needs_streams=True),
-    "links": Metric(links, ("mcp",)),
+    "idle": Metric(idle, ("mcp",), needs_streams=True, fresh=True),
+    "links": Metric(links, ("mcp",), fresh=True),
     "help": Metric(help_start, ("mcp",)),
 }

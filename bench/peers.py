@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import product
@@ -28,8 +28,10 @@ class Kind:
     mcp_aware: bool = False
     # It passes an upstream's SSE events and GET streams on.
     streams: bool = True
+    # It has a public side with links of its own, and a program whose start counts.
+    has_links: bool = False
     # What a reader of the tables should know.
-    told: str = field(default="", kw_only=True)
+    told: str = ""
 
 
 def _same_paths(port: int, upstream: Upstream) -> dict[str, Target]:
@@ -142,7 +144,11 @@ PEERS: dict[str, Kind] = {
     "direct": Kind(direct, told="no tunnel at all"),
     "nginx_2hop": Kind(nginx_2hop, told="two plain reverse proxies, no tunnel"),
     "ssh_r": Kind(ssh_r, told="OpenSSH `-R`, default cipher"),
-    "tunnel": Kind(product.tunnel, told="this project: TLS on the link, sessions, strict parsing"),
+    "tunnel": Kind(
+        product.tunnel,
+        has_links=True,
+        told="this project: TLS on the link, sessions, strict parsing",
+    ),
     "supergateway": Kind(
         supergateway,
         ("mcp",),
