@@ -108,7 +108,9 @@ class EnvelopeError(PeerError):
         self.data = data
 
     def body(self) -> bytes:
-        """Return the JSON-RPC error response to send."""
+        """Return the JSON-RPC error response to send; empty with status 202, which has none."""
+        if self.status == 202:
+            return b""
         return error_body(self.id, self.code, self.message, self.data)
 
 
