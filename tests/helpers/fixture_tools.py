@@ -125,7 +125,8 @@ async def _close_stream_then_answer(context: Context, _: Params) -> Answer:
     # Only Streamable HTTP has a stream to close; over stdio the answer just follows.
     if context.close_sse_stream is not None:
         await context.close_sse_stream()
-    await anyio.sleep(PAUSE_SECONDS)
+    # At once: the answer is then always stored before the client can be back to have it replayed.
+    # One that came just as the client does could fall between the replay and the new stream.
     return result(text("Answered after the stream was closed."))
 
 
