@@ -1,11 +1,13 @@
 """The relay's address as configured: parsed once, checked once, written one way."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"wss": 443, "ws": 80}
 _MAX_HOST = 253
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 class BadRelayUrlError(ValueError):
@@ -76,4 +78,4 @@ def _is_host(host: str) -> bool:
             return ipaddress.IPv6Address(host).scope_id is None
         except ValueError:
             return False
-    return all(char.isascii() and (char.isalnum() or char in "-._") for char in host)
+    return all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split("."))

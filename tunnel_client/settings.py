@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,17 +16,13 @@ from shared.ids import is_name
 from shared.keys import BadKeyError, decode_public
 from shared.wire.limits import MAX_CATALOG_UPSTREAMS
 from tunnel_client.dial import DialTarget
-from tunnel_client.errors import (
-    NoProgramError,
-    SecretError,
-    SettingsError,
-    UnsafeFileError,
-)
+from tunnel_client.errors import NoProgramError, SecretError, SettingsError
+from tunnel_client.files import read_guarded
 from tunnel_client.relay_url import RelayUrl
+from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
-_MAX_FILE_BYTES = 1024 * 1024
 _HTTP_ONLY = ("ca_file", "connect_timeout")
 _STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
 
@@ -51,7 +46,8 @@ def _public_key(text: str) -> str:
     return text
 
 
-def _proxy(text: str) -> str:
+def check_proxy(text: str) -> str:
+    """Return a proxy's address as it may stand in the configuration; raises ValueError."""
     if text == "none":
         return text
     parts = urlsplit(text)
@@ -63,21 +59,8 @@ def _proxy(text: str) -> str:
 
 
 def _upstream_url(text: str) -> str:
-    """Only http, https and unix: nothing that reads a file or speaks another protocol."""
-    if text.startswith("unix:"):
-        path, _, target = text.removeprefix("unix:").partition(":")
-        if not path.startswith("/") or not target.startswith("/"):
-            raise ValueError('a Unix socket is written "unix:/path/of/socket:/mcp"')
-        return text
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("an upstream's url starts with http://, https:// or unix:/")
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("an upstream's url names a host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("no user or password in an upstream's url")
-    if parts.fragment or any(char <= " " or char > "~" for char in text):
-        raise ValueError("an upstream's url is plain ASCII without spaces or fragment")
+    # Judged by who dials it; as http, so that no trust store is loaded just to look at a URL.
+    target_from(f"http:{text.removeprefix('https:')}" if text.startswith("https:") else text)
     return text
 
 
@@ -94,7 +77,7 @@ class RelaySettings(ConfigModel):
     public_key: Annotated[str, AfterValidator(_public_key)]
     """The relay's key, pinned at enrolment."""
     ca_file: Path | None = None
-    proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    proxy: Annotated[str, AfterValidator(check_proxy)] | None = None
     """None: HTTPS_PROXY and NO_PROXY decide."""
     proxy_auth: SecretRef | None = None
 
@@ -107,9 +90,9 @@ class UpstreamSettings(ConfigModel):
     command: Annotated[list[str], Field(min_length=1)] | None = None
     """The argv list; never passed through a shell."""
     cwd: Path | None = None
-    inherit_env: list[EnvName] = []
-    """Variables of our own environment that a child may see; it sees no other but PATH."""
-    env: dict[EnvName, str] = {}
+    inherit_env: list[EnvName] = Field(default_factory=list)
+    """Variables of our own environment that a child may see beside PATH, HOME and LANG."""
+    env: dict[EnvName, SecretStr] = Field(default_factory=dict)
     ca_file: Path | None = None
     connect_timeout: Seconds = 5.0
     response_timeout: Seconds = 300.0
@@ -141,7 +124,7 @@ class ClientSettings(ConfigModel):
 
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     relay: RelaySettings
-    upstream: Annotated[list[UpstreamSettings], Field(max_length=MAX_CATALOG_UPSTREAMS)] = []
+    upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
 
     @field_validator("upstream")
     @classmethod
@@ -182,16 +165,10 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
 def read_config(path: Path) -> str:
     """Return the text of a configuration file that only its owner or root can change.
 
-    Raises SettingsError when it cannot be read and UnsafeFileError when others may write to it:
-    who can write it can have programs started.
+    Who can write it can have programs started. Raises SettingsError and UnsafeFileError.
     """
     try:
-        with path.open("rb") as file:
-            facts = os.fstat(file.fileno())
-            _check_writers(path, facts)
-            raw = file.read(_MAX_FILE_BYTES + 1)
-        if len(raw) > _MAX_FILE_BYTES:
-            raise SettingsError(f"{path} is larger than 1 MiB")
+        raw = read_guarded(path, forbidden=0o022, owners=(0, os.geteuid()))
         return raw.decode()
     except FileNotFoundError:
         raise SettingsError(f"no file {path}", "tunnel-client enroll wss://RELAY") from None
@@ -199,15 +176,6 @@ def read_config(path: Path) -> str:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8") from None
-
-
-def _check_writers(path: Path, facts: os.stat_result) -> None:
-    if not stat.S_ISREG(facts.st_mode):
-        raise UnsafeFileError(f"{path} is not a file")
-    if facts.st_uid not in (0, os.geteuid()):
-        raise UnsafeFileError(f"{path} belongs to another user", f"chown $(id -u) {path}")
-    if facts.st_mode & 0o022:
-        raise UnsafeFileError(f"{path} can be changed by others", f"chmod go-w {path}")
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> ClientSettings:
@@ -257,8 +225,14 @@ def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:
 
 def read_secret(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:
     """Fetch the secret a reference points to; raises SecretError, which never holds it."""
+
+    def read(path: str) -> str:
+        # systemd hands credentials out as 0440; nobody else may read or change the file.
+        owners = (0, os.geteuid())
+        return read_guarded(Path(path), forbidden=0o027, owners=owners).decode()
+
     try:
-        return reference.resolve(environ, lambda path: Path(path).read_text())
+        return reference.resolve(environ, read)
     except UnreadableSecretError as error:
         raise SecretError(str(error)) from None
 

@@ -1,0 +1,94 @@
+"""Asking the running daemon for its status over its socket."""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tunnel_client.control import MAX_ASKING, SOCKET_FILE, ControlServer, ask_status
+from tunnel_client.errors import NotRunningError, StateWriteError
+
+
+def status() -> dict[str, Any]:
+    return {"state": "connected", "links": [{"node": "a"}]}
+
+
+async def heard(reader: asyncio.StreamReader) -> bytes:
+    """Return what came until the end, which may be a reset."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+async def test_a_question_gets_the_status(tmp_path: Path) -> None:
+    async with ControlServer(tmp_path / SOCKET_FILE, status):
+        assert (tmp_path / SOCKET_FILE).stat().st_mode & 0o777 == 0o600
+        with anyio.fail_after(10):
+            assert await asyncio.to_thread(ask_status, tmp_path) == status()
+    assert not (tmp_path / SOCKET_FILE).exists()
+
+
+async def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / SOCKET_FILE))
+    with pytest.raises(NotRunningError, match="has ended"):
+        ask_status(tmp_path)
+    async with ControlServer(tmp_path / SOCKET_FILE, status):
+        with anyio.fail_after(10):
+            assert await asyncio.to_thread(ask_status, tmp_path) == status()
+
+
+def test_no_daemon_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(NotRunningError, match="tunnel-client run"):
+        ask_status(tmp_path)
+
+
+async def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / SOCKET_FILE).write_text("mine")
+    with pytest.raises(StateWriteError, match="cannot listen"):
+        async with ControlServer(tmp_path / SOCKET_FILE, status):
+            pass
+    assert (tmp_path / SOCKET_FILE).read_text() == "mine"
+
+
+async def test_a_path_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StateWriteError, match="cannot listen"):
+        async with ControlServer(tmp_path / ("x" * 120), status):
+            pass
+
+
+@pytest.mark.parametrize("question", [b"{}\n", b"nonsense\n", b'{"ask": "stop"}\n', b"\xff\n"])
+async def test_any_other_question_is_refused(tmp_path: Path, question: bytes) -> None:
+    with anyio.fail_after(10):
+        async with ControlServer(tmp_path / SOCKET_FILE, status):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET_FILE)
+            writer.write(question)
+            assert json.loads(await reader.read()) == {"error": "unknown question"}
+            writer.close()
+
+
+async def test_who_sends_no_end_of_line_is_cut_off(tmp_path: Path) -> None:
+    with anyio.fail_after(10):
+        async with ControlServer(tmp_path / SOCKET_FILE, status):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET_FILE)
+            writer.write(b"x" * 5000)
+            assert await heard(reader) == b""
+            writer.close()
+
+
+async def test_too_many_at_once_are_cut_off_and_the_end_cuts_the_rest(tmp_path: Path) -> None:
+    with anyio.fail_after(10):
+        async with ControlServer(tmp_path / SOCKET_FILE, status):
+            path = tmp_path / SOCKET_FILE
+            waiting = [await asyncio.open_unix_connection(path) for _ in range(MAX_ASKING)]
+            reader, writer = await asyncio.open_unix_connection(path)
+            assert await heard(reader) == b""
+            writer.close()
+        for reader, writer in waiting:
+            assert await heard(reader) == b""
+            writer.close()

@@ -1,0 +1,64 @@
+"""When the client dials again, when it waits, and when it stops for good."""
+
+import pytest
+
+from shared.errors import AuthError, CloseCode, PeerError
+from tunnel_client.errors import ConnectError, DialSettingsError, StateWriteError
+from tunnel_client.reconnect import GiveUp, Reconnect, RetryIn
+
+
+def test_failures_in_a_row_back_off_to_the_cap() -> None:
+    plan = Reconnect()
+    waits = [plan.after_error(OSError(), up_for=0, jitter=1.0) for _ in range(8)]
+    assert waits == [RetryIn(seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 30, 30)]
+
+
+def test_only_a_stable_link_clears_the_count() -> None:
+    plan = Reconnect(failures=5)
+    flapping = plan.after_close(CloseCode.GOING_AWAY, up_for=29.9, jitter=1.0)
+    stable = plan.after_close(CloseCode.GOING_AWAY, up_for=30.0, jitter=1.0)
+    assert (flapping, stable) == (RetryIn(16), RetryIn(0.5))
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [(CloseCode.REVOKED, "MT2501"), (CloseCode.REPLACED, "MT2502")]
+)
+def test_a_revoked_or_locked_key_ends_the_client(code: CloseCode, says: str) -> None:
+    end = Reconnect().after_close(code, up_for=3600, jitter=0.0)
+    assert isinstance(end, GiveUp)
+    assert end.exit_code == 77
+    assert end.reason.startswith(says)
+    assert "tunnel-client enroll" in end.reason
+
+
+def test_a_relay_that_cannot_prove_itself_ends_the_client() -> None:
+    end = Reconnect().after_error(AuthError("bad signature"), up_for=0, jitter=0.0)
+    assert isinstance(end, GiveUp)
+    assert (end.exit_code, end.reason[:6]) == (77, "MT2503")
+
+
+def test_a_key_the_relay_does_not_know_is_tried_again_but_never_hammered() -> None:
+    plan = Reconnect()
+    assert plan.after_close(CloseCode.POLICY, up_for=0, jitter=0.0) == RetryIn(15)
+    assert plan.after_close(CloseCode.POLICY, up_for=0, jitter=1.0) == RetryIn(30)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(),
+        TimeoutError(),
+        PeerError("garbled"),
+        ConnectError("down"),
+        StateWriteError("full"),
+    ],
+)
+def test_what_may_pass_is_tried_again(error: Exception) -> None:
+    assert isinstance(Reconnect().after_error(error, up_for=0, jitter=0.5), RetryIn)
+
+
+def test_what_only_a_person_can_mend_ends_the_client() -> None:
+    end = Reconnect().after_error(DialSettingsError("no CA file"), up_for=0, jitter=0.5)
+    assert isinstance(end, GiveUp)
+    assert end.exit_code == 78
+    assert "no CA file" in end.reason

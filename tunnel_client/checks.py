@@ -1,0 +1,46 @@
+"""Everything about a configuration that can be checked without connecting anywhere."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from tunnel_client.dial import choose_proxy, tls_context
+from tunnel_client.errors import ClientError, SettingsError
+from tunnel_client.identity import Identity
+from tunnel_client.settings import ClientSettings, UpstreamSettings, dial_target, find_program
+from tunnel_client.upstream.http_target import BadTargetError, target_from
+
+
+def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientError]:
+    """Return every problem found beyond what the configuration's own shape tells; total."""
+    steps: list[Callable[[], object]] = [
+        lambda: Identity.read(settings.state_dir),
+        lambda: tls_context(settings.relay.ca_file),
+        lambda: choose_proxy(dial_target(settings.relay, environ)),
+    ]
+    steps += [partial(check_upstream, upstream, environ) for upstream in settings.upstream]
+    problems: list[ClientError] = []
+    for step in steps:
+        try:
+            step()
+        except ClientError as error:
+            problems.append(error)
+    return problems
+
+
+def check_upstream(upstream: UpstreamSettings, environ: Mapping[str, str]) -> None:
+    """Check that a program or a CA file is there; raises NoProgramError and SettingsError."""
+    if upstream.url is None:
+        find_program(upstream, environ)
+        return
+    try:
+        target_from(upstream.url, upstream.ca_file)
+    except BadTargetError as error:
+        raise SettingsError(f"upstream {upstream.name}: {error}") from None
+
+
+def serving_note(settings: ClientSettings) -> str:
+    """Say in one line what this configuration would serve."""
+    count = len(settings.upstream)
+    names = ", ".join(upstream.name for upstream in settings.upstream) or "none yet"
+    relay = settings.relay
+    return f"tunnel {relay.tunnel} at {relay.url}, {count} upstream(s): {names}"

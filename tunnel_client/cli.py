@@ -1,0 +1,278 @@
+"""The command `tunnel-client`. Everything heavy is imported inside the command that needs it."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shared.version import VERSION
+from tunnel_client.errors import EXIT_CONFIGURATION, EXIT_FAILED, ClientError
+
+if TYPE_CHECKING:
+    from tunnel_client.settings import ClientSettings
+
+SCHEMA_VERSION = 1
+"""Of every `--json` answer; grows when a key changes its meaning or goes."""
+
+config_option = click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file.",
+    show_default="client.toml in /etc/tunnel-client for root, else in ~/.config/tunnel-client",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+class Program(click.Group):
+    """Prints a refusal of ours with its code, cause and next command, and ends with its status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ClientError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="tunnel-client")
+def cli() -> None:
+    """Lets AI agents reach private MCP servers through a relay, without an open port here.
+
+    \b
+    First steps:
+      tunnel-client enroll wss://relay.example
+      tunnel-client upstream add NAME --url http://127.0.0.1:3000/mcp
+      tunnel-client run
+    """
+
+
+@cli.command()
+@click.argument("relay")
+@config_option
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where the key is kept."
+)
+@click.option(
+    "--join-code-file",
+    metavar="FILE",
+    help="Read the join code from a file, or from standard input with -; asked for otherwise.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Trust this authority too (PEM).",
+)
+@click.option("--proxy", metavar="URL", help='HTTP proxy, or "none"; default: HTTPS_PROXY.')
+@click.option(
+    "--proxy-auth",
+    metavar="REFERENCE",
+    help="Where user:password of the proxy is: env:NAME, file:PATH or credential:NAME.",
+)
+@click.option("--force", is_flag=True, help="Replace an enrolment; its key is lost.")
+def enroll(
+    relay: str,
+    config: Path | None,
+    state_dir: Path | None,
+    join_code_file: str | None,
+    ca_file: Path | None,
+    proxy: str | None,
+    proxy_auth: str | None,
+    force: bool,
+) -> None:
+    """Enrol this machine at RELAY (wss://HOST) with a join code.
+
+    The code is never an argument, because other users can read those.
+    """
+    import anyio
+
+    from tunnel_client.enroll import check_room, enroll, next_steps, plan_from
+    from tunnel_client.settings import default_config, default_state_dir
+
+    plan = plan_from(
+        relay,
+        config=config or default_config(os.environ),
+        state_dir=state_dir or default_state_dir(os.environ),
+        ca_file=ca_file,
+        proxy=proxy,
+        proxy_auth=proxy_auth,
+        force=force,
+        environ=os.environ,
+    )
+    check_room(plan)
+    enrolled = anyio.run(enroll, plan, _join_code(join_code_file))
+    click.echo(next_steps(plan, enrolled, os.environ))
+
+
+def _join_code(source: str | None) -> Any:
+    from tunnel_client.enroll import check_code
+    from tunnel_client.errors import BadJoinCodeError
+
+    if source is None:
+        if not sys.stdin.isatty():
+            raise click.UsageError("no terminal to ask for the join code: use --join-code-file -")
+        return check_code(click.prompt("Join code", hide_input=True))
+    if source == "-":
+        return check_code(sys.stdin.readline(1024))
+    try:
+        with Path(source).open() as file:
+            return check_code(file.readline(1024))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadJoinCodeError(f"cannot read {source}: {type(error).__name__}") from None
+
+
+@cli.command()
+@config_option
+def run(config: Path | None) -> None:
+    """Serve the configured upstreams through the relay until told to stop."""
+    settings = _settings(config)
+    from tunnel_client import app
+
+    sys.exit(app.run(settings))
+
+
+@cli.command()
+@config_option
+@json_option
+def status(config: Path | None, as_json: bool) -> None:
+    """Show what the running daemon is doing."""
+    from tunnel_client.control import ask_status
+    from tunnel_client.render import as_text
+
+    answer = ask_status(_settings(config).state_dir)
+    _print({"schema_version": SCHEMA_VERSION} | answer if as_json else as_text(answer))
+
+
+@cli.command("check-config")
+@config_option
+@json_option
+def check_config(config: Path | None, as_json: bool) -> None:
+    """Check the configuration, the key, CA files and programs, without connecting anywhere."""
+    from tunnel_client.checks import check, serving_note
+
+    settings = _settings(config)
+    problems = check(settings, os.environ)
+    if as_json:
+        listed = [{"code": each.code, "cause": each.cause, "next": each.next} for each in problems]
+        _print({"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed})
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        if not problems:
+            click.echo(f"ok: {serving_note(settings)}")
+    sys.exit(EXIT_CONFIGURATION if problems else 0)
+
+
+@cli.group()
+def upstream() -> None:
+    """The private MCP servers this client offers."""
+
+
+@upstream.command("list")
+@config_option
+@json_option
+def upstream_list(config: Path | None, as_json: bool) -> None:
+    """List the configured upstreams."""
+    from tunnel_client.render import upstream_row
+
+    rows = [upstream_row(each) for each in _settings(config).upstream]
+    if as_json:
+        _print({"schema_version": SCHEMA_VERSION, "upstreams": rows})
+        return
+    if not rows:
+        _print("no upstreams; add one: tunnel-client upstream add NAME --url URL")
+    for row in rows:
+        _print(f"{row['name']:<20} {row['kind']:<6} {row['target']}")
+
+
+@upstream.command("add", context_settings={"ignore_unknown_options": False})
+@click.argument("name")
+@click.argument("command", nargs=-1)
+@config_option
+@click.option("--url", help="http://, https:// or unix:/path.sock:/mcp")
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True, resolve_path=True),
+    help="Trust this authority instead of the system's (PEM, https only).",
+)
+@click.option("--cwd", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
+@click.option("--inherit-env", multiple=True, metavar="NAME", help="Let the program see this.")
+def upstream_add(
+    name: str,
+    command: tuple[str, ...],
+    config: Path | None,
+    url: str | None,
+    ca_file: Path | None,
+    cwd: Path | None,
+    inherit_env: tuple[str, ...],
+) -> None:
+    """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio."""
+    from tunnel_client.upstream_file import add_upstream
+
+    if (url is None) == (not command):
+        raise click.UsageError("give either --url URL or -- PROGRAM ARGUMENT...")
+    path = _config_path(config)
+    add_upstream(
+        path,
+        {
+            "name": name,
+            "url": url,
+            "command": list(command) or None,
+            "ca_file": None if ca_file is None else str(ca_file),
+            "cwd": None if cwd is None else str(cwd),
+            "inherit_env": list(inherit_env) or None,
+        },
+        os.environ,
+    )
+    _print(f"added {name} to {path}; a running client serves it after a restart")
+
+
+@upstream.command("test")
+@click.argument("name")
+@config_option
+@json_option
+def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
+    """Connect to an upstream and say which MCP versions it speaks."""
+    import anyio
+
+    from tunnel_client.errors import UnknownUpstreamError
+    from tunnel_client.upstream_probe import probe_upstream, verdict
+
+    found = _settings(config).find(name)
+    if found is None:
+        raise UnknownUpstreamError(f"no upstream is called {name}")
+    report = anyio.run(probe_upstream, found, dict(os.environ))
+    if as_json:
+        _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
+    else:
+        _print(verdict(name, report))
+    sys.exit(0 if report.ok else EXIT_FAILED)
+
+
+def _config_path(config: Path | None) -> Path:
+    from tunnel_client.settings import default_config
+
+    return config or default_config(os.environ)
+
+
+def _settings(config: Path | None) -> "ClientSettings":
+    from tunnel_client.settings import load_settings
+
+    return load_settings(_config_path(config), os.environ)
+
+
+def _print(answer: dict[str, Any] | str) -> None:
+    click.echo(answer if isinstance(answer, str) else json.dumps(answer, indent=2))
+
+
+def main() -> None:
+    """Run the command line and end the process with its status."""
+    cli(prog_name="tunnel-client")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Writes `client.toml`: the first one at enrolment, and a table more for each upstream added."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared.ids import is_name
+from tunnel_client.dial import DialTarget
+from tunnel_client.errors import SettingsError
+
+Value = str | int | float | list[str] | dict[str, str]
+
+_FIRST_UPSTREAM = re.compile(r"^\[\[\s*upstream\s*\]\]", re.MULTILINE)
+_EXAMPLES = """
+# Private MCP servers this client offers, one table each; `tunnel-client upstream add` appends one.
+#
+# [[upstream]]
+# name = "files"
+# url = "http://127.0.0.1:3000/mcp"        # or https://..., or "unix:/run/files.sock:/mcp"
+# ca_file = "private-ca.pem"               # for https: trust this authority too
+#
+# [[upstream]]
+# name = "time"
+# command = ["uvx", "mcp-server-time"]     # stdio; an argv list, never a shell
+# inherit_env = ["GIT_AUTHOR_NAME"]        # beside PATH, HOME and LANG a child sees only these
+# env = { TZ = "UTC" }
+# max_children = 32
+"""
+
+
+def first_config(
+    relay: DialTarget,
+    tunnel: str,
+    relay_key: str,
+    state_dir: Path,
+    proxy_auth: str | None,
+    upstreams: str = "",
+) -> str:
+    """Return the text of a new configuration file; paths are written absolute.
+
+    `upstreams` is text kept from an older file, in place of the examples.
+    """
+    table: dict[str, Value] = {
+        "url": relay.relay.origin,
+        "tunnel": tunnel,
+        "public_key": relay_key,
+    }
+    if relay.ca_file is not None:
+        table["ca_file"] = str(relay.ca_file.absolute())
+    if relay.proxy is not None:
+        table["proxy"] = relay.proxy
+    if proxy_auth is not None:
+        table["proxy_auth"] = proxy_auth
+    head = _lines({"state_dir": str(state_dir.absolute())})
+    return f"{head}\n[relay]\n{_lines(table)}{_keep(upstreams) or _EXAMPLES}"
+
+
+def upstreams_of(text: str) -> str:
+    """Return the part of an older configuration that holds its upstreams, "" when it has none.
+
+    Raises SettingsError when it cannot be cut out whole, so that nothing is lost in silence.
+    """
+    try:
+        if "upstream" not in tomllib.loads(text):
+            return ""
+        found = _FIRST_UPSTREAM.search(text)
+        kept = text[found.start() :] if found else ""
+        if set(tomllib.loads(kept)) == {"upstream"}:
+            return kept
+    except tomllib.TOMLDecodeError:
+        pass
+    raise SettingsError(
+        "the upstreams of the old configuration cannot be carried over",
+        "move the old file away, enroll again, and put its upstreams into the new one",
+    )
+
+
+def _keep(upstreams: str) -> str:
+    return f"\n{upstreams}" if upstreams else ""
+
+
+def with_upstream(text: str, upstream: Mapping[str, Value | None]) -> str:
+    """Return `text` with an `[[upstream]]` table at its end; keys whose value is None are left out.
+
+    The rest, comments included, stays as it is.
+    """
+    given = {key: value for key, value in upstream.items() if value is not None}
+    gap = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{gap}\n[[upstream]]\n{_lines(given)}"
+
+
+def _lines(values: Mapping[str, Value]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: Value) -> str:
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_string(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
+    return repr(value)
+
+
+def _string(text: str) -> str:
+    if any(char < " " or char == "\x7f" for char in text) or not text.isprintable():
+        raise SettingsError("text with control characters cannot be written to the configuration")
+    # A JSON string without \u escapes is a TOML basic string (TOML 1.0, String).
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _key(text: str) -> str:
+    return text if is_name(text) else _string(text)

@@ -1,0 +1,217 @@
+"""Turns a one-time join code into a key the relay knows, and writes the configuration.
+
+In this order, so that a code is only spent when its result can be kept:
+
+1. take the state folder and refuse to replace an enrolment unless told to;
+2. make the key, and write every file's folder;
+3. send the public key with the code, over TLS;
+4. keep the key (0600), then write `client.toml` with the relay's key pinned.
+"""
+
+import json
+import os
+import platform
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from pydantic import SecretStr
+
+from shared.configfile import SecretRef
+from shared.ids import JOIN_PREFIX, is_name, is_token
+from shared.keys import BadKeyError, decode_public, encode_public, key_fingerprint
+from shared.version import VERSION
+from tunnel_client.config_text import first_config, upstreams_of
+from tunnel_client.dial import DialTarget, dial
+from tunnel_client.errors import (
+    AlreadyEnrolledError,
+    BadJoinCodeError,
+    ConnectError,
+    DialSettingsError,
+    EnrolBusyError,
+    EnrolRefusedError,
+    JoinCodeRefusedError,
+    StateWriteError,
+)
+from tunnel_client.files import write_private
+from tunnel_client.http_once import OneExchange, write_post
+from tunnel_client.identity import Identity, StateLock, refuse_enrolled
+from tunnel_client.relay_url import RelayUrl
+from tunnel_client.settings import check_proxy, default_config, read_config, read_secret
+
+ENROL_PATH = "/tunnel/enroll"
+ENROL_SECONDS = 20.0
+_MAX_HOST_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What the relay said, checked."""
+
+    tunnel: str
+    relay_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolPlan:
+    """Where to enrol and where to keep the result.
+
+    `proxy_auth` is the reference (`file:PATH`) to write down, its value is in `target`.
+    """
+
+    target: DialTarget
+    config: Path
+    state_dir: Path
+    proxy_auth: str | None = None
+    force: bool = False
+
+
+def plan_from(
+    relay: str,
+    *,
+    config: Path,
+    state_dir: Path,
+    ca_file: Path | None,
+    proxy: str | None,
+    proxy_auth: str | None,
+    force: bool,
+    environ: Mapping[str, str],
+) -> EnrolPlan:
+    """Check what the command line said; raises DialSettingsError and SecretError."""
+    try:
+        address = RelayUrl.parse(relay)
+        if proxy is not None:
+            check_proxy(proxy)
+        reference = SecretRef.parse(proxy_auth) if proxy_auth is not None else None
+    except ValueError as error:
+        raise DialSettingsError(str(error), "tunnel-client enroll --help") from None
+    auth = read_secret(reference, environ) if reference else None
+    target = DialTarget(address, ca_file, proxy, auth)
+    return EnrolPlan(target, config, state_dir, proxy_auth, force)
+
+
+def check_code(text: str) -> SecretStr:
+    """Check the shape of a pasted join code; raises BadJoinCodeError, which never repeats it."""
+    code = text.strip()
+    if not code.startswith(JOIN_PREFIX) or not is_token(code):
+        raise BadJoinCodeError(f"a join code is {JOIN_PREFIX} and 43 characters")
+    return SecretStr(code)
+
+
+async def enroll(plan: EnrolPlan, code: SecretStr) -> Enrolled:
+    """Enrol this client instance; raises a ClientError, before or after which nothing is half done.
+
+    A code whose answer was lost on the way is spent: another one is needed.
+    """
+    with StateLock(plan.state_dir):
+        kept = check_room(plan)
+        identity = Identity.create(plan.state_dir)
+        enrolled = await _ask(plan.target, identity, code)
+        identity.save()
+        text = first_config(
+            plan.target, enrolled.tunnel, enrolled.relay_key, plan.state_dir, plan.proxy_auth, kept
+        )
+        try:
+            write_private(plan.config, text.encode())
+        except OSError as error:
+            raise StateWriteError(f"cannot write {plan.config}: {error.strerror}") from None
+    return enrolled
+
+
+def check_room(plan: EnrolPlan) -> str:
+    """Refuse before the code is spent: an enrolment that exists, a folder that takes no file.
+
+    Returns the upstreams of the configuration that is about to be replaced.
+    """
+    if not plan.force:
+        refuse_enrolled(plan.state_dir)
+        if plan.config.exists():
+            raise AlreadyEnrolledError(f"{plan.config} exists; --force replaces it")
+    try:
+        plan.config.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateWriteError(f"cannot make {plan.config.parent}: {error.strerror}") from None
+    if not os.access(plan.config.parent, os.W_OK | os.X_OK):
+        raise StateWriteError(f"cannot write to {plan.config.parent}", "run it with sudo")
+    return upstreams_of(read_config(plan.config)) if plan.config.exists() else ""
+
+
+async def _ask(target: DialTarget, identity: Identity, code: SecretStr) -> Enrolled:
+    question = {
+        "join_code": code.get_secret_value(),
+        "public_key": encode_public(identity.key.public),
+        "instance": identity.instance,
+        "origin": target.relay.origin,
+        "host": _host(),
+    }
+    request = write_post(ENROL_PATH, target.relay.authority, json.dumps(question).encode())
+    try:
+        with anyio.fail_after(ENROL_SECONDS):
+            transport, exchange = await dial(target, lambda: OneExchange(request))
+            try:
+                status, body = await exchange.answer()
+            finally:
+                transport.abort()
+    except TimeoutError:
+        raise ConnectError(
+            f"{target.relay.authority} did not answer within {ENROL_SECONDS:.0f} s"
+        ) from None
+    return _judge(status, body)
+
+
+def _judge(status: int, body: bytes) -> Enrolled:
+    if status == 401:
+        raise JoinCodeRefusedError("the relay does not take this join code: wrong, used or expired")
+    if status == 429:
+        raise EnrolBusyError("the relay has had too many attempts")
+    if status != 200:
+        raise EnrolRefusedError(f"the relay answered {status} to the enrolment")
+    answer = _json_object(body)
+    tunnel, relay_key = answer.get("tunnel"), answer.get("relay_key")
+    if not isinstance(tunnel, str) or not isinstance(relay_key, str) or not is_name(tunnel):
+        raise EnrolRefusedError("the relay's answer lacks a tunnel name or its key")
+    try:
+        decode_public(relay_key)
+    except BadKeyError:
+        raise EnrolRefusedError("the relay's answer holds no usable key") from None
+    return Enrolled(tunnel, relay_key)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    return answer if isinstance(answer, dict) else {}
+
+
+def _host() -> dict[str, str]:
+    """What helps an admin to recognise this machine."""
+    return {
+        "name": platform.node()[:_MAX_HOST_TEXT],
+        "platform": platform.system()[:_MAX_HOST_TEXT],
+        "version": VERSION,
+    }
+
+
+def next_steps(plan: EnrolPlan, enrolled: Enrolled, environ: Mapping[str, str]) -> str:
+    """Say what happened and what to type next, ready to paste."""
+    fingerprint = key_fingerprint(decode_public(enrolled.relay_key))
+    option = config_option(plan.config, environ)
+    return (
+        f"Enrolled in tunnel {enrolled.tunnel}; relay key {fingerprint} is pinned.\n"
+        f"Wrote {plan.config} and the key in {plan.state_dir}.\n"
+        "Next, name a private MCP server and run:\n"
+        f"  tunnel-client upstream add{option} NAME --url http://127.0.0.1:3000/mcp\n"
+        f"  tunnel-client run{option}"
+    )
+
+
+def config_option(config: Path, environ: Mapping[str, str]) -> str:
+    """Return the `--config` a pasted command needs, or nothing."""
+    if config.absolute() == default_config(environ).absolute():
+        return ""
+    return f" --config {shlex.quote(str(config))}"

@@ -1,0 +1,97 @@
+"""Reads files that others must not have touched, and writes files that survive a power cut."""
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from tunnel_client.errors import UnsafeFileError
+
+MAX_BYTES = 1024 * 1024
+
+
+def read_guarded(
+    path: Path, *, forbidden: int, owners: tuple[int, ...], links: bool = True
+) -> bytes:
+    """Return a file's bytes after checking who owns it and who else may use it.
+
+    `forbidden` are the permission bits that must not be set, `links` tells whether `path` may be
+    a symbolic link. The facts are those of the open file, so it cannot be swapped in between.
+    Raises UnsafeFileError and OSError.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
+    if not links and path.is_symlink():
+        raise UnsafeFileError(f"{path} is a symbolic link", f"ls -l {path}")
+    descriptor = os.open(path, flags)
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise UnsafeFileError(f"{path} is not a regular file", f"ls -l {path}")
+        _check(path, facts, forbidden, owners)
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UnsafeFileError(f"{path} is larger than 1 MiB", f"ls -l {path}")
+    return content
+
+
+def check_folder(path: Path) -> None:
+    """Check that a folder is ours alone; raises UnsafeFileError and OSError.
+
+    The path may be a link, as systemd makes it for StateDirectory= with DynamicUser=.
+    """
+    facts = path.stat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise UnsafeFileError(f"{path} is not a folder", f"ls -ld {path}")
+    _check(path, facts, 0o077, (os.geteuid(),))
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder only we can enter, or check the one that is there; raises as above."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_folder(path)
+
+
+def write_private(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Write a file of mode 0600 so that a crash leaves the old or the new one, whole.
+
+    `like` gives mode and owner of a file that is replaced. When this returns, the file is on
+    disk; raises OSError.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if like is not None:
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    # The new name is only safe once the folder is on disk too (fsync(2), notes).
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check(path: Path, facts: os.stat_result, forbidden: int, owners: tuple[int, ...]) -> None:
+    mode = stat.S_IMODE(facts.st_mode)
+    if facts.st_uid not in owners:
+        raise UnsafeFileError(f"{path} belongs to another user", f"chown $(id -u) {path}")
+    if mode & forbidden:
+        allowed = mode & ~forbidden
+        raise UnsafeFileError(
+            f"{path} is open to others (mode {mode:04o})", f"chmod {allowed:04o} {path}"
+        )
