@@ -1,0 +1,127 @@
+"""Run one client program against one server and collect its rows."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from tests.peers import pipes
+from tests.peers.clients import ROOT, PeerClient
+from tests.peers.scenario import Row, Target
+from tests.peers.servers import HttpUpstream, Server
+
+CELL_SECONDS = 150.0
+HEARD_SECONDS = 5.0
+REAP_SECONDS = 5.0
+POLL_SECONDS = 0.05
+
+
+class Tunnel(Protocol):
+    """A relay and a client that serve the upstreams they were started with."""
+
+    @property
+    def token(self) -> str:
+        """The bearer token that is good for every upstream."""
+        ...
+
+    def url(self, upstream: str) -> str:
+        """Return the MCP endpoint of an upstream at the relay."""
+        ...
+
+
+async def run_cell(client: PeerClient, server: Server, tunnel: Tunnel | None) -> list[Row]:
+    """Run a client against a server, through the tunnel when there is one.
+
+    Returns a row for every step that was reached or that the server has nothing for.
+    """
+    if server.messages is not None:
+        server.messages.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        target = _write_target(Path(folder), server, tunnel)
+        try:
+            rows = await _run_program([*client.argv, str(target)], Path(folder))
+        finally:
+            for pipe in server.pipes:
+                pipes.release_readers(pipe)
+    if client.cancels:
+        await _check_that_the_server_heard(rows, server)
+    for step, why in server.skipped.items():
+        rows.append({"step": step, "outcome": "skip", "detail": why, "era": None})
+    return rows
+
+
+def _write_target(folder: Path, server: Server, tunnel: Tunnel | None) -> Path:
+    target: Target = {"server": server.name, "steps": server.steps}
+    if tunnel is not None:
+        secret = folder / "token"
+        secret.touch(mode=0o600)
+        secret.write_text(tunnel.token, encoding="ascii")
+        target["url"] = tunnel.url(server.name)
+        target["token_file"] = str(secret)
+    elif isinstance(server.upstream, HttpUpstream):
+        target["url"] = server.upstream.url
+    else:
+        target["argv"] = list(server.upstream.argv)
+    path = folder / "target.json"
+    path.write_text(json.dumps(target), encoding="utf-8")
+    return path
+
+
+async def _run_program(argv: list[str], folder: Path) -> list[Row]:
+    out, err = folder / "out", folder / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = await anyio.open_process(
+            argv,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        with anyio.move_on_after(CELL_SECONDS) as deadline:
+            await process.wait()
+        # The whole group: a stdio server must not outlive the client that started it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with anyio.fail_after(REAP_SECONDS):
+            await process.wait()
+    rows: list[Row] = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    if deadline.cancelled_caught or process.returncode != 0 or not rows:
+        how = "took too long" if deadline.cancelled_caught else f"exit {process.returncode}"
+        last_words = err.read_text("utf-8", errors="replace")[-300:].strip()
+        detail = f"{how}: {last_words}"
+        rows.append({"step": "close", "outcome": "fail", "detail": detail, "era": None})
+    return rows
+
+
+async def _check_that_the_server_heard(rows: list[Row], server: Server) -> None:
+    if server.messages is None:
+        return
+    for row in rows:
+        if row["step"] == "cancel" and row["outcome"] == "ok":
+            tool = server.steps["cancel"]["tool"]
+            with anyio.move_on_after(HEARD_SECONDS):
+                # Another program writes the file: there is no event to wait for.
+                while not cancel_was_heard(server.messages, tool):  # noqa: ASYNC110
+                    await anyio.sleep(POLL_SECONDS)
+                return
+            row["outcome"] = "fail"
+            row["detail"] = "the server was never told of the cancelled call"
+
+
+def cancel_was_heard(messages: Path, tool: str) -> bool:
+    """Say whether the server was told of a cancelled call of that tool, by the call's own id."""
+    calls: set[object] = set()
+    for line in messages.read_text(encoding="utf-8").splitlines():
+        seen = json.loads(line)
+        if seen["method"] == "tools/call" and seen.get("tool") == tool:
+            calls.add(seen["id"])
+        if seen["method"] == "notifications/cancelled" and seen["id"] in calls:
+            return True
+    return False
