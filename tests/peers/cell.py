@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import anyio
 
@@ -15,24 +14,12 @@ from tests.peers import pipes
 from tests.peers.clients import ROOT, PeerClient
 from tests.peers.scenario import Row, Target
 from tests.peers.servers import HttpUpstream, Server
+from tests.peers.tunnel import Tunnel
 
 CELL_SECONDS = 150.0
 HEARD_SECONDS = 5.0
 REAP_SECONDS = 5.0
 POLL_SECONDS = 0.05
-
-
-class Tunnel(Protocol):
-    """A relay and a client that serve the upstreams they were started with."""
-
-    @property
-    def token(self) -> str:
-        """The bearer token that is good for every upstream."""
-        ...
-
-    def url(self, upstream: str) -> str:
-        """Return the MCP endpoint of an upstream at the relay."""
-        ...
 
 
 async def run_cell(client: PeerClient, server: Server, tunnel: Tunnel | None) -> list[Row]:
@@ -61,8 +48,8 @@ def _write_target(folder: Path, server: Server, tunnel: Tunnel | None) -> Path:
     if tunnel is not None:
         secret = folder / "token"
         secret.touch(mode=0o600)
-        secret.write_text(tunnel.token, encoding="ascii")
-        target["url"] = tunnel.url(server.name)
+        secret.write_text(tunnel.token.get_secret_value(), encoding="ascii")
+        target["url"] = tunnel.url
         target["token_file"] = str(secret)
     elif isinstance(server.upstream, HttpUpstream):
         target["url"] = server.upstream.url

@@ -10,20 +10,17 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import anyio
 
 from tests.peers import clients, servers
-from tests.peers.cell import Tunnel, run_cell
+from tests.peers.cell import run_cell
 from tests.peers.scenario import STEPS, Row
+from tests.peers.tunnel import started_tunnel
 from tests.peers.verdict import Judged, judge, passed
-
-StartTunnel = Callable[[Mapping[str, servers.Upstream]], AbstractAsyncContextManager[Tunnel]]
 
 
 @dataclass(frozen=True)
@@ -48,25 +45,17 @@ async def run_matrix(
     cells: list[Cell] = []
     peers = [clients.client(name) for name in client_names]
     with tempfile.TemporaryDirectory() as folder:
-        async with servers.started_servers(Path(folder), server_names) as started:
-            upstreams = {server.name: server.upstream for server in started}
-            async with _tunnel(upstreams, wanted=through_tunnel) as tunnel:
-                for server in started:
+        workspace = Path(folder)
+        async with servers.started_servers(workspace, server_names) as started:
+            for server in started:
+                front = started_tunnel(server.upstream, workspace) if through_tunnel else None
+                async with front or nullcontext() as tunnel:
                     for peer in peers:
                         print(f"{peer.name} x {server.name} ...", file=sys.stderr, flush=True)
                         direct = await run_cell(peer, server, None)
                         tunnelled = await run_cell(peer, server, tunnel) if tunnel else None
                         cells.append(Cell(peer.name, server.name, direct, tunnelled))
     return cells
-
-
-def _tunnel(
-    upstreams: Mapping[str, servers.Upstream], *, wanted: bool
-) -> AbstractAsyncContextManager[Tunnel | None]:
-    if not wanted:
-        return nullcontext()
-    start: StartTunnel = import_module("tests.helpers.tunnel").start_tunnel
-    return start(upstreams)
 
 
 def table(cells: list[Cell]) -> str:
