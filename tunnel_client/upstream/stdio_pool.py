@@ -1,0 +1,121 @@
+"""All children of one stdio upstream: how many there may be, and when one may be started again."""
+
+from collections.abc import Callable
+
+import anyio
+import structlog
+
+from shared.backoff import Backoff
+from shared.errors import TunnelError
+from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
+from tunnel_client.upstream.stdio_process import Child
+
+_NO_EXIT = 5.0
+
+
+class RefusedError(TunnelError):
+    """No child can be had now; nothing was sent to one.
+
+    `retry_after` in seconds. The message is for operators.
+    """
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class CrashGuard:
+    """Counts crashes in a row and says when the next start is due; pure, `now` in seconds.
+
+    The first crash costs no wait. After `quarantine_after` in a row nothing starts for long.
+    """
+
+    def __init__(self, limits: StdioLimits) -> None:
+        self._limits = limits
+        self._backoff = Backoff()
+        self._not_before = 0.0
+        self.failures = 0
+
+    def crashed(self, lived: float, now: float) -> bool:
+        """Note a crash after `lived` seconds; True when this one leads to quarantine."""
+        self.failures = 1 if lived >= self._limits.stable_after else self.failures + 1
+        if self.failures >= self._limits.quarantine_after:
+            self._not_before = now + self._limits.quarantine
+            return True
+        wait = self._backoff.ceiling(self.failures - 1) if self.failures > 1 else 0.0
+        self._not_before = now + wait
+        return False
+
+    def works(self) -> None:
+        """Note that a child answered."""
+        self.failures = 0
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until a start is due, 0 when it is."""
+        return max(0.0, self._not_before - now)
+
+
+class ChildPool:
+    """Starts children and ends every one of them."""
+
+    def __init__(
+        self,
+        command: StdioCommand,
+        limits: StdioLimits,
+        log: structlog.typing.FilteringBoundLogger,
+        now: Callable[[], float],
+    ) -> None:
+        self._command = command
+        self._limits = limits
+        self._log = log
+        self._now = now
+        self._children: set[Child] = set()
+        self.guard = CrashGuard(limits)
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def start(self, on_line: Callable[[bytes], None], on_end: Callable[[str], None]) -> Child:
+        """Start one more child; raises RefusedError when there are too many or it keeps failing."""
+        if len(self._children) >= self._limits.children:
+            raise RefusedError("as many processes run as are allowed", 30.0)
+        wait = self.guard.wait(self._now())
+        if wait > 0:
+            raise RefusedError("the program keeps ending by itself", wait)
+        child = Child(
+            self._command,
+            self._limits,
+            self._log,
+            on_line,
+            on_end,
+            lambda: self._children.discard(child),
+        )
+        try:
+            child.start()
+        except OSError as error:
+            self.crashed(0.0)
+            self._log.error("child not started", error=error.strerror or type(error).__name__)
+            raise RefusedError("the program cannot be started", 5.0) from None
+        self._children.add(child)
+        return child
+
+    def crashed(self, lived: float) -> None:
+        """Note that a child ended by itself after `lived` seconds."""
+        if self.guard.crashed(lived, self._now()):
+            self._log.error(
+                "upstream quarantined: its program keeps ending by itself",
+                crashes=self.guard.failures,
+                seconds=self._limits.quarantine,
+            )
+
+    async def aclose(self) -> None:
+        """End all children and wait until each is reaped."""
+        children = list(self._children)
+        for child in children:
+            child.stop()
+        with anyio.move_on_after(2 * self._limits.grace + _NO_EXIT) as scope:
+            for child in children:
+                await child.wait_gone()
+        if scope.cancelled_caught:
+            pids = [child.pid for child in self._children]
+            self._log.error("children did not end after SIGKILL", pids=pids)

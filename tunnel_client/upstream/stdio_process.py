@@ -1,0 +1,272 @@
+"""One child process that speaks newline-delimited JSON-RPC on its standard streams.
+
+Plain callbacks on the event loop instead of tasks: lines come out by `on_line`, and `on_end` says
+once that the child is gone. Linux tells of the exit through a pidfd, which leaves the zombie in
+place, so that its process group can be killed before the number can go to anybody else.
+"""
+
+import asyncio
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
+from tunnel_client.upstream.stdio_pipes import LineReader, PipeWriter
+from tunnel_client.upstream.stdio_stderr import StderrLog
+from tunnel_client.upstream.stdio_strays import MARK, end_strays
+
+_PR_SET_PDEATHSIG = 1
+_POLL = 0.1
+_DRAIN = 1.0
+_STDERR_BYTES = 64 * 1024
+
+_libc = ctypes.PyDLL(None) if sys.platform == "linux" else None
+
+
+class Child:
+    """A running child; made by `start`, gone when `wait_gone` returns.
+
+    `on_line` gets each non-empty line of stdout; `on_end(reason)` comes once, unless `stop` was
+    called first: whoever stops a child knows. `reason` is for operators. `on_gone` comes last.
+    """
+
+    def __init__(
+        self,
+        command: StdioCommand,
+        limits: StdioLimits,
+        log: structlog.typing.FilteringBoundLogger,
+        on_line: Callable[[bytes], None],
+        on_end: Callable[[str], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._command = command
+        self._limits = limits
+        self._log = log
+        self._on_line = on_line
+        self._on_end = on_end
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self._mark = secrets.token_hex(16)
+        self._timers: list[asyncio.TimerHandle] = []
+        self._stopping = False
+        self._exited = False
+        self._strays_gone = False
+        self._ended = False
+        self._crashed = False
+        self._fast = False
+        self._gone = asyncio.Event()
+        self.now = self._loop.time
+        self.started = self.now()
+
+    def start(self) -> None:
+        """Start the process; raises OSError when that cannot be done."""
+        environment = self._command.environment(os.environ)
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of threads; what runs before exec here is one system call.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = subprocess.Popen(  # noqa: S603 - an argv list from the local file
+                self._command.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=self._command.cwd,
+                env=environment | {MARK: self._mark},
+                start_new_session=True,
+                preexec_fn=_die_with_parent if _libc is not None else None,
+            )
+        self.pid = self._process.pid
+        self._log = self._log.bind(pid=self.pid)
+        self._open_pipes()
+        self._watch()
+        self._log.debug("child started")
+
+    def _open_pipes(self) -> None:
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        if stdin is None or stdout is None or stderr is None:
+            raise OSError("no pipes to the child")
+        self._stdin = PipeWriter(self._loop, stdin.fileno())
+        self._stdout = LineReader(
+            self._loop, stdout.fileno(), self._limits.line_bytes, self._line, self._stdout_ended
+        )
+        self.stderr = StderrLog(self._write_stderr, self._command.secrets(), self._limits)
+        os.set_blocking(stderr.fileno(), False)
+        self._stderr_fd: int | None = stderr.fileno()
+        self._loop.add_reader(stderr.fileno(), self._read_stderr)
+
+    @property
+    def running(self) -> bool:
+        """Whether messages can still be exchanged."""
+        return not self._stopping and not self._ended
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait because the child does not read."""
+        return self._stdin.waiting
+
+    def send(self, line: bytes) -> None:
+        """Write one message, which holds no line break; nothing happens once the child ends."""
+        if self.running:
+            self._stdin.write(line + b"\n")
+
+    def pause(self) -> None:
+        """Read no more lines until `resume`; what was read already is still passed on."""
+        self._stdout.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._stdout.resume()
+
+    def stop(self, fast: bool = False) -> None:
+        """End the child: stdin closed, then SIGTERM, then SIGKILL to its group; `fast` hurries."""
+        if self._gone.is_set() or (self._stopping and (self._fast or not fast)):
+            return
+        self._stopping, self._fast = True, fast
+        self._stdin.close()
+        self._stdout.resume()
+        self._cancel_timers()
+        if fast:
+            self._signal(signal.SIGTERM)
+            self._later(self._limits.fast_grace, signal.SIGKILL)
+        else:
+            self._later(self._limits.grace, signal.SIGTERM)
+            self._later(2 * self._limits.grace, signal.SIGKILL)
+        self._try_finish()
+
+    async def wait_gone(self) -> None:
+        """Return when the process and all it started are dead and reaped."""
+        await self._gone.wait()
+
+    def _later(self, delay: float, number: signal.Signals) -> None:
+        self._timers.append(self._loop.call_later(delay, self._signal, number))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Until it is reaped, the number can belong to nobody else.
+        if not self._exited:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def _line(self, line: bytes) -> None:
+        if self.running:
+            self._on_line(line)
+
+    def _stdout_ended(self, problem: str | None) -> None:
+        if problem is not None and self.running:
+            self._log.error("child ended by us", reason=problem)
+            self._end(problem)
+            self._signal(signal.SIGKILL)
+        elif self.running and not self._exited:
+            # Nothing more can come from it, so whoever waits need not wait for the exit.
+            self._end("it closed its output")
+            self.stop()
+        self._try_finish()
+
+    def _watch(self) -> None:
+        try:
+            self._pidfd: int | None = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self._pidfd = None
+            self._poll_exit()
+        else:
+            self._loop.add_reader(self._pidfd, self._exit)
+
+    def _poll_exit(self) -> None:
+        if self._process.poll() is None:
+            self._loop.call_later(_POLL, self._poll_exit)
+        else:
+            self._exit()
+
+    def _exit(self) -> None:
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._signal(signal.SIGKILL)
+        self._exited = True
+        self._process.wait()
+        self._cancel_timers()
+        ending = self._loop.run_in_executor(None, end_strays, self._mark)
+        ending.add_done_callback(self._strays_ended)
+
+    def _strays_ended(self, ending: "asyncio.Future[int]") -> None:
+        strays = 0 if ending.cancelled() else ending.result()
+        if strays:
+            self._log.warning("ended processes that a child had left behind", count=strays)
+        self._strays_gone = True
+        self._timers.append(self._loop.call_later(_DRAIN, self._drained))
+        self._try_finish()
+
+    def _drained(self) -> None:
+        # A crash may leave a last answer in the pipe, which a slow agent has yet to take.
+        if self._stdout.paused:
+            self._timers.append(self._loop.call_later(_DRAIN, self._drained))
+        else:
+            self._stdout.close()
+
+    def _try_finish(self) -> None:
+        if not self._strays_gone or self._gone.is_set():
+            return
+        if not self._stdout.ended and not self._stopping:
+            return
+        self._cancel_timers()
+        self._stdin.close()
+        self._stdout.close()
+        self._close_stderr()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+        self._gone.set()
+        status = self._process.returncode
+        self._end(f"it ended with status {status}")
+        say = self._log.warning if self._crashed else self._log.debug
+        say("child gone", status=status, crashed=self._crashed)
+        self._on_gone()
+
+    def _end(self, reason: str) -> None:
+        if not self._ended:
+            self._ended = True
+            if not self._stopping:
+                self._crashed = True
+                self._on_end(reason)
+
+    def _read_stderr(self) -> None:
+        if self._stderr_fd is None:
+            return
+        try:
+            chunk = os.read(self._stderr_fd, _STDERR_BYTES)
+        except BlockingIOError:
+            return
+        if chunk:
+            self.stderr.feed(chunk, self._loop.time())
+        else:
+            self._close_stderr()
+
+    def _close_stderr(self) -> None:
+        if self._stderr_fd is not None:
+            self._loop.remove_reader(self._stderr_fd)
+            self._stderr_fd = None
+            self.stderr.end(self._loop.time())
+
+    def _write_stderr(self, text: str, dropped: int) -> None:
+        if dropped:
+            self._log.warning("lines of a child's stderr dropped", count=dropped)
+        if text:
+            self._log.info("child says", text=text)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process with its parent; runs between fork and exec."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
