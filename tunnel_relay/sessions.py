@@ -20,6 +20,8 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     IDLE = "idle"
     REVOKED = "revoked"
+    DISABLED = "disabled"
+    """Its tunnel is switched off."""
 
 
 class _Entry:
@@ -48,6 +50,7 @@ class SessionTable:
     def __init__(self, sessions: Iterable[Session] = ()) -> None:
         self._by_digest: dict[bytes, _Entry] = {}
         self._by_id: dict[str, _Entry] = {}
+        self._blocked: frozenset[str] = frozenset()
         self._mark = -math.inf
         for session in sessions:
             self.put(session)
@@ -69,7 +72,7 @@ class SessionTable:
             entry = self._by_digest.get(token_digest(token))
         except UnicodeEncodeError:
             return None
-        if entry is None or entry.dead:
+        if entry is None or entry.dead or entry.session.tunnel in self._blocked:
             return None
         if now > self._mark:
             self._mark = now
@@ -108,6 +111,10 @@ class SessionTable:
             entry.session = replace(entry.session, revoked=now, reason=reason)
         return entry.current()
 
+    def block(self, tunnels: Iterable[str]) -> None:
+        """Refuse the sessions of exactly these tunnels from now on."""
+        self._blocked = frozenset(tunnels)
+
     def drop_tunnel(self, tunnel: str) -> list[Session]:
         """Forget every session of a tunnel; returns them."""
         gone = [entry for entry in self._by_id.values() if entry.session.tunnel == tunnel]
@@ -141,4 +148,6 @@ class SessionTable:
             return Refusal.REVOKED
         if now >= entry.expires:
             return Refusal.EXPIRED
+        if entry.session.tunnel in self._blocked:
+            return Refusal.DISABLED
         return Refusal.IDLE if now >= entry.last_used + entry.idle else None

@@ -114,6 +114,15 @@ def test_uses_are_written_back_once(token: str) -> None:
     assert table.all()[0].last_used == START + 5
 
 
+def test_the_sessions_of_a_blocked_tunnel_rest(token: str) -> None:
+    table = SessionTable([a_session(token)])
+    table.block(["office"])
+    assert table.find(token, START) is None
+    assert table.why(token, START) is Refusal.DISABLED
+    table.block([])
+    assert table.find(token, START)
+
+
 def test_dropping_a_tunnel_forgets_its_sessions_only(token: str) -> None:
     session = a_session(token)
     other = new_token(SESSION_PREFIX)

@@ -1,0 +1,48 @@
+"""What people and clients may write into names and texts; pure, raises RelayError."""
+
+import re
+from collections.abc import Mapping
+
+from shared.ids import is_name
+from tunnel_relay.errors import Code, RelayError
+
+MAX_TEXT = 200
+MAX_HOST_PART = 60
+_INSTANCE = re.compile(r"[0-9a-f]{32}")
+
+
+def check_name(name: str, what: str) -> str:
+    """Return a name of a tunnel or upstream; it is safe in a URL and in a shell."""
+    if not is_name(name):
+        raise RelayError(Code.BAD_NAME, f"this cannot be the name of {what}")
+    return name
+
+
+def check_text(text: str, what: str) -> str:
+    """Return a user, agent, owner or reason: one printable line, so that no log line is forged."""
+    text = text.strip()
+    if not text or len(text) > MAX_TEXT or not text.isprintable():
+        raise RelayError(
+            Code.BAD_REQUEST, f"{what} must be 1 to {MAX_TEXT} printable characters on one line"
+        )
+    return text
+
+
+def split_server(server: str) -> tuple[str, str]:
+    """Return tunnel and upstream of `TUNNEL/UPSTREAM`."""
+    tunnel, slash, upstream = server.partition("/")
+    if not slash:
+        raise RelayError(Code.BAD_REQUEST, "a server is written TUNNEL/UPSTREAM")
+    return check_name(tunnel, "a tunnel"), check_name(upstream, "an upstream")
+
+
+def is_instance(text: str) -> bool:
+    """Tell whether this has the shape of a client instance's identifier."""
+    return _INSTANCE.fullmatch(text) is not None
+
+
+def host_text(host: Mapping[str, str]) -> str:
+    """Return what a client says about its machine as one harmless line."""
+    parts = (host.get(key, "") for key in ("name", "platform", "version"))
+    clean = ("".join(c for c in part if " " < c <= "~")[:MAX_HOST_PART] for part in parts)
+    return " ".join(part for part in clean if part)

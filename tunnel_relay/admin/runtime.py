@@ -1,0 +1,75 @@
+"""Opens what an Admin works on, for the serving relay and for a command when none serves."""
+
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import structlog
+
+from tunnel_relay.admin.service import Admin
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.files import check_state_dir
+from tunnel_relay.keyfiles import read_relay_key
+from tunnel_relay.sessions import SessionTable
+from tunnel_relay.settings import Settings
+from tunnel_relay.store.base import StoreError
+from tunnel_relay.store.sql import SqlStore
+
+KEEP_ENDED = 30 * 86400.0
+"""Seconds for which a session that ended is still listed."""
+CLOSE_DEADLINE = 5.0
+log = structlog.get_logger("tunnel_relay.admin")
+
+
+@asynccontextmanager
+async def open_admin(settings: Settings, *, serving: bool) -> AsyncIterator[Admin]:
+    """Hold the state folder alone, open the store, read it into memory; write back at the end.
+
+    Raises RelayError: STATE_IN_USE, FILE_UNSAFE, KEY_UNUSABLE; and StoreError.
+    """
+    check_state_dir(settings.state_dir)
+    with lock_state(settings.state_dir):
+        key = read_relay_key(settings.relay_key)
+        store = await SqlStore.open(settings.database)
+        try:
+            await store.purge_sessions(time.time() - KEEP_ENDED)
+            admin = Admin(store, SessionTable(), settings, relay_key=key.public, serving=serving)
+            await admin.load()
+            try:
+                yield admin
+            finally:
+                await _last_flush(admin)
+        finally:
+            with anyio.move_on_after(CLOSE_DEADLINE, shield=True):
+                await store.close()
+
+
+@contextmanager
+def lock_state(state_dir: Path) -> Iterator[None]:
+    """Make this process the only one that writes the state; raises RelayError STATE_IN_USE.
+
+    The kernel lets go of the lock when the process dies, however it dies.
+    """
+    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RelayError(Code.STATE_IN_USE, f"{state_dir} is in use") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _last_flush(admin: Admin) -> None:
+    with anyio.move_on_after(CLOSE_DEADLINE, shield=True) as scope:
+        try:
+            await admin.flush_last_used()
+        except StoreError as error:
+            log.error("not_stored", code=Code.NOT_YET_STORED, error=str(error))
+    if scope.cancelled_caught:
+        log.error("not_stored", code=Code.NOT_YET_STORED, error="timed out")

@@ -1,0 +1,125 @@
+"""Every refusal an operator can meet: a code that never changes, a cause, a next command.
+
+Codes MT1xxx are the relay's, MT2xxx the client's. Exit codes follow sysexits.h where it fits.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.errors import TunnelError
+
+FAILED = 1
+USAGE = 2
+UNAVAILABLE = 69
+NOT_PERMITTED = 77
+CONFIGURATION = 78
+
+
+class Code(StrEnum):
+    """Stable codes; never reused, never renumbered."""
+
+    CONFIG_INVALID = "MT1001"
+    CONFIG_MISSING = "MT1002"
+    FILE_UNSAFE = "MT1003"
+    KEY_UNUSABLE = "MT1004"
+    EXISTS_ALREADY = "MT1005"
+    STORE_UNAVAILABLE = "MT1010"
+    RELAY_SILENT = "MT1011"
+    STATE_IN_USE = "MT1012"
+    NOT_YET_STORED = "MT1013"
+    NOT_PERMITTED = "MT1014"
+    TUNNEL_UNKNOWN = "MT1020"
+    TUNNEL_EXISTS = "MT1021"
+    BAD_NAME = "MT1022"
+    SESSION_UNKNOWN = "MT1023"
+    BAD_DURATION = "MT1024"
+    BAD_REQUEST = "MT1025"
+    JOIN_REFUSED = "MT1030"
+    INSTANCE_LOCKED = "MT1031"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What one code means: the program's exit code, why it happens, what to type next."""
+
+    exit_code: int
+    cause: str
+    next: str
+
+
+EXPLAINED = {
+    Code.CONFIG_INVALID: Explained(
+        CONFIGURATION, "the configuration does not hold", "tunnel-relay check-config"
+    ),
+    Code.CONFIG_MISSING: Explained(
+        CONFIGURATION, "there is no configuration file here", "tunnel-relay init --help"
+    ),
+    Code.FILE_UNSAFE: Explained(
+        CONFIGURATION,
+        "others could read or change a file that must be the relay's own",
+        "chmod 600 the file (700 a folder) and chown it to the relay's user",
+    ),
+    Code.KEY_UNUSABLE: Explained(
+        CONFIGURATION,
+        "a key is missing, broken, too short or a known example",
+        "restore the key from a backup, or make a new relay with tunnel-relay init",
+    ),
+    Code.EXISTS_ALREADY: Explained(
+        FAILED, "a file is there already and is never overwritten", "choose another --config"
+    ),
+    Code.STORE_UNAVAILABLE: Explained(
+        UNAVAILABLE, "the database cannot be read or written", "tunnel-relay check-config"
+    ),
+    Code.RELAY_SILENT: Explained(
+        UNAVAILABLE, "a relay holds this state folder but does not answer", "tunnel-relay status"
+    ),
+    Code.STATE_IN_USE: Explained(
+        UNAVAILABLE, "another relay or command uses this state folder", "tunnel-relay status"
+    ),
+    Code.NOT_YET_STORED: Explained(
+        UNAVAILABLE,
+        "it holds in memory now, but the database refused; a restart would forget it",
+        "mend the database, then give the command again",
+    ),
+    Code.NOT_PERMITTED: Explained(
+        NOT_PERMITTED,
+        "the relay's state belongs to another user",
+        "give the command as the relay's user",
+    ),
+    Code.TUNNEL_UNKNOWN: Explained(FAILED, "no tunnel has this name", "tunnel-relay tunnel list"),
+    Code.TUNNEL_EXISTS: Explained(
+        FAILED, "a tunnel has this name already", "tunnel-relay tunnel rotate NAME"
+    ),
+    Code.BAD_NAME: Explained(USAGE, "names are 1 to 63 of a-z, 0-9 and -", "choose another name"),
+    Code.SESSION_UNKNOWN: Explained(
+        FAILED, "no session, or more than one, starts with this", "tunnel-relay session list"
+    ),
+    Code.BAD_DURATION: Explained(
+        USAGE, "durations look like 90s, 15m, 8h or 7d", "tunnel-relay session create --help"
+    ),
+    Code.BAD_REQUEST: Explained(USAGE, "the request was not understood", "tunnel-relay --help"),
+    Code.JOIN_REFUSED: Explained(
+        NOT_PERMITTED,
+        "the join code is unknown, used, expired, or its tunnel is disabled",
+        "tunnel-relay tunnel rotate NAME",
+    ),
+    Code.INSTANCE_LOCKED: Explained(
+        NOT_PERMITTED,
+        "two machines used one client key: a copied disk or a restored image",
+        "tunnel-relay tunnel rotate NAME, then enrol the rightful machine again",
+    ),
+}
+
+
+class RelayError(TunnelError):
+    """A refusal with its code; the message may be shown and never holds a secret."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def explained(self) -> Explained:
+        """What the code means."""
+        return EXPLAINED[self.code]

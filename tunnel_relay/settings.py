@@ -1,0 +1,175 @@
+"""The relay's configuration: one TOML file, overridden by `TUNNEL_RELAY_*`."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, model_validator
+
+from shared.configfile import ConfigError, ConfigModel, load
+from shared.wire import limits as wire
+from tunnel_relay.durations import parse_duration
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.files import read_config
+
+PREFIX = "TUNNEL_RELAY_"
+MAX_SOCKET_PATH = 100
+"""Bytes; the kernel takes 107 for the path of a Unix socket."""
+
+_HOST = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]+")
+"""What may follow `https://`: it is printed inside commands to paste into a shell."""
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("write an absolute path")
+    return path
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def normal_origin(text: str) -> str:
+    """Return `https://host[:port]` as browsers and clients write it; raises ValueError."""
+    try:
+        url = urlsplit(text.strip())
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        host, port = "", None
+    if not _HOST.fullmatch(host) or url.scheme not in ("https", "http"):
+        raise ValueError("write an origin like https://relay.example.com")
+    if url.path not in ("", "/") or url.query or url.fragment or "@" in url.netloc:
+        raise ValueError("write only https://host or https://host:port, without a path")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError("http:// is for loopback only; use https://")
+    shown = f"[{host}]" if ":" in host else host
+    default = 443 if url.scheme == "https" else 80
+    return f"{url.scheme}://{shown}" + (f":{port}" if port not in (None, default) else "")
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Origin = Annotated[str, AfterValidator(normal_origin)]
+
+
+class Listen(ConfigModel):
+    """Where agents and clients connect to."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8443, ge=0, le=65535)
+
+
+class Tls(ConfigModel):
+    """Certificate chain and key in PEM; left out when a balancer in front ends TLS."""
+
+    cert_file: AbsolutePath
+    key_file: AbsolutePath
+
+
+class SessionRules(ConfigModel):
+    """How long sessions may live."""
+
+    default_ttl: Seconds = 12 * 3600.0
+    max_ttl: Seconds = 30 * 86400.0
+    default_idle: Seconds = 3600.0
+
+
+class Limits(ConfigModel):
+    """Bounds; bytes and seconds."""
+
+    body_bytes: int = Field(default=wire.MAX_BODY_BYTES, ge=1024, le=wire.MAX_BODY_BYTES)
+    header_bytes: int = Field(default=32 * wire.KIB, ge=1024, le=32 * wire.KIB)
+    header_fields: int = Field(default=wire.MAX_HEAD_FIELDS, ge=10, le=wire.MAX_HEAD_FIELDS)
+    json_depth: int = Field(default=64, ge=8, le=128)
+    handshake: Seconds = 10.0
+    ping_interval: Seconds = 15.0
+    ping_deadline: Seconds = 10.0
+    wait_for_client: Seconds = 5.0
+    sse_comment: Seconds = 15.0
+    drain: Seconds = 30.0
+    links: int = Field(default=10_000, ge=1)
+    enrolments_per_minute: int = Field(default=10, ge=1)
+
+
+class Settings(ConfigModel):
+    """Everything `tunnel-relay serve` needs to know."""
+
+    public_url: Annotated[tuple[Origin, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    """The origins agents and clients may use, the main one first."""
+    state_dir: AbsolutePath
+    listen: Listen = Listen()
+    tls: Tls | None = None
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Whose forwarded headers are believed."""
+    allowed_origins: tuple[Origin, ...] = ()
+    """Web pages that may call the relay from a browser."""
+    database_file: AbsolutePath | None = None
+    relay_key_file: AbsolutePath | None = None
+    mcp_session_key_file: AbsolutePath | None = None
+    sessions: SessionRules = SessionRules()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> "Settings":
+        if self.tls is None and not is_loopback(self.listen.host) and not self.trusted_proxies:
+            raise ValueError(
+                "without [tls] the relay listens on loopback only, "
+                "or behind a balancer named in trusted_proxies"
+            )
+        if len(str(self.control_socket).encode()) > MAX_SOCKET_PATH:
+            raise ValueError("state_dir is too long for a Unix socket inside it; shorten it")
+        if self.sessions.default_ttl > self.sessions.max_ttl:
+            raise ValueError("sessions.default_ttl is longer than sessions.max_ttl")
+        return self
+
+    @property
+    def link_origins(self) -> tuple[str, ...]:
+        """The origins as a client dials them: `wss://host[:port]` (`ws://` on loopback)."""
+        return tuple("ws" + origin.removeprefix("http") for origin in self.public_url)
+
+    @property
+    def control_socket(self) -> Path:
+        """Where commands reach the running relay."""
+        return self.state_dir / "control.sock"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.database_file or self.state_dir / "relay.db"
+
+    @property
+    def relay_key(self) -> Path:
+        """The Ed25519 key that clients pin, PEM."""
+        return self.relay_key_file or self.state_dir / "relay.key"
+
+    @property
+    def mcp_session_key(self) -> Path:
+        """The key that binds MCP session ids to sessions, hex."""
+        return self.mcp_session_key_file or self.state_dir / "mcp-session.key"
+
+
+def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read and check the file; raises RelayError with the whole report as its message."""
+    text = read_config(path)
+    try:
+        return load(text, str(path), Settings, environ, PREFIX)
+    except ConfigError as error:
+        raise RelayError(Code.CONFIG_INVALID, str(error)) from None
