@@ -1,0 +1,82 @@
+"""What is written into client.toml can be read back, and nothing else in it changes."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnel_client.config_text import first_config, upstreams_of, with_upstream
+from tunnel_client.dial import DialTarget
+from tunnel_client.errors import SettingsError
+from tunnel_client.relay_url import RelayUrl
+
+RELAY = RelayUrl(True, "relay.example", 443)
+text_without_controls = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=30).filter(
+    str.isprintable
+)
+
+
+def test_the_first_file_says_what_was_agreed() -> None:
+    target = DialTarget(RELAY, Path("/ca.pem"), "http://proxy:1")
+    text = first_config(target, "office", "KEY", Path("/var/lib/t"), "env:LOGIN")
+    assert tomllib.loads(text) == {
+        "state_dir": "/var/lib/t",
+        "relay": {
+            "url": "wss://relay.example",
+            "tunnel": "office",
+            "public_key": "KEY",
+            "ca_file": "/ca.pem",
+            "proxy": "http://proxy:1",
+            "proxy_auth": "env:LOGIN",
+        },
+    }
+    assert "# [[upstream]]" in text
+
+
+def test_the_examples_in_the_first_file_are_valid_once_uncommented() -> None:
+    text = first_config(DialTarget(RELAY), "office", "KEY", Path("/s"), None)
+    tables = text[text.index("# [[upstream]]") :]
+    uncommented = "\n".join(
+        line.removeprefix("# ").removeprefix("#") for line in tables.split("\n")
+    )
+    assert [table["name"] for table in tomllib.loads(uncommented)["upstream"]] == ["files", "time"]
+
+
+def test_an_upstream_is_added_and_the_rest_left_alone() -> None:
+    before = "# mine\n[relay]\nurl = 'x' # why"
+    after = with_upstream(before, {"name": "time", "command": ["uvx", 'a"b'], "cwd": None})
+    assert after.startswith(before)
+    assert tomllib.loads(after)["upstream"] == [{"name": "time", "command": ["uvx", 'a"b']}]
+
+
+@given(
+    st.lists(text_without_controls), st.dictionaries(text_without_controls, text_without_controls)
+)
+def test_any_printable_text_survives(words: list[str], env: dict[str, str]) -> None:
+    text = with_upstream("", {"name": "x", "command": words, "env": env})
+    assert tomllib.loads(text)["upstream"] == [{"name": "x", "command": words, "env": env}]
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "a\x7f", "\x00", "\u2028", "\ud800"])
+def test_text_that_would_break_the_file_is_refused(bad: str) -> None:
+    with pytest.raises(SettingsError):
+        with_upstream("", {"name": bad})
+
+
+def test_the_upstreams_of_an_older_file_are_kept_word_for_word() -> None:
+    tables = '[[upstream]] # one\nname = "a"\n\n# two\n[[upstream]]\nname = "b"\n'
+    kept = upstreams_of(f'[relay]\nurl = "old"\n{tables}')
+    assert kept == tables
+    text = first_config(DialTarget(RELAY), "office", "KEY", Path("/s"), None, kept)
+    assert [each["name"] for each in tomllib.loads(text)["upstream"]] == ["a", "b"]
+    assert upstreams_of("[relay]\n") == ""
+
+
+@pytest.mark.parametrize(
+    "old", ["upstream = [{ name = 'a' }]", "[[upstream]]\nname = 'a'\n[relay]\n", "not toml"]
+)
+def test_upstreams_that_cannot_be_cut_out_are_not_lost_in_silence(old: str) -> None:
+    with pytest.raises(SettingsError, match="cannot be carried over"):
+        upstreams_of(old)
