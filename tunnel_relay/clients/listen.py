@@ -1,0 +1,160 @@
+"""Takes in clients' links: judges the upgrade, shakes hands, hands over to the registry."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import anyio
+import anyio.abc
+import structlog
+from websockets.http11 import Request
+
+from shared.errors import CloseCode, PeerError
+from shared.keys import PrivateKey
+from shared.link import handshake
+from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
+from shared.wire.limits import LinkLimits
+from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.store.base import StoreError
+
+log = structlog.get_logger("tunnel_relay.listen")
+
+PATH = "/tunnel"
+SCHEME = "mcp-tunnel "
+"""The upgrade names its tunnel in Authorization: a browser cannot, and a scanner does not."""
+
+
+class Admission(Protocol):
+    """Whether a client may open a link."""
+
+    @property
+    def admitted(self) -> bool: ...
+
+    @property
+    def close_code(self) -> CloseCode: ...
+
+
+FindKey = Callable[[str, str], Awaitable[bytes | None]]
+Admit = Callable[[str, str, int], Awaitable[Admission]]
+
+
+class LinkListener:
+    """Makes the WebSocket side of the relay's listener; one instance a relay.
+
+    `find_key` maps (tunnel, instance) to the key stored at enrolment; `admit` judges (tunnel,
+    instance, counter) once the signature held. Handshakes run in the task group of `serve`, at
+    most `max_handshakes` at a time, each within `deadline` seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: PrivateKey,
+        origins: frozenset[str],
+        registry: Registry,
+        find_key: FindKey,
+        admit: Admit,
+        limits: LinkLimits,
+        deadline: float,
+        max_links: int,
+        max_handshakes: int = 256,
+    ) -> None:
+        self._key = key
+        self._origins = origins
+        self._registry = registry
+        self._find_key = find_key
+        self._admit = admit
+        self._limits = limits
+        self._deadline = deadline
+        self._max_links = max_links
+        self._max_handshakes = max_handshakes
+        self._handshakes = 0
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Accept links from now on; their handshakes run in `tasks`."""
+        self._tasks = tasks
+
+    def protocol(self, *, config: Any, server_state: Any, app_state: Any) -> "LinkSocket":
+        """Make the protocol that takes over an upgraded connection (uvicorn's `ws` class)."""
+        return LinkSocket(self._judge_upgrade, self._opened, server_state)
+
+    def _judge_upgrade(self, request: Request) -> tuple[int, str] | None:
+        headers = request.headers
+        if request.path != PATH:
+            return 404, "not found"
+        if headers.get_all("Origin"):
+            return 403, "links are not for browsers"
+        authorization = headers.get_all("Authorization")
+        if len(authorization) != 1 or not authorization[0].lower().startswith(SCHEME):
+            return 401, "name the tunnel"
+        if self._tasks is None or len(self._registry) + self._handshakes >= self._max_links:
+            return 503, "no more links"
+        if self._handshakes >= self._max_handshakes:
+            return 503, "too many handshakes"
+        return None
+
+    def _opened(self, socket: ServerWebSocket, inbox: Inbox) -> None:
+        if self._tasks is None:
+            socket.abort()
+            return
+        self._handshakes += 1
+        self._tasks.start_soon(self._greet, socket, inbox)
+
+    async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
+        try:
+            with anyio.fail_after(self._deadline):
+                await self._shake_hands(socket, inbox)
+        except LinkLostError:
+            log.info("client left during the handshake", peer=socket.peer)
+        except PeerError as error:
+            log.warning("handshake refused", peer=socket.peer, reason=str(error))
+            socket.close(error.close_code, "not authenticated")
+        except TimeoutError:
+            log.warning("handshake too slow", peer=socket.peer)
+            socket.close(CloseCode.POLICY, "handshake deadline")
+        except StoreError as error:
+            log.error("handshake failed", peer=socket.peer, reason=str(error))
+            socket.close(CloseCode.INTERNAL, "try again later")
+        except Exception:
+            # One poisonous handshake must not end the relay, whose task group this runs in.
+            log.exception("handshake failed", peer=socket.peer)
+            socket.close(CloseCode.INTERNAL, "try again later")
+        finally:
+            self._handshakes -= 1
+
+    async def _shake_hands(self, socket: ServerWebSocket, inbox: Inbox) -> None:
+        claim = await handshake.challenge(socket, inbox, self._key, self._origins, self._find_key)
+        hello = claim.hello
+        admission = await self._admit(hello.tunnel, hello.instance, hello.counter)
+        if not admission.admitted:
+            socket.close(admission.close_code, "this client may not connect")
+            return
+        handshake.ready(socket, claim, self._limits, self._key)
+        link = Link(self._registry, hello.tunnel, hello.instance, hello.counter)
+        link.peer = socket.peer
+        link.program = hello.program
+        link.attach(socket, self._limits)
+        self._registry.add(link)
+        inbox.hand_over(link.driver)
+
+
+class LinkSocket(ServerWebSocket):
+    """A link's socket as uvicorn sees it among its connections."""
+
+    def __init__(self, admit: Any, on_open: Any, server_state: Any) -> None:
+        super().__init__(admit, on_open)
+        self._connections: set[Any] = server_state.connections
+
+    def connection_made(self, transport: Any) -> None:
+        """Join the server's connections, so that it waits for us when it stops."""
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Leave the server's connections."""
+        self._connections.discard(self)
+        super().connection_lost(error)
+
+    def shutdown(self) -> None:
+        """Close because the relay stops (uvicorn calls this)."""
+        self.close(CloseCode.GOING_AWAY, "the relay stops")

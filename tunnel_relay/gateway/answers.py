@@ -1,0 +1,120 @@
+"""Every answer the relay makes itself (DESIGN: responses the agent sees). Pure."""
+
+from dataclasses import dataclass, field
+
+from shared.errors import NEVER_SENT, ResetCode
+from shared.jsonrpc.envelope import EnvelopeError, error_body
+
+Headers = list[tuple[bytes, bytes]]
+JSON = (b"content-type", b"application/json")
+NO_STORE = (b"cache-control", b"no-store")
+
+UNAVAILABLE = -31001
+"""Our own JSON-RPC codes stand outside -32768..-32000, which the protocol keeps for itself."""
+INTERRUPTED = -31002
+ENDED = -31003
+REFUSED = -31004
+
+ALLOWED_METHODS = b"POST, GET, DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole HTTP response."""
+
+    status: int
+    body: bytes
+    headers: Headers = field(default_factory=list)
+
+
+def _own(
+    status: int,
+    code: int,
+    message: str,
+    message_id: str | int | None = None,
+    data: dict[str, object] | None = None,
+    headers: Headers | None = None,
+) -> Answer:
+    told = {"origin": "relay"} | (data or {})
+    body = error_body(message_id, code, message, told)
+    return Answer(status, body, [JSON, NO_STORE, *(headers or [])])
+
+
+BAD_HOST = _own(421, REFUSED, "this relay does not serve that host")
+BAD_ORIGIN = _own(403, REFUSED, "this web origin may not call the relay")
+NOT_FOUND = _own(404, REFUSED, "no such server, or this session may not use it")
+METHOD_NOT_ALLOWED = _own(
+    405, REFUSED, "only POST, GET and DELETE", headers=[(b"allow", ALLOWED_METHODS)]
+)
+TWO_TOKENS = _own(400, REFUSED, "more than one Authorization header")
+HEADERS_TOO_LARGE = _own(431, REFUSED, "too many or too large headers")
+BODY_TOO_LARGE = _own(413, REFUSED, "the request body is larger than this relay takes")
+NOT_JSON = _own(415, REFUSED, "send application/json, without a content encoding")
+BAD_REQUEST = _own(400, REFUSED, "malformed request")
+BODY_NOT_ALLOWED = _own(400, REFUSED, "GET and DELETE carry no body")
+MCP_SESSION_GONE = _own(
+    404,
+    -32600,
+    "this MCP session is unknown or has ended; reconnect this server in your agent "
+    "to start a new one",
+)
+
+
+def unauthorized(realm: str, token_sent: bool) -> Answer:
+    """Answer a request without a good token; the same for unknown, expired and revoked ones."""
+    challenge = f'Bearer realm="{realm}", scope="mcp"'
+    if token_sent:
+        # RFC 6750 section 3.1: no error code when no credentials came.
+        challenge += ', error="invalid_token"'
+    return _own(
+        401,
+        REFUSED,
+        "a valid session token is required; ask the relay's admin for a session",
+        headers=[(b"www-authenticate", challenge.encode())],
+    )
+
+
+def envelope_refused(error: EnvelopeError) -> Answer:
+    """Answer a message that is malformed or not allowed; the codes are the protocol's own."""
+    return Answer(error.status, error.body(), [JSON, NO_STORE])
+
+
+def not_connected(message_id: str | int | None, retry_after: int) -> Answer:
+    """Answer when no client serves the upstream now."""
+    return _own(
+        503,
+        UNAVAILABLE,
+        "the private network behind this server is not connected now; try again soon",
+        message_id,
+        {"delivery": "never_sent"},
+        [(b"retry-after", b"%d" % retry_after)],
+    )
+
+
+_FAILURES: dict[ResetCode, tuple[int, int, str]] = {
+    ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
+    ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
+    ResetCode.UPSTREAM_UNREACHABLE: (502, UNAVAILABLE, "the private server is not reachable"),
+    ResetCode.TOO_LARGE: (502, INTERRUPTED, "the private server's answer is too large"),
+    ResetCode.TIMEOUT: (504, INTERRUPTED, "the private server did not answer in time"),
+    ResetCode.STALLED: (502, INTERRUPTED, "the answer was not read for too long"),
+}
+_BROKEN = (502, INTERRUPTED, "the connection to the private server broke; the call may have run")
+
+
+def failed(code: ResetCode, message_id: str | int | None) -> Answer:
+    """Answer a call whose stream ended before a head came."""
+    status, own_code, message = _FAILURES.get(code, _BROKEN)
+    headers: Headers = [(b"retry-after", b"1")] if status == 503 else []
+    return _own(status, own_code, message, message_id, _delivery(code), headers)
+
+
+def failure_event(code: ResetCode, message_id: str | int) -> bytes:
+    """Return the last SSE event of a stream that was cut after its head went out."""
+    _, own_code, message = _FAILURES.get(code, _BROKEN)
+    told = {"origin": "relay"} | _delivery(code)
+    return b"event: message\ndata: " + error_body(message_id, own_code, message, told) + b"\n\n"
+
+
+def _delivery(code: ResetCode) -> dict[str, object]:
+    return {"delivery": "never_sent" if code in NEVER_SENT else "unknown"}
