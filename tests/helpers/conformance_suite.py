@@ -70,6 +70,11 @@ class Difference:
     direct: str
     through: str
 
+    @property
+    def is_remark(self) -> bool:
+        """Whether no verdict changed: the suite noted something on one way only."""
+        return {self.direct, self.through} == {MISSING, "INFO"}
+
     def __str__(self) -> str:
         place = f"{self.key.scenario} / {self.key.check} #{self.key.occurrence}"
         return f"{place}: {self.direct} -> {self.through}"
@@ -160,19 +165,33 @@ def _verify(run: SuiteRun, output: str) -> None:
 
 
 def compare(direct: SuiteRun, through: SuiteRun, expected: Iterable[Expected] = ()) -> Comparison:
-    """Compare two runs of one version check by check, order and remarks included."""
+    """Compare two runs of one version check by check, order and remarks included.
+
+    A check that differs as expected takes along the remarks of its scenario, which only tell what
+    led to it.
+    """
     relevant = [item for item in expected if item.version == direct.version]
-    unexpected: list[Difference] = []
-    excused: list[Difference] = []
-    met: set[Expected] = set()
-    for key in sorted(direct.statuses.keys() | through.statuses.keys()):
-        difference = Difference(
-            key, direct.statuses.get(key, MISSING), through.statuses.get(key, MISSING)
-        )
-        if difference.direct == difference.through:
-            continue
-        reasons = [item for item in relevant if item.excuses(direct.version, difference)]
-        met.update(reasons)
-        (excused if reasons else unexpected).append(difference)
-    stale = tuple(item for item in relevant if item not in met)
-    return Comparison(direct, through, tuple(unexpected), tuple(excused), stale)
+    differences = [
+        Difference(key, direct.statuses.get(key, MISSING), through.statuses.get(key, MISSING))
+        for key in sorted(direct.statuses.keys() | through.statuses.keys())
+        if direct.statuses.get(key) != through.statuses.get(key)
+    ]
+    met = {
+        item
+        for item in relevant
+        if any(item.excuses(direct.version, difference) for difference in differences)
+    }
+    scenarios = {item.scenario for item in met}
+    excused = tuple(
+        difference
+        for difference in differences
+        if any(item.excuses(direct.version, difference) for item in met)
+        or (difference.is_remark and difference.key.scenario in scenarios)
+    )
+    return Comparison(
+        direct=direct,
+        through=through,
+        unexpected=tuple(found for found in differences if found not in excused),
+        excused=excused,
+        stale=tuple(item for item in relevant if item not in met),
+    )

@@ -55,6 +55,13 @@ def test_an_expected_difference_that_did_not_come_is_stale() -> None:
     assert compare(DIRECT, through(), [EXPECTED]).stale == (EXPECTED,)
 
 
+def test_remarks_of_a_scenario_go_with_its_expected_difference_only() -> None:
+    remark = CheckKey(RESUME.scenario, "sent-get", 0)
+    direct = SuiteRun("2025-11-25", {**DIRECT.statuses, remark: "INFO"})
+    assert compare(direct, through(resume="INFO"), [EXPECTED]).agrees
+    assert compare(direct, through()).unexpected == (Difference(remark, "INFO", MISSING),)
+
+
 def test_what_is_expected_of_one_version_says_nothing_of_another() -> None:
     other = SuiteRun("2026-07-28", DIRECT.statuses)
     assert compare(other, other, [EXPECTED]).agrees

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import anyio
 
 from tests.helpers.conformance_suite import (
-    MISSING,
     TOTALS,
     VERSIONS,
     Comparison,
@@ -34,17 +33,12 @@ _NO_STREAM = (
     "the tool closes its own HTTP stream in mid-call, and over stdio a server has none to close: "
     "the answer comes on the first stream, so there is nothing to resume"
 )
-_REMARK = frozenset({MISSING, "INFO"})
 
 # What cannot be the same when the upstream speaks stdio. Every entry must come true, or it goes.
 STDIO_DIFFERENCES: tuple[Expected, ...] = (
     Expected(
         "2025-11-25", _POLLING, "server-sse-disconnect-resume", frozenset({"INFO"}), _NO_STREAM
     ),
-    # Remarks on the requests of the resumption that does not take place.
-    Expected("2025-11-25", _POLLING, "outgoing-request", _REMARK, _NO_STREAM),
-    Expected("2025-11-25", _POLLING, "incoming-response", _REMARK, _NO_STREAM),
-    Expected("2025-11-25", _POLLING, "incoming-sse-event", _REMARK, _NO_STREAM),
 )
 
 
