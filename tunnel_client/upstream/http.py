@@ -42,7 +42,6 @@ Inject = Callable[[UpstreamRequest], Headers]
 
 SESSIONS_FULL = -31503
 """JSON-RPC code for no room for another MCP session; outside the reserved range."""
-_SWEEP_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 _SESSION_GONE = (
     "This MCP session is not known here any more. Connect again: reconnect the server in your "
@@ -297,11 +296,11 @@ class HttpUpstream:
         self._dial_for_waiting()
 
     def _sweep(self) -> None:
-        """Once a second: enforce every deadline and close what idled too long."""
+        """Enforce every deadline and close what idled too long."""
         loop, limits = self._loop, self.limits
         if loop is None:
             return
-        self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper = loop.call_later(limits.sweep_seconds, self._sweep)
         now = self.now = loop.time()
         while self._waiting and now - self._waiting[0].since > limits.waiting_seconds:
             self._waiting.popleft().fail(ResetCode.REFUSED, "no connection became free in time")

@@ -29,7 +29,7 @@ class Owner(Protocol):
 
     limits: HttpLimits
     now: float
-    """A coarse clock in seconds, true to about one."""
+    """A coarse clock in seconds, set by the sweep."""
 
     def connected(self, connection: "Connection") -> None:
         """Take in a new connection that carries nothing yet."""
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
             head = self._reader.head
             patient = self._paused or (head is not None and head.event_stream)
             late = not patient and now - self._heard > limits.silence_seconds
-        if exchange.farewell and now - exchange.since > limits.connect_seconds:
+        if exchange.farewell and now - exchange.since > limits.farewell_seconds:
             late = True
         if late:
             self.drop()

@@ -23,7 +23,7 @@ class BadTargetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """Bounds of one upstream's connection pool. Seconds are counted coarsely, to about one."""
+    """Bounds of one upstream's connection pool. Seconds are counted by the sweep."""
 
     connections: int = 512
     waiting: int = 1024
@@ -46,6 +46,10 @@ class HttpLimits:
     mcp_sessions: int = 10_000
     mcp_session_seconds: float = 1800.0
     """An MCP session is forgotten when unused for so long and no exchange of it is open."""
+    farewell_seconds: float = 10.0
+    """For a DELETE of the client's own, whatever the upstream does."""
+    sweep_seconds: float = 1.0
+    """How often deadlines are looked at, and so how coarse they are."""
 
 
 @dataclass(frozen=True, slots=True)
