@@ -174,16 +174,20 @@ def error_body(
 
 
 class _RefusedError(Exception):
-    """Why a document is refused, before it is known what to echo."""
+    """Why a document is refused, before it is known what to echo.
 
-    def __init__(self, code: int, message: str) -> None:
+    `settled` says that no fault of syntax further in changes the answer.
+    """
+
+    def __init__(self, code: int, message: str, settled: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.settled = settled
 
 
 def _answer(document: dict[str, Any], body: bytes, refused: _RefusedError) -> EnvelopeError:
     """Make the error to raise: a fault of syntax anywhere goes before one of shape."""
-    if refused.code == INVALID_REQUEST:
+    if refused.code == INVALID_REQUEST and not refused.settled:
         try:
             _check_tree(document, 1)
         except _RefusedError as deeper:
@@ -222,7 +226,6 @@ def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
     params = document["params"]
     if type(params) is not dict:
         raise _RefusedError(INVALID_REQUEST, "params must be an object")
-    _check_tree(params, 2)
     if not params.keys() <= _PARAMS:
         _check_case(params, _FOLDED_PARAMS)
     version = None
@@ -233,6 +236,7 @@ def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
         version = meta.get(VERSION_KEY)
         if type(version) is not str:
             version = None
+    _check_tree(params, 2)
     key = NAME_KEYS.get(method)
     name = None if key is None else params.get(key)
     if type(name) is not str:
@@ -274,7 +278,8 @@ def _check_case(members: dict[str, Any], folded: dict[str, str]) -> None:
     """Refuse members that differ from known ones only by case or Unicode folding."""
     for key in members:
         if folded.get(key.casefold(), key) != key:
-            raise _RefusedError(INVALID_REQUEST, "a member is a known one but for its case")
+            message = "a member is a known one but for its case"
+            raise _RefusedError(INVALID_REQUEST, message, settled=True)
 
 
 def _check_tree(node: Any, depth: int) -> None:

@@ -35,7 +35,7 @@ def decode_value(text: str) -> str | None:
 
 
 def text_of(value: bytes) -> str:
-    """Read the bytes of a header as HTTP says: outer white space is no part of it (RFC 9110 5.5)."""
+    """Read a header; white space around it is no part of its value (RFC 9110 section 5.5)."""
     return value.strip(b" \t").decode("latin-1")
 
 

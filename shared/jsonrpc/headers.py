@@ -40,10 +40,10 @@ _NAME_DEMANDED = frozenset({"tools/call", "prompts/get", "resources/read"})
 def check_routing(envelope: Envelope, headers: Headers) -> None:
     """Check that the routing headers equal the body; raises EnvelopeError (-32020, status 400).
 
-    A modern request must carry them. In what else a method has, a header that is present must
-    still be right, so that leaving out the version, or naming an old one, opens no way around.
-    A request whose `_meta` lacks what it needs passes while its headers contradict nothing: the
-    upstream is the one to say so. If they do contradict, it gets the upstream's answer (-32602).
+    A modern request must carry them. On every other message with a method, those it carries must
+    be right too, so that leaving out the version, or naming an old one, is no way around this.
+    A modern request with too little in `_meta` passes as long as its headers contradict nothing:
+    the upstream has the word for that fault. If they do, we give that word (-32602) ourselves.
     """
     found: dict[bytes, str] = {}
     for name, value in headers:

@@ -1,0 +1,70 @@
+"""The allow-list of methods."""
+
+import pytest
+from mcp_types.methods import CLIENT_NOTIFICATIONS, CLIENT_REQUESTS
+
+from shared.jsonrpc.envelope import EnvelopeError, parse
+from shared.jsonrpc.methods import LEGACY_REQUESTS, MODERN_REQUESTS, NOTIFICATIONS, refusal
+from tests.shared.jsonrpc.messages import VERSION, encode, modern, request
+
+# H21, with what only upstreams may ask for.
+FOREIGN = [
+    *("sampling/createMessage", "elicitation/create", "roots/list", "x/y", "__proto__", ""),
+    *("tools/Call", "tools/call ", "tools/call\x00", "rpc.discover", "constructor", "toString"),
+]
+
+
+def refused(document: object) -> EnvelopeError:
+    error = refusal(parse(encode(document)))
+    assert error is not None
+    return error
+
+
+@pytest.mark.parametrize("method", FOREIGN)
+def test_h21_a_modern_agent_gets_404(method: str) -> None:
+    error = refused(modern(method))
+    assert (error.code, error.status, error.id) == (-32601, 404, 7)
+
+
+@pytest.mark.parametrize("method", FOREIGN)
+def test_h21_a_legacy_agent_gets_a_json_rpc_error(method: str) -> None:
+    error = refused(request(method))
+    assert (error.code, error.status, error.id) == (-32601, 200, 7)
+
+
+@pytest.mark.parametrize(
+    "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe"]
+)
+def test_what_the_modern_era_removed_is_unknown_there(method: str) -> None:
+    assert refused(modern(method)).status == 404
+    assert refusal(parse(encode(request(method)))) is None
+
+
+@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "tasks/update"])
+def test_a_modern_request_without_its_version_reaches_the_upstream(method: str) -> None:
+    assert refusal(parse(encode(request(method)))) is None
+
+
+def test_every_request_of_the_specification_may_be_sent() -> None:
+    for method, version in CLIENT_REQUESTS:
+        assert method in (MODERN_REQUESTS if version == VERSION else LEGACY_REQUESTS)
+
+
+def test_every_notification_of_the_specification_may_be_sent() -> None:
+    assert {method for method, _ in CLIENT_NOTIFICATIONS} <= NOTIFICATIONS
+
+
+@pytest.mark.parametrize(
+    "method", ["notifications/message", "notifications/tools/list_changed", "x/y", "tools/call"]
+)
+def test_other_notifications_are_dropped_without_an_error(method: str) -> None:
+    error = refused({"jsonrpc": "2.0", "method": method})
+    assert (error.status, error.body()) == (202, b"")
+
+
+def test_known_notifications_and_responses_pass() -> None:
+    for body in (
+        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+        b'{"jsonrpc":"2.0","id":1,"result":{}}',
+    ):
+        assert refusal(parse(body)) is None
