@@ -298,7 +298,8 @@ def _check_tree(node: Any, depth: int) -> None:
         return
     for value in values:
         if type(value) in _LOOK_CLOSER:
-            if type(value) is not float:
+            if type(value) is float:
+                if not isfinite(value):
+                    raise _RefusedError(PARSE_ERROR, "Parse error: number out of range")
+            elif value or depth == MAX_DEPTH:  # an empty one is common, and a call is not free
                 _check_tree(value, depth + 1)
-            elif not isfinite(value):
-                raise _RefusedError(PARSE_ERROR, "Parse error: number out of range")

@@ -243,6 +243,9 @@ class TestH16NotStrictJson:
     def test_a_deeper_one_is_refused(self, depth: int) -> None:
         assert refused(nested(depth)).code == -32700
 
+    def test_so_is_an_empty_object_below_the_limit(self) -> None:
+        assert refused(nested(MAX_DEPTH).replace(b":1}", b":{}}")).code == -32700
+
 
 class TestH30Ids:
     """An id that two sides write differently loses or misroutes the answer."""
