@@ -16,6 +16,8 @@ from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import read_config
 
 PREFIX = "TUNNEL_RELAY_"
+DEV_CERTIFICATE = "dev-cert.pem"
+DEV_AUTHORITY = "dev-ca.pem"
 MAX_SOCKET_PATH = 100
 """Bytes; the kernel takes 107 for the path of a Unix socket."""
 
@@ -146,6 +148,12 @@ class Settings(ConfigModel):
         return tuple("ws" + origin.removeprefix("http") for origin in self.public_url)
 
     @property
+    def dev_authority(self) -> Path | None:
+        """What clients must trust when `init --demo` made the certificate, else None."""
+        made = self.state_dir / DEV_CERTIFICATE
+        return self.state_dir / DEV_AUTHORITY if self.tls and self.tls.cert_file == made else None
+
+    @property
     def control_socket(self) -> Path:
         """Where commands reach the running relay."""
         return self.state_dir / "control.sock"
@@ -168,8 +176,12 @@ class Settings(ConfigModel):
 
 def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """Read and check the file; raises RelayError with the whole report as its message."""
-    text = read_config(path)
+    return parse_settings(read_config(path), str(path), environ)
+
+
+def parse_settings(text: str, source: str, environ: Mapping[str, str]) -> Settings:
+    """Check a configuration's text; raises RelayError CONFIG_INVALID."""
     try:
-        return load(text, str(path), Settings, environ, PREFIX)
+        return load(text, source, Settings, environ, PREFIX)
     except ConfigError as error:
         raise RelayError(Code.CONFIG_INVALID, str(error)) from None

@@ -115,7 +115,7 @@ class Admissions:
             log.error(
                 "instance_locked", code=Code.INSTANCE_LOCKED, tunnel=tunnel, instance=instance
             )
-            await self._links().close_instance(
+            self._links().close_instance(
                 instance, CloseCode.REPLACED, "two machines used this client's key"
             )
         elif verdict is not Verdict.ADMITTED:

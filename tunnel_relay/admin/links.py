@@ -11,17 +11,21 @@ class Links(Protocol):
     def links(self) -> list[dict[str, Any]]:
         """Describe every live link as JSON values.
 
-        Keys read by the commands: `tunnel`, `instance`, `since`, `remote`, `rtt` (seconds),
+        Keys read by the commands: `tunnel`, `instance`, `since`, `peer`, `round_trip_ms`,
         `streams`, `upstreams` (names). Others are passed on.
         """
 
     async def cut_session(self, session: str) -> dict[str, Any]:
-        """End the streams of a session; returns `streams` cut, `links` asked, `ms` it took."""
+        """End the streams of a session; returns what was cut as JSON values.
 
-    async def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
+        Read by the commands: `streams` cut, `links` asked, `ms` it took, and `silent`, the
+        instances that did not answer.
+        """
+
+    def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
         """Close the links of a tunnel; returns how many."""
 
-    async def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
+    def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
         """Close the links of one enrolled client; returns how many."""
 
 
@@ -34,8 +38,8 @@ class NoLinks:
     async def cut_session(self, session: str) -> dict[str, Any]:
         return {"streams": 0, "links": 0, "ms": 0.0}
 
-    async def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
+    def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
         return 0
 
-    async def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
+    def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
         return 0

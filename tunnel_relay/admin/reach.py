@@ -37,10 +37,20 @@ def run(settings: Settings, command: str, **arguments: Any) -> Any:
 def _run_here(settings: Settings, command: str, arguments: dict[str, Any]) -> Any:
     # SQLAlchemy and alembic take most of a command's time to import; a running relay spares it.
     import asyncio
+    import logging
+    import sys
+
+    import structlog
 
     from tunnel_relay.admin.commands import run_command
     from tunnel_relay.admin.runtime import open_admin
     from tunnel_relay.store.base import StoreError
+
+    # Standard output is the command's answer.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
     async def here() -> Any:
         async with open_admin(settings, serving=False) as admin:

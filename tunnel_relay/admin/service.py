@@ -4,6 +4,7 @@ One Admin owns the store and the session table of a relay. What takes away holds
 and is stored last (DESIGN: revocation); what gives is stored first.
 """
 
+import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -128,7 +129,7 @@ class Admin:
         """Refuse links and sessions of a tunnel until it is enabled, and end the live ones."""
         tunnel = self._tunnels[name] = replace(self._tunnel(name), disabled=True)
         self._block()
-        closed = await self._close(name, "the tunnel was disabled")
+        closed = self._close(name, "the tunnel was disabled")
         stored = await self._store(f"tunnel {name}", lambda: self.store.set_disabled(name, True))
         log.info("tunnel_disabled", tunnel=name, closed=closed, **stored)
         return {"tunnel": tunnel_view(tunnel, []), "closed": closed, **stored}
@@ -148,7 +149,7 @@ class Admin:
         tunnel = self._tunnel(name)
         code = new_token(JOIN_PREFIX)
         await self.store.replace_join_code(self._join_code(code, name), drop_instances)
-        closed = await self._close(name, "its keys were dropped") if drop_instances else 0
+        closed = self._close(name, "its keys were dropped") if drop_instances else 0
         log.info("tunnel_rotated", tunnel=name, dropped=drop_instances, closed=closed)
         shown = tunnel_view(tunnel, self.links.links())
         return {"tunnel": shown, "closed": closed, **self._joining(code)}
@@ -159,7 +160,7 @@ class Admin:
         del self._tunnels[name]
         sessions = self.sessions.drop_tunnel(name)
         self._block()
-        closed = await self._close(name, "the tunnel was deleted")
+        closed = self._close(name, "the tunnel was deleted")
         stored = await self._store(f"tunnel {name}", lambda: self.store.delete_tunnel(name))
         log.info("tunnel_deleted", tunnel=name, closed=closed, sessions=len(sessions), **stored)
         return {"deleted": name, "closed": closed, "sessions": len(sessions), **stored}
@@ -279,17 +280,17 @@ class Admin:
         return JoinCode(token_digest(code), tunnel, now, now + JOIN_CODE_TTL)
 
     def _joining(self, code: str) -> dict[str, Any]:
-        origin = self._settings.link_origins[0]
+        command = f"tunnel-client enroll {self._settings.link_origins[0]}"
+        if self._settings.dev_authority:
+            command += f" --ca-file {shlex.quote(str(self._settings.dev_authority))}"
         return {
             "join_code": code,
             "expires": self.clock() + JOIN_CODE_TTL,
-            "command": f"tunnel-client enroll {origin}",
+            "command": command,
         }
 
-    async def _close(self, tunnel: str, reason: str) -> int | None:
-        with anyio.move_on_after(CUT_DEADLINE):
-            return await self.links.close_tunnel(tunnel, CloseCode.REVOKED, reason)
-        return None
+    def _close(self, tunnel: str, reason: str) -> int:
+        return self.links.close_tunnel(tunnel, CloseCode.REVOKED, reason)
 
     async def _store(self, key: str, write: Write) -> dict[str, Any]:
         """Store what memory already enforces; what fails is kept to be tried again."""

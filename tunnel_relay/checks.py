@@ -1,0 +1,68 @@
+"""What `check-config` looks at beyond the text: keys, certificate and database file."""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.files import read_config, read_private
+from tunnel_relay.keyfiles import read_relay_key, read_session_key
+from tunnel_relay.settings import Settings, Tls, read_settings
+
+
+def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
+    """Return everything that would keep the relay from serving; changes nothing."""
+    try:
+        settings = read_settings(path, environ)
+    except RelayError as error:
+        return [error]
+    problems: list[RelayError] = []
+    for look in (_relay_key, _session_key, _tls, _database):
+        try:
+            look(settings)
+        except RelayError as error:
+            problems.append(error)
+    return problems
+
+
+def check_tls(tls: Tls) -> None:
+    """Check that certificate and key can be read, belong together and are the relay's own."""
+    read_config(tls.cert_file)
+    read_private(tls.key_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+    except (OSError, ValueError) as error:
+        message = f"{tls.cert_file} and {tls.key_file} are no certificate and its key"
+        raise RelayError(Code.KEY_UNUSABLE, message) from error
+
+
+def _no_password() -> str:
+    # Without this OpenSSL would ask on the terminal and wait.
+    return ""
+
+
+def _relay_key(settings: Settings) -> None:
+    read_relay_key(settings.relay_key)
+
+
+def _session_key(settings: Settings) -> None:
+    read_session_key(settings.mcp_session_key)
+
+
+def _tls(settings: Settings) -> None:
+    if settings.tls is not None:
+        check_tls(settings.tls)
+
+
+def _database(settings: Settings) -> None:
+    if settings.database.exists():
+        try:
+            with settings.database.open("r+b"):
+                pass
+        except OSError as error:
+            message = f"cannot write {settings.database}: {error.strerror}"
+            raise RelayError(Code.STORE_UNAVAILABLE, message) from error
+        if settings.database.stat().st_mode & 0o077:
+            message = f"{settings.database} can be read by others"
+            raise RelayError(Code.FILE_UNSAFE, message)

@@ -1,0 +1,263 @@
+"""The command `tunnel-relay`. Everything heavy is imported inside the command that needs it."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from shared.errors import TunnelError
+from shared.version import VERSION
+
+if TYPE_CHECKING:
+    from tunnel_relay.settings import Settings
+
+SCHEMA_VERSION = 1
+"""Of every `--json` answer; grows when a key changes its meaning or goes."""
+AGENTS = ("claude-code", "cursor", "vscode", "desktop", "json")
+
+F = TypeVar("F", bound=Callable[..., object])
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file.",
+    show_default="relay.toml in /etc/tunnel-relay for root, else in ~/.config/tunnel-relay",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
+
+def common(command: F) -> F:
+    """Give a command `--config` and `--json`."""
+    return config_option(json_option(command))
+
+
+class Duration(click.ParamType[float]):
+    """A span of time on the command line, in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        from tunnel_relay.durations import parse_duration
+
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"MT1024: {error}", param, ctx)
+
+
+class Program(click.Group):
+    """Prints a refusal with its code, cause and next command, and ends with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TunnelError as error:
+            from tunnel_relay.errors import RelayError
+
+            if not isinstance(error, RelayError):
+                raise
+            explained = error.explained
+            click.echo(f"{error.code}: {error.message}", err=True)
+            click.echo(f"  cause: {explained.cause}\n  next:  {explained.next}", err=True)
+            ctx.exit(explained.exit_code)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="tunnel-relay")
+def cli() -> None:
+    """Offers private MCP servers to AI agents, each use bound to a session.
+
+    \b
+    First steps:
+      tunnel-relay init --demo
+      tunnel-relay serve
+      tunnel-relay tunnel create NAME --owner USER
+      tunnel-relay session create --user USER --agent AGENT --server NAME/UPSTREAM
+    """
+
+
+@cli.command()
+@config_option
+@click.option("--public-url", metavar="URL", help="Where agents and clients reach the relay.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Folder for database and keys.")
+@click.option("--listen", default="127.0.0.1:8443", show_default=True, metavar="HOST:PORT")
+@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Chain, PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Key, PEM.")
+@click.option("--demo", is_flag=True, help="Make a certificate for localhost, for trying it out.")
+def init(
+    config: Path | None,
+    public_url: str | None,
+    state_dir: Path | None,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    demo: bool,
+) -> None:
+    """Write a configuration that works, with fresh keys. Never overwrites."""
+    from tunnel_relay.init import Wanted, init
+    from tunnel_relay.places import default_config, default_state_dir
+
+    host, port = _split_listen(listen)
+    if public_url is None and not demo:
+        raise click.UsageError("say where agents reach the relay: --public-url, or --demo")
+    if (tls_cert is None) != (tls_key is None) or (demo and tls_cert):
+        raise click.UsageError("--tls-cert and --tls-key go together, and not with --demo")
+    tls = (tls_cert.absolute(), tls_key.absolute()) if tls_cert and tls_key else None
+    config = (config or default_config(os.environ)).absolute()
+    state = (state_dir or default_state_dir(os.environ)).absolute()
+    url = public_url or f"https://localhost:{port}"
+    settings = init(Wanted(config, state, url, host, port, tls, demo))
+    click.echo(f"Wrote {config} and fresh keys in {state}.")
+    option = config_words(config)
+    if demo:
+        authority = shlex.quote(str(state / "dev-ca.pem"))
+        click.echo("The certificate is for trying on this machine only. Clients need:")
+        click.echo(f"  tunnel-client enroll {settings.link_origins[0]} --ca-file {authority}")
+    click.echo(f"Next:\n  tunnel-relay serve{option}")
+    click.echo(f"  tunnel-relay tunnel create{option} NAME --owner USER")
+
+
+@cli.command()
+@config_option
+def serve(config: Path | None) -> None:
+    """Serve agents and clients until told to stop."""
+    settings = read(config)
+    from tunnel_relay import serve as program
+
+    program.run(settings)
+
+
+@cli.command("check-config")
+@common
+def check_config(config: Path | None, as_json: bool) -> None:
+    """Check the configuration, keys, certificate and database file; changes nothing."""
+    from tunnel_relay.checks import check
+    from tunnel_relay.errors import CONFIGURATION
+
+    problems = check(_path(config), os.environ)
+    if as_json:
+        listed = [
+            {"code": each.code, "message": each.message, "next": each.explained.next}
+            for each in problems
+        ]
+        answer({"ok": not problems, "problems": listed})
+    else:
+        for problem in problems:
+            click.echo(f"{problem.code}: {problem.message}", err=True)
+            click.echo(f"  next:  {problem.explained.next}", err=True)
+        if not problems:
+            click.echo(f"ok: {_path(config)}")
+    sys.exit(CONFIGURATION if problems else 0)
+
+
+@cli.command()
+@common
+def status(config: Path | None, as_json: bool) -> None:
+    """Show the relay's state and links on one screen."""
+    from tunnel_relay import render
+
+    shown = run(config, "status")
+    if as_json:
+        answer(shown)
+    else:
+        click.echo(render.status(shown))
+
+
+@cli.command("connect-info")
+@common
+@click.argument("server", metavar="TUNNEL/UPSTREAM")
+@click.option("--for", "kind", type=click.Choice(AGENTS), default="json", show_default=True)
+def connect_info(config: Path | None, as_json: bool, server: str, kind: str) -> None:
+    """Print what to paste into an agent. The token is never part of it."""
+    from tunnel_relay.admin.checks import split_server
+    from tunnel_relay.connect_info import connect_info
+
+    tunnel, upstream = split_server(server)
+    url = f"{read(config).public_url[0]}/t/{tunnel}/{upstream}/mcp"
+    text = connect_info(kind, f"{tunnel}-{upstream}", url)
+    if as_json:
+        answer({"for": kind, "url": url, "text": text})
+    else:
+        click.echo(text)
+
+
+def read(config: Path | None) -> "Settings":
+    """Read the configuration that a command works with; raises RelayError."""
+    from tunnel_relay.settings import read_settings
+
+    return read_settings(_path(config), os.environ)
+
+
+def run(config: Path | None, command: str, **arguments: object) -> Any:
+    """Give a command to the running relay, or run it here when there is none."""
+    from tunnel_relay.admin.reach import run
+
+    return run(read(config), command, **arguments)
+
+
+def answer(value: dict[str, Any]) -> None:
+    """Print a `--json` answer."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION} | value, indent=2))
+
+
+def listing(as_json: bool, key: str, rows: Sequence[Any], text: Callable[[Any], str]) -> None:
+    """Print a listing as JSON under `key`, or as text."""
+    if as_json:
+        answer({key: rows})
+    else:
+        click.echo(text(rows))
+
+
+def config_words(config: Path | None) -> str:
+    """Return the `--config` a pasted command needs, or nothing."""
+    from tunnel_relay.places import default_config
+
+    if config is None or config.absolute() == default_config(os.environ).absolute():
+        return ""
+    return f" --config {shlex.quote(str(config.absolute()))}"
+
+
+def must_be_stored(result: dict[str, Any]) -> None:
+    """End with an error when a change holds in memory but not in the database."""
+    from tunnel_relay.errors import Code, RelayError
+
+    if not result["stored"]:
+        raise RelayError(Code.NOT_YET_STORED, "enforced, not yet stored")
+
+
+def _path(config: Path | None) -> Path:
+    from tunnel_relay.places import default_config
+
+    return config or default_config(os.environ)
+
+
+def _split_listen(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise click.UsageError("--listen takes HOST:PORT")
+    return host, int(port)
+
+
+def build() -> click.Group:
+    """Return the whole tree of commands."""
+    # Registered here, so that its other half can import from this file what both share.
+    from tunnel_relay.cli_grants import session, tunnel
+
+    cli.add_command(tunnel)
+    cli.add_command(session)
+    return cli
+
+
+def main() -> None:
+    """Run the command line; the entry point of the package."""
+    build()()

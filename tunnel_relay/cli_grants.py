@@ -1,0 +1,199 @@
+"""The commands `tunnel-relay tunnel ...` and `tunnel-relay session ...`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunnel_relay.cli import (
+    Duration,
+    answer,
+    common,
+    config_words,
+    listing,
+    must_be_stored,
+    run,
+)
+
+
+@click.group()
+def tunnel() -> None:
+    """Registrations of private networks."""
+
+
+@tunnel.command("create")
+@common
+@click.argument("name")
+@click.option("--owner", required=True, metavar="USER", help="Who answers for it.")
+def tunnel_create(config: Path | None, as_json: bool, name: str, owner: str) -> None:
+    """Register a tunnel and print its join code, this once."""
+    _join_code(run(config, "tunnel_create", name=name, owner=owner), as_json)
+
+
+@tunnel.command("list")
+@common
+def tunnel_list(config: Path | None, as_json: bool) -> None:
+    """List all tunnels."""
+    from tunnel_relay import render
+
+    listing(as_json, "tunnels", run(config, "tunnel_list"), render.tunnels)
+
+
+@tunnel.command("show")
+@common
+@click.argument("name")
+def tunnel_show(config: Path | None, as_json: bool, name: str) -> None:
+    """Show a tunnel and the clients that enrolled."""
+    from tunnel_relay import render
+
+    shown = run(config, "tunnel_show", name=name)
+    if as_json:
+        answer({"tunnel": shown})
+    else:
+        click.echo(render.tunnel(shown))
+
+
+@tunnel.command("disable")
+@common
+@click.argument("name")
+def tunnel_disable(config: Path | None, as_json: bool, name: str) -> None:
+    """End a tunnel's links and refuse it until it is enabled."""
+    result = run(config, "tunnel_disable", name=name)
+    _done(result, as_json, f"{name} is disabled; {result['closed']} links closed")
+
+
+@tunnel.command("enable")
+@common
+@click.argument("name")
+def tunnel_enable(config: Path | None, as_json: bool, name: str) -> None:
+    """Let a disabled tunnel work again."""
+    result = run(config, "tunnel_enable", name=name)
+    if as_json:
+        answer(result)
+    else:
+        click.echo(f"{name} is enabled")
+
+
+@tunnel.command("rotate")
+@common
+@click.argument("name")
+@click.option("--drop-clients", is_flag=True, help="Also forget every client that enrolled.")
+def tunnel_rotate(config: Path | None, as_json: bool, name: str, drop_clients: bool) -> None:
+    """Print a new join code; the unused one before it is worth nothing then."""
+    result = run(config, "tunnel_rotate", name=name, drop_instances=drop_clients)
+    _join_code(result, as_json)
+
+
+@tunnel.command("delete")
+@common
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def tunnel_delete(config: Path | None, as_json: bool, name: str, yes: bool) -> None:
+    """Forget a tunnel with its clients and sessions."""
+    if not yes:
+        click.confirm(f"Delete {name} with its clients and sessions?", abort=True, err=True)
+    result = run(config, "tunnel_delete", name=name)
+    said = (
+        f"{name} is deleted; {result['closed']} links closed, {result['sessions']} sessions ended"
+    )
+    _done(result, as_json, said)
+
+
+@click.group()
+def session() -> None:
+    """Grants: who may use which server with which agent, until when."""
+
+
+@session.command("create")
+@common
+@click.option("--user", required=True, help="The person who uses it.")
+@click.option("--agent", required=True, help="The agent that will hold the token.")
+@click.option("--server", required=True, metavar="TUNNEL/UPSTREAM")
+@click.option("--ttl", type=Duration(), help="90s, 15m, 8h, 7d; default 12h.")
+@click.option("--idle", type=Duration(), help="Ends it when unused for so long; default 1h.")
+def session_create(
+    config: Path | None,
+    as_json: bool,
+    user: str,
+    agent: str,
+    server: str,
+    ttl: float | None,
+    idle: float | None,
+) -> None:
+    """Grant access to one server and print the token, this once."""
+    from tunnel_relay.durations import format_duration
+
+    arguments = {"user": user, "agent": agent, "server": server, "ttl": ttl, "idle": idle}
+    result = run(config, "session_create", **arguments)
+    if as_json:
+        answer(result)
+        return
+    shown = result["session"]
+    lives = shown["expires"] - shown["created"]
+    click.echo(f"{result['token']}\n")
+    click.echo("This token is shown once. The agent sends it as a header:")
+    click.echo("  Authorization: Bearer TOKEN")
+    click.echo(f"to {result['url']}")
+    click.echo(
+        f"It ends in {format_duration(lives)}, or after {format_duration(shown['idle'])} unused."
+    )
+    option = config_words(config)
+    click.echo("Next:")
+    click.echo(f"  tunnel-relay connect-info{option} {shown['server']} --for claude-code")
+    click.echo(f"  tunnel-relay session revoke{option} {shown['id'][:12]}")
+
+
+@session.command("list")
+@common
+@click.option("--all", "ended", is_flag=True, help="Those that ended too.")
+def session_list(config: Path | None, as_json: bool, ended: bool) -> None:
+    """List the live sessions."""
+    from tunnel_relay import render
+
+    listing(as_json, "sessions", run(config, "session_list", ended=ended), render.sessions)
+
+
+@session.command("show")
+@common
+@click.argument("session_id", metavar="SESSION")
+def session_show(config: Path | None, as_json: bool, session_id: str) -> None:
+    """Show a session; the start of its identifier is enough."""
+    from tunnel_relay import render
+
+    shown = run(config, "session_show", session=session_id)
+    if as_json:
+        answer({"session": shown})
+    else:
+        click.echo(render.session(shown))
+
+
+@session.command("revoke")
+@common
+@click.argument("session_id", metavar="SESSION")
+@click.option("--reason", default="revoked by an admin", show_default=True)
+def session_revoke(config: Path | None, as_json: bool, session_id: str, reason: str) -> None:
+    """End a session for good, and the calls it is running."""
+    from tunnel_relay import render
+
+    result = run(config, "session_revoke", session=session_id, reason=reason)
+    _done(
+        result, as_json, f"{result['session']['id'][:12]} is revoked; {render.cut(result['cut'])}"
+    )
+
+
+def _done(result: dict[str, Any], as_json: bool, said: str) -> None:
+    if as_json:
+        answer(result)
+    else:
+        click.echo(said)
+    must_be_stored(result)
+
+
+def _join_code(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        answer(result)
+        return
+    click.echo(f"{result['join_code']}\n")
+    click.echo("This join code is shown once, works once, and for one hour. On the client, type")
+    click.echo(f"  {result['command']}")
+    click.echo("and paste it when asked.")

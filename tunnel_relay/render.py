@@ -1,0 +1,151 @@
+"""Listings for people: a table on a terminal, tab-separated lines into a pipe."""
+
+import io
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tunnel_relay.durations import format_duration
+
+Row = Sequence[str]
+
+
+def table(columns: Sequence[str], rows: Sequence[Row], nothing: str) -> str:
+    """Return a listing, or the sentence `nothing` when there are no rows."""
+    if not rows:
+        return nothing
+    if not sys.stdout.isatty():
+        return "\n".join("\t".join(line) for line in (columns, *rows))
+    # rich costs 56 ms, so only a person at a terminal pays for it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, so that brackets in somebody's name are no markup.
+        shown.add_row(*(Text(cell) for cell in row))
+    target = io.StringIO()
+    Console(file=target, force_terminal=True).print(shown)
+    return target.getvalue().rstrip("\n")
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return one thing's facts, a line each."""
+    width = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in pairs)
+
+
+def when(at: float | None) -> str:
+    """Write a time relative to now: `5m ago`, `in 8h`; `-` for none."""
+    if at is None:
+        return "-"
+    distance = at - time.time()
+    return (
+        f"in {format_duration(distance)}" if distance > 0 else f"{format_duration(-distance)} ago"
+    )
+
+
+def tunnels(listed: Sequence[dict[str, Any]]) -> str:
+    """List tunnels."""
+    rows = [
+        (
+            each["name"],
+            each["owner"],
+            "disabled" if each["disabled"] else "connected" if each["links"] else "not connected",
+            ", ".join(each["upstreams"]) or "-",
+            when(each["created"]),
+        )
+        for each in listed
+    ]
+    columns = ("NAME", "OWNER", "STATE", "UPSTREAMS", "CREATED")
+    return table(
+        columns, rows, "no tunnels; make one: tunnel-relay tunnel create NAME --owner USER"
+    )
+
+
+def tunnel(shown: dict[str, Any]) -> str:
+    """Show one tunnel and its clients."""
+    rows = [
+        (
+            each["id"],
+            each["key"],
+            each["locked"] or ("connected" if each["connected"] else "not connected"),
+            each["host"] or "-",
+            when(each["created"]),
+        )
+        for each in shown["instances"]
+    ]
+    columns = ("CLIENT", "KEY", "STATE", "HOST", "ENROLLED")
+    clients = table(columns, rows, "no client has enrolled yet")
+    return f"{tunnels([shown])}\n\n{clients}"
+
+
+def sessions(listed: Sequence[dict[str, Any]]) -> str:
+    """List sessions."""
+    rows = [
+        (
+            each["id"][:12],
+            each["user"],
+            each["agent"],
+            each["server"],
+            each["state"],
+            when(each["expires"]),
+            when(each["last_used"]),
+        )
+        for each in listed
+    ]
+    columns = ("SESSION", "USER", "AGENT", "SERVER", "STATE", "EXPIRES", "USED")
+    return table(columns, rows, "no sessions")
+
+
+def session(shown: dict[str, Any]) -> str:
+    """Show one session."""
+    pairs = [(key, str(shown[key])) for key in ("id", "fingerprint", "user", "agent", "server")]
+    pairs += [("state", shown["state"]), ("idle", format_duration(shown["idle"]))]
+    pairs += [(key, when(shown[key])) for key in ("created", "expires", "last_used", "revoked")]
+    return facts([*pairs, ("reason", shown["reason"] or "-")])
+
+
+def status(shown: dict[str, Any]) -> str:
+    """Show the relay's state and its links."""
+    serving = (
+        f"serving for {format_duration(shown['uptime'])}" if shown["serving"] else "not running"
+    )
+    pairs = [
+        ("relay", f"{serving}, version {shown['version']}"),
+        ("address", ", ".join(shown["public_url"])),
+        ("tunnels", f"{shown['tunnels']} ({shown['disabled']} disabled)"),
+        ("sessions", f"{shown['sessions']['live']} live, {shown['sessions']['ended']} ended"),
+    ]
+    if shown["unstored"]:
+        pairs.append(("warning", f"{shown['unstored']} changes are not stored yet (MT1013)"))
+    rows = [
+        (
+            str(link.get("tunnel", "-")),
+            str(link.get("instance", "-"))[:12],
+            str(link.get("peer", "-")),
+            when(link.get("since")),
+            f"{link.get('round_trip_ms', 0)} ms",
+            str(link.get("streams", 0)),
+            ", ".join(link.get("upstreams", ())) or "-",
+        )
+        for link in shown["links"]
+    ]
+    columns = ("TUNNEL", "CLIENT", "PEER", "SINCE", "ROUND TRIP", "STREAMS", "UPSTREAMS")
+    return f"{facts(pairs)}\n\n{table(columns, rows, 'no links')}"
+
+
+def cut(report: dict[str, Any] | None) -> str:
+    """Say what a revocation cut."""
+    if report is None:
+        return "revoked; the links did not report in time what was cut"
+    text = f"cut {report.get('streams', 0)} streams on {report.get('links', 0)} links"
+    text += f" in {report.get('ms', 0):.0f} ms"
+    silent = report.get("silent") or []
+    if silent:
+        text += f"; no word from {', '.join(map(str, silent))}"
+    return text
