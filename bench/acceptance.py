@@ -54,7 +54,7 @@ def _correct(results: Results) -> list[Bound]:
         for figure in ("wrong", "errors", "failed", "lost", "closed")
         for value in results.samples(OURS, upstream, metric, point, figure)
     ]
-    failed = [row for row in results.errors() if row.peer == OURS]
+    failed = [row for row in results.errors() if row.peer == OURS and row.metric != "start"]
     bad = sum(counted) + len(failed) if counted or failed else math.nan
     return [_most("wrong, failed or lost answers, all loads", bad, 0, "")]
 
@@ -99,11 +99,11 @@ def _fair(results: Results) -> list[Bound]:
 
     limit = 2 * p99("alone") + SLACK_US
     lines = [
-        _most(f"small-call p99 beside {told} 16 MiB result", p99(point) / 1000, limit / 1000, "ms")
+        _most(f"small-call p99 beside {told} of 16 MiB", p99(point) / 1000, limit / 1000, "ms")
         for point, told in (
-            ("flowing", "a flowing"),
-            ("stalled 1", "a stalled"),
-            ("stalled 8", "8 stalled"),
+            ("flowing", "a flowing result"),
+            ("stalled 1", "a stalled reader"),
+            ("stalled 8", "8 stalled readers"),
         )
     ]
     grown = results.median(OURS, "static", "fairness", "stalled 8", "grown_mib")

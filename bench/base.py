@@ -1,10 +1,13 @@
 """What a started peer is."""
 
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from bench.procs import Group
+
+HOST = "127.0.0.1"
 
 
 @dataclass(slots=True)
@@ -15,6 +18,12 @@ class Target:
     path: str
     # A session's token may be among them: never printed, never in argv.
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    # How agents speak TLS to it; None where they speak plain HTTP.
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{HOST}:{self.port}{self.path}"
 
 
 # Opens that many idle links to a relay and keeps them for the length of a `with`.

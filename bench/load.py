@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import httptools
 
-from bench.base import Peer, Target
+from bench.base import HOST, Peer, Target
 from bench.needs import WRK
 
 # Nine digits, so that every call of a load has the same length and its own id.
@@ -37,7 +38,7 @@ ECHO = call_body("echo", {"text": ECHO_TEXT})
 
 def head(method: str, target: Target, length: int) -> bytes:
     """A request head, up to and with the empty line."""
-    headers = {"Host": f"127.0.0.1:{target.port}", **HEADERS, **target.headers}
+    headers = {"Host": f"{HOST}:{target.port}", **HEADERS, **target.headers}
     if method == "POST":
         headers["Content-Length"] = str(length)
     lines = [
@@ -82,10 +83,21 @@ class Reader:
         return self._parser.get_status_code()
 
 
-def connect(target: Target, timeout: float = 30) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", target.port), timeout)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+def connect(target: Target, timeout: float = 30, receive_buffer: int = 0) -> socket.socket:
+    """A connection to a peer, in TLS where it speaks that; OSError when there is none."""
+    connection = socket.socket()
+    try:
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(timeout)
+        connection.connect((HOST, target.port))
+        if target.tls is None:
+            return connection
+        return target.tls.wrap_socket(connection, server_hostname=HOST)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def exchange(
@@ -159,7 +171,7 @@ class Wrk:
             "--latency",
             "--timeout=30s",
         ]
-        argv += ["-s", str(LUA), f"http://127.0.0.1:{target.port}{target.path}"]
+        argv += ["-s", str(LUA), target.url]
         self._process = subprocess.Popen(
             argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -191,11 +203,8 @@ def stalled(target: Target, count: int, body: bytes) -> Iterator[None]:
     """Readers that ask for a big answer and then read nothing of it."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
-            connection = stack.enter_context(socket.socket())
             # A small receive buffer, so that the rest waits in the peer and not in our kernel.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-            connection.settimeout(10)
-            connection.connect(("127.0.0.1", target.port))
+            connection = stack.enter_context(connect(target, 10, receive_buffer=8192))
             connection.sendall(post(target, body))
         yield
 
@@ -228,7 +237,7 @@ def closed(connections: Sequence[socket.socket]) -> int:
             while connection.recv(1 << 16):
                 pass
             count += 1
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             continue
         except OSError:
             count += 1

@@ -149,6 +149,9 @@ PEERS: dict[str, Kind] = {
         has_links=True,
         told="this project: TLS on the link, sessions, strict parsing",
     ),
+    "tunnel_plain": Kind(
+        product.tunnel_plain, has_links=True, told="the same without TLS, on loopback only"
+    ),
     "supergateway": Kind(
         supergateway,
         ("mcp",),

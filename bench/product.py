@@ -1,16 +1,127 @@
-"""Start our own relay and client through their public commands only."""
+"""Start our own relay and client, as their users do: through their public commands only."""
 
+import json
+import ssl
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from bench.base import Peer
-from bench.needs import MissingError
-from bench.procs import Group
+from bench.base import HOST, Peer, Target
+from bench.needs import OPENSSL, MissingError
+from bench.procs import Group, free_port, wait_port
 from bench.upstreams import Upstream
 
 BIN = Path(sys.executable).parent
+RELAY = str(BIN / "tunnel-relay")
+CLIENT = str(BIN / "tunnel-client")
+TUNNEL = "bench"
+LINK_SECONDS = 30.0
 
 
 def tunnel(group: Group, upstream: Upstream) -> Peer:
-    """Relay and client with TLS on the link, a session, and strict parsing, before the upstream."""
-    raise MissingError("the programs are not there yet")
+    """Relay and client with TLS on the link and towards agents, a session, strict parsing."""
+    return _start(group, upstream, secure=True)
+
+
+def tunnel_plain(group: Group, upstream: Upstream) -> Peer:
+    """The same without TLS, which both programs allow on loopback only."""
+    return _start(group, upstream, secure=False)
+
+
+def _start(group: Group, upstream: Upstream, secure: bool) -> Peer:
+    _check_programs()
+    folder, port = group.folder, free_port()
+    relay_config, client_config = folder / "relay/relay.toml", folder / "client/client.toml"
+    certificate = _certificate(folder) if secure else None
+    # 1. a relay with fresh keys, and where it listens
+    origin = f"{'https' if secure else 'http'}://{HOST}:{port}"
+    _init_relay(relay_config, origin, port, certificate)
+    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)])
+    wait_port(port, group)
+    # 2. a tunnel, and a client that joins it with the code
+    made = _ask([RELAY, "tunnel", "create", TUNNEL, "--owner", "bench"], relay_config)
+    code = folder / "join-code"
+    code.touch(mode=0o600)
+    code.write_text(made["join_code"] + "\n")
+    _enroll(client_config, origin, code, certificate)
+    for name in upstream.paths:
+        argv = [CLIENT, "upstream", "add", name, "--url", upstream.url(name)]
+        _run([*argv, "--config", str(client_config)])
+    group.start("client", [CLIENT, "run", "--config", str(client_config)])
+    # 3. one session for each upstream, as a session is for one
+    tls = ssl.create_default_context(cafile=str(certificate)) if certificate else None
+    targets = {}
+    for name in upstream.paths:
+        argv = [RELAY, "session", "create", "--user", "bench", "--agent", "bench"]
+        granted = _ask([*argv, "--server", f"{TUNNEL}/{name}", "--ttl", "2h"], relay_config)
+        headers = {"Authorization": f"Bearer {granted['token']}"}
+        targets[name] = Target(port, f"/t/{TUNNEL}/{name}/mcp", headers, tls)
+    _wait_link(group, relay_config, set(upstream.paths))
+    return Peer(group, targets, relay_pids=(relay_pid,), help_argv=(CLIENT, "--help"))
+
+
+def _check_programs() -> None:
+    for program in (RELAY, CLIENT):
+        try:
+            subprocess.run([program, "--help"], check=True, capture_output=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            raise MissingError(f"{Path(program).name}: the programs are not there yet") from None
+
+
+def _init_relay(config: Path, origin: str, port: int, certificate: Path | None) -> None:
+    config.parent.mkdir()
+    argv = [RELAY, "init", "--config", str(config), "--public-url", origin]
+    argv += ["--state-dir", str(config.parent / "state"), "--listen", f"{HOST}:{port}"]
+    if certificate is not None:
+        key = certificate.with_name("key.pem")
+        argv += ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    _run(argv)
+
+
+def _enroll(config: Path, origin: str, code: Path, certificate: Path | None) -> None:
+    config.parent.mkdir(mode=0o700)
+    argv = [CLIENT, "enroll", "ws" + origin.removeprefix("http"), "--config", str(config)]
+    argv += ["--state-dir", str(config.parent / "state"), "--join-code-file", str(code)]
+    if certificate is not None:
+        argv += ["--ca-file", str(certificate)]
+    _run(argv)
+
+
+def _wait_link(group: Group, config: Path, upstreams: set[str]) -> None:
+    """Wait until the relay knows the upstreams by a link; RuntimeError when it never does."""
+    end = time.monotonic() + LINK_SECONDS
+    while time.monotonic() < end:
+        shown = _ask([RELAY, "tunnel", "show", TUNNEL], config)["tunnel"]
+        if upstreams <= set(shown["upstreams"]):
+            return
+        if told := group.ended():
+            raise RuntimeError("; ".join(told))
+        time.sleep(0.2)
+    raise RuntimeError(f"no link after {LINK_SECONDS:g} s")
+
+
+def _certificate(folder: Path) -> Path:
+    """A certificate for loopback that is its own authority, and its key beside it."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    argv = [OPENSSL.path(), "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=bench"]
+    argv += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    argv += ["-addext", f"subjectAltName=IP:{HOST}"]
+    argv += ["-keyout", str(key), "-out", str(certificate)]
+    _run(argv)
+    return certificate
+
+
+def _run(argv: list[str]) -> str:
+    """Run a command to its end; RuntimeError with what it complained about."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        words = " ".join(argv[:3])
+        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr.strip()[-200:]}")
+    return done.stdout
+
+
+def _ask(argv: list[str], config: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_run([*argv, "--json", "--config", str(config)]))
+    return answer

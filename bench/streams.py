@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import httptools
 import uvloop
 
-from bench.base import Target
+from bench.base import HOST, Target
 from bench.load import ECHO, FIRST_ID, call_body, post
 from bench.stats import latency_figures, quantile
 
@@ -127,7 +127,9 @@ LaneKind = TypeVar("LaneKind", bound=Lane)
 
 async def _connect(kind: type[LaneKind], target: Target) -> LaneKind:
     loop = asyncio.get_running_loop()
-    _, lane = await loop.create_connection(kind, "127.0.0.1", target.port)
+    _, lane = await loop.create_connection(
+        kind, HOST, target.port, ssl=target.tls, server_hostname=HOST if target.tls else None
+    )
     return lane
 
 

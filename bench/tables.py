@@ -173,9 +173,12 @@ def bounds_markdown(bounds: Iterable[Bound]) -> str:
     """The promises, what was measured, and whether they are kept."""
     lines = []
     for bound in bounds:
-        digits = 2 if bound.unit in ("x", "ms") else 1 if bound.unit else 0
-        unit = f" {bound.unit}" if bound.unit else ""
-        sign = ">=" if bound.at_least else "<="
-        limit = f"{sign} {number(bound.limit, digits)}{unit}"
-        lines.append([bound.what, limit, number(bound.figure, digits) + unit, bound.verdict])
+        limit = f"{'>=' if bound.at_least else '<='} {_with_unit(bound.limit, bound.unit)}"
+        lines.append([bound.what, limit, _with_unit(bound.figure, bound.unit), bound.verdict])
     return table(["promise", "bound", "measured", "verdict"], lines)
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if math.isnan(value) or not unit:
+        return number(value, 0)
+    return f"{number(value, 2 if unit in ('x', 'ms') else 1)} {unit}"

@@ -78,13 +78,13 @@ PAST_THEIR_BOUND = {
     "p99.9 at c=1": ("lat1", "c=1", "static", {"p999": 5_100}),
     "16 MiB results at c=1, x ssh_r": ("bulk", "16m c=1", "static", {"MBps": 150}),
     "16 MiB results at c=4, x ssh_r": ("bulk", "16m c=4", "static", {"MBps": 99}),
-    "small-call p99 beside a flowing 16 MiB result": (
+    "small-call p99 beside a flowing result of 16 MiB": (
         "fairness",
         "flowing",
         "static",
         {"p99": 6_900},
     ),
-    "small-call p99 beside a stalled 16 MiB result": (
+    "small-call p99 beside a stalled reader of 16 MiB": (
         "fairness",
         "stalled 1",
         "static",
@@ -125,6 +125,11 @@ def test_a_sample_of_ours_that_failed_is_a_wrong_answer() -> None:
     failed = Row(OURS, "mcp", "correct", "", 0, error="1 of 500 concurrent echoes")
     found = judged([*good_run(), failed])["wrong, failed or lost answers, all loads"]
     assert found.verdict == "missed"
+
+
+def test_a_peer_that_could_not_start_gave_no_wrong_answers() -> None:
+    missing = Row(OURS, "mcp", "start", "rps", 0, error="MISSING program")
+    assert judged([missing])["wrong, failed or lost answers, all loads"].verdict == "not measured"
 
 
 def test_a_figure_exactly_on_its_bound_keeps_it() -> None:
