@@ -3,23 +3,16 @@
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from shared.errors import ResetCode
-from tests.helpers.tls import Authority, old_tls
 from tests.tunnel_client.upstream.http_support import (
     OK,
-    RawServer,
     Recorder,
     Seen,
     ask,
@@ -29,7 +22,6 @@ from tests.tunnel_client.upstream.http_support import (
     pool,
     raw_server,
     says,
-    says_and_closes,
     silence,
 )
 from tunnel_client.upstream.base import Headers, UpstreamRequest
@@ -60,6 +52,10 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 async def test_exchanges_one_after_another_use_one_connection() -> None:
@@ -123,7 +119,7 @@ async def test_more_than_may_wait_are_refused_and_nothing_of_them_is_sent() -> N
 
 
 async def test_who_waits_too_long_is_refused_and_nothing_of_it_is_sent() -> None:
-    limits = {"connections": 1, "waiting_seconds": 0.05}
+    limits: dict[str, Any] = {"connections": 1, "waiting_seconds": 0.05}
     async with raw_server(silence) as server, pool(server.url, **limits) as upstream:
         begin(upstream)
         assert code(await ask(upstream)) is ResetCode.REFUSED
@@ -198,10 +194,16 @@ async def test_a_request_that_dies_on_a_reused_connection_is_not_sent_again() ->
 
 
 async def test_a_connection_the_upstream_closed_while_idle_is_not_used() -> None:
-    async with raw_server(says_and_closes(OK)) as server, pool(server.url) as upstream:
+    async def closes_while_idle(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await eventually(lambda: len(upstream._idle) == 1)
+        writer.close()
+
+    async with raw_server(closes_while_idle) as server, pool(server.url) as upstream:
         for _ in range(20):
             assert (await ask(upstream)).status == 200
             await eventually(lambda: not upstream._connections)
+            assert not upstream._idle
     assert server.connections == 20
 
 
@@ -213,7 +215,7 @@ async def test_a_connection_idle_for_some_seconds_is_left_for_a_fresh_one() -> N
 
 
 async def test_it_is_used_all_the_same_where_no_other_may_be_dialled() -> None:
-    limits = {"fresh_seconds": 0.0, "connections": 1}
+    limits: dict[str, Any] = {"fresh_seconds": 0.0, "connections": 1}
     async with raw_server(says(OK)) as server, pool(server.url, **limits) as upstream:
         for _ in range(3):
             assert (await ask(upstream)).status == 200
@@ -340,100 +342,10 @@ async def test_ten_thousand_exchanges_leave_descriptors_tasks_and_memory_as_they
                 assert (await ask(upstream)).status == 200
             server.seen.clear()
             gc.collect()
-            descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
-            return descriptors, len(asyncio.all_tasks()), len(gc.get_objects())
+            return descriptors(), len(asyncio.all_tasks()), len(gc.get_objects())
 
         before = await rounds(100)
         after = await rounds(10_000)
     assert after[:2] == before[:2]
     assert after[2] - before[2] < 500
     assert server.connections == 1
-
-
-# TLS
-
-
-@asynccontextmanager
-async def tls_pair(
-    tmp_path: Path, *names: str, trusted: bool = True, expired: bool = False, old: bool = False
-) -> AsyncIterator[tuple[HttpUpstream, RawServer]]:
-    authority = Authority()
-    ca = (authority if trusted else Authority()).write(tmp_path / "ca.pem")
-    context = authority.server(*names, expired=expired)
-    if old:
-        old_tls(context)
-    async with raw_server(says(OK), tls=context) as server:
-        target = target_from(f"https://localhost:{server.port}/mcp", ca)
-        async with pool(target) as upstream:
-            yield upstream, server
-
-
-async def test_tls_by_a_private_authority_works_and_is_reused(tmp_path: Path) -> None:
-    async with tls_pair(tmp_path, "localhost") as (upstream, server):
-        for _ in range(5):
-            assert (await ask(upstream, call(body=b"x" * 300_000))).status == 200
-        assert server.connections == 1
-        assert server.seen[0].header(b"host") == b"localhost:%d" % server.port
-
-
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-@pytest.mark.parametrize(
-    ("name", "flags"),
-    [
-        ("localhost", {"trusted": False}),
-        ("other.example", {}),
-        ("localhost", {"expired": True}),
-        ("localhost", {"old": True}),
-    ],
-)
-async def test_tls_that_proves_nothing_gets_no_byte_of_the_request(
-    tmp_path: Path, name: str, flags: dict[str, bool]
-) -> None:
-    async with tls_pair(tmp_path, name, **flags) as (upstream, server):
-        assert code(await ask(upstream)) is ResetCode.UPSTREAM_UNREACHABLE
-        assert server.seen == []
-
-
-# A real application on a real server
-
-
-async def _mcp(request: Request) -> Response:
-    if request.method == "GET":
-
-        async def events() -> AsyncIterator[bytes]:
-            for n in range(3):
-                yield b"data: %d\n\n" % n
-
-        return StreamingResponse(events(), media_type="text/event-stream")
-    body = await request.body()
-    names = sorted(set(request.headers) - {"host", "accept-encoding", "content-length"})
-    return JSONResponse({"bytes": len(body), "names": names, "host": request.headers["host"]})
-
-
-@asynccontextmanager
-async def application(http: str) -> AsyncIterator[int]:
-    app = Starlette(routes=[Route("/mcp", _mcp, methods=["GET", "POST", "DELETE"])])
-    config = uvicorn.Config(app, http=http, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve(sockets=[listener]))
-            await eventually(lambda: server.started)
-            try:
-                yield listener.getsockname()[1]
-            finally:
-                server.should_exit = True
-
-
-@pytest.mark.parametrize("http", ["httptools", "h11"])
-async def test_a_starlette_application_on_uvicorn(http: str) -> None:
-    async with application(http) as port, pool(f"http://127.0.0.1:{port}/mcp") as upstream:
-        for size in (0, 1, 1000, 4 << 20):
-            reply = await ask(upstream, call(body=b"x" * size, headers=[(b"x-a", b"1")]))
-            assert reply.status == 200
-            assert b'"bytes":%d,' % size in reply.body
-            assert b'"names":["x-a"]' in reply.body
-            assert reply.names == {b"content-type", b"content-length"}
-        stream = await ask(upstream, call(http="GET"))
-        assert stream.body == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
-        assert len(upstream._connections) == 1

@@ -187,9 +187,7 @@ def test_without_length_and_chunks_the_end_of_input_ends_the_body() -> None:
     reader = read(response(length=False, body=b"abc"), b"def")
     assert b"".join(reader.pieces) == b"abcdef"
     assert not reader.complete
-    assert reader.end_of_input()
-    assert reader.complete
-    assert not reader.reusable
+    assert (reader.end_of_input(), reader.complete, reader.reusable) == (True, True, False)
 
 
 def test_the_end_of_input_does_not_complete_what_has_a_length() -> None:
