@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from tunnel_client.dial import choose_proxy, tls_context
-from tunnel_client.errors import ClientError, SettingsError
+from tunnel_client.errors import ClientError
 from tunnel_client.identity import Identity
-from tunnel_client.settings import ClientSettings, UpstreamSettings, dial_target, find_program
-from tunnel_client.upstream.http_target import BadTargetError, target_from
+from tunnel_client.settings import ClientSettings
+from tunnel_client.upstreams import make_upstream
 
 
 def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientError]:
@@ -15,9 +15,9 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
     steps: list[Callable[[], object]] = [
         lambda: Identity.read(settings.state_dir),
         lambda: tls_context(settings.relay.ca_file),
-        lambda: choose_proxy(dial_target(settings.relay, environ)),
+        lambda: choose_proxy(settings.dial_target(environ)),
     ]
-    steps += [partial(check_upstream, upstream, environ) for upstream in settings.upstream]
+    steps += [partial(make_upstream, upstream, environ) for upstream in settings.upstream]
     problems: list[ClientError] = []
     for step in steps:
         try:
@@ -25,17 +25,6 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         except ClientError as error:
             problems.append(error)
     return problems
-
-
-def check_upstream(upstream: UpstreamSettings, environ: Mapping[str, str]) -> None:
-    """Check that a program or a CA file is there; raises NoProgramError and SettingsError."""
-    if upstream.url is None:
-        find_program(upstream, environ)
-        return
-    try:
-        target_from(upstream.url, upstream.ca_file)
-    except BadTargetError as error:
-        raise SettingsError(f"upstream {upstream.name}: {error}") from None
 
 
 def serving_note(settings: ClientSettings) -> str:

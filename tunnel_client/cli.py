@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shared.version import VERSION
-from tunnel_client.errors import EXIT_CONFIGURATION, EXIT_FAILED, ClientError
+from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
 if TYPE_CHECKING:
     from tunnel_client.settings import ClientSettings
@@ -245,12 +245,24 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     found = _settings(config).find(name)
     if found is None:
         raise UnknownUpstreamError(f"no upstream is called {name}")
+    _quiet()
     report = anyio.run(probe_upstream, found, dict(os.environ))
     if as_json:
         _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
     else:
         _print(verdict(name, report))
-    sys.exit(0 if report.ok else EXIT_FAILED)
+
+
+def _quiet() -> None:
+    """Send warnings to standard error and drop the rest: standard output is for the answer."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _config_path(config: Path | None) -> Path:

@@ -18,6 +18,8 @@ class OneExchange(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._taken = 0
         self._body = bytearray()
+        self._framed = False
+        self._complete_head = False
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
 
@@ -41,6 +43,14 @@ class OneExchange(asyncio.Protocol):
         except httptools.HttpParserError:
             self._fail(EnrolRefusedError("the answer is not HTTP; is this a relay?"))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, from the parser."""
+        self._framed |= name.lower() in (b"content-length", b"transfer-encoding")
+
+    def on_headers_complete(self) -> None:
+        """The end of a head, from the parser."""
+        self._complete_head = self._parser.get_status_code() >= 200
+
     def on_body(self, body: bytes) -> None:
         """A part of the body, from the parser."""
         self._body += body
@@ -52,6 +62,8 @@ class OneExchange(asyncio.Protocol):
             self._answer.set_result((status, bytes(self._body)))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and self._complete_head and not self._framed:
+            self.on_message_complete()  # such a body ends with the connection (RFC 9112 6.3)
         self._fail(ConnectError("the relay hung up before it answered"))
 
     def _fail(self, error: Exception) -> None:

@@ -23,7 +23,7 @@ from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
-_HTTP_ONLY = ("ca_file", "connect_timeout")
+_HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout")
 _STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
 
 
@@ -96,7 +96,7 @@ class UpstreamSettings(ConfigModel):
     ca_file: Path | None = None
     connect_timeout: Seconds = 5.0
     response_timeout: Seconds = 300.0
-    """Longest wait for the first byte of an answer."""
+    """Longest wait for the head of an answer."""
     max_children: Annotated[int, Field(ge=1, le=1024)] = 32
 
     @field_validator("command")
@@ -138,6 +138,16 @@ class ClientSettings(ConfigModel):
     def find(self, name: str) -> UpstreamSettings | None:
         """Return the upstream of this name, or None."""
         return next((upstream for upstream in self.upstream if upstream.name == name), None)
+
+    def dial_target(self, environ: Mapping[str, str]) -> DialTarget:
+        """Return what `dial` needs, the proxy's login read; raises SecretError."""
+        relay = self.relay
+        return DialTarget(
+            relay=RelayUrl.parse(relay.url),
+            ca_file=relay.ca_file,
+            proxy=relay.proxy,
+            proxy_auth=read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None,
+        )
 
 
 def default_config(environ: Mapping[str, str]) -> Path:
@@ -210,16 +220,6 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     state_dir = below(settings.state_dir)
     return settings.model_copy(
         update={"state_dir": state_dir, "relay": relay, "upstream": upstreams}
-    )
-
-
-def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:
-    """Return what `dial` needs, the proxy's password read; raises SecretError."""
-    return DialTarget(
-        relay=RelayUrl.parse(relay.url),
-        ca_file=relay.ca_file,
-        proxy=relay.proxy,
-        proxy_auth=read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None,
     )
 
 

@@ -11,7 +11,6 @@ from tunnel_client.settings import (
     ClientSettings,
     default_config,
     default_state_dir,
-    dial_target,
     find_program,
     load_settings,
     parse_settings,
@@ -180,15 +179,15 @@ def test_the_proxy_login_is_read_from_where_it_is_kept(tmp_path: Path) -> None:
     login.write_text("bob:secret\n")
     login.chmod(0o600)
     settings = parse(HEAD + f'proxy = "http://p:1"\nproxy_auth = "file:{login}"\n')
-    auth = dial_target(settings.relay, {}).proxy_auth
+    auth = settings.dial_target({}).proxy_auth
     assert auth is not None
     assert auth.get_secret_value() == "bob:secret"
     login.chmod(0o644)
     with pytest.raises(UnsafeFileError):
-        dial_target(settings.relay, {})
+        settings.dial_target({})
     login.unlink()
     with pytest.raises(SecretError) as caught:
-        dial_target(settings.relay, {})
+        settings.dial_target({})
     assert "bob" not in str(caught.value)
 
 

@@ -1,0 +1,25 @@
+"""check-config finds everything at once, without connecting anywhere."""
+
+from pathlib import Path
+
+from tests.tunnel_client.test_settings import HEAD, HTTP, STDIO
+from tunnel_client.checks import check, serving_note
+from tunnel_client.identity import Identity, StateLock
+from tunnel_client.settings import parse_settings
+
+
+def test_every_problem_is_listed_not_only_the_first(tmp_path: Path) -> None:
+    text = HEAD + 'ca_file = "none.pem"\nproxy = "http://p:1"\nproxy_auth = "env:NOT_SET"\n'
+    tables = STDIO.replace('"sh"', '"no-such-program"') + HTTP.replace("http:", "https:")
+    settings = parse_settings(f'{text}{tables}ca_file = "none.pem"\n', tmp_path / "client.toml", {})
+    codes = [problem.code for problem in check(settings, {"PATH": "/bin"})]
+    assert codes == ["MT2101", "MT2206", "MT2003", "MT2004", "MT2001"]
+
+
+def test_a_sound_configuration_has_no_problems(tmp_path: Path) -> None:
+    settings = parse_settings(HEAD + HTTP + STDIO, tmp_path / "client.toml", {})
+    with StateLock(settings.state_dir):
+        Identity.create(settings.state_dir).save()
+    assert check(settings, {"PATH": "/usr/bin:/bin"}) == []
+    note = serving_note(settings)
+    assert note == "tunnel office at wss://relay.example, 2 upstream(s): files, time"
