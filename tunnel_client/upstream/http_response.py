@@ -176,6 +176,8 @@ class ResponseReader:
     def feed(self, data: bytes) -> None:
         """Take what one read returned; raises BrokenResponseError, RefusedResponseError."""
         headless = self.head is None
+        if headless:
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -186,7 +188,6 @@ class ResponseReader:
             raise self._error
         if self.head is None:
             # The parser itself sets no limit to what it collects; interim responses count too.
-            self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
                 raise RefusedResponseError("response headers too large")
         elif self.pieces or self.complete or headless:
@@ -237,6 +238,9 @@ class ResponseReader:
     def _check_size(self, fields: list[tuple[bytes, bytes]]) -> None:
         if len(fields) > self._limits.head_fields:
             raise RefusedResponseError("too many response headers")
+        # What was read so far bounds the sum, which is therefore seldom needed.
+        if self._head_bytes <= self._limits.head_bytes:
+            return
         if sum(len(name) + len(value) + 4 for name, value in fields) > self._limits.head_bytes:
             raise RefusedResponseError("response headers too large")
 
