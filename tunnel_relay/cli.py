@@ -61,8 +61,11 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except TunnelError as error:
-            from tunnel_relay.errors import RelayError
+            from tunnel_relay.errors import Code, RelayError
+            from tunnel_relay.store.base import StoreError
 
+            if isinstance(error, StoreError):
+                error = RelayError(Code.STORE_UNAVAILABLE, str(error))
             if not isinstance(error, RelayError):
                 raise
             explained = error.explained

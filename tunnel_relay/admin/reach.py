@@ -49,7 +49,7 @@ def _run_here(settings: Settings, command: str, arguments: dict[str, Any]) -> An
     # Standard output is the command's answer.
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
     async def here() -> Any:

@@ -1,0 +1,57 @@
+"""Makes relays for tests, with real files in a folder of the test."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.errors import CloseCode
+from tunnel_relay.admin.runtime import open_admin
+from tunnel_relay.admin.service import Admin
+from tunnel_relay.init import Wanted, init
+from tunnel_relay.settings import Settings
+
+URL = "https://relay.example.com"
+ORIGIN = "wss://relay.example.com"
+
+
+def make_relay(folder: Path, *, demo: bool = False) -> Settings:
+    """Write a new relay's configuration and keys below `folder`."""
+    config = folder / "relay.toml"
+    return init(Wanted(config, folder / "state", URL, "127.0.0.1", 8443, demo=demo))
+
+
+@asynccontextmanager
+async def an_admin(folder: Path) -> AsyncIterator[Admin]:
+    """Open the Admin of a relay below `folder`, made when it is not there."""
+    settings = (
+        make_relay(folder)
+        if not (folder / "relay.toml").exists()
+        else Settings(public_url=(URL,), state_dir=folder / "state")
+    )
+    async with open_admin(settings, serving=True) as admin:
+        yield admin
+
+
+@dataclass
+class RecordedLinks:
+    """Links of another process's making: keeps what it was told, in order."""
+
+    live: list[dict[str, Any]] = field(default_factory=list)
+    told: list[tuple[object, ...]] = field(default_factory=list)
+
+    def links(self) -> list[dict[str, Any]]:
+        return self.live
+
+    async def cut_session(self, session: str) -> dict[str, Any]:
+        self.told.append(("cut", session))
+        return {"streams": 3, "links": 2, "ms": 12.0}
+
+    def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
+        self.told.append(("close_tunnel", tunnel, code))
+        return 1
+
+    def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
+        self.told.append(("close_instance", instance, code))
+        return 1
