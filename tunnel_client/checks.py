@@ -6,7 +6,7 @@ from functools import partial
 from tunnel_client.dial import choose_proxy, tls_context
 from tunnel_client.errors import ClientError
 from tunnel_client.identity import Identity
-from tunnel_client.settings import ClientSettings
+from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.upstreams import make_upstream
 
 
@@ -15,7 +15,7 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
     steps: list[Callable[[], object]] = [
         lambda: Identity.read(settings.state_dir),
         lambda: tls_context(settings.relay.ca_file),
-        lambda: choose_proxy(settings.dial_target(environ)),
+        lambda: choose_proxy(dial_target(settings.relay, environ)),
     ]
     steps += [partial(make_upstream, upstream, environ) for upstream in settings.upstream]
     problems: list[ClientError] = []

@@ -139,16 +139,6 @@ class ClientSettings(ConfigModel):
         """Return the upstream of this name, or None."""
         return next((upstream for upstream in self.upstream if upstream.name == name), None)
 
-    def dial_target(self, environ: Mapping[str, str]) -> DialTarget:
-        """Return what `dial` needs, the proxy's login read; raises SecretError."""
-        relay = self.relay
-        return DialTarget(
-            relay=RelayUrl.parse(relay.url),
-            ca_file=relay.ca_file,
-            proxy=relay.proxy,
-            proxy_auth=read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None,
-        )
-
 
 def default_config(environ: Mapping[str, str]) -> Path:
     """Return where `client.toml` is when nobody says: /etc for root, else the user's own folder."""
@@ -220,6 +210,16 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     state_dir = below(settings.state_dir)
     return settings.model_copy(
         update={"state_dir": state_dir, "relay": relay, "upstream": upstreams}
+    )
+
+
+def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:
+    """Return what `dial` needs, the proxy's login read; raises SecretError."""
+    return DialTarget(
+        relay=RelayUrl.parse(relay.url),
+        ca_file=relay.ca_file,
+        proxy=relay.proxy,
+        proxy_auth=read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None,
     )
 
 

@@ -11,6 +11,7 @@ from tunnel_client.settings import (
     ClientSettings,
     default_config,
     default_state_dir,
+    dial_target,
     find_program,
     load_settings,
     parse_settings,
@@ -179,15 +180,15 @@ def test_the_proxy_login_is_read_from_where_it_is_kept(tmp_path: Path) -> None:
     login.write_text("bob:secret\n")
     login.chmod(0o600)
     settings = parse(HEAD + f'proxy = "http://p:1"\nproxy_auth = "file:{login}"\n')
-    auth = settings.dial_target({}).proxy_auth
+    auth = dial_target(settings.relay, {}).proxy_auth
     assert auth is not None
     assert auth.get_secret_value() == "bob:secret"
     login.chmod(0o644)
     with pytest.raises(UnsafeFileError):
-        settings.dial_target({})
+        dial_target(settings.relay, {})
     login.unlink()
     with pytest.raises(SecretError) as caught:
-        settings.dial_target({})
+        dial_target(settings.relay, {})
     assert "bob" not in str(caught.value)
 
 

@@ -1,0 +1,60 @@
+"""The units stay as tight as they were measured, and name commands that exist."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from tunnel_client.cli import cli as client
+from tunnel_relay.cli import cli as relay
+
+UNITS = Path(__file__).resolve().parents[2] / "systemd"
+ANALYZE = shutil.which("systemd-analyze")
+
+
+def exposure(folder: Path, unit: str) -> float:
+    done = subprocess.run(
+        [str(ANALYZE), "security", "--offline=true", "--no-pager", str(folder / unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert found is not None
+    return float(found[1])
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize(
+    ("unit", "drop_in", "bound"),
+    [
+        ("tunnel-client.service", None, 1.5),
+        ("tunnel-client.service", "tunnel-client-stdio.conf", 2.5),
+        ("tunnel-relay.service", None, 2.0),
+    ],
+)
+def test_the_exposure_of_a_unit_stays_low(
+    tmp_path: Path, unit: str, drop_in: str | None, bound: float
+) -> None:
+    shutil.copy(UNITS / unit, tmp_path)
+    if drop_in is not None:
+        # A drop-in of the same name elsewhere would not be seen offline, so the two become one.
+        with (tmp_path / unit).open("a") as whole:
+            whole.write((UNITS / drop_in).read_text())
+    assert exposure(tmp_path, unit) <= bound
+
+
+@pytest.mark.parametrize(
+    ("unit", "program"), [("tunnel-client.service", client), ("tunnel-relay.service", relay)]
+)
+def test_a_unit_starts_a_command_that_exists(unit: str, program: click.Group) -> None:
+    text = (UNITS / unit).read_text()
+    (line,) = re.findall(r"^ExecStart=\S+ (.*)$", text, re.MULTILINE)
+    verb, *options = line.split()
+    command = program.commands[verb]
+    known = {option for each in command.params for option in each.opts}
+    assert {word for word in options if word.startswith("--")} <= known
