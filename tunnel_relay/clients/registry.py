@@ -164,6 +164,13 @@ class Registry:
             link.driver.close(code, reason)
         return len(links)
 
+    def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
+        """Close the link of one client; returns how many there were."""
+        found = [links[instance] for links in list(self._tunnels.values()) if instance in links]
+        for link in found:
+            link.driver.close(code, reason)
+        return len(found)
+
     def close_all(self, code: CloseCode, reason: str) -> None:
         """Close every link."""
         for tunnel in list(self._tunnels):

@@ -45,6 +45,13 @@ class RelayHttpProtocol(HttpToolsProtocol):
         else:
             super().data_received(data)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take off the white space around a value, which the parser leaves at its end.
+
+        It is no part of the value (RFC 9110 section 5.5), and the header = body check is exact.
+        """
+        super().on_header(name, value.strip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """The head is over: no deadline until the next one."""
         self._in_head = False

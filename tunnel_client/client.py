@@ -1,0 +1,194 @@
+"""Keeps one link to the relay: dials, proves who we are, serves streams, and dials again."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import structlog
+
+from shared.errors import CloseCode, PeerError, TunnelError
+from shared.ids import is_name
+from shared.link import handshake
+from shared.link.driver import LinkDriver, StreamHandler
+from shared.link.websocket import ClientWebSocket, LinkLostError
+from shared.version import VERSION
+from shared.wire.handshake import Hello
+from shared.wire.mux import Role
+from tunnel_client.bridge import Bridge
+from tunnel_client.dial import DialTarget, dial
+from tunnel_client.identity import Identity
+from tunnel_client.reconnect import GiveUp, Next, Reconnect
+from tunnel_client.upstream.base import Upstream
+
+log = structlog.get_logger("tunnel_client.link")
+
+CONNECT_SECONDS = 10.0
+"""For dialling, the upgrade and the handshake together."""
+
+
+class ClientLink:
+    """One link while it lives: what the driver reports about it."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+        self.bridge = Bridge(upstreams)
+        self.driver: LinkDriver
+        self.epoch = 0
+        self.since = time.time()
+        self._lost = anyio.Event()
+        self._close = (0, "")
+
+    def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
+        """The relay opened a stream."""
+        return self.bridge.open(self.driver, stream, head, end)
+
+    def on_catalog(self, upstreams: list[str]) -> None:
+        """Never called: the relay has no upstreams."""
+
+    def on_drain(self, detail: str) -> None:
+        """The relay will close soon; it waits for calls that run, then we dial again."""
+        log.info("the relay asks to move", detail=detail)
+
+    def on_revoke(self, order: int, session: str) -> None:
+        """The relay cuts a session: end all that is its, then say so."""
+        ended = self.bridge.end_session(session)
+        self.driver.revoked(order, ended)
+        log.info("session cut", session=session[:8], ended=ended)
+
+    def on_revoked(self, order: int, ended: int) -> None:
+        """Never called: only the relay gives orders."""
+
+    def on_lost(self, code: int, reason: str) -> None:
+        """The link is gone."""
+        self._close = (code, reason)
+        self._lost.set()
+
+    async def ended(self) -> tuple[int, str]:
+        """Wait for the end; returns the close code and reason."""
+        await self._lost.wait()
+        return self._close
+
+
+class Client:
+    """The daemon's connection to its relay, kept up until `GiveUp` or cancellation."""
+
+    def __init__(
+        self,
+        target: DialTarget,
+        tunnel: str,
+        relay_key: bytes,
+        identity: Identity,
+        upstreams: Mapping[str, Upstream],
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if not is_name(tunnel):
+            raise ValueError("not a tunnel name")
+        self._target = target
+        self._tunnel = tunnel
+        self._relay_key = relay_key
+        self._identity = identity
+        self._upstreams = upstreams
+        self._jitter = jitter
+        self.link: ClientLink | None = None
+        self.links_made = 0
+        self.last_error: str | None = None
+        self.retry_at: float | None = None
+
+    async def run(self) -> GiveUp:
+        """Keep a link up; returns when there is no point in trying again."""
+        reconnect = Reconnect()
+        while True:
+            decision = await self._once(reconnect)
+            if isinstance(decision, GiveUp):
+                return decision
+            self.retry_at = time.time() + decision.seconds
+            log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
+            await anyio.sleep(decision.seconds)
+            self.retry_at = None
+
+    async def _once(self, reconnect: Reconnect) -> Next:
+        began: float | None = None
+        try:
+            with anyio.fail_after(CONNECT_SECONDS):
+                link = await self._connect()
+            began = anyio.current_time()
+            try:
+                code, reason = await link.ended()
+            finally:
+                self.link = None
+                if not link.driver.lost:
+                    link.driver.close(CloseCode.GOING_AWAY, "the client stops")
+        except LinkLostError as error:
+            code, reason = error.code, error.reason
+        except TimeoutError:
+            self.last_error = f"no link within {CONNECT_SECONDS:.0f} s"
+            return reconnect.after_error(TimeoutError(), up_for=0.0, jitter=self._jitter())
+        except (TunnelError, OSError) as error:
+            self.last_error = str(error)
+            return reconnect.after_error(error, up_for=0.0, jitter=self._jitter())
+        up_for = anyio.current_time() - began if began is not None else 0.0
+        self.last_error = f"link closed: {code} {reason}".rstrip()
+        log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
+        return reconnect.after_close(code, up_for=up_for, jitter=self._jitter())
+
+    async def _connect(self) -> ClientLink:
+        relay = self._target.relay
+        # Blocks for an fsync; nothing else runs on this loop while there is no link to serve.
+        counter = self._identity.next_counter()
+        url = f"{relay.scheme}://{relay.authority}/tunnel"
+        _, socket = await dial(
+            self._target, lambda: ClientWebSocket(url, f"MCP-Tunnel {self._tunnel}")
+        )
+        try:
+            inbox = await socket.opened()
+            hello = Hello(
+                tunnel=self._tunnel,
+                instance=self._identity.instance,
+                counter=counter,
+                origin=f"{relay.scheme}://{relay.authority}",
+                versions=sorted(handshake.VERSIONS),
+                features=sorted(handshake.FEATURES),
+                time=int(time.time()),
+                program=f"tunnel-client/{VERSION}",
+            )
+            limits = await handshake.prove(
+                socket, inbox, hello, self._identity.key, self._relay_key
+            )
+            link = ClientLink(self._upstreams)
+            link.epoch = counter
+            link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
+            inbox.hand_over(link.driver)
+            link.driver.catalog(sorted(self._upstreams))
+        except PeerError as error:
+            socket.close(error.close_code, "handshake failed")
+            raise
+        except BaseException:
+            socket.abort()
+            raise
+        self.link = link
+        self.links_made += 1
+        log.info("link up", relay=relay.authority, epoch=counter)
+        return link
+
+    def status(self) -> dict[str, Any]:
+        """Return what `tunnel-client status` shows about the link."""
+        link = self.link
+        facts: dict[str, Any] = {
+            "connected": link is not None,
+            "relay": f"{self._target.relay.scheme}://{self._target.relay.authority}",
+            "tunnel": self._tunnel,
+            "instance": self._identity.instance,
+            "links_made": self.links_made,
+            "last_error": self.last_error,
+            "retry_at": self.retry_at,
+        }
+        if link is not None:
+            facts |= {
+                "epoch": link.epoch,
+                "since": link.since,
+                "streams": link.driver.open_streams,
+                "round_trip_ms": round(link.driver.round_trip * 1000, 2),
+            }
+        return facts

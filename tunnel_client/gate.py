@@ -1,0 +1,52 @@
+"""What a relay's request must be before it reaches an upstream: the private side's own check.
+
+The relay checked all this already. It is checked again because the relay may be the attacker:
+what is decided here needs nobody's word but this client's configuration.
+"""
+
+from shared.errors import PeerError
+from shared.jsonrpc.envelope import parse
+from shared.jsonrpc.headers import check_routing
+from shared.jsonrpc.methods import refusal
+from shared.wire.codec import OpenHead
+from tunnel_client.upstream.base import UpstreamRequest
+
+_NEVER = frozenset(
+    {
+        *(b"authorization", b"cookie", b"host", b"origin", b"mcp-session-id", b"connection"),
+        *(b"content-length", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"keep-alive"),
+        *(b"proxy-authorization", b"proxy-connection", b"expect", b"content-encoding"),
+    }
+)
+"""Fields a relay of ours never sends; one that does is broken or worse."""
+
+
+class GateError(PeerError):
+    """The relay sent a request of a kind that it must not send."""
+
+
+def admit(head: OpenHead, body: bytes) -> UpstreamRequest:
+    """Return the request for the upstream.
+
+    Raises GateError for what no relay of ours sends, EnvelopeError for what the agent must be
+    told (its `status` and `body()` are the answer).
+    """
+    if any(name in _NEVER for name, _ in head.headers):
+        raise GateError("the relay forwarded a header that is not forwarded")
+    envelope = None
+    if head.method == "POST":
+        envelope = parse(body)
+        check_routing(envelope, head.headers)
+        refused = refusal(envelope)
+        if refused is not None:
+            raise refused
+    elif body:
+        raise GateError("a body on " + head.method)
+    return UpstreamRequest(
+        method=head.method,
+        headers=head.headers,
+        body=body,
+        envelope=envelope,
+        session=head.session,
+        mcp_session=head.mcp_session or None,
+    )

@@ -1,0 +1,169 @@
+"""Puts the relay together: what answers which path, and what admins reach of it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import structlog
+from pydantic import SecretBytes
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from shared.errors import CloseCode
+from shared.keys import PrivateKey
+from shared.wire.limits import LinkLimits
+from tunnel_relay.admin.service import Admin
+from tunnel_relay.clients.enrolment import Enrolment
+from tunnel_relay.clients.listen import LinkListener
+from tunnel_relay.clients.registry import Registry
+from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.call import Receive, Scope, Send
+from tunnel_relay.gateway.checks import Edge
+from tunnel_relay.gateway.http import Gateway, respond
+from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.sessions import SessionTable
+from tunnel_relay.settings import Settings
+from tunnel_relay.store.base import StoreError
+
+log = structlog.get_logger("tunnel_relay.app")
+
+_HEALTH = frozenset({"/healthz", "/readyz"})
+
+
+class RelayApp:
+    """The public listener's application: the gateway for `/t/`, Starlette for the cold pages."""
+
+    def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
+        self.registry = Registry()
+        self.edge = edge_of(settings)
+        self.gateway = Gateway(
+            self.edge,
+            admin.sessions,
+            self.registry,
+            McpSessions(mcp_key),
+            realm=settings.public_url[0],
+            wait_for_client=settings.limits.wait_for_client,
+            comment_every=settings.limits.sse_comment,
+        )
+        self.listener = LinkListener(
+            key=key,
+            origins=frozenset(settings.link_origins),
+            registry=self.registry,
+            find_key=admin.find_key,
+            admit=admin.admit,
+            limits=LinkLimits(
+                ping_interval=settings.limits.ping_interval,
+                ping_deadline=settings.limits.ping_deadline,
+            ),
+            deadline=settings.limits.handshake,
+            max_links=settings.limits.links,
+        )
+        self.draining = False
+        enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
+        self._cold = Starlette(
+            routes=[
+                enrolment.route,
+                Route("/healthz", _healthz),
+                Route("/readyz", self._readyz),
+            ]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request (ASGI)."""
+        path: str = scope["path"]
+        if path.startswith("/t/"):
+            await self.gateway(scope, receive, send)
+        elif path not in _HEALTH and _host(scope) not in self.edge.hosts:
+            await respond(send, answers.BAD_HOST)
+        else:
+            await self._cold(scope, receive, send)
+
+    async def _readyz(self, _request: Request) -> JSONResponse:
+        counts = {"links": len(self.registry), "streams": self.gateway.live}
+        ready = not self.draining
+        return JSONResponse({"ready": ready, **counts}, 200 if ready else 503)
+
+
+async def _healthz(_request: Request) -> JSONResponse:
+    return JSONResponse({"alive": True})
+
+
+def _host(scope: Scope) -> bytes | None:
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return hosts[0].lower() if len(hosts) == 1 else None
+
+
+def edge_of(settings: Settings) -> Edge:
+    """Return what the gateway accepts, from the configuration."""
+    hosts = set()
+    for origin in settings.public_url:
+        scheme, _, authority = origin.partition("://")
+        hosts.add(authority.encode())
+        if ":" not in authority.rpartition("]")[2]:
+            port = 443 if scheme == "https" else 80
+            hosts.add(f"{authority}:{port}".encode())
+    return Edge(
+        hosts=frozenset(hosts),
+        # A page of the relay's own origin is the relay itself.
+        origins=frozenset(
+            origin.encode() for origin in (*settings.allowed_origins, *settings.public_url)
+        ),
+        header_bytes=settings.limits.header_bytes,
+        header_fields=settings.limits.header_fields,
+        body_bytes=settings.limits.body_bytes,
+    )
+
+
+class LiveLinks:
+    """The links of the serving relay, as commands see and end them."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        gateway: Gateway,
+        sessions: SessionTable,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._registry = registry
+        self._gateway = gateway
+        self._sessions = sessions
+        self._clock = clock
+
+    def links(self) -> list[dict[str, Any]]:
+        """Describe every live link."""
+        return self._registry.links()
+
+    async def cut_session(self, session: str) -> dict[str, Any]:
+        """End a session's streams here, then at every client; says who did and who is silent."""
+        started = self._clock()
+        streams = self._gateway.cut_session(session)
+        known = self._sessions.get(session)
+        clients = await self._registry.revoke(known.tunnel, session) if known else []
+        return {
+            "streams": streams,
+            "links": len(clients),
+            "ms": round((self._clock() - started) * 1000, 2),
+            "clients": clients,
+            "silent": [client["instance"] for client in clients if client["ended"] is None],
+        }
+
+    def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
+        """Close the links of a tunnel."""
+        return self._registry.close_tunnel(tunnel, code, reason)
+
+    def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
+        """Close the links of one client."""
+        return self._registry.close_instance(instance, code, reason)
+
+
+async def flush_forever(admin: Admin, every: float = 30.0) -> None:
+    """Write last uses back now and then; a store that fails is tried again next time."""
+    while True:
+        await anyio.sleep(every)
+        try:
+            await admin.flush_last_used()
+        except StoreError as error:
+            log.error("not stored yet", reason=str(error))

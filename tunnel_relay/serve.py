@@ -1,0 +1,146 @@
+"""Runs the relay: opens the store, the command socket and the public listener, until a signal."""
+
+import gc
+import logging
+import resource
+import sys
+from typing import Any
+
+import anyio
+import structlog
+import uvicorn
+from pydantic import SecretBytes
+
+from shared.errors import CloseCode
+from tunnel_relay.admin.control import serve_control
+from tunnel_relay.admin.runtime import open_admin
+from tunnel_relay.app import LiveLinks, RelayApp, flush_forever
+from tunnel_relay.gateway.protocol import RelayHttpProtocol
+from tunnel_relay.keyfiles import read_relay_key, read_session_key
+from tunnel_relay.settings import Settings
+
+log = structlog.get_logger("tunnel_relay")
+
+KEEP_ALIVE_SECONDS = 75
+STOP_SECONDS = 5
+BACKLOG = 4096
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
+    configure_logging()
+    raise_file_limit()
+    try:
+        import uvloop
+
+        run_loop: Any = uvloop.run
+    except ImportError:
+        import asyncio
+
+        run_loop = asyncio.run
+    run_loop(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Open everything in order, listen, and close everything in reverse."""
+    key = read_relay_key(settings.relay_key)
+    mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
+    async with open_admin(settings, serving=True) as admin:
+        app = RelayApp(settings, admin, key, mcp_key)
+        admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
+        async with (
+            serve_control(admin, settings.control_socket),
+            anyio.create_task_group() as tasks,
+        ):
+            app.listener.start(tasks)
+            tasks.start_soon(flush_forever, admin)
+            try:
+                await PublicServer(server_config(settings, app), app).serve()
+            finally:
+                app.gateway.close()
+                app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
+                tasks.cancel_scope.cancel()
+    log.info("stopped")
+
+
+def server_config(settings: Settings, app: RelayApp) -> uvicorn.Config:
+    """Return how uvicorn listens for agents and links on one port."""
+    tls = settings.tls
+    return uvicorn.Config(
+        app,
+        host=settings.listen.host,
+        port=settings.listen.port,
+        http=RelayHttpProtocol,
+        ws=app.listener.protocol,  # type: ignore[arg-type] # any callable that makes a protocol
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        backlog=BACKLOG,
+        ssl_certfile=None if tls is None else str(tls.cert_file),
+        ssl_keyfile=None if tls is None else str(tls.key_file),
+    )
+
+
+class PublicServer(uvicorn.Server):
+    """Says when and where it listens, and keeps the collector away from the hot path."""
+
+    def __init__(self, config: uvicorn.Config, app: RelayApp) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, then report the ports (port 0 in the settings picks a free one)."""
+        await super().startup(sockets)
+        quiet_collector()
+        for server in self.servers:
+            for socket in server.sockets:
+                host, port = socket.getsockname()[:2]
+                log.info("listening", host=host, port=port, tls=self.config.is_ssl)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Turn away before closing."""
+        self._app.draining = True
+        await super().shutdown(sockets)
+
+
+def quiet_collector() -> None:
+    """Leave what was loaded at start out of garbage collection, and collect less often.
+
+    A full collection of a warm process costs milliseconds, which a call would have to wait for;
+    what a call allocates is freed by reference counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def raise_file_limit() -> None:
+    """Take all the file descriptors the system allows: every agent and link needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def configure_logging() -> None:
+    """Log one line an event to stderr; libraries below WARNING are silent."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(message)s")
+    # It repeats as errors what the gateway does on purpose: an unfinished body is a cut one.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(
+                key_order=["timestamp", "level", "event"], bool_as_flag=False
+            ),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
