@@ -126,12 +126,16 @@ class Group:
         return resident_kib(self.stats())
 
     def ended(self) -> list[str]:
-        """The programs that ended by themselves, and with which code."""
+        """The programs that ended by themselves: with which code, and their last words."""
         return [
-            f"{name} ended with {process.returncode}, see {self.folder / name}.log"
+            f"{name} ended with {process.returncode}: {self._last_words(name)}"
             for name, process in self._started.items()
             if process.poll() is not None
         ]
+
+    def _last_words(self, name: str) -> str:
+        lines = (self.folder / f"{name}.log").read_text(errors="replace").splitlines()
+        return lines[-1][-200:] if lines else "(nothing)"
 
     def stop(self, patience: float = 5.0) -> None:
         """Stop everything: a polite signal to each group, the hard one after `patience` seconds."""

@@ -81,6 +81,6 @@ def test_a_group_ends_what_it_started_and_what_left_the_process_group(tmp_path: 
 @pytest.mark.system
 def test_waiting_for_a_program_that_ended_says_which_and_how(tmp_path: Path) -> None:
     with Group(tmp_path) as group:
-        group.start("broken", [sys.executable, "-c", "raise SystemExit(3)"])
-        with pytest.raises(RuntimeError, match="broken ended with 3"):
+        group.start("broken", [sys.executable, "-c", "print('no'); raise SystemExit(3)"])
+        with pytest.raises(RuntimeError, match="broken ended with 3: no"):
             wait_port(free_port(), group)
