@@ -18,7 +18,7 @@ from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.reconnect import GiveUp
-from tunnel_client.settings import ClientSettings
+from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstreams import make_upstream
 
@@ -53,7 +53,7 @@ async def serve(
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     client = Client(
-        settings.relay.dial_target(os.environ),
+        dial_target(settings.relay, os.environ),
         settings.relay.tunnel,
         decode_public(settings.relay.public_key),
         identity,

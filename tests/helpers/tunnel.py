@@ -1,12 +1,25 @@
-"""Start a relay and a client in front of a private MCP server, as the tests and the demo do."""
+"""Start a relay and a client in front of private MCP servers by their public commands."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import anyio
 from pydantic import SecretStr
+
+BIN = Path(sys.executable).parent
+TUNNEL = "lab"
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +44,228 @@ class RunningTunnel(NamedTuple):
     token: SecretStr
 
 
+class CommandError(RuntimeError):
+    """A command of ours ended with something other than 0."""
+
+    def __init__(self, argv: Sequence[str], code: int, stderr: str) -> None:
+        super().__init__(f"{' '.join(argv[:3])} ended with {code}: {stderr[-2000:]}")
+        self.code = code
+        self.stderr = stderr
+
+
+@dataclass
+class Lab:
+    """A running relay and client, in a folder of their own.
+
+    `origin` is the relay's public URL on loopback, without TLS unless a certificate was given.
+    """
+
+    folder: Path
+    origin: str
+    port: int
+    relay: asyncio.subprocess.Process | None = None
+    client: asyncio.subprocess.Process | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def relay_config(self) -> Path:
+        """The relay's configuration file."""
+        return self.folder / "relay" / "relay.toml"
+
+    @property
+    def client_config(self) -> Path:
+        """The client's configuration file."""
+        return self.folder / "client" / "client.toml"
+
+    def url(self, upstream: str) -> str:
+        """Where agents reach an upstream."""
+        return f"{self.origin}/t/{TUNNEL}/{upstream}/mcp"
+
+    async def relay_command(self, *words: str) -> str:
+        """Run a `tunnel-relay` command and return what it printed; raises CommandError."""
+        return await self._run("tunnel-relay", *words, "--config", str(self.relay_config))
+
+    async def relay_json(self, *words: str) -> Any:
+        """Run a `tunnel-relay` command with `--json` and return the value."""
+        return json.loads(await self.relay_command(*words, "--json"))
+
+    async def client_command(self, *words: str) -> str:
+        """Run a `tunnel-client` command and return what it printed; raises CommandError."""
+        return await self._run("tunnel-client", *words, "--config", str(self.client_config))
+
+    async def session(self, upstream: str, user: str = "ada", ttl: str = "1h") -> dict[str, Any]:
+        """Create a session; the answer holds `token`."""
+        made: dict[str, Any] = await self.relay_json(
+            *("session", "create", "--user", user, "--agent", "test"),
+            *("--server", f"{TUNNEL}/{upstream}", "--ttl", ttl),
+        )
+        return made
+
+    async def start_relay(self) -> None:
+        """Serve, and wait until the port answers."""
+        self.relay = await self._start("tunnel-relay", "serve", self.relay_config, "relay.log")
+        await self._until(self._listens, "the relay does not listen", self.relay)
+
+    async def start_client(self, upstreams: Sequence[str]) -> None:
+        """Run the client, and wait until the relay knows its upstreams."""
+        self.client = await self._start("tunnel-client", "run", self.client_config, "client.log")
+
+        async def linked() -> bool:
+            shown = await self.relay_json("tunnel", "show", TUNNEL)
+            return set(upstreams) <= set(shown["tunnel"]["upstreams"])
+
+        await self._until(linked, "the client made no link", self.client)
+
+    async def stop(self) -> None:
+        """End both programs as a service manager would; kills what does not end."""
+        for process in (self.client, self.relay):
+            await end(process)
+
+    async def _start(
+        self, program: str, verb: str, config: Path, log: str
+    ) -> asyncio.subprocess.Process:
+        with (self.folder / log).open("ab") as sink:
+            return await asyncio.create_subprocess_exec(
+                str(BIN / program),
+                verb,
+                "--config",
+                str(config),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=self._env(),
+                start_new_session=True,
+            )
+
+    async def _run(self, program: str, *words: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            str(BIN / program),
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._env(),
+        )
+        with anyio.fail_after(START_SECONDS):
+            out, err = await process.communicate()
+        if process.returncode:
+            raise CommandError((program, *words), process.returncode, err.decode())
+        return out.decode()
+
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONWARNINGS": "default", **self.environment}
+
+    async def _listens(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    async def _until(self, ready: Any, problem: str, process: asyncio.subprocess.Process) -> None:
+        try:
+            with anyio.fail_after(START_SECONDS):
+                while not await ready():
+                    if process.returncode is not None:
+                        break
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+        except TimeoutError:
+            pass
+        raise RuntimeError(f"{problem}\n{self.logs()}")
+
+    def logs(self) -> str:
+        """Return the ends of both programs' logs."""
+        parts = []
+        for name in ("relay.log", "client.log"):
+            path = self.folder / name
+            if path.exists():
+                parts.append(f"--- {name}\n{path.read_text(errors='replace')[-3000:]}")
+        return "\n".join(parts)
+
+
+async def end(process: asyncio.subprocess.Process | None) -> None:
+    """End a program of ours by its process group; SIGTERM first."""
+    if process is None or process.returncode is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        with anyio.fail_after(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def free_port() -> int:
+    """Return a loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def make_lab(
+    upstreams: Mapping[str, HttpUpstream | StdioUpstream], *, start: bool = True
+) -> AsyncIterator[Lab]:
+    """Set up relay and client with these upstreams, start them, and stop them after."""
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:
+        port = free_port()
+        lab = Lab(Path(folder), f"http://127.0.0.1:{port}", port)
+        lab.relay_config.parent.mkdir()
+        await lab.relay_command(
+            *("init", "--public-url", lab.origin, "--listen", f"127.0.0.1:{port}"),
+            *("--state-dir", str(lab.folder / "relay" / "state")),
+        )
+        try:
+            await lab.start_relay()
+            await _enroll(lab)
+            for name, upstream in upstreams.items():
+                await _add_upstream(lab, name, upstream)
+            if start:
+                await lab.start_client(list(upstreams))
+            yield lab
+        finally:
+            await lab.stop()
+
+
+async def _enroll(lab: Lab) -> None:
+    made = await lab.relay_json("tunnel", "create", TUNNEL, "--owner", "ada")
+    code = lab.folder / "join-code"
+    code.touch(mode=0o600)
+    code.write_text(made["join_code"] + "\n")
+    lab.client_config.parent.mkdir(mode=0o700)
+    state = lab.folder / "client" / "state"
+    await lab.client_command(
+        *("enroll", "ws" + lab.origin.removeprefix("http"), "--join-code-file", str(code)),
+        *("--state-dir", str(state)),
+    )
+
+
+async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstream) -> None:
+    if isinstance(upstream, HttpUpstream):
+        await lab.client_command("upstream", "add", name, "--url", upstream.url)
+        return
+    table = [
+        "",
+        "[[upstream]]",
+        f"name = {json.dumps(name)}",
+        f"command = {json.dumps(list(upstream.command))}",
+        f"cwd = {json.dumps(str(upstream.working_directory))}",
+    ]
+    with lab.client_config.open("a") as config:
+        config.write("\n".join(table) + "\n")
+
+
 @asynccontextmanager
 async def start_tunnel(upstream: HttpUpstream | StdioUpstream) -> AsyncIterator[RunningTunnel]:
     """Run relay and client in front of `upstream` and yield the endpoint; both are gone after.
 
     The endpoint is on loopback, because the conformance suite only checks rebinding there.
     """
-    raise NotImplementedError(f"no relay to start in front of {upstream}")
-    yield  # type: ignore[unreachable]  # makes this a generator
+    async with make_lab({"server": upstream}) as lab:
+        made = await lab.session("server")
+        yield RunningTunnel(lab.url("server"), SecretStr(made["token"]))
