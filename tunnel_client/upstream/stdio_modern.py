@@ -12,6 +12,7 @@ import structlog
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import (
     INVALID_REQUEST,
+    METHOD_NOT_FOUND,
     UNSUPPORTED_VERSION,
     Envelope,
     EnvelopeError,
@@ -133,6 +134,9 @@ class ModernFront:
             check_modern_meta(envelope)
             check_routing(envelope, request.headers)
             check_version(envelope, self._shared.versions)
+            if envelope.method == "initialize":
+                # Over stdio a server says -32022, because its process is locked to one era.
+                raise EnvelopeError(METHOD_NOT_FOUND, "Method not found", envelope.id, 404)
         except EnvelopeError as error:
             self._settle(exchange)
             answer(reply, error.status, error.body())
