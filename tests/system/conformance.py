@@ -87,7 +87,7 @@ ROWS: Mapping[str, Row] = {
     "http": Row("tunnel, HTTP upstream", _http_upstream),
     "stdio": Row("tunnel, stdio upstream", _stdio_upstream, STDIO_DIFFERENCES),
 }
-DEFAULT_ROWS = ("injector",)
+DEFAULT_ROWS = ("http", "stdio")
 
 
 async def direct_runs(fixture_url: str) -> dict[str, SuiteRun]:
