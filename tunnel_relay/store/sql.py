@@ -27,9 +27,12 @@ from tunnel_relay.store.base import (
 from tunnel_relay.store.schema import upgrade
 from tunnel_relay.store.tables import INSTANCES, JOIN_CODES, SESSIONS, TUNNELS
 
+QUEUE_TIMEOUT = 10.0
+"""Seconds a transaction waits for those before it: as long as a handshake may take."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process's write (a backup, a command) before giving up."""
-CONNECTIONS = 2
+CONNECTIONS = 1
+"""Every transaction takes the write lock, and waiting in our queue is fair; SQLite's is not."""
 CLONED = "cloned: its counter went backwards, so two machines hold this key"
 
 
@@ -47,7 +50,7 @@ class SqlStore:
             URL.create("sqlite+aiosqlite", database=str(path)),
             pool_size=CONNECTIONS,
             max_overflow=0,
-            pool_timeout=BUSY_TIMEOUT,
+            pool_timeout=QUEUE_TIMEOUT,
             # An error must not repeat digests and names.
             hide_parameters=True,
         )
