@@ -7,7 +7,7 @@ caller that asks for a message gets one of bounded size.
 
 from collections import deque
 
-from shared.wire.frames import FLAG_END, FrameType, encode_frame
+from shared.wire.frames import FLAG_END, UNNUMBERED, FrameType, encode_frame
 from shared.wire.limits import MAX_PAYLOAD_BYTES
 from shared.wire.windows import SendWindow
 
@@ -106,11 +106,28 @@ class Outbox:
         Streams that have room again are appended to `writable`. Empty bytes mean that nothing
         can leave now.
         """
+        if self._ready_bytes > self._flush_bytes:
+            return self._take_part()
         frames, size, numbered = self._ready, self._ready_bytes, self._numbered
         self._ready, self._ready_bytes, self._numbered = [], 0, 0
         if self._ring:
             numbered += self._fill(frames, size, writable)
         return (frames[0] if len(frames) == 1 else b"".join(frames)), numbered
+
+    def _take_part(self) -> tuple[bytes, int]:
+        """Take what fits of many ready frames: no credit bounds heads, a message must be bounded."""
+        size = count = numbered = 0
+        for frame in self._ready:
+            size += len(frame)
+            count += 1
+            numbered += frame[0] not in UNNUMBERED
+            if size >= self._flush_bytes:
+                break
+        part = b"".join(self._ready[:count])
+        del self._ready[:count]
+        self._ready_bytes -= size
+        self._numbered -= numbered
+        return part, numbered
 
     def _fill(self, frames: list[bytes], size: int, writable: list[int]) -> int:
         """Add body frames in rotation up to the flush size; return how many."""
