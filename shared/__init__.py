@@ -8,6 +8,7 @@ clock. The reason of each:
 - ids: names and tokens are checked at both ends
 - keys: both ends sign and verify the same transcript
 - version: negotiated in the handshake
+- backoff: the pace of trying again, one figure for clients and for nodes
 - jsonrpc: both ends must see one meaning in one body
 - wire: the frames and machines themselves
 - link: the driver that moves them

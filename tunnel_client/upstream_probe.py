@@ -21,7 +21,7 @@ PROBE_SECONDS = 20.0
 """For each of the two questions; a stdio server may have to start first."""
 LEGACY = "2025-11-25"
 _MAX_ANSWER_BYTES = 1024 * 1024
-_SESSION = "00000000"
+_SESSION = "0" * 32
 _CLIENT = {"name": "tunnel-client", "version": VERSION}
 
 

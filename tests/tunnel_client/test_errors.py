@@ -1,0 +1,42 @@
+"""Refusals have stable codes of their own, each with a section in the documentation."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.errors import AuthError, CloseCode
+from tunnel_client.errors import ClientError, DialError, SettingsError
+from tunnel_client.reconnect import GiveUp, Reconnect
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "client-errors.md"
+
+
+def family(kind: type[ClientError]) -> Iterator[type[ClientError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == ClientError.__module__:
+            yield child
+            yield from family(child)
+
+
+def test_every_code_is_used_once_and_has_a_section_with_its_exit_code() -> None:
+    kinds = list(family(ClientError))
+    exits = {kind.code: kind.exit_code for kind in kinds}
+    assert len(exits) == len(kinds)
+    for end in (
+        Reconnect().after_close(CloseCode.REVOKED, up_for=0, jitter=0),
+        Reconnect().after_close(CloseCode.REPLACED, up_for=0, jitter=0),
+        Reconnect().after_error(AuthError(""), up_for=0, jitter=0),
+    ):
+        assert isinstance(end, GiveUp)
+        exits[end.reason[:6]] = end.exit_code
+    sections = re.findall(r"^### (MT\d{4})\n(.*?)(?=\n#|\Z)", DOCS.read_text(), re.M | re.S)
+    said = {code: int(re.findall(r"Exit (\d+)\.", text)[-1]) for code, text in sections}
+    assert said == exits
+
+
+@pytest.mark.parametrize("kind", [SettingsError, DialError])
+def test_a_refusal_shows_code_cause_and_the_next_command(kind: type[ClientError]) -> None:
+    assert str(kind("it is so")) == f"{kind.code}: it is so\n  next: {kind.next_command}"
+    assert str(kind("it is so", "do this")).endswith("\n  next: do this")
