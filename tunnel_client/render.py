@@ -41,4 +41,5 @@ def _plain(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    text = str(value).replace("\n", " ")
+    return "".join(char if char.isprintable() else "?" for char in text)
