@@ -22,7 +22,7 @@ EVENT_STREAMS = 100
 EVENT_INTERVAL_MS = 50
 HELP_STARTS = 10
 SLOW_SECONDS = 20.0
-LINK_COUNTS = (50, 200)
+LINK_COUNTS = (50, 250, 500)
 
 Sample = tuple[str, Mapping[str, float]]
 

@@ -147,7 +147,7 @@ PEERS: dict[str, Kind] = {
     "tunnel": Kind(
         product.tunnel,
         has_links=True,
-        told="this project: TLS on the link, sessions, strict parsing",
+        told="this project: TLS on the link and towards agents, sessions, strict parsing",
     ),
     "tunnel_plain": Kind(
         product.tunnel_plain, has_links=True, told="the same without TLS, on loopback only"

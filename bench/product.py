@@ -1,23 +1,30 @@
 """Start our own relay and client, as their users do: through their public commands only."""
 
+import contextlib
+import functools
 import json
+import os
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.base import HOST, Peer, Target
 from bench.needs import OPENSSL, MissingError
 from bench.procs import Group, free_port, wait_port
-from bench.upstreams import Upstream
+from bench.upstreams import MODULE_PATH, Upstream
 
 BIN = Path(sys.executable).parent
 RELAY = str(BIN / "tunnel-relay")
 CLIENT = str(BIN / "tunnel-client")
 TUNNEL = "bench"
 LINK_SECONDS = 30.0
+# Idle links are of enrolled clients, and there are many.
+ENROL_FREELY = {"TUNNEL_RELAY_LIMITS__ENROLMENTS_PER_MINUTE": "100000"}
 
 
 def tunnel(group: Group, upstream: Upstream) -> Peer:
@@ -38,7 +45,7 @@ def _start(group: Group, upstream: Upstream, secure: bool) -> Peer:
     # 1. a relay with fresh keys, and where it listens
     origin = f"{'https' if secure else 'http'}://{HOST}:{port}"
     _init_relay(relay_config, origin, port, certificate)
-    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)])
+    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], ENROL_FREELY)
     wait_port(port, group)
     # 2. a tunnel, and a client that joins it with the code
     made = _ask([RELAY, "tunnel", "create", TUNNEL, "--owner", "bench"], relay_config)
@@ -59,7 +66,45 @@ def _start(group: Group, upstream: Upstream, secure: bool) -> Peer:
         headers = {"Authorization": f"Bearer {granted['token']}"}
         targets[name] = Target(port, f"/t/{TUNNEL}/{name}/mcp", headers, tls)
     _wait_link(group, relay_config, set(upstream.paths))
-    return Peer(group, targets, relay_pids=(relay_pid,), help_argv=(CLIENT, "--help"))
+    links = functools.partial(_open_links, relay_config.parent, origin, certificate)
+    return Peer(group, targets, (relay_pid,), (CLIENT, "--help"), links)
+
+
+@contextlib.contextmanager
+def _open_links(relay: Path, origin: str, certificate: Path | None, count: int) -> Iterator[None]:
+    """Hold idle links of freshly enrolled clients; RuntimeError when they do not come up."""
+    spec: dict[str, Any] = {
+        "relay": "ws" + origin.removeprefix("http"),
+        "ca_file": str(certificate) if certificate else None,
+        "socket": str(relay / "state/control.sock"),
+        "tunnel": TUNNEL,
+        "folder": tempfile.mkdtemp(prefix="links-", dir=relay),
+        "count": count,
+    }
+    log = Path(spec["folder"], "log")
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.many_links"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **MODULE_PATH},
+            start_new_session=True,
+        ) as holder,
+    ):
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        try:
+            holder.stdin.write(json.dumps(spec) + "\n")
+            holder.stdin.flush()
+            # Each wait in there has a deadline, so this line comes, or the end of the output.
+            if holder.stdout.readline() != "READY\n":
+                raise RuntimeError(f"no links: {log.read_text()[-300:]}")
+            yield
+        finally:
+            holder.kill()
 
 
 def _check_programs() -> None:

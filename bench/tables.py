@@ -148,7 +148,7 @@ def _others(results: Results, upstream: str) -> Iterable[tuple[str, Sequence[Col
             Column("relay alone", "idle", "slope", "relay_kib_each", 1),
         ],
     )
-    yield "Idle TLS links, KiB each", [Column("relay", "links", "slope", "relay_kib_each", 1)]
+    yield "Idle links, KiB each", [Column("relay", "links", "slope", "relay_kib_each", 1)]
     yield "Start of the private side's program, ms", [Column("--help", "help", "--help", "ms")]
 
 
