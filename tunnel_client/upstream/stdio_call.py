@@ -4,7 +4,8 @@ from typing import Protocol
 
 from shared.errors import ResetCode
 from tunnel_client.upstream.base import Headers, Reply
-from tunnel_client.upstream.stdio_answers import EVENT_STREAM, event
+from tunnel_client.upstream.stdio_answers import EVENT_STREAM
+from tunnel_client.upstream.stdio_events import GET_LANE, EventLog
 
 Key = str | int
 
@@ -23,37 +24,58 @@ class Gate(Protocol):
 
 
 class LegacyStream:
-    """An open answer in event-stream form; `key` is the id of the request, None for the GET."""
+    """An open answer in event-stream form; `key` is the id of the request, None for the GET.
 
-    __slots__ = ("_begun", "_gate", "_headers", "key", "open", "reply", "token")
+    What comes while nobody reads goes to the log only, from where a later GET can fetch it.
+    """
+
+    __slots__ = ("_begun", "_gate", "_headers", "_log", "_primed", "key", "lane", "open", "reply",
+                 "token")  # fmt: skip
 
     def __init__(
         self,
         gate: Gate,
         reply: Reply,
         headers: Headers,
+        log: EventLog,
+        *,
+        lane: int = GET_LANE,
         key: Key | None = None,
         token: Key | None = None,
+        primed: bool = False,
     ) -> None:
         self._gate = gate
         self._headers = [*EVENT_STREAM, *headers]
+        self._log = log
+        self._primed = primed
         self._begun = False
         self.reply = reply
+        self.lane = lane
         self.key = key
         self.token = token
         self.open = True
 
     def begin(self, headers: Headers | None = None) -> None:
-        """Send the head, with other headers if given; once."""
+        """Send the head, with other headers if given, and what primes the agent; once."""
         if not self._begun:
             self._begun = True
             self.reply.head(200, self._headers if headers is None else [*EVENT_STREAM, *headers])
+            if self._primed:
+                self._write(self._log.prime(self.lane), end=False)
+
+    def replay(self, events: list[bytes]) -> None:
+        """Begin with what an earlier stream of the same lane could not deliver."""
+        self.begin()
+        for each in events:
+            if self.open:
+                self._write(each, end=False)
 
     def message(self, line: bytes, end: bool = False) -> None:
-        """Pass one message on."""
+        """Pass one message on, or keep it for an agent that comes back."""
+        event = self._log.add(self.lane, line)
         if self.open:
             self.begin()
-            self._write(event(line), end)
+            self._write(event, end)
 
     def end(self) -> None:
         """Close the stream, as a server does that has nothing more to say."""

@@ -11,12 +11,13 @@ from typing import Any
 import structlog
 
 from shared.errors import ResetCode
-from shared.jsonrpc.envelope import Envelope, Kind, error_body
+from shared.jsonrpc.envelope import INVALID_REQUEST, Envelope, Kind, error_body
 from tunnel_client.upstream.base import Headers, Reply, UpstreamRequest
 from tunnel_client.upstream.stdio_answers import (
     REQUEST_CANCELLED,
     NotJsonError,
     empty,
+    header,
     one_line,
     read_message,
     refuse,
@@ -25,6 +26,7 @@ from tunnel_client.upstream.stdio_answers import (
 )
 from tunnel_client.upstream.stdio_call import Key, LegacyStream
 from tunnel_client.upstream.stdio_command import StdioLimits
+from tunnel_client.upstream.stdio_events import GET_LANE, EventLog
 from tunnel_client.upstream.stdio_process import Child
 from tunnel_client.upstream.stdio_remap import meta_of
 
@@ -52,6 +54,7 @@ class McpSession:
         self.child: Child | None = None
         self._limits = limits
         self._log = log
+        self._events = EventLog()
         self._calls: dict[Key, LegacyStream] = {}
         self._get: LegacyStream | None = None
         self._queue: deque[bytes] = deque()
@@ -72,10 +75,20 @@ class McpSession:
     def call(self, request: UpstreamRequest, envelope: Envelope, reply: Reply) -> LegacyStream:
         """Send a request to the child; its answer comes as an event stream."""
         key = envelope.id
-        stream = LegacyStream(self, reply, self.headers, key, _token(envelope))
+        stream = LegacyStream(
+            self,
+            reply,
+            self.headers,
+            self._events,
+            lane=self._events.new_lane(),
+            key=key,
+            token=_token(envelope),
+            primed=_primes(request, envelope),
+        )
         if key is None or key in self._calls:
             stream.open = False
-            refuse(reply, request, 400, -32600, "Bad Request: this id is in use", self.headers)
+            message = "Bad Request: this id is in use"
+            refuse(reply, request, 400, INVALID_REQUEST, message, self.headers)
         elif self._is_full():
             stream.open = False
             refuse_busy(reply, request)
@@ -101,22 +114,50 @@ class McpSession:
             self._cancelled((envelope.params or {}).get("requestId"))
 
     def listen(self, request: UpstreamRequest, reply: Reply) -> LegacyStream:
-        """Open the agent's GET stream, of which there is one."""
-        stream = LegacyStream(self, reply, self.headers)
+        """Open the agent's GET stream, of which there is one, or resume a broken stream."""
+        last = header(request, b"last-event-id")
+        found = self._events.after(last) if last is not None else None
+        if found is not None:
+            return self._resume(reply, *found)
+        stream = LegacyStream(self, reply, self.headers, self._events)
         if self._get is not None:
             stream.open = False
-            refuse(
-                reply,
-                request,
-                409,
-                -32600,
-                "Conflict: Only one SSE stream is allowed per session",
-                self.headers,
-            )
+            message = "Conflict: Only one SSE stream is allowed per session"
+            refuse(reply, request, 409, INVALID_REQUEST, message, self.headers)
         else:
             self._get = stream
             stream.begin()
             self._flush_queue()
+        return stream
+
+    def _resume(self, reply: Reply, lane: int, events: list[bytes]) -> LegacyStream:
+        """Continue a lane: the stream it had is over, even if that was not noticed yet."""
+        call = next((call for call in self._calls.values() if call.lane == lane), None)
+        old = self._get if lane == GET_LANE else call
+        stream = LegacyStream(
+            self,
+            reply,
+            self.headers,
+            self._events,
+            lane=lane,
+            key=None if call is None else call.key,
+            token=None if call is None else call.token,
+            primed=True,
+        )
+        if old is not None:
+            old.end()
+        if lane == GET_LANE:
+            self._get = stream
+        elif call is not None and call.key is not None:
+            self._calls[call.key] = stream
+            if self._initialize is call:
+                self._initialize = stream
+        stream.replay(events)
+        if lane == GET_LANE:
+            self._flush_queue()
+        elif call is None:
+            # Its answer is among the events, or lost; either way nothing follows.
+            stream.end()
         return stream
 
     def end(self) -> None:
@@ -171,7 +212,7 @@ class McpSession:
                 self.child.resume()
 
     def left(self, stream: LegacyStream) -> None:
-        """Free the GET; a call stays known, so that its late answer is told from a stray one."""
+        """Free the GET; a call stays known, so that its answer is kept for who resumes it."""
         if stream is self._get:
             self._get = None
 
@@ -200,7 +241,7 @@ class McpSession:
             token = params.get("progressToken") if type(params) is dict else None
             for call in self._calls.values():
                 if call.token == token and type(call.token) is type(token):
-                    # Its agent may be gone: then so is the progress.
+                    # Its agent may be gone, and come back.
                     return call
         newest = next((call for call in reversed(self._calls.values()) if call.open), None)
         if "id" in message or method in _IN_A_CALL:
@@ -220,9 +261,9 @@ class McpSession:
             self._note("message dropped: no agent is listening")
 
     def _flush_queue(self) -> None:
-        while self._queue:
-            line = self._queue.popleft()
-            self._queued_bytes -= len(line)
+        waiting, self._queue = self._queue, deque()
+        self._queued_bytes = 0
+        for line in waiting:
             self.line(line)
 
     def _cancelled(self, key: object) -> None:
@@ -260,3 +301,11 @@ class McpSession:
 def _token(envelope: Envelope) -> Key | None:
     token = meta_of(envelope.document).get("progressToken")
     return token if type(token) is str or type(token) is int else None
+
+
+def _primes(request: UpstreamRequest, envelope: Envelope) -> bool:
+    """Tell whether the agent understands an event without data (2025-11-25 and later)."""
+    version: object = header(request, b"mcp-protocol-version")
+    if envelope.method == "initialize":
+        version = (envelope.params or {}).get("protocolVersion")
+    return type(version) is str and version >= "2025-11-25"
