@@ -24,6 +24,8 @@ _RESET = struct.Struct(">H")
 _REVOKE = struct.Struct(">I32s")
 _REVOKED = struct.Struct(">II")
 
+_PRINTABLE = bytes(byte if 0x20 <= byte <= 0x7E else ord("?") for byte in range(256))
+
 _known_names: set[bytes] = set()
 """Field names seen to be tokens: checking one again costs a set look-up, not a regex."""
 _KNOWN_NAMES_CAP = 4096
@@ -146,7 +148,8 @@ def decode_reset(payload: bytes) -> tuple[ResetCode, str]:
 
 
 def _detail(text: str) -> bytes:
-    return text.encode("ascii", "backslashreplace")[:MAX_DETAIL_BYTES]
+    # An error text of the system may hold line feeds, and the peer takes printable text only.
+    return text.encode("ascii", "backslashreplace")[:MAX_DETAIL_BYTES].translate(_PRINTABLE)
 
 
 def encode_detail(text: str) -> bytes:
