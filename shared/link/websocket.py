@@ -24,11 +24,10 @@ from websockets.uri import parse_uri
 from shared.errors import AuthError, CloseCode, PeerError
 from shared.link.transport import MessageHandler
 from shared.version import SUBPROTOCOL
-from shared.wire.limits import KIB, MIB
+from shared.wire.limits import KIB, MAX_MESSAGE_BYTES
 
 CLOSE_TIMEOUT = 1.0
 """Seconds a peer gets to answer our close."""
-MAX_MESSAGE_BYTES = MIB
 MAX_FRAGMENTS = 256
 """WebSocket frames one message may come in; middleboxes may split, attackers flood."""
 MAX_IDLE_PINGS = 64

@@ -14,7 +14,14 @@ from typing import Any
 
 from shared.errors import AuthError, PeerError, TooBigError
 from shared.ids import is_name
-from shared.wire.limits import FRAME_HEADER_BYTES, KIB, MAX_HANDSHAKE_BYTES, MIB, LinkLimits
+from shared.wire.limits import (
+    MAX_FRAME_BYTES,
+    MAX_HANDSHAKE_BYTES,
+    MAX_MESSAGE_BYTES,
+    MESSAGE_HEADER_BYTES,
+    MIB,
+    LinkLimits,
+)
 
 NONCE_HEX = 64
 MAX_TEXT = 256
@@ -137,7 +144,8 @@ def decode_ready(
         for field in fields(LinkLimits)
     }
     limits = LinkLimits(**_fields(body, **checks))
-    if limits.message_bytes < limits.flush_bytes + 64 * KIB + FRAME_HEADER_BYTES:
+    largest = MESSAGE_HEADER_BYTES + limits.flush_bytes + MAX_FRAME_BYTES
+    if largest > min(limits.message_bytes, MAX_MESSAGE_BYTES):
         raise PeerError("message limit below one flush and one frame")
     return limits
 
@@ -174,7 +182,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT and value.isascii()
+    return isinstance(value, str) and 0 < len(value) <= MAX_TEXT and _is_printable(value)
+
+
+def _is_printable(value: str) -> bool:
+    # These texts are shown to operators: no control characters reach a terminal or a log.
+    return value.isascii() and value.isprintable()
 
 
 def _is_label(value: Any) -> bool:

@@ -9,6 +9,8 @@ MESSAGE_HEADER_BYTES = 16
 FRAME_HEADER_BYTES = 8
 MAX_FRAME_BYTES = 64 * KIB
 """One frame never holds up the rest for longer than it takes to send this."""
+MAX_MESSAGE_BYTES = MIB
+"""What a WebSocket takes at all; READY may settle for less."""
 MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - FRAME_HEADER_BYTES
 MAX_HEAD_BYTES = 40 * KIB
 """A head block: 32 KiB of headers and what names the upstream and the session."""
