@@ -44,6 +44,11 @@ ACK_EVERY = 512
 """Numbered frames we take before we acknowledge them without having anything to say."""
 MAX_PARKED_BYTES = 64 * MIB
 """What stalled readers of one link may hold together; beyond it they are cut."""
+MAX_WAITING_BYTES = 64 * MIB
+"""Frames outside credit that wait for a slow peer: at half of it the relay opens no more streams,
+beyond it a peer that goes on making us answer loses the link."""
+DRAIN_AT_STREAM = MAX_STREAM_ID - 2**24
+"""The id at which a relay asks for another link, minutes before it runs out."""
 
 
 class Role(Enum):
@@ -104,14 +109,20 @@ class Mux:
 
     @property
     def full(self) -> bool:
-        """No stream can be opened now: too many are, or the link is out of ids."""
-        return self._streams.full or self._streams.highest >= MAX_STREAM_ID
+        """No stream can be opened now: too many are, too much waits, or the ids ran out."""
+        return (
+            self._streams.full
+            or self._streams.highest >= MAX_STREAM_ID
+            or self._outbox.ready_bytes > MAX_WAITING_BYTES // 2
+        )
 
     def open(self, head: bytes, body: bytes) -> int:
         """Open a stream with a whole request and return its id; raises MisuseError when full."""
         if not self._relay or self.full:
             raise MisuseError("no stream can be opened here now")
         stream = self._streams.add(self._streams.highest + 1)
+        if stream.id == DRAIN_AT_STREAM:
+            self.drain("stream ids run out")
         stream.step(Input.OPEN_END if not body else Input.OPEN, local=True)
         self._outbox.put(FrameType.OPEN, stream.id, head, 0 if body else FLAG_END)
         if body:
@@ -132,6 +143,9 @@ class Mux:
         stream = self._streams.get(stream_id)
         if stream is None:
             return True
+        if not data and not end:
+            # An upstream's empty chunk says nothing, and as a frame it would break the stream.
+            return not stream.send.paused
         stream.step(self._out[end], local=True)
         more = self._outbox.put_data(stream.send, data, end)
         self._settle(stream)
@@ -202,6 +216,8 @@ class Mux:
         """Take one message in; raises PeerError when it ends the link."""
         if len(message) > self.limits.message_bytes:
             raise TooBigError("message over its limit")
+        if self._outbox.ready_bytes > MAX_WAITING_BYTES:
+            raise PeerError("too many answers wait to be sent")
         self._now = now
         self._check_sequence(*decode_message_header(message))
         events: list[Event] = []
@@ -270,7 +286,7 @@ class Mux:
         stream = self._streams.expected(stream_id)
         if stream is not None:
             self._discard(stream)
-            events.append(WasReset(stream_id, code, detail))
+            self._report_reset(stream, code, detail, events)
 
     def _on_credit(self, stream_id: int, _flags: int, payload: bytes, events: list[Event]) -> None:
         credit = codec.decode_credit(payload)
@@ -330,8 +346,15 @@ class Mux:
     ) -> None:
         """End a stream the peer broke, tell both sides, and count it against the peer."""
         self.reset(stream.id, code, detail)
-        events.append(WasReset(stream.id, code, detail))
+        self._report_reset(stream, code, detail, events)
         self._streams.fault()
+
+    def _report_reset(
+        self, stream: Stream, code: ResetCode, detail: str, events: list[Event]
+    ) -> None:
+        # Where both directions ended there is nothing left to cut: one end is enough.
+        if stream.state is not State.CLOSED:
+            events.append(WasReset(stream.id, code, detail))
 
     def _discard(self, stream: Stream) -> None:
         self._outbox.drop(stream.send)
@@ -369,4 +392,4 @@ class Mux:
         self._link_consumed(parked)
         for stream in over:
             self.reset(stream.id, ResetCode.STALLED, "its reader takes nothing")
-            events.append(WasReset(stream.id, ResetCode.STALLED, "its reader takes nothing"))
+            self._report_reset(stream, ResetCode.STALLED, "its reader takes nothing", events)

@@ -39,7 +39,8 @@ class Outbox:
         self.link = SendWindow(link_window)
         self._flush_bytes = flush_bytes
         self._ready: list[bytes] = []
-        self._ready_bytes = 0
+        self.ready_bytes = 0
+        """Bytes that no credit holds back: heads, control frames, small bodies."""
         self._numbered = 0
         self._ring: deque[SendQueue] = deque()
         self.finished: list[int] = []
@@ -56,7 +57,7 @@ class Outbox:
 
     def _append(self, frame: bytes) -> None:
         self._ready.append(frame)
-        self._ready_bytes += len(frame)
+        self.ready_bytes += len(frame)
 
     def put_data(self, queue: SendQueue, data: bytes, end: bool) -> bool:
         """Queue body bytes of a stream; False asks the caller to wait for room."""
@@ -67,7 +68,7 @@ class Outbox:
             and size <= SMALL_BYTES
             and size <= queue.window.available
             and size <= self.link.available
-            and self._ready_bytes < self._flush_bytes
+            and self.ready_bytes < self._flush_bytes
         ):
             queue.window.available -= size
             self.link.available -= size
@@ -106,16 +107,16 @@ class Outbox:
         Streams that have room again are appended to `writable`. Empty bytes mean that nothing
         can leave now.
         """
-        if self._ready_bytes > self._flush_bytes:
+        if self.ready_bytes > self._flush_bytes:
             return self._take_part()
-        frames, size, numbered = self._ready, self._ready_bytes, self._numbered
-        self._ready, self._ready_bytes, self._numbered = [], 0, 0
+        frames, size, numbered = self._ready, self.ready_bytes, self._numbered
+        self._ready, self.ready_bytes, self._numbered = [], 0, 0
         if self._ring:
             numbered += self._fill(frames, size, writable)
         return (frames[0] if len(frames) == 1 else b"".join(frames)), numbered
 
     def _take_part(self) -> tuple[bytes, int]:
-        """Take what fits of many ready frames: no credit bounds heads, a message must be bounded."""
+        """Take what fits: no credit bounds heads, and a message has to stay below its limit."""
         size = count = numbered = 0
         for frame in self._ready:
             size += len(frame)
@@ -125,7 +126,7 @@ class Outbox:
                 break
         part = b"".join(self._ready[:count])
         del self._ready[:count]
-        self._ready_bytes -= size
+        self.ready_bytes -= size
         self._numbered -= numbered
         return part, numbered
 

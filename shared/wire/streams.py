@@ -79,17 +79,20 @@ class StreamTable:
             raise PeerError("too many broken streams")
 
     def park_stalled(self, room: int) -> tuple[int, list[Stream]]:
-        """Set aside what stalled readers hold, so that it does not use up the link's credit.
+        """Set aside what readers hold, so that it does not use up the link's credit.
 
-        Returns the bytes newly set aside and the streams that no longer fit into `room` bytes.
+        A window need not be full for that: many half-read answers stall a link as well as a few
+        whole ones do. Returns the bytes newly set aside and the streams to cut: those that no
+        longer fit into `room` bytes and whose reader let the whole window fill.
         """
         parked, over = 0, []
         for stream in self._streams.values():
-            if stream.receive.available == 0 and stream.unconsumed > stream.parked:
-                amount = stream.unconsumed - stream.parked
-                if parked + amount > room:
-                    over.append(stream)
-                    continue
+            amount = stream.unconsumed - stream.parked
+            if amount <= 0:
+                continue
+            if parked + amount <= room:
                 stream.parked += amount
                 parked += amount
+            elif stream.receive.available == 0:
+                over.append(stream)
         return parked, over

@@ -7,7 +7,7 @@ import pytest
 from shared.errors import PeerError
 from shared.wire.codec import Headers, OpenHead, encode_head, encode_open
 from shared.wire.events import Event, Opened, Received
-from shared.wire.frames import FrameType, decode_frames, encode_frame, encode_message
+from shared.wire.frames import UNNUMBERED, FrameType, decode_frames, encode_frame, encode_message
 from shared.wire.limits import KIB, LinkLimits
 from shared.wire.mux import Mux, Role
 
@@ -98,7 +98,7 @@ class Peer:
     def send(self, *frames: bytes, now: float = 0.0) -> list[Event]:
         """Deliver frames as one message; returns what the mux reports."""
         message = encode_message(self._sent, 0, b"".join(frames))
-        self._sent += len(frames)
+        self._sent += sum(one[0] not in UNNUMBERED for one in frames)
         return self.mux.receive_message(message, now)
 
     def refused(self, *frames: bytes, now: float = 0.0) -> PeerError:

@@ -20,7 +20,8 @@ def frames(taken: bytes) -> list[Frame]:
 
 def drain(outbox: Outbox) -> tuple[list[list[Frame]], list[int]]:
     """Return all messages as frames, and which streams became writable."""
-    messages, writable = [], []
+    messages: list[list[Frame]] = []
+    writable: list[int] = []
     while (taken := outbox.take(writable))[0]:
         got = frames(taken[0])
         assert taken[1] == sum(kind is not FrameType.PING for kind, *_ in got)
