@@ -1,0 +1,102 @@
+"""Listings for people."""
+
+import time
+
+import pytest
+
+from tunnel_relay import render
+
+SESSION = {
+    "id": "0123456789abcdef" * 2,
+    "fingerprint": "deadbeef",
+    "user": "bob [bold]",
+    "agent": "claude",
+    "server": "office/git",
+    "state": "live",
+    "created": 0.0,
+    "expires": 0.0,
+    "idle": 3600.0,
+    "last_used": 0.0,
+    "revoked": None,
+    "reason": None,
+}
+
+
+def test_into_a_pipe_goes_one_tab_separated_line_each() -> None:
+    lines = render.table(("A", "B"), [("1", "2"), ("3", "4")], "none").splitlines()
+    assert lines == ["A\tB", "1\t2", "3\t4"]
+    assert render.table(("A",), [], "none") == "none"
+
+
+def test_on_a_terminal_a_table_shows_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "bob [bold]" in render.sessions([SESSION])
+
+
+def test_times_are_relative_to_now() -> None:
+    assert render.when(None) == "-"
+    assert render.when(time.time() - 7200 - 1) == "2h ago"
+    assert render.when(time.time() + 8 * 3600 + 30) == "in 8h"
+
+
+def test_a_session_shows_all_its_facts() -> None:
+    said = render.session(SESSION)
+    for word in ("deadbeef", "office/git", "live", "1h"):
+        assert word in said
+
+
+def test_a_client_that_is_locked_says_why() -> None:
+    instance = {
+        "id": "i",
+        "key": "k",
+        "locked": "cloned",
+        "connected": False,
+        "host": "",
+        "created": 0.0,
+    }
+    shown = {
+        "name": "office",
+        "owner": "a",
+        "disabled": False,
+        "links": 0,
+        "upstreams": [],
+        "created": 0.0,
+        "instances": [instance],
+    }
+    assert "i\tk\tcloned\t-" in render.tunnel(shown)
+
+
+def test_status_shows_links_and_what_is_not_stored() -> None:
+    link = {
+        "tunnel": "office",
+        "instance": "0123456789abcdef",
+        "peer": "192.0.2.1",
+        "since": 0.0,
+        "round_trip_ms": 1.5,
+        "streams": 2,
+        "upstreams": ["git", "time"],
+    }
+    said = render.status(
+        {
+            "serving": True,
+            "uptime": 60.0,
+            "version": "0",
+            "public_url": ["https://a.example"],
+            "tunnels": 1,
+            "disabled": 0,
+            "sessions": {"live": 1, "ended": 0},
+            "unstored": 1,
+            "links": [link],
+        }
+    )
+    assert "serving for 1m" in said
+    assert "MT1013" in said
+    assert "office\t0123456789ab\t192.0.2.1" in said
+    assert "1.5 ms\t2\tgit, time" in said
+
+
+def test_a_cut_is_reported_with_who_was_silent() -> None:
+    assert render.cut({"streams": 3, "links": 2, "ms": 12.4}) == "cut 3 streams on 2 links in 12 ms"
+    assert render.cut({"silent": ["i1"]}).endswith("; no word from i1")
+    assert "did not report" in render.cut(None)
