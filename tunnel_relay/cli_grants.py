@@ -128,6 +128,8 @@ def session_create(
     if as_json:
         answer(result)
         return
+    if result["warning"]:
+        click.echo(f"warning: {result['warning']}", err=True)
     shown = result["session"]
     lives = shown["expires"] - shown["created"]
     click.echo(f"{result['token']}\n")

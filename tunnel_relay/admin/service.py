@@ -203,7 +203,10 @@ class Admin:
         self.sessions.put(session)
         log.info("session_created", session=fingerprint(session.digest), user=user, server=server)
         url = f"{self._settings.public_url[0]}/t/{tunnel}/{upstream}/mcp"
-        return {"session": self._view(session), "token": token, "url": url}
+        offered = tunnel_view(self._tunnel(tunnel), self.links.links())["upstreams"]
+        missing = bool(offered) and upstream not in offered
+        warning = f"{tunnel} offers {', '.join(offered)} now, not {upstream}" if missing else None
+        return {"session": self._view(session), "token": token, "url": url, "warning": warning}
 
     async def session_list(self, ended: bool = False) -> list[dict[str, Any]]:
         """Return the live sessions, and with `ended` those that are over too, oldest first."""

@@ -111,6 +111,16 @@ async def test_sessions_live_no_longer_than_the_setting(tmp_path: Path) -> None:
         assert await refused(admin.session_create("u", "a", "none/git")) is Code.TUNNEL_UNKNOWN
 
 
+async def test_a_server_that_the_tunnel_does_not_offer_now_is_warned_of(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.tunnel_create("office", "alice")
+        assert (await admin.session_create("u", "a", "office/gti"))["warning"] is None
+        admin.links = RecordedLinks([{"tunnel": "office", "upstreams": ["git", "time"]}])
+        assert (await admin.session_create("u", "a", "office/git"))["warning"] is None
+        warning = (await admin.session_create("u", "a", "office/gti"))["warning"]
+        assert warning == "office offers git, time now, not gti"
+
+
 async def test_revoking_denies_cuts_and_stores(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         links = admin.links = RecordedLinks()
