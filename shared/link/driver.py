@@ -43,11 +43,29 @@ class StreamHandler(Protocol):
         """The stream takes data again after `LinkDriver.data` returned False."""
 
 
+class _Nobody:
+    """Stands in for a stream's handler while the owner makes one."""
+
+    def on_head(self, head: bytes, end: bool) -> None: ...
+
+    def on_data(self, data: bytes, end: bool) -> None: ...
+
+    def on_reset(self, code: ResetCode, detail: str) -> None: ...
+
+    def on_writable(self) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class LinkOwner(Protocol):
     """Who a link's own facts are for."""
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
-        """The relay opened a stream; None refuses it, after `LinkDriver.reset` or without."""
+        """The relay opened a stream; None refuses it, after `LinkDriver.reset` or without.
+
+        A stream answered or reset before this returns is over: its handler hears nothing.
+        """
 
     def on_catalog(self, upstreams: list[str]) -> None:
         """The client serves these upstreams."""
@@ -79,6 +97,7 @@ class LinkDriver:
         self._streams: dict[int, StreamHandler] = {}
         self._armed = False
         self._writable: list[int] = []
+        self._after_batch: list[Callable[[], None]] = []
         self._lost = False
         now = self._loop.time()
         self._keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, now)
@@ -183,7 +202,7 @@ class LinkDriver:
 
     def message_received(self, message: bytes) -> None:
         """Take one message in; a peer that breaks the protocol loses the link."""
-        if self._lost:
+        if self.lost:
             return
         now = self._loop.time()
         self._keepalive.heard(now)
@@ -195,6 +214,8 @@ class LinkDriver:
             return
         for event in events:
             dispatch[type(event)](event)
+            if self._lost:
+                return
         self.flush_soon()
 
     def transport_writable(self) -> None:
@@ -264,9 +285,15 @@ class LinkDriver:
             handler.on_head(event.head, event.end)
 
     def _opened(self, event: Opened) -> None:
+        # An answer given inside `on_open` takes the stream out again: it must not be put back.
+        streams = self._streams
+        streams[event.stream] = _NOBODY
         handler = self._owner.on_open(event.stream, event.head, event.end)
-        if handler is not None:
-            self._streams[event.stream] = handler
+        if event.stream in streams:
+            if handler is not None:
+                streams[event.stream] = handler
+            else:
+                self.reset(event.stream, ResetCode.REFUSED, "not served here")
 
     def _was_reset(self, event: WasReset) -> None:
         handler = self._streams.pop(event.stream, None)
