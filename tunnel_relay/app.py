@@ -9,8 +9,9 @@ import structlog
 from pydantic import SecretBytes
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from shared.errors import CloseCode
 from shared.keys import PrivateKey
@@ -20,9 +21,9 @@ from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers
-from tunnel_relay.gateway.call import Receive, Scope, Send
 from tunnel_relay.gateway.checks import Edge
-from tunnel_relay.gateway.http import Gateway, respond
+from tunnel_relay.gateway.connection import AgentConnection
+from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
@@ -30,11 +31,14 @@ from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.app")
 
+_WRONG_HOST = Response(
+    answers.BAD_HOST.body, answers.BAD_HOST.status, media_type="application/json"
+)
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
 
 class RelayApp:
-    """The public listener's application: the gateway for `/t/`, Starlette for the cold pages."""
+    """What the public listener serves: the gateway for `/t/`, Starlette for the cold pages."""
 
     def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
         self.registry = Registry()
@@ -73,13 +77,16 @@ class RelayApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one request (ASGI)."""
-        path: str = scope["path"]
-        if path.startswith("/t/"):
-            await self.gateway(scope, receive, send)
-        elif path not in _HEALTH and _host(scope) not in self.edge.hosts:
-            await respond(send, answers.BAD_HOST)
+        if scope["path"] not in _HEALTH and _host(scope) not in self.edge.hosts:
+            await _WRONG_HOST(scope, receive, send)
         else:
             await self._cold(scope, receive, send)
+
+    def protocol(
+        self, *, config: Any, server_state: Any, app_state: Any, _loop: Any = None
+    ) -> AgentConnection:
+        """Make the protocol of an accepted connection (uvicorn's `http` class)."""
+        return AgentConnection(self.gateway, config, server_state)
 
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": len(self.registry), "streams": self.gateway.live}

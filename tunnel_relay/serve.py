@@ -1,9 +1,13 @@
 """Runs the relay: opens the store, the command socket and the public listener, until a signal."""
 
+import asyncio
 import gc
 import logging
 import resource
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -15,7 +19,6 @@ from shared.errors import CloseCode
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.app import LiveLinks, RelayApp, flush_forever
-from tunnel_relay.gateway.protocol import RelayHttpProtocol
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.settings import Settings
 
@@ -35,8 +38,6 @@ def run(settings: Settings) -> None:
 
         run_loop: Any = uvloop.run
     except ImportError:
-        import asyncio
-
         run_loop = asyncio.run
     run_loop(serve(settings))
 
@@ -53,11 +54,11 @@ async def serve(settings: Settings) -> None:
             anyio.create_task_group() as tasks,
         ):
             app.listener.start(tasks)
+            app.gateway.start(tasks)
             tasks.start_soon(flush_forever, admin)
             try:
                 await PublicServer(server_config(settings, app), app).serve()
             finally:
-                app.gateway.close()
                 app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
                 tasks.cancel_scope.cancel()
     log.info("stopped")
@@ -70,7 +71,7 @@ def server_config(settings: Settings, app: RelayApp) -> uvicorn.Config:
         app,
         host=settings.listen.host,
         port=settings.listen.port,
-        http=RelayHttpProtocol,
+        http=app.protocol,  # type: ignore[arg-type] # any callable that makes a protocol
         ws=app.listener.protocol,  # type: ignore[arg-type] # any callable that makes a protocol
         lifespan="off",
         access_log=False,
@@ -92,6 +93,21 @@ class PublicServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: RelayApp) -> None:
         super().__init__(config)
         self._app = app
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on the first signal, at once on the second; never raise it again.
+
+        uvicorn's own would end the process before the links and the store are closed.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then report the ports (port 0 in the settings picks a free one)."""

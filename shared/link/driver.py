@@ -216,7 +216,15 @@ class LinkDriver:
             dispatch[type(event)](event)
             if self._lost:
                 return
+        if self._after_batch:
+            waiting, self._after_batch = self._after_batch, []
+            for act in waiting:
+                act()
         self.flush_soon()
+
+    def after_batch(self, act: Callable[[], None]) -> None:
+        """Call `act` once everything the current message brought was handed out."""
+        self._after_batch.append(act)
 
     def transport_writable(self) -> None:
         """Go on sending what had to wait."""

@@ -210,6 +210,8 @@ class WebSocketTransport(asyncio.Protocol):
         raise NotImplementedError
 
     def _deliver(self, message: bytes) -> None:
+        if self._closing is not None:
+            return
         self._pings = 0
         try:
             self.handler.message_received(message)
@@ -217,6 +219,8 @@ class WebSocketTransport(asyncio.Protocol):
             self.close(error.close_code, str(error))
 
     def _rare_frame(self, frame: Frame) -> None:
+        if self._closing is not None:
+            return
         if frame.opcode in (Opcode.BINARY, Opcode.CONT):
             self._fragments.append(bytes(frame.data))
             if len(self._fragments) > MAX_FRAGMENTS:

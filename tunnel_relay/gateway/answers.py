@@ -60,6 +60,19 @@ MCP_SESSION_GONE = _own(
 )
 
 
+PREFLIGHT: Headers = [
+    (b"access-control-allow-methods", ALLOWED_METHODS),
+    (
+        b"access-control-allow-headers",
+        (
+            b"authorization, content-type, accept, last-event-id, mcp-protocol-version, "
+            b"mcp-session-id, mcp-method, mcp-name"
+        ),
+    ),
+    (b"access-control-max-age", b"600"),
+]
+
+
 def unauthorized(realm: str, token_sent: bool) -> Answer:
     """Answer a request without a good token; the same for unknown, expired and revoked ones."""
     challenge = f'Bearer realm="{realm}", scope="mcp"'

@@ -1,20 +1,22 @@
 """What a request must be before its body is read. Pure: a head in, an answer or None out."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.ids import SESSION_PREFIX, is_token
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.store.base import Session
 
-PATH = re.compile(r"/t/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})/mcp")
-METHODS = frozenset({"POST", "GET", "DELETE"})
+PATH = re.compile(rb"/t/([a-z0-9-]{1,63}/[a-z0-9-]{1,63})/mcp")
+HOT = b"/t/"
+METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 
 _SINGLE = frozenset(
     {
         *(b"host", b"authorization", b"origin", b"content-type", b"content-length"),
-        *(b"content-encoding", b"mcp-session-id", b"connection", b"accept"),
+        *(b"content-encoding", b"mcp-session-id", b"connection", b"accept", b"expect"),
+        *(b"upgrade", b"mcp-protocol-version", b"transfer-encoding"),
     }
 )
 """Fields two readers could take two values from if they came twice."""
@@ -31,39 +33,60 @@ class Edge:
     body_bytes: int
 
 
-@dataclass(slots=True)
-class Fields:
-    """The single-valued fields of one request head."""
-
-    host: bytes | None = None
-    authorization: bytes | None = None
-    origin: bytes | None = None
-    content_type: bytes | None = None
-    content_length: bytes | None = None
-    content_encoding: bytes | None = None
-    mcp_session_id: bytes | None = None
-    connection: bytes | None = None
-    accept: bytes | None = None
+NO_SESSION = Session("", b"", "", "", "", "", 0.0, 0.0, 0.0, 0.0)
+"""Stands where no session was found yet; it has expired."""
 
 
-_ATTRIBUTES = {name: name.decode().replace("-", "_") for name in _SINGLE}
+class Request:
+    """One request as it came: names in lower case, values without white space around them."""
+
+    __slots__ = ("body", "complete", "fields", "head_bytes", "headers", "method", "path", "session")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.path = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.head_bytes = 0
+        self.complete = False
+        self.body = b""
+        self.fields: dict[bytes, bytes] = {}
+        self.session: Session = NO_SESSION
+
+    def forget(self) -> None:
+        """Keep only what the answer needs: idle streams live long."""
+        self.body = b""
+        self.headers = []
+        self.fields = {name: self.fields[name] for name in (b"origin",) if name in self.fields}
+
+    @property
+    def hot(self) -> bool:
+        """Is it for the MCP endpoint?"""
+        return self.path.startswith(HOT)
+
+    @property
+    def upgrade(self) -> bytes | None:
+        """What the agent wants to upgrade to, in lower case."""
+        wanted = [value.lower() for name, value in self.headers if name == b"upgrade"]
+        return wanted[0] if len(wanted) == 1 else None
+
+    @property
+    def expects_continue(self) -> bool:
+        """Does the agent wait for our word before it sends the body?"""
+        return any(name == b"expect" for name, _ in self.headers)
 
 
-def read_fields(headers: Iterable[tuple[bytes, bytes]], edge: Edge) -> Fields | Answer:
+def read_fields(request: Request, edge: Edge) -> Answer | None:
     """Pick out the single-valued fields; an Answer when one repeats or the head is too big."""
-    fields = Fields()
-    size = count = 0
-    for name, value in headers:
-        size += len(name) + len(value) + 4
-        count += 1
-        attribute = _ATTRIBUTES.get(name)
-        if attribute is not None:
-            if getattr(fields, attribute) is not None:
+    found = request.fields
+    single = _SINGLE
+    for name, value in request.headers:
+        if name in single:
+            if name in found:
                 return _repeated(name)
-            setattr(fields, attribute, value)
-    if size > edge.header_bytes or count > edge.header_fields:
+            found[name] = value
+    if request.head_bytes > edge.header_bytes + 2048 or len(request.headers) > edge.header_fields:
         return answers.HEADERS_TOO_LARGE
-    return fields
+    return None
 
 
 def _repeated(name: bytes) -> Answer:
@@ -72,35 +95,37 @@ def _repeated(name: bytes) -> Answer:
     return answers.BAD_HOST if name == b"host" else answers.BAD_REQUEST
 
 
-def refuse_place(fields: Fields, edge: Edge) -> Answer | None:
+def refuse_place(fields: dict[bytes, bytes], edge: Edge) -> Answer | None:
     """Check Host and Origin: what a browser on a foreign page cannot forge."""
-    if fields.host is None or fields.host.lower() not in edge.hosts:
+    host = fields.get(b"host")
+    if host is None or (host not in edge.hosts and host.lower() not in edge.hosts):
         return answers.BAD_HOST
-    if fields.origin is not None and fields.origin.lower() not in edge.origins:
+    origin = fields.get(b"origin")
+    if origin is not None and origin.lower() not in edge.origins:
         return answers.BAD_ORIGIN
     return None
 
 
-def read_token(fields: Fields) -> str | None:
-    """Return the bearer token, None unless it has the shape of one of ours (RFC 6750)."""
-    value = fields.authorization
-    if value is None:
-        return None
+def read_token(value: bytes) -> str | None:
+    """Return the bearer token of an Authorization value, None unless it looks like one of ours."""
     scheme, _, rest = value.partition(b" ")
-    token = rest.strip().decode("latin-1")
-    if scheme.lower() != b"bearer" or not token.startswith(SESSION_PREFIX) or not is_token(token):
+    if scheme.lower() != b"bearer":
         return None
-    return token
+    token = rest.strip().decode("latin-1")
+    return token if token.startswith(SESSION_PREFIX) and is_token(token) else None
 
 
-def refuse_body(method: str, fields: Fields, edge: Edge) -> Answer | None:
+def refuse_body(method: bytes, fields: dict[bytes, bytes], edge: Edge) -> Answer | None:
     """Check what the head says about the body."""
-    length = fields.content_length
-    if method != "POST":
-        return None if length in (None, b"0") else answers.BODY_NOT_ALLOWED
-    media_type = (fields.content_type or b"").split(b";", 1)[0].strip().lower()
-    encoding = fields.content_encoding
-    if media_type != b"application/json" or (encoding or b"identity").lower() != b"identity":
+    length = fields.get(b"content-length")
+    if method != b"POST":
+        if length in (None, b"0") and b"transfer-encoding" not in fields:
+            return None
+        return answers.BODY_NOT_ALLOWED
+    media_type = fields.get(b"content-type", b"")
+    if media_type.split(b";", 1)[0].strip().lower() != b"application/json":
+        return answers.NOT_JSON
+    if fields.get(b"content-encoding", b"identity").lower() != b"identity":
         return answers.NOT_JSON
     if length is not None and (not length.isdigit() or len(length) > 12):
         return answers.BAD_REQUEST

@@ -1,14 +1,20 @@
-"""One agent's HTTP exchange on its way through a link: what has come, and what is due."""
+"""One agent's call on its way through a link: the stream's bytes become the agent's response."""
 
-import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from shared.errors import PeerError, ResetCode
-from shared.link.driver import LinkDriver
 from shared.wire.codec import Headers, decode_head
+from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.headers import returned
 
+if TYPE_CHECKING:
+    from shared.link.driver import LinkDriver
+    from tunnel_relay.gateway.call import Call
+    from tunnel_relay.gateway.connection import AgentConnection
+    from tunnel_relay.gateway.http import Gateway
+
+COMMENT = b":\n\n"
 DISCARD_SECONDS = 300.0
 """A legacy call runs on after its agent left (2025-11-25, transports), but not for ever."""
 DISCARD_BYTES = 16 * 1024 * 1024
@@ -17,190 +23,218 @@ _BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class Exchange:
-    """Collects what a stream brings until the gateway's coroutine takes it.
+    """Carries one response; the link calls it with what comes, the connection when it moves.
 
-    The coroutine is woken through `wait`; what it must do next follows from the fields. `expires`
-    is wall-clock seconds, checked by `clock` once a second for exchanges that live that long.
+    Bytes that the agent's connection does not take wait here, unacknowledged: credit goes back
+    only for what was written, so at most one window of them can wait.
     """
 
     __slots__ = (
-        "_clock",
+        "_chunks",
+        "_connection",
         "_discarded",
         "_driver",
-        "_loop",
+        "_ended",
+        "_event_stream",
+        "_gateway",
+        "_head",
+        "_orphaned_at",
+        "_started",
         "_tail",
-        "_waiter",
-        "chunks",
-        "comment_due",
-        "comment_every",
-        "disconnected",
+        "call",
         "done",
-        "ended",
-        "event_stream",
-        "expires",
-        "failure",
-        "head",
         "last_sent",
-        "on_done",
-        "on_slow",
-        "orphaned_at",
-        "session",
         "stream",
     )
 
     def __init__(
-        self,
-        driver: LinkDriver,
-        loop: asyncio.AbstractEventLoop,
-        session: str,
-        expires: float,
-        clock: Callable[[], float],
-        comment_every: float,
+        self, gateway: "Gateway", call: "Call", driver: "LinkDriver", connection: "AgentConnection"
     ) -> None:
+        self._gateway = gateway
         self._driver = driver
-        self._loop = loop
-        self._clock = clock
-        self._waiter: asyncio.Future[None] | None = None
+        self._connection: AgentConnection | None = connection
+        self._chunks: deque[bytes] = deque()
+        self._head: tuple[int, Headers] | None = None
+        self._started = False
+        self._ended = False
+        self._event_stream = False
         self._tail = b""
+        self._orphaned_at: float | None = None
         self._discarded = 0
-        self.stream = 0
-        self.session = session
-        self.expires = expires
-        self.head: tuple[int, Headers] | None = None
-        self.chunks: deque[bytes] = deque()
-        self.ended = False
-        self.failure: ResetCode | None = None
-        self.disconnected = False
+        self.call = call
         self.done = False
-        self.event_stream = False
-        self.comment_every = comment_every
-        self.comment_due = False
         self.last_sent = 0.0
-        self.orphaned_at: float | None = None
-        self.on_slow: Callable[[], Any] | None = None
-        self.on_done: Callable[[Exchange], None] | None = None
-
-    def open(self, head: bytes, body: bytes) -> None:
-        """Send the request; raises MisuseError when the link is full."""
-        self.stream = self._driver.open(head, body, self)
+        self.stream = 0
 
     # StreamHandler ------------------------------------------------------------------------------
 
     def on_head(self, head: bytes, end: bool) -> None:
-        """Take the response head; a malformed one ends the stream."""
+        """Take the response head; it leaves with the first bytes, or alone after this batch."""
         try:
-            self.head = decode_head(head)
+            status, headers = decode_head(head)
         except PeerError:
             self._driver.reset(self.stream, ResetCode.PROTOCOL, "malformed head")
-            self.failure = ResetCode.PROTOCOL
-        self.ended = end
-        self.wake()
+            self.on_reset(ResetCode.PROTOCOL, "")
+            return
+        if self._connection is None:
+            if end:
+                self._finish()
+            return
+        self._head = (status, self._finished_headers(headers))
+        if end:
+            self._ended = True
+            self._send(b"")
+        else:
+            self._driver.after_batch(self._send_head_alone)
 
     def on_data(self, data: bytes, end: bool) -> None:
-        """Keep body bytes until they are sent; drop them when the agent is gone."""
-        if self.orphaned_at is not None:
+        """Pass body bytes on, or keep them while the agent takes none."""
+        if self._connection is None:
             self._discard(len(data), end)
             return
-        if data:
-            self.chunks.append(data)
-        self.ended = end
-        self.wake()
+        self._ended = end
+        if self._chunks or (self._connection.paused and self._started):
+            self._chunks.append(data)
+        else:
+            self._send(data)
 
     def on_reset(self, code: ResetCode, detail: str) -> None:
         """End early; a response that was whole already stays whole."""
-        if not self.ended:
-            self.failure = code
-        if self.orphaned_at is not None:
-            self.finish()
-        self.wake()
+        if self.done or self._ended:
+            return
+        connection, self._connection = self._connection, None
+        self._finish()
+        if connection is None:
+            return
+        if not self._started:
+            connection.respond(answers.failed(code, self.call.message_id))
+        elif self._event_stream and self._at_event_boundary and not self._chunks:
+            connection.write(self._last_event(code), end=True)
+        else:
+            connection.break_off()
 
     def on_writable(self) -> None:
-        """The request was queued whole; nothing waits for room."""
+        """Never needed: a request is queued whole."""
 
-    # Wheel --------------------------------------------------------------------------------------
+    # The agent's connection ---------------------------------------------------------------------
 
-    def grow_slow(self) -> None:
-        """Start to watch for the agent's leaving: worth a task only now."""
-        if self.on_slow is not None:
-            self.on_slow()
+    def connection_resumed(self) -> None:
+        """The agent takes bytes again."""
+        while self._chunks and self._connection is not None and not self._connection.paused:
+            self._send(self._chunks.popleft())
 
-    def sweep(self, now: float) -> None:
-        """Enforce what is due: the session's end, keep-alive comments, the end of an orphan."""
-        if self._clock() >= self.expires:
+    def connection_lost(self) -> None:
+        """The agent is gone: cancel its call, unless its era says that it runs on."""
+        self._connection = None
+        if self.done:
+            return
+        if self.call.runs_on and not self._ended:
+            self._orphaned_at = self._gateway.time()
+            waiting = sum(map(len, self._chunks))
+            self._chunks.clear()
+            self._discard(waiting, False)
+        else:
+            self._cancel()
+
+    # The gateway --------------------------------------------------------------------------------
+
+    def sweep(self, now: float, wall: float, comment_every: float) -> None:
+        """Do what is due, about once a second; `now` is monotonic, `wall` since the epoch."""
+        if wall >= self.call.session.expires:
             self.cut(ResetCode.REVOKED)
-        elif self.orphaned_at is not None:
-            if now - self.orphaned_at >= DISCARD_SECONDS:
-                self.cancel()
-        elif self.event_stream and now - self.last_sent >= self.comment_every:
-            self.comment_due = True
-            self.wake()
-
-    # The gateway's side -------------------------------------------------------------------------
-
-    def wake(self) -> None:
-        """Let the coroutine look again."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def wait(self) -> None:
-        """Wait until something happened since the coroutine last looked."""
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def take(self) -> bytes:
-        """Return the body bytes that have come; report them to `sent` once they left."""
-        chunks = self.chunks
-        data = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        return data
-
-    def sent(self, data: bytes) -> None:
-        """Give credit back for bytes the agent's connection took, and note where they stopped."""
-        self._driver.consumed(self.stream, len(data))
-        if self.event_stream:
-            self.last_sent = self._loop.time()
-            self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
-
-    @property
-    def at_event_boundary(self) -> bool:
-        """A comment or a last event may stand here without cutting an event in two."""
-        return not self._tail or self._tail.endswith(_BOUNDARIES)
+        elif self._orphaned_at is not None:
+            if now - self._orphaned_at >= DISCARD_SECONDS:
+                self._cancel()
+        elif (
+            self._event_stream
+            and now - self.last_sent >= comment_every
+            and self._connection is not None
+            and not self._connection.paused
+            and self._at_event_boundary
+        ):
+            self.last_sent = now
+            self._connection.write(COMMENT, end=False)
 
     def cut(self, code: ResetCode) -> None:
-        """End the exchange at once, at both ends."""
+        """End the call at once, at both ends."""
         if not self.done:
             self._driver.reset(self.stream, code)
-            self.chunks.clear()
+            self._ended = False
             self.on_reset(code, "")
 
-    def cancel(self) -> None:
-        """Tell the upstream that nobody waits any more."""
-        if not self.ended and self.failure is None:
-            self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
-        self.finish()
+    # Inside -------------------------------------------------------------------------------------
 
-    def finish(self) -> None:
-        """Count as over; called by the gateway, or by the exchange itself once orphaned."""
-        if not self.done:
-            self.done = True
-            if self.on_done is not None:
-                self.on_done(self)
+    def _send(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None or self._head is None:
+            return
+        end = self._ended and not self._chunks
+        if end:
+            self._connection = None
+        if self._started:
+            connection.write(data, end)
+        else:
+            self._started = True
+            connection.start(*self._head, data, end)
+        if self._event_stream:
+            self.last_sent = self._gateway.time()
+            self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
+        if data:
+            self._driver.consumed(self.stream, len(data))
+        if end:
+            self._finish()
 
-    def orphan(self) -> None:
-        """Let a legacy call run on without its agent; what still comes is dropped."""
-        self.orphaned_at = self._loop.time()
-        waiting = self.take()
-        self._discard(len(waiting), self.ended)
+    def _send_head_alone(self) -> None:
+        """The head came without a body: an SSE agent gets a first byte with it."""
+        if self._started or self.done or self._connection is None or self._head is None:
+            return
+        self._started = True
+        self.last_sent = self._gateway.time()
+        self._connection.start(*self._head, COMMENT if self._event_stream else b"", end=False)
+
+    def _finished_headers(self, upstream: Headers) -> Headers:
+        """Return what goes back to the agent, with the relay's own fields."""
+        call = self.call
+        headers = returned(upstream)
+        cached = buffered = False
+        for name, value in headers:
+            if name == b"cache-control":
+                cached = True
+            elif name == b"x-accel-buffering":
+                buffered = True
+            elif name == b"content-type" and value.startswith(b"text/event-stream"):
+                self._event_stream = True
+        if not cached:
+            headers.append(answers.NO_STORE)
+        if self._event_stream and not buffered:
+            headers.append((b"x-accel-buffering", b"no"))
+        if call.initializes and (b"mcp-session-id", call.mcp_session.encode()) in upstream:
+            headers.append((b"mcp-session-id", call.mcp_session.encode()))
+        return headers + self._gateway.cors(call.request)
+
+    @property
+    def _at_event_boundary(self) -> bool:
+        return not self._tail or self._tail.endswith(_BOUNDARIES)
+
+    def _last_event(self, code: ResetCode) -> bytes:
+        message_id = self.call.message_id
+        return b"" if message_id is None else answers.failure_event(code, message_id)
 
     def _discard(self, count: int, end: bool) -> None:
         self._driver.consumed(self.stream, count)
         self._discarded += count
         if end:
-            self.ended = True
-            self.finish()
+            self._finish()
         elif self._discarded > DISCARD_BYTES:
-            self.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._ended:
+            self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self.done:
+            self.done = True
+            self._chunks.clear()
+            self._gateway.forget(self)

@@ -72,6 +72,11 @@ class Session:
     revoked: float | None = None
     reason: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Tunnel and upstream, as they stand in the URL."""
+        return f"{self.tunnel}/{self.upstream}"
+
 
 class Joining(StrEnum):
     """What became of an attempt to enrol with a join code."""

@@ -1,0 +1,376 @@
+"""One agent's HTTP/1.1 connection: requests in, responses out, on plain callbacks.
+
+The MCP endpoint is served here without ASGI: a task, two awaits and two writes a call cost more
+than all the checks together. Anything else (`/tunnel/enroll`, health pages, the upgrade of a link)
+is handed to uvicorn's own protocols, one request a connection.
+
+Requests on one connection are served one after the other. An agent that sends the next one before
+it has its answer (pipelining, which no MCP client does) gets the answer and a closed connection.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from shared.wire.limits import KIB
+from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.answers import Answer, Headers
+from tunnel_relay.gateway.checks import Request
+
+if TYPE_CHECKING:
+    from tunnel_relay.gateway.http import Gateway
+
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 60.0
+IDLE_SECONDS = 75.0
+STALL_SECONDS = 60.0
+"""An agent that takes nothing for this long is cut."""
+LINGER_SECONDS = 2.0
+"""After a refusal that closes: time for the rest of a body, lest a reset eats our answer."""
+HEAD_BYTES = 48 * KIB
+"""The gateway answers 431 above 32 KiB of headers; beyond this it does not read on."""
+COLD_BODY_BYTES = 64 * KIB
+WRITE_HIGH_WATER = 128 * KIB
+_BAD = Answer(400, b"malformed HTTP request\n", [(b"content-type", b"text/plain")])
+
+
+class Response(Protocol):
+    """What a connection tells the exchange that is being answered on it."""
+
+    def connection_resumed(self) -> None:
+        """The agent takes bytes again."""
+
+    def connection_lost(self) -> None:
+        """The agent is gone."""
+
+
+class AgentConnection(asyncio.Protocol):
+    """One connection; made by uvicorn's server for every accepted socket."""
+
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_close_after",
+        "_config",
+        "_gateway",
+        "_head_bytes",
+        "_left",
+        "_parser",
+        "_refused",
+        "_request",
+        "_server_state",
+        "_size",
+        "_url",
+        "deadline",
+        "exchange",
+        "paused",
+        "transport",
+    )
+
+    def __init__(self, gateway: "Gateway", config: Any, server_state: Any) -> None:
+        self._gateway = gateway
+        self._config = config
+        self._server_state = server_state
+        self._parser = httptools.HttpRequestParser(self)
+        self._request: Request | None = None
+        self._url = b""
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._size = 0
+        self._refused = False
+        self._close_after = False
+        self._chunked = False
+        self._left = 0
+        self.exchange: Response | None = None
+        self.paused = False
+        self.deadline = 0.0
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+
+    # asyncio.Protocol ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the deadline of the first head."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._server_state.connections.add(self)
+        self._gateway.connections.add(self)
+        self.deadline = self._gateway.time() + HEAD_SECONDS
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the exchange that its agent is gone."""
+        self._server_state.connections.discard(self)
+        self._gateway.connections.discard(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.connection_lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; bytes that come before the answer is out are not a request we wait for."""
+        if self.exchange is not None:
+            self._close_after = True
+            return
+        if self._request is None or not self._request.complete:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+            return
+        except httptools.HttpParserError:
+            self._fail(_BAD)
+            return
+        if self._head_bytes > HEAD_BYTES and not self._refused:
+            self._fail(answers.HEADERS_TOO_LARGE)
+
+    def pause_writing(self) -> None:
+        """The agent reads more slowly than we write: it gets some time to go on."""
+        self.paused = True
+        self.deadline = self._gateway.time() + STALL_SECONDS
+
+    def resume_writing(self) -> None:
+        """It went on."""
+        self.paused = False
+        if self.exchange is not None:
+            self.deadline = 0.0
+            self.exchange.connection_resumed()
+        else:
+            self.deadline = self._gateway.time() + IDLE_SECONDS
+
+    # httptools callbacks ------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._request = Request()
+        self._url = b""
+        self._body = []
+        self._size = 0
+        self._refused = self.exchange is not None
+        if self._refused:
+            self._close_after = True
+        else:
+            self.deadline = self._gateway.time() + HEAD_SECONDS
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field; white space around a value is no part of it (RFC 9110 section 5.5)."""
+        if self._request is not None:
+            self._request.headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """Judge the head before the body is read."""
+        request = self._request
+        if request is None or self._refused:
+            return
+        parser = self._parser
+        request.complete = True
+        request.method = parser.get_method()
+        request.path = self._url.partition(b"?")[0]
+        request.head_bytes, self._head_bytes = self._head_bytes, 0
+        if not parser.should_keep_alive():
+            self._close_after = True
+        if parser.should_upgrade():
+            return
+        self.deadline = self._gateway.time() + BODY_SECONDS
+        if request.hot:
+            refused = self._gateway.judge_head(request)
+            if refused is not None:
+                self._refuse(refused)
+                return
+        if request.expects_continue and parser.get_http_version() == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Collect the body within its bounds."""
+        self._size += len(body)
+        request = self._request
+        limit = COLD_BODY_BYTES
+        if request is not None and request.hot:
+            limit = self._gateway.edge.body_bytes
+        if self._size > limit:
+            if not self._refused:
+                self._refuse(answers.BODY_TOO_LARGE)
+            self._close_linger()
+        elif not self._refused:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Serve the request, or go on after a refusal."""
+        if self._parser.should_upgrade():
+            return
+        request, self._request = self._request, None
+        if self.exchange is not None or request is None:
+            return
+        if self._refused:
+            self._finished()
+            return
+        self.deadline = 0.0
+        parts, self._body = self._body, []
+        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if request.hot:
+            self._gateway.serve(request, self)
+        else:
+            self._hand_over(self._cold_bytes(request), self._cold_protocol())
+
+    # Responses ----------------------------------------------------------------------------------
+
+    def respond(self, answer: Answer) -> None:
+        """Send a whole answer of the relay's own; the connection is free for the next request."""
+        self.start(answer.status, answer.headers, answer.body, end=True)
+
+    def start(self, status: int, headers: Headers, body: bytes, end: bool) -> None:
+        """Send the head and the first body bytes in one write; `end` says that these are all."""
+        if self.transport.is_closing():
+            return
+        parts = [STATUS_LINE[status]]
+        length: bytes | None = None
+        for name, value in headers:
+            if name == b"content-length":
+                length = value
+            parts += (name, b": ", value, b"\r\n")
+        empty = status in (204, 304)
+        if length is None and not empty:
+            if end:
+                parts.append(b"content-length: %d\r\n" % len(body))
+            else:
+                parts.append(b"transfer-encoding: chunked\r\n")
+        self._chunked = length is None and not end and not empty
+        self._left = int(length) if length is not None else -1
+        if self._close_after:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"\r\n")
+        if self._chunked:
+            if body:
+                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+        elif not empty and self._fits(body, end):
+            parts.append(body)
+        self.transport.write(b"".join(parts))
+        if end:
+            self._ended()
+
+    def write(self, body: bytes, end: bool) -> None:
+        """Send more body bytes."""
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if self._chunked:
+            if not body:
+                transport.write(b"0\r\n\r\n" if end else b"")
+            else:
+                tail = b"\r\n0\r\n\r\n" if end else b"\r\n"
+                transport.write(b"".join((b"%x\r\n" % len(body), body, tail)))
+        elif self._fits(body, end) and body:
+            transport.write(body)
+        if end:
+            self._ended()
+
+    def break_off(self) -> None:
+        """End a response that cannot be finished: a closed connection is all HTTP has for it."""
+        self.exchange = None
+        self.transport.close()
+
+    def _fits(self, body: bytes, end: bool) -> bool:
+        """Hold a body to the length that was announced; one that lies closes the connection."""
+        if self._left < 0:
+            return True
+        self._left -= len(body)
+        if self._left < 0 or (end and self._left):
+            self._close_after = True
+            return False
+        return True
+
+    def _ended(self) -> None:
+        self.exchange = None
+        self._finished()
+
+    def _finished(self) -> None:
+        """One request is over: close, or wait for the next."""
+        if self._close_after:
+            self.transport.close()
+        elif not self.paused:
+            self.deadline = self._gateway.time() + IDLE_SECONDS
+
+    # Refusals and the rest ----------------------------------------------------------------------
+
+    def _refuse(self, answer: Answer) -> None:
+        """Answer at once and let the rest of the request pass by unread."""
+        self._refused = True
+        self._body = []
+        request = self._request
+        over = request is None or request.expects_continue
+        if over or answer.status in (413, 431):
+            self._close_after = True
+        parts = [STATUS_LINE[answer.status]]
+        for name, value in answer.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"content-length: %d\r\n" % len(answer.body))
+        parts.append(b"connection: close\r\n\r\n" if self._close_after else b"\r\n")
+        parts.append(answer.body)
+        self.transport.write(b"".join(parts))
+
+    def _fail(self, answer: Answer) -> None:
+        """Answer what cannot be parsed any further, and close."""
+        self._close_after = True
+        if not self._refused:
+            self._refuse(answer)
+        self._close_linger()
+
+    def _close_linger(self) -> None:
+        self._refused = self._close_after = True
+        self.deadline = self._gateway.time() + LINGER_SECONDS
+
+    def expire(self) -> None:
+        """The deadline passed (called by the gateway's sweep)."""
+        if self.paused:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close when idle, after the answer otherwise (uvicorn calls this when it stops)."""
+        if self.exchange is None:
+            self.transport.close()
+        else:
+            self._close_after = True
+
+    # Hand-over to uvicorn -----------------------------------------------------------------------
+
+    def _upgrade(self) -> None:
+        request = self._request
+        if request is None or request.upgrade != b"websocket":
+            self._fail(_BAD)
+            return
+        socket = self._config.ws_protocol_class(
+            config=self._config, server_state=self._server_state, app_state={}
+        )
+        self._hand_over(self._head(request, request.headers), socket)
+
+    def _cold_protocol(self) -> asyncio.Protocol:
+        return HttpToolsProtocol(config=self._config, server_state=self._server_state, app_state={})
+
+    def _cold_bytes(self, request: Request) -> bytes:
+        """Write the request anew, its body whole, asking to close after the answer."""
+        headers = [
+            pair
+            for pair in request.headers
+            if pair[0] not in (b"connection", b"content-length", b"transfer-encoding", b"expect")
+        ]
+        headers.append((b"connection", b"close"))
+        if request.body or request.method == b"POST":
+            headers.append((b"content-length", b"%d" % len(request.body)))
+        return self._head(request, headers) + request.body
+
+    def _head(self, request: Request, headers: Headers) -> bytes:
+        lines = [b"%b: %b\r\n" % pair for pair in headers]
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, self._url, b"".join(lines))
+
+    def _hand_over(self, data: bytes, protocol: asyncio.Protocol) -> None:
+        self._server_state.connections.discard(self)
+        self._gateway.connections.discard(self)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
+        self.transport.set_protocol(protocol)
