@@ -10,11 +10,11 @@ from pathlib import Path
 
 import anyio
 
+from tests.helpers.tunnel import RunningTunnel
 from tests.peers import pipes
 from tests.peers.clients import ROOT, PeerClient
 from tests.peers.scenario import Row, Target
 from tests.peers.servers import HttpUpstream, Server
-from tests.peers.tunnel import Tunnel
 
 CELL_SECONDS = 150.0
 HEARD_SECONDS = 5.0
@@ -22,7 +22,7 @@ REAP_SECONDS = 5.0
 POLL_SECONDS = 0.05
 
 
-async def run_cell(client: PeerClient, server: Server, tunnel: Tunnel | None) -> list[Row]:
+async def run_cell(client: PeerClient, server: Server, tunnel: RunningTunnel | None) -> list[Row]:
     """Run a client against a server, through the tunnel when there is one.
 
     Returns a row for every step that was reached or that the server has nothing for.
@@ -43,7 +43,7 @@ async def run_cell(client: PeerClient, server: Server, tunnel: Tunnel | None) ->
     return rows
 
 
-def _write_target(folder: Path, server: Server, tunnel: Tunnel | None) -> Path:
+def _write_target(folder: Path, server: Server, tunnel: RunningTunnel | None) -> Path:
     target: Target = {"server": server.name, "steps": server.steps}
     if tunnel is not None:
         secret = folder / "token"

@@ -1,31 +1,34 @@
-"""What the matrix needs of a tunnel, and the only place that knows how the tests start one."""
+"""One relay and one client in front of all servers of a run."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import SecretStr
 
 from tests.helpers import tunnel
-from tests.peers.servers import HttpUpstream, Upstream
+from tests.helpers.tunnel import RunningTunnel
+from tests.peers.servers import HttpUpstream, Server, Upstream
 
 
-class Tunnel(Protocol):
-    """A running relay and client in front of one upstream."""
+@asynccontextmanager
+async def started_tunnels(
+    servers: Sequence[Server], workspace: Path
+) -> AsyncIterator[dict[str, RunningTunnel]]:
+    """Start relay and client, each server an upstream of its own, and create a session for each.
 
-    @property
-    def url(self) -> str:
-        """The MCP endpoint of the upstream at the relay."""
-        ...
+    Yields the endpoint of each server by its name. Raises what `tests.helpers.tunnel` raises.
+    """
+    upstreams = {server.name: _upstream(server.upstream, workspace) for server in servers}
+    async with tunnel.make_lab(upstreams) as lab:
+        made = {name: await lab.session(name) for name in upstreams}
+        yield {
+            name: RunningTunnel(lab.url(name), SecretStr(session["token"]))
+            for name, session in made.items()
+        }
 
-    @property
-    def token(self) -> SecretStr:
-        """The session token that the endpoint wants."""
-        ...
 
-
-def started_tunnel(upstream: Upstream, workspace: Path) -> AbstractAsyncContextManager[Tunnel]:
-    """Start a relay and a client in front of one upstream; both are gone after."""
+def _upstream(upstream: Upstream, workspace: Path) -> tunnel.HttpUpstream | tunnel.StdioUpstream:
     if isinstance(upstream, HttpUpstream):
-        return tunnel.start_tunnel(tunnel.HttpUpstream(upstream.url))
-    return tunnel.start_tunnel(tunnel.StdioUpstream(upstream.argv, workspace))
+        return tunnel.HttpUpstream(upstream.url)
+    return tunnel.StdioUpstream(upstream.argv, workspace)

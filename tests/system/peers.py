@@ -10,16 +10,17 @@ import argparse
 import json
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
+from tests.helpers.tunnel import RunningTunnel
 from tests.peers import clients, servers
 from tests.peers.cell import run_cell
 from tests.peers.scenario import STEPS, Row
-from tests.peers.tunnel import started_tunnel
+from tests.peers.tunnel import started_tunnels
 from tests.peers.verdict import Judged, judge, passed
 
 
@@ -44,17 +45,19 @@ async def run_matrix(
     """Run every cell, one after the other, telling on stderr which one is running."""
     cells: list[Cell] = []
     peers = [clients.client(name) for name in client_names]
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = Path(folder)
-        async with servers.started_servers(workspace, server_names) as started:
-            for server in started:
-                front = started_tunnel(server.upstream, workspace) if through_tunnel else None
-                async with front or nullcontext() as tunnel:
-                    for peer in peers:
-                        print(f"{peer.name} x {server.name} ...", file=sys.stderr, flush=True)
-                        direct = await run_cell(peer, server, None)
-                        tunnelled = await run_cell(peer, server, tunnel) if tunnel else None
-                        cells.append(Cell(peer.name, server.name, direct, tunnelled))
+    async with AsyncExitStack() as stack:
+        workspace = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        started = await stack.enter_async_context(servers.started_servers(workspace, server_names))
+        tunnels: dict[str, RunningTunnel] = {}
+        if through_tunnel:
+            tunnels = await stack.enter_async_context(started_tunnels(started, workspace))
+        for server in started:
+            tunnel = tunnels.get(server.name)
+            for peer in peers:
+                print(f"{peer.name} x {server.name} ...", file=sys.stderr, flush=True)
+                direct = await run_cell(peer, server, None)
+                tunnelled = await run_cell(peer, server, tunnel) if tunnel else None
+                cells.append(Cell(peer.name, server.name, direct, tunnelled))
     return cells
 
 
