@@ -1,0 +1,89 @@
+"""The demo as a newcomer starts it, to its end; what it prints is what the README promises."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.helpers.stage import aligned, descendants, processes
+from tests.helpers.tunnel import end
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO_SECONDS = 180
+KEY_LINES = (
+    r"tunnel-relay init --demo ",
+    r"tunnel-client enroll wss://localhost:\d+ --ca-file \S+ ",
+    r"Enrolled in tunnel office; relay key [0-9a-f]{16} is pinned\.",
+    r"time speaks MCP 2026-07-28; tools: get_current_time, convert_time",
+    r"#3 \[open\] An agent was here",
+    r"page 3 of 3 after ",
+    r"older agent: MCP 2025-11-25",
+    r"git_log: \d{3,} KiB, first to last commit",
+    r"claude mcp add --transport http office-tickets https://localhost:\d+/t/office/tickets/mcp ",
+    r"revoked; cut 1 streams on 1 links in \d+ ms",
+    r"JSON-RPC error -31003: ",
+    r"tickets, raw: HTTP 401",
+    r"Everything worked, in ",
+)
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.system.demo", *arguments),
+        cwd=ROOT,
+        # Settings of the person who runs it must not reach the demo.
+        env={**os.environ, "TUNNEL_RELAY_LISTEN__PORT": "1", "TUNNEL_CLIENT_STATE_DIR": "/"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def test_the_demo_works_from_the_first_step_to_the_last() -> None:
+    demo = await start("--once")
+    try:
+        with anyio.fail_after(DEMO_SECONDS):
+            out, err = await demo.communicate()
+    finally:
+        await end(demo)
+    said = out.decode()
+    assert demo.returncode == 0, said + err.decode()
+    assert err == b""
+    missing = [line for line in KEY_LINES if not re.search(line, said)]
+    assert missing == [], said
+    # A terminal's history is no place for tokens.
+    assert not re.search(r"mt[sj]_[A-Za-z0-9_-]{43}", said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_in_order_and_leaves_no_process(number: signal.Signals) -> None:
+    demo = await start()
+    assert demo.stdout is not None
+    try:
+        with anyio.fail_after(DEMO_SECONDS):
+            while b"tunnel-client run" not in await demo.stdout.readline():
+                assert demo.returncode is None
+            started = descendants(demo.pid)
+            demo.send_signal(number)
+            rest, err = await demo.communicate()
+    finally:
+        await end(demo)
+    assert demo.returncode == 0, rest.decode() + err.decode()
+    assert started
+    assert not set(started) & set(processes())
+
+
+def test_listings_stand_in_columns() -> None:
+    assert aligned(["A\tB", "one\ttwo", "no table", ""]) == [
+        "A    B",
+        "one  two",
+        "no table",
+        "",
+    ]
