@@ -77,12 +77,12 @@ class Link:
         return {
             **self.names(),
             "instance": self.instance,
-            "remote": self.peer,
+            "peer": self.peer,
             "program": self.program,
             "since": self.since,
             "upstreams": sorted(self.upstreams),
             "streams": self.driver.open_streams,
-            "rtt": self.driver.round_trip,
+            "round_trip_ms": round(self.driver.round_trip * 1000, 2),
         }
 
 
