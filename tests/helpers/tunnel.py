@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,12 +209,20 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def make_lab(
-    upstreams: Mapping[str, HttpUpstream | StdioUpstream], *, start: bool = True
+    upstreams: Mapping[str, HttpUpstream | StdioUpstream],
+    *,
+    start: bool = True,
+    prepare: Callable[[Lab], None] | None = None,
 ) -> AsyncIterator[Lab]:
-    """Set up relay and client with these upstreams, start them, and stop them after."""
+    """Set up relay and client with these upstreams, start them, and stop them after.
+
+    `prepare` may change the environment of both programs before any of them runs.
+    """
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
         port = free_port()
         lab = Lab(Path(folder), f"http://127.0.0.1:{port}", port)
+        if prepare is not None:
+            prepare(lab)
         lab.relay_config.parent.mkdir()
         await lab.relay_command(
             *("init", "--public-url", lab.origin, "--listen", f"127.0.0.1:{port}"),

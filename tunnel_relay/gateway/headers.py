@@ -19,6 +19,8 @@ _NEVER_IN = _HOP_BY_HOP | {
     b"mcp-session-id",
 }
 _NEVER_IN_PREFIXES = (b"proxy-", b"x-forwarded-", b"x-upstream-", b"x-mcp-tunnel-", b"sec-")
+_JUDGED = {b"accept", b"content-type"}
+_JUDGED_PREFIX = b"mcp-"
 _NEVER_OUT = _HOP_BY_HOP | {
     *(b"set-cookie", b"www-authenticate", b"proxy-authenticate", b"location", b"alt-svc"),
     *(b"server", b"date", b"strict-transport-security", b"mcp-session-id"),
@@ -39,10 +41,18 @@ class _Rule:
     def passes(self, name: bytes) -> bool:
         verdict = self._known.get(name)
         if verdict is None:
-            verdict = name not in self._never and not name.startswith(self._prefixes)
+            verdict = self._judge(name)
             if len(self._known) < _CACHE_CAP:
                 self._known[name] = verdict
         return verdict
+
+    def _judge(self, name: bytes) -> bool:
+        # Servers of the CGI kind read `Remote_User` as `Remote-User`, so both are one name here,
+        # and a second spelling of a field that was judged does not pass beside it.
+        spelled = name.replace(b"_", b"-")
+        if spelled in self._never or spelled.startswith(self._prefixes):
+            return False
+        return spelled == name or not (spelled in _JUDGED or spelled.startswith(_JUDGED_PREFIX))
 
 
 _IN = _Rule(_NEVER_IN, _NEVER_IN_PREFIXES)

@@ -1,0 +1,112 @@
+"""A running relay and client in front of recording upstreams, and agents that call them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from pydantic import SecretStr
+
+from tests.helpers.agent import Agent, call
+from tests.helpers.recording_upstream import RecordingUpstream, recording_upstream
+from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
+
+DEADLINE = 30.0
+SERVER = "server"
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A session: who may call with it, and what admins call it."""
+
+    agent: Agent
+    id: str
+
+
+@dataclass
+class Scene:
+    """One lab and what stands behind it; `agent` has a long session for `server`."""
+
+    lab: Lab
+    upstream: RecordingUpstream
+    agent: Agent
+    main: Grant
+
+    async def grant(
+        self, server: str = SERVER, *, user: str = "ada", ttl: str = "1h", idle: str | None = None
+    ) -> Grant:
+        """Make a session."""
+        return await grant(self.lab, server, user=user, ttl=ttl, idle=idle)
+
+    async def serves(self, agent: Agent | None = None, case: str = "still-serves") -> None:
+        """Make a good call and see that exactly this call is answered."""
+        before = len(self.upstream.calls(case))
+        reply = await (agent or self.agent).ask(call("echo", case=case))
+        assert reply.status == 200, (reply.status, reply.body)
+        assert "result" in reply.document
+        assert len(self.upstream.calls(case)) == before + 1
+
+    async def ready(self) -> dict[str, Any]:
+        """Return the relay's own counts."""
+        page = Agent(self.lab.port, "/readyz", None)
+        found: dict[str, Any] = (await page.ask(method="GET")).document
+        return found
+
+    async def linked(self, links: int = 1) -> None:
+        """Wait until the relay has so many links."""
+        await eventually(lambda: self._has(links))
+
+    async def _has(self, links: int) -> bool:
+        try:
+            return bool((await self.ready())["links"] == links)
+        except OSError:
+            return False
+
+    def log(self, name: str) -> str:
+        """Return what a program logged."""
+        return (self.lab.folder / name).read_text(errors="replace")
+
+
+async def grant(
+    lab: Lab, server: str = SERVER, *, user: str = "ada", ttl: str = "1h", idle: str | None = None
+) -> Grant:
+    """Make a session by the public command."""
+    words = ["--user", user, "--agent", "test", "--server", f"{TUNNEL}/{server}", "--ttl", ttl]
+    if idle is not None:
+        words += ["--idle", idle]
+    made = await lab.relay_json("session", "create", *words)
+    token = SecretStr(made["token"])
+    agent = Agent(lab.port, f"/t/{TUNNEL}/{server}/mcp", token, lab.origin.partition("://")[2])
+    return Grant(agent, made["session"]["id"])
+
+
+async def eventually(condition: Callable[[], Any], every: float = 0.02) -> None:
+    """Poll until `condition`, plain or a coroutine, holds; fails after the deadline."""
+    with anyio.fail_after(DEADLINE):
+        while True:
+            held = condition()
+            if asyncio.iscoroutine(held):
+                held = await held
+            if held:
+                return
+            await asyncio.sleep(every)
+
+
+@asynccontextmanager
+async def open_scene(relay: Mapping[str, object] | None = None) -> AsyncIterator[Scene]:
+    """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`."""
+
+    def prepare(lab: Lab) -> None:
+        for key, value in (relay or {}).items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = text
+
+    async with recording_upstream() as upstream:
+        targets = {SERVER: HttpUpstream(upstream.url), OTHER: HttpUpstream(upstream.url)}
+        async with make_lab(targets, prepare=prepare) as lab:
+            main = await grant(lab)
+            yield Scene(lab, upstream, main.agent, main)
