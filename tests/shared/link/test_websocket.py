@@ -1,0 +1,414 @@
+"""Messages over a WebSocket: what an upgrade may end in, and what a hostile peer gets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import pytest
+from websockets.http11 import Request
+from websockets.utils import accept_key
+
+from shared.errors import AuthError, PeerError
+from shared.link.websocket import (
+    MAX_FRAGMENTS,
+    MAX_IDLE_PINGS,
+    ClientWebSocket,
+    Inbox,
+    LinkLostError,
+    ServerWebSocket,
+    UpgradeRefusedError,
+)
+from shared.version import SUBPROTOCOL
+from shared.wire.limits import MAX_MESSAGE_BYTES
+from tests.shared.link.ends import (
+    AUTHORIZATION,
+    DEADLINE,
+    Recorder,
+    Sockets,
+    sockets,
+    until,
+)
+
+UPGRADE = (
+    "GET /tunnel HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+)
+COMPRESSION = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+ACCEPTED = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: {accept}\r\n"
+)
+
+
+def record(ends: Sockets) -> tuple[Recorder, Recorder]:
+    """Return recorders for the server's and the client's end."""
+    return ends.record(server=True), ends.record()
+
+
+async def test_messages_of_any_size_arrive_whole_and_in_order() -> None:
+    async with sockets() as ends:
+        server, client = record(ends)
+        messages = [b"", b"x", b"y" * 1000, b"z" * MAX_MESSAGE_BYTES]
+        for message in messages:
+            ends.client.send(message)
+            ends.server.send(message)
+        await until(lambda: len(server.messages) == len(client.messages) == 4)
+        assert server.messages == client.messages == messages
+
+
+async def test_a_message_in_fragments_is_put_together() -> None:
+    async with sockets() as ends:
+        server, _ = record(ends)
+        ends.client._ws.send_binary(b"a", fin=False)
+        ends.client._ws.send_continuation(b"b", fin=False)
+        ends.client._ws.send_ping(b"between")
+        ends.client._ws.send_continuation(b"c", fin=True)
+        ends.client.send(b"next")
+        await until(lambda: len(server.messages) == 2)
+        assert server.messages == [b"abc", b"next"]
+
+
+async def test_why_a_socket_is_closed_reaches_the_other_side() -> None:
+    async with sockets() as ends:
+        server, client = record(ends)
+        ends.server.send(b"last words")
+        ends.server.close(4403, "revoked")
+        ends.server.send(b"never sent")
+        await until(lambda: client.lost and server.lost)
+        assert client.messages == [b"last words"]
+        assert client.lost == [(4403, "revoked")]
+        assert len(server.lost) == 1
+
+
+async def test_a_cut_is_reported_once_to_each_side() -> None:
+    async with sockets() as ends:
+        server, client = record(ends)
+        ends.client.abort()
+        await until(lambda: client.lost and server.lost)
+        assert server.lost == client.lost == [(1006, "the connection broke")]
+
+
+async def test_a_peer_that_does_not_answer_a_close_is_dropped() -> None:
+    async with sockets() as ends:
+        server, _ = record(ends)
+        reading = ends.client._transport
+        assert reading is not None
+        reading.pause_reading()
+        ends.server.close(1001, "going")
+        await until(lambda: server.lost)
+
+
+async def test_a_socket_that_is_closing_passes_nothing_on() -> None:
+    async with sockets() as ends:
+        server, client = record(ends)
+        ends.client._ws.send_text(b"not binary")
+        ends.client._ws.send_binary(b"after")
+        ends.client._ws.send_binary(b"fragment", fin=False)
+        ends.client._write_out()
+        await until(lambda: client.lost)
+        assert server.messages == []
+
+
+# Hostile peers ---------------------------------------------------------------------------------
+
+
+def text(client: ClientWebSocket) -> None:
+    client._ws.send_text(b"hello")
+
+
+def fragments(client: ClientWebSocket) -> None:
+    client._ws.send_binary(b"", fin=False)
+    for _ in range(MAX_FRAGMENTS):
+        client._ws.send_continuation(b"", fin=False)
+
+
+def oversize(client: ClientWebSocket) -> None:
+    client._ws.send_binary(bytes(MAX_MESSAGE_BYTES + 1))
+
+
+def oversize_in_fragments(client: ClientWebSocket) -> None:
+    client._ws.send_binary(bytes(MAX_MESSAGE_BYTES // 2), fin=False)
+    client._ws.send_continuation(bytes(MAX_MESSAGE_BYTES), fin=True)
+
+
+def pings(client: ClientWebSocket) -> None:
+    for _ in range(MAX_IDLE_PINGS + 1):
+        client._ws.send_ping(b"x")
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "code"),
+    [
+        (text, 1003),
+        (fragments, 1009),
+        (oversize, 1009),
+        (oversize_in_fragments, 1009),
+        (pings, 1008),
+    ],
+)
+async def test_a_peer_that_misbehaves_is_told_why_and_loses_the_socket_t13_t15(
+    misbehave: Callable[[ClientWebSocket], None], code: int
+) -> None:
+    """T13, T15, T28: text, floods of fragments and pings, messages over the limit."""
+    async with sockets() as ends:
+        server, client = record(ends)
+        misbehave(ends.client)
+        ends.client._write_out()
+        await until(lambda: client.lost and server.lost)
+        assert client.lost[0][0] == code
+        assert server.messages == []
+
+
+async def test_pings_between_messages_are_answered_for_ever() -> None:
+    async with sockets() as ends:
+        server, _ = record(ends)
+        for _ in range(4):
+            for _ in range(MAX_IDLE_PINGS):
+                ends.client._ws.send_ping(b"x")
+            ends.client.send(b"message")
+        await until(lambda: len(server.messages) == 4)
+        assert not server.lost
+
+
+async def test_more_messages_than_a_handshake_has_close_the_socket() -> None:
+    async with sockets() as ends:
+        client = ends.record()
+        for _ in range(9):
+            ends.client.send(b"early")
+        await until(lambda: client.lost)
+        assert client.lost[0][0] == 1002
+
+
+async def test_messages_that_came_early_are_handed_over_in_order() -> None:
+    async with sockets() as ends:
+        for at in range(3):
+            ends.client.send(b"%d" % at)
+        with anyio.fail_after(DEADLINE):
+            assert await ends.server_inbox.receive() == b"0"
+        await until(lambda: len(ends.server_inbox._messages) == 2)
+        recorder = Recorder()
+        ends.server_inbox.hand_over(recorder)
+        assert recorder.messages == [b"1", b"2"]
+
+
+async def test_a_loss_before_the_hand_over_is_not_forgotten() -> None:
+    async with sockets() as ends:
+        ends.client.close(4403, "revoked")
+        with anyio.fail_after(DEADLINE), pytest.raises(LinkLostError) as caught:
+            await ends.server_inbox.receive()
+        assert (caught.value.code, caught.value.reason) == (4403, "revoked")
+        recorder = Recorder()
+        ends.server_inbox.hand_over(recorder)
+        assert recorder.lost == [(4403, "revoked")]
+
+
+async def test_a_slow_reader_is_felt_and_forgotten_again() -> None:
+    async with sockets() as ends:
+        server, _ = record(ends)
+        reading = ends.server._transport
+        assert reading is not None
+        reading.pause_reading()
+        sent = 0
+        while ends.client.writable:
+            ends.client.send(bytes(MAX_MESSAGE_BYTES))
+            sent += 1
+            await asyncio.sleep(0)
+        reading.resume_reading()
+        await until(lambda: ends.client.writable and len(server.messages) == sent)
+
+
+# The upgrade -----------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def listening(admit: Callable[[Request], tuple[int, str] | None]) -> AsyncIterator[int]:
+    """Serve WebSockets that answer with an Inbox; returns the port."""
+    made: list[ServerWebSocket] = []
+
+    def make() -> ServerWebSocket:
+        made.append(ServerWebSocket(admit, lambda _socket, _inbox: None))
+        return made[-1]
+
+    listener = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        for one in made:
+            one.abort()
+        listener.close()
+        await listener.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: Callable[[bytes], bytes]) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Serve fixed bytes to whoever asks; returns the port and the requests that came."""
+    requests: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer(requests[-1]))
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+            await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1], requests
+    finally:
+        listener.close()
+        await listener.wait_closed()
+
+
+async def dial(port: int) -> Inbox:
+    """Dial and wait for the upgrade; the socket is gone afterwards."""
+    _, client = await asyncio.get_running_loop().create_connection(
+        lambda: ClientWebSocket(f"ws://localhost:{port}/tunnel", AUTHORIZATION), "127.0.0.1", port
+    )
+    try:
+        with anyio.fail_after(DEADLINE):
+            return await client.opened()
+    finally:
+        client.abort()
+        await until(lambda: client._lost)
+
+
+def accepted(request: bytes, *lines: str) -> bytes:
+    """Return a 101 for a request, with further header lines."""
+    fields = [line.partition(b": ")[::2] for line in request.split(b"\r\n")]
+    key = {name.lower(): value for name, value in fields}[b"sec-websocket-key"].decode()
+    head = ACCEPTED.format(accept=accept_key(key)) + "".join(f"{line}\r\n" for line in lines)
+    return head.encode() + b"\r\n"
+
+
+async def test_the_upgrade_names_path_tunnel_and_subprotocol_and_offers_no_compression_t16() -> (
+    None
+):
+    """T16: compression is never offered."""
+    async with answering(lambda _: b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (
+        port,
+        requests,
+    ):
+        with pytest.raises(UpgradeRefusedError):
+            await dial(port)
+    lines = requests[0].decode().split("\r\n")
+    assert lines[0] == "GET /tunnel HTTP/1.1"
+    assert f"Authorization: {AUTHORIZATION}" in lines
+    assert f"Sec-WebSocket-Protocol: {SUBPROTOCOL}" in lines
+    assert "extensions" not in requests[0].decode().lower()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
+async def test_a_refused_upgrade_says_its_status(status: int) -> None:
+    async with listening(lambda _: (status, "no")) as port:
+        with pytest.raises(UpgradeRefusedError) as caught:
+            await dial(port)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed_t09(status: int) -> None:
+    """T09: the client dials what it was configured to dial, nothing else."""
+    async with answering(lambda _: b"") as (elsewhere, followed):
+        location = f"Location: http://127.0.0.1:{elsewhere}/tunnel"
+        answer = f"HTTP/1.1 {status} Moved\r\n{location}\r\nContent-Length: 0\r\n\r\n".encode()
+        async with answering(lambda _: answer) as (port, requests):
+            with pytest.raises(UpgradeRefusedError) as caught:
+                await dial(port)
+    assert caught.value.status == status
+    assert len(requests) == 1
+    assert followed == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (lambda _: b"\x16\x03\x01 this is not HTTP\r\n\r\n", LinkLostError),
+        (lambda _: b"HTTP/1.1 101 " + b"x" * 100_000, LinkLostError),
+        (lambda request: accepted(request), AuthError),
+        (lambda request: accepted(request, "Sec-WebSocket-Protocol: other"), PeerError),
+        (
+            lambda request: accepted(
+                request, f"Sec-WebSocket-Protocol: {SUBPROTOCOL}", COMPRESSION.strip()
+            ),
+            PeerError,
+        ),
+        (lambda request: accepted(request.replace(b"Key: ", b"Key: A")), PeerError),
+    ],
+    ids=["garbage", "endless line", "no subprotocol", "other", "compression", "wrong accept"],
+)
+async def test_an_answer_that_is_no_upgrade_is_refused_t08_t16(
+    answer: Callable[[bytes], bytes], error: type[PeerError]
+) -> None:
+    """T08, T16: another subprotocol or an extension nobody offered ends the attempt."""
+    async with answering(answer) as (port, _):
+        with pytest.raises(error):
+            await dial(port)
+
+
+async def test_a_connection_that_breaks_during_the_upgrade_is_reported() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with listener:
+        with pytest.raises(LinkLostError):
+            await dial(listener.sockets[0].getsockname()[1])
+
+
+async def upgrade_by_hand(
+    port: int, extra: str = ""
+) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Upgrade with bytes of our own; returns the response head and the streams."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{UPGRADE}{extra}\r\n".encode())
+    with anyio.fail_after(DEADLINE):
+        return await reader.readuntil(b"\r\n\r\n"), reader, writer
+
+
+async def test_compression_that_is_offered_is_never_taken_t16() -> None:
+    """T16: no extension is negotiated, and a compressed frame ends the link."""
+    async with listening(lambda _: None) as port:
+        head, reader, writer = await upgrade_by_hand(port, COMPRESSION)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"extensions" not in head.lower()
+        rsv1_binary = bytes([0xC2, 0x81, 0, 0, 0, 0, 0x01])
+        writer.write(rsv1_binary)
+        with anyio.fail_after(DEADLINE):
+            answer = await reader.readexactly(4)
+        assert answer[0] == 0x88
+        assert int.from_bytes(answer[2:]) == 1002
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_bytes_that_drip_are_put_together() -> None:
+    async with listening(lambda _: None) as port:
+        _, reader, writer = await upgrade_by_hand(port)
+        for one in bytes([0x89, 0x82, 0, 0, 0, 0]) + b"hi":
+            writer.write(bytes([one]))
+            await writer.drain()
+        with anyio.fail_after(DEADLINE):
+            assert await reader.readexactly(4) == b"\x8a\x02hi"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_who_may_not_come_in_never_reaches_the_opener() -> None:
+    seen: list[Request] = []
+
+    def admit(request: Request) -> tuple[int, str]:
+        seen.append(request)
+        return 401, "name the tunnel"
+
+    async with listening(admit) as port:
+        head, reader, writer = await upgrade_by_hand(port)
+        assert head.startswith(b"HTTP/1.1 401 ")
+        with anyio.fail_after(DEADLINE):
+            assert (await reader.read()).endswith(b"name the tunnel\n")
+        writer.close()
+        await writer.wait_closed()
+    assert seen[0].path == "/tunnel"
