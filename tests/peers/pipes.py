@@ -6,12 +6,15 @@ call. If this program dies, the kernel closes it.
 """
 
 import errno
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+
+from tests.peers.scenario import HEARD_SECONDS, ToolCall
 
 POLL_SECONDS = 0.02
 
@@ -30,6 +33,29 @@ async def held_open(pipe: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(writer)
+
+
+async def cancel_heard(call: ToolCall) -> bool:
+    """Wait until the server was told of a cancelled piped call; False when it never is."""
+    messages = Path(call["messages"])
+    with anyio.move_on_after(HEARD_SECONDS):
+        # Another program writes the file: there is no event to wait for.
+        while not _was_heard(messages, call["tool"]):  # noqa: ASYNC110
+            await anyio.sleep(POLL_SECONDS)
+        return True
+    return False
+
+
+def _was_heard(messages: Path, tool: str) -> bool:
+    """Say whether a call of that tool was cancelled, by the call's own id."""
+    calls: set[object] = set()
+    for line in messages.read_text(encoding="utf-8").splitlines():
+        seen = json.loads(line)
+        if seen["method"] == "tools/call" and seen.get("tool") == tool:
+            calls.add(seen["id"])
+        if seen["method"] == "notifications/cancelled" and seen["id"] in calls:
+            return True
+    return False
 
 
 def release_readers(pipe: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Literal, NotRequired, TypedDict
 
 STEPS = ("connect", "list", "call", "progress", "cancel", "large")
 STEP_SECONDS = 20.0
+HEARD_SECONDS = 5.0
+"""Longest wait for the server to hear of a cancelled call."""
 
 Outcome = Literal["ok", "fail", "skip"]
 
@@ -26,6 +28,8 @@ class ToolCall(TypedDict):
     min_characters: NotRequired[int]
     pipe: NotRequired[str]
     """A named pipe that the tool reads: the call lasts as long as somebody may still write."""
+    messages: NotRequired[str]
+    """Where the recorder notes what reached the server of the piped call."""
 
 
 class Target(TypedDict):

@@ -256,6 +256,8 @@ def _stdio(
     skipped: dict[str, str],
 ) -> Server:
     messages = workspace / f"{name}.messages"
+    if "cancel" in steps:
+        steps["cancel"]["messages"] = str(messages)
     recorded = (sys.executable, str(RECORDER), str(messages), *argv)
     return Server(name, StdioUpstream(recorded), steps, skipped, messages)
 

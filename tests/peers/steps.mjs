@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const STEP_MS = 20_000;
+const HEARD_MS = 5_000;
 const POLL_MS = 20;
 
 // The packages are installed beside package.json, which is no parent folder of this file.
@@ -98,6 +99,8 @@ async function cancel(peer, wanted, then) {
     abort.abort("the test cancels");
     const { answer } = await outcome;
     if (answer !== undefined) throw new Error("answered instead of being cancelled");
+    // A call that is let go earlier ends by itself, and then there is nothing to cancel.
+    if (wanted.messages !== undefined) await cancelHeard(wanted);
   } finally {
     if (writer !== undefined) closeSync(writer);
   }
@@ -117,6 +120,19 @@ async function openWhenRead(pipe, ended) {
     await sleep(POLL_MS);
   }
   return undefined;
+}
+
+// Whether it was heard is judged elsewhere; this only waits, and not for ever.
+async function cancelHeard({ messages, tool }) {
+  const deadline = Date.now() + HEARD_MS;
+  while (Date.now() < deadline) {
+    const lines = readFileSync(messages, "utf8").split("\n").filter(Boolean);
+    const seen = lines.map((line) => JSON.parse(line));
+    const calls = seen.filter((each) => each.method === "tools/call" && each.tool === tool);
+    const ids = new Set(calls.map((each) => each.id));
+    if (seen.some((each) => each.method === "notifications/cancelled" && ids.has(each.id))) return;
+    await sleep(POLL_MS);
+  }
 }
 
 function params(wanted) {

@@ -146,8 +146,10 @@ async def _cancel(peer: Peer, call: ToolCall, then: ToolCall) -> str:
 
     async def cancel() -> None:
         scope.cancel()
-        # Only then may the pipe be let go: a released call could still answer.
         await ended.wait()
+        if "pipe" in call:
+            # A call that is let go earlier ends by itself, and then there is nothing to cancel.
+            await pipes.cancel_heard(call)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(long_call)
