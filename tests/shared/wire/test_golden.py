@@ -1,0 +1,38 @@
+"""The wire never changes by accident: every frame type against bytes written down once."""
+
+import pytest
+
+from shared.wire import codec, handshake
+from shared.wire.frames import FrameType, decode_frames, decode_message_header, encode_frame
+from tests.shared.wire import golden
+
+
+@pytest.mark.parametrize("kind", list(FrameType))
+def test_every_frame_type_is_written_and_read_as_it_always_was(kind: FrameType) -> None:
+    stream, flags, payload = golden.PAYLOADS[kind]
+    assert encode_frame(kind, stream, payload, flags).hex() == golden.HEX[kind]
+    (got,) = decode_frames(bytes(16) + bytes.fromhex(golden.HEX[kind]))
+    assert got == (kind, flags, stream, payload)
+
+
+def payload(kind: FrameType) -> bytes:
+    return bytes.fromhex(golden.HEX[kind])[8:]
+
+
+def test_payloads_say_what_they_always_said() -> None:
+    assert handshake.decode_hello(payload(FrameType.HELLO)) == golden.HELLO
+    assert handshake.decode_challenge(payload(FrameType.CHALLENGE)) == golden.CHALLENGE
+    assert codec.decode_open(payload(FrameType.OPEN)) == golden.OPEN
+    assert codec.decode_head(payload(FrameType.HEAD)) == (200, [(b"content-type", b"text/plain")])
+    assert codec.decode_reset(payload(FrameType.RESET)) == (1, "gone")
+    assert codec.decode_credit(payload(FrameType.CREDIT)) == 65536
+    assert codec.decode_detail(payload(FrameType.DRAIN)) == "moving"
+    assert codec.decode_catalog(payload(FrameType.CATALOG)) == ["git", "time"]
+    assert codec.decode_revoke(payload(FrameType.REVOKE)) == (7, golden.SESSION)
+    assert codec.decode_revoked(payload(FrameType.REVOKED)) == (7, 3)
+
+
+def test_a_message_is_a_header_and_whole_frames() -> None:
+    message = bytes.fromhex(golden.MESSAGE)
+    assert decode_message_header(message) == (5, 10)
+    assert [kind for kind, *_ in decode_frames(message)] == [FrameType.PING]
