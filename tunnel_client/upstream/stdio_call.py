@@ -3,11 +3,15 @@
 from typing import Protocol
 
 from shared.errors import ResetCode
+from shared.wire.limits import KIB
 from tunnel_client.upstream.base import Headers, Reply
-from tunnel_client.upstream.stdio_answers import EVENT_STREAM
+from tunnel_client.upstream.stdio_answers import EVENT_STREAM, answer
 from tunnel_client.upstream.stdio_events import GET_LANE, EventLog
 
 Key = str | int
+LARGEST_EVENT = 512 * KIB
+"""A larger answer is JSON when nothing else was said before: agents made with the Python SDK
+refuse an event above 1 MiB, and such an event would push all others out of the log."""
 
 
 class Gate(Protocol):
@@ -24,13 +28,14 @@ class Gate(Protocol):
 
 
 class LegacyStream:
-    """An open answer in event-stream form; `key` is the id of the request, None for the GET.
+    """An open answer; `key` is the id of the request, None for the GET.
 
-    What comes while nobody reads goes to the log only, from where a later GET can fetch it.
+    Its form is decided by what comes first: a large answer alone is JSON, all else a stream. What
+    comes while nobody reads goes to the log only, from where a later GET can fetch it.
     """
 
     __slots__ = ("_begun", "_gate", "_headers", "_log", "_primed", "key", "lane", "open", "reply",
-                 "token")  # fmt: skip
+                 "sent_at", "token")  # fmt: skip
 
     def __init__(
         self,
@@ -43,9 +48,10 @@ class LegacyStream:
         key: Key | None = None,
         token: Key | None = None,
         primed: bool = False,
+        sent_at: float = 0.0,
     ) -> None:
         self._gate = gate
-        self._headers = [*EVENT_STREAM, *headers]
+        self._headers = headers
         self._log = log
         self._primed = primed
         self._begun = False
@@ -53,13 +59,15 @@ class LegacyStream:
         self.lane = lane
         self.key = key
         self.token = token
+        self.sent_at = sent_at
         self.open = True
 
     def begin(self, headers: Headers | None = None) -> None:
-        """Send the head, with other headers if given, and what primes the agent; once."""
+        """Send a stream's head, with other headers if given, and what primes the agent; once."""
         if not self._begun:
             self._begun = True
-            self.reply.head(200, self._headers if headers is None else [*EVENT_STREAM, *headers])
+            more = self._headers if headers is None else headers
+            self.reply.head(200, [*EVENT_STREAM, *more])
             if self._primed:
                 self._write(self._log.prime(self.lane), end=False)
 
@@ -73,9 +81,20 @@ class LegacyStream:
     def message(self, line: bytes, end: bool = False) -> None:
         """Pass one message on, or keep it for an agent that comes back."""
         event = self._log.add(self.lane, line)
-        if self.open:
+        if not self.open:
+            return
+        if end and not self._begun and len(line) > LARGEST_EVENT:
+            self._begun = True
+            self._close()
+            answer(self.reply, 200, line, self._headers)
+            return
+        self.begin()
+        self._write(event, end)
+
+    def silent_until(self, due: float) -> None:
+        """Begin the stream of a request that was sent before `due` and not answered since."""
+        if self.open and self.sent_at < due:
             self.begin()
-            self._write(event, end)
 
     def end(self) -> None:
         """Close the stream, as a server does that has nothing more to say."""

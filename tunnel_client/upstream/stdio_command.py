@@ -68,7 +68,7 @@ class StdioLimits:
     """Longest wait for `tools/list` when a call's headers need checking; then it goes unchecked."""
     schema_age: float = 60.0
     commit_after: float = 15.0
-    """Silence after which a modern answer becomes an event stream, so that nothing cuts it off."""
+    """Silence after which an answer becomes an event stream, so that nothing cuts it off."""
     idle_timeout: float = 1800.0
     """An MCP session without an exchange for this long is ended."""
     grace: float = 2.0

@@ -60,8 +60,10 @@ class LegacyFront:
             found.cut(ResetCode.REVOKED, "the session ended")
 
     def sweep(self, now: float) -> None:
-        """End MCP sessions nobody used for long."""
+        """Begin streams that were silent for long, and end MCP sessions nobody used for long."""
+        due = now - self._limits.commit_after
         for session in list(self._sessions.values()):
+            session.begin_silent(due)
             if session.is_used:
                 session.last_used = now
             elif now - session.last_used >= self._limits.idle_timeout:

@@ -73,7 +73,7 @@ class McpSession:
         return self._get is not None or any(call.open for call in self._calls.values())
 
     def call(self, request: UpstreamRequest, envelope: Envelope, reply: Reply) -> LegacyStream:
-        """Send a request to the child; its answer comes as an event stream."""
+        """Send a request to the child; the head of its answer waits for what comes first."""
         key = envelope.id
         stream = LegacyStream(
             self,
@@ -84,6 +84,7 @@ class McpSession:
             key=key,
             token=_token(envelope),
             primed=_primes(request, envelope),
+            sent_at=self.last_used,
         )
         if key is None or key in self._calls:
             stream.open = False
@@ -96,12 +97,16 @@ class McpSession:
             self._calls[key] = stream
             if envelope.method == "initialize" and not self.answered:
                 self._initialize = stream
-            else:
-                # The head of `initialize` waits: only the answer tells whether there is a session.
-                stream.begin()
             self._send(request.body)
             self._flush_queue()
         return stream
+
+    def begin_silent(self, due: float) -> None:
+        """Begin the streams of requests that were sent before `due` and heard nothing since."""
+        for call in self._calls.values():
+            # The head of `initialize` waits: only the answer tells whether there is a session.
+            if call is not self._initialize:
+                call.silent_until(due)
 
     def post(self, request: UpstreamRequest, envelope: Envelope, reply: Reply) -> None:
         """Send a notification or a response to the child."""

@@ -1,7 +1,8 @@
 import json
+from pathlib import Path
 
 from shared.jsonrpc.envelope import parse
-from tests.helpers.upstream_peer import BOTH, KeptReply, Peer, upstream_of
+from tests.helpers.upstream_peer import BOTH, KeptReply, Peer, eventually, upstream_of
 from tests.tunnel_client.upstream.test_stdio_legacy import started
 from tunnel_client.upstream.base import UpstreamRequest
 
@@ -59,7 +60,7 @@ async def test_what_concerns_no_call_goes_to_the_get_stream() -> None:
         assert len(announced.messages) == 1
         assert (await get.count(1)).last["method"] == "notifications/tools/list_changed"
         await peer.legacy_call("s", "later", id=2).done()
-        assert (await get.count(2)).last["id"] == "ask-later"
+        assert (await get.count(2)).last["id"] == "later-0"
 
 
 async def test_a_message_without_a_stream_waits_for_the_next() -> None:
@@ -70,20 +71,21 @@ async def test_a_message_without_a_stream_waits_for_the_next() -> None:
         held.exchange.cancel()
         await peer.legacy_call("s", "later", id=2).done()
         get = await peer.get("s").count(1)
-        assert get.last["id"] == "ask-later"
+        assert get.last["id"] == "later-0"
 
 
-async def test_what_waits_is_bounded_and_the_server_is_told_when_nobody_listens() -> None:
-    async with upstream_of(queued_messages=2) as peer:
+async def test_what_waits_is_bounded_and_the_server_is_told_when_nobody_listens(
+    tmp_path: Path,
+) -> None:
+    answers = tmp_path / "answers"
+    answers.touch()
+    async with upstream_of(queued_messages=2, env={"ANSWERS": str(answers)}) as peer:
         await started(peer)
-        ask = peer.legacy_call("s", "ask", {"count": 5}, id=1)
-        assert ask.exchange is not None
-        # The agent is gone before the server asks anything.
-        ask.exchange.cancel()
-        found = await seen_by_the_server(peer)
-        while len(found["answers"]) < 3:
-            found = await seen_by_the_server(peer)
-        assert [answer["id"] for answer in found["answers"]] == ["ask-2", "ask-3", "ask-4"]
+        await peer.legacy_call("s", "later", {"count": 5}).done()
+        await eventually(lambda: answers.read_text().endswith("later-4\n"))
+        assert answers.read_text().split() == ["later-2", "later-3", "later-4"]
+        get = await peer.get("s").count(2)
+        assert [message["id"] for message in get.messages] == ["later-0", "later-1"]
 
 
 async def test_one_get_stream_and_a_second_one_when_the_first_is_gone() -> None:
@@ -141,9 +143,10 @@ async def test_an_agent_that_does_not_read_holds_its_own_child_back() -> None:
 
 async def test_a_broken_stream_is_resumed_where_it_broke() -> None:
     version = (b"mcp-protocol-version", b"2025-11-25")
-    async with upstream_of() as peer:
+    async with upstream_of(commit_after=0.0, sweep=0.02) as peer:
         await started(peer, version="2025-11-25")
         held = peer.legacy_call("s", "hold", {"key": "k"}, id=1, headers=[*BOTH, version])
+        await held.until(lambda: bool(held.event_ids))
         primed = held.event_ids[0]
         assert held.body.endswith(b"data: \n\n")
         assert held.exchange is not None
@@ -157,6 +160,28 @@ async def test_a_broken_stream_is_resumed_where_it_broke() -> None:
         assert again.text == "k"
         other = [each for each in again.event_ids if each.split("-")[0] != primed.split("-")[0]]
         assert other == []
+
+
+async def test_a_large_answer_is_json_unless_something_was_said_before() -> None:
+    """Agents made with the Python SDK refuse an event above 1 MiB, but not such a body."""
+    version = (b"mcp-protocol-version", b"2025-11-25")
+    async with upstream_of() as peer:
+        await started(peer, version="2025-11-25")
+        call = {"size": 2_000_000}
+        alone = await peer.legacy_call("s", "long", call, headers=[*BOTH, version]).done()
+        assert alone.headers[b"content-type"] == b"application/json"
+        assert alone.headers[b"mcp-session-id"] == b"s"
+        assert len(alone.text) == 2_000_000
+        small = await peer.legacy_call("s", "long", {"size": 9}, headers=[*BOTH, version]).done()
+        assert small.headers[b"content-type"] == b"text/event-stream"
+        assert small.body.startswith(b"id: ")
+    async with upstream_of(commit_after=0.0, sweep=0.02) as peer:
+        await started(peer)
+        held = peer.legacy_call("s", "hold", {"key": "x" * 2_000_000}, id=1)
+        await held.until(lambda: held.status is not None)
+        await peer.legacy_call("s", "release", {"key": "x" * 2_000_000}, id=2).done()
+        assert (await held.done()).headers[b"content-type"] == b"text/event-stream"
+        assert len(held.text) == 2_000_000
 
 
 async def test_a_get_that_resumes_takes_over_from_the_one_that_hangs() -> None:

@@ -1,0 +1,41 @@
+from tests.helpers.upstream_peer import upstream_of
+from tunnel_client.upstream.stdio import StdioUpstream
+from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
+from tunnel_client.upstream.stdio_pool import CrashGuard
+
+
+def test_waits_grow_with_crashes_in_a_row_and_end_in_quarantine() -> None:
+    """L10."""
+    guard = CrashGuard(StdioLimits(quarantine_after=4, quarantine=300.0))
+    waits = []
+    for _ in range(3):
+        assert not guard.crashed(0.1, 0.0)
+        waits.append(guard.wait(0.0))
+    assert waits == [0.0, 0.5, 1.0]
+    assert guard.crashed(0.1, 0.0)
+    assert guard.wait(0.0) == 300.0
+    assert guard.wait(300.0) == 0.0
+
+
+def test_a_long_life_or_an_answer_ends_the_row() -> None:
+    guard = CrashGuard(StdioLimits())
+    for _ in range(3):
+        guard.crashed(0.1, 0.0)
+    guard.crashed(31.0, 10.0)
+    assert guard.failures == 1
+    guard.crashed(0.1, 10.0)
+    guard.works()
+    assert guard.failures == 0
+
+
+async def test_a_program_that_cannot_be_started_is_a_503() -> None:
+    upstream = StdioUpstream("none", StdioCommand(("/nonexistent/server",)))
+    await upstream.start()
+    async with upstream_of() as peer:
+        peer.upstream, other = upstream, peer.upstream
+        reply = await peer.initialize("s").done()
+        assert reply.status == 503
+        assert "/nonexistent" not in reply.body.decode()
+        assert (await peer.modern_call("echo").done()).status == 503
+        peer.upstream = other
+    await upstream.aclose()

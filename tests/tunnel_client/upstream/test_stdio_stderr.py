@@ -1,0 +1,75 @@
+from collections.abc import Sequence
+
+from structlog.testing import capture_logs
+
+from tests.helpers.upstream_peer import upstream_of
+from tunnel_client.upstream.stdio_command import StdioLimits
+from tunnel_client.upstream.stdio_stderr import StderrLog
+
+
+def log_to(
+    written: list[tuple[str, int]], *secrets: str, lines: int = 100, size: int = 65536
+) -> StderrLog:
+    limits = StdioLimits(stderr_lines=lines, stderr_bytes=size)
+    found: Sequence[str] = secrets
+    return StderrLog(lambda text, dropped: written.append((text, dropped)), found, limits)
+
+
+def test_lines_are_put_together_from_pieces() -> None:
+    written: list[tuple[str, int]] = []
+    log = log_to(written)
+    for piece in (b"on", b"e\ntwo\n\n", b"thr", b"ee"):
+        log.feed(piece, 0.0)
+    log.end(0.0)
+    assert written == [("one", 0), ("two", 0), ("three", 0)]
+
+
+def test_a_flood_is_counted_instead_of_written() -> None:
+    """L08."""
+    written: list[tuple[str, int]] = []
+    log = log_to(written, lines=3)
+    log.feed(b"x\n" * 1000, 0.0)
+    assert len(written) == 3
+    log.feed(b"later\n", 10.0)
+    assert written[3] == ("later", 997)
+    log.feed(b"y\n" * 5, 10.0)
+    log.end(10.0)
+    assert written[-1] == ("", 3)
+
+
+def test_bytes_are_capped_too() -> None:
+    written: list[tuple[str, int]] = []
+    log = log_to(written, size=250)
+    log.feed((b"x" * 100 + b"\n") * 5, 0.0)
+    log.end(0.0)
+    assert [text for text, _ in written] == ["x" * 100] * 2 + [""]
+    assert written[-1][1] == 3
+
+
+def test_a_line_without_end_is_cut_and_not_kept() -> None:
+    written: list[tuple[str, int]] = []
+    log = log_to(written)
+    for _ in range(100):
+        log.feed(b"x" * 10_000, 0.0)
+    log.feed(b"rest\nnext\n", 0.0)
+    assert [len(text) for text, _ in written] == [4096, 4]
+
+
+def test_secrets_and_terminal_escapes_do_not_show() -> None:
+    """L08."""
+    written: list[tuple[str, int]] = []
+    log = log_to(written, "canary-value")
+    log.feed(b"token=canary-value \x1b[2J\xff\n", 0.0)
+    assert written == [("token=[hidden] \\x1b[2J�", 0)]
+
+
+async def test_a_childs_flood_does_not_fill_our_log_nor_block_it() -> None:
+    """L08."""
+    with capture_logs() as entries:
+        async with upstream_of(env={"TOKEN": "canary-value"}) as peer:
+            arguments = {"lines": 20_000, "say": "canary-value"}
+            assert (await peer.modern_call("complain", arguments).done()).status == 200
+    said = [entry for entry in entries if entry["event"] == "child says"]
+    assert len(said) <= 200
+    assert "canary" not in str(entries)
+    assert any("dropped" in entry["event"] for entry in entries)
