@@ -73,31 +73,42 @@ class RelaySettings(ConfigModel):
     """Which relay, which of its tunnels, and the way to it."""
 
     url: Annotated[str, AfterValidator(_relay_url)]
+    """`wss://host[:port]`; `ws://` to this machine only."""
     tunnel: Name
+    """Which of the relay's tunnels this client serves."""
     public_key: Annotated[str, AfterValidator(_public_key)]
     """The relay's key, pinned at enrolment."""
     ca_file: Path | None = None
+    """Authorities (PEM) to trust beside the system's."""
     proxy: Annotated[str, AfterValidator(check_proxy)] | None = None
-    """None: HTTPS_PROXY and NO_PROXY decide."""
+    """`http://host:port`, `https://host:port` or `none`; left out: HTTPS_PROXY and NO_PROXY."""
     proxy_auth: SecretRef | None = None
+    """Where `user:password` for the proxy is: `env:NAME`, `file:PATH` or `credential:NAME`."""
 
 
 class UpstreamSettings(ConfigModel):
     """One private MCP server: exactly one of `url` and `command`. Times in seconds."""
 
     name: Name
+    """As it stands in agents' URLs."""
     url: Annotated[str, AfterValidator(_upstream_url)] | None = None
+    """`http://...`, `https://...` or `unix:/path.sock:/mcp`."""
     command: Annotated[list[str], Field(min_length=1)] | None = None
     """The argv list; never passed through a shell."""
     cwd: Path | None = None
+    """Working folder of the program."""
     inherit_env: list[EnvName] = Field(default_factory=list)
     """Variables of our own environment that a child may see beside PATH, HOME and LANG."""
     env: dict[EnvName, SecretStr] = Field(default_factory=dict)
+    """Variables a child gets on top."""
     ca_file: Path | None = None
+    """For https: the authorities to trust instead of the system's (PEM)."""
     connect_timeout: Seconds = 5.0
+    """For TCP and TLS to the server."""
     response_timeout: Seconds = 300.0
     """Longest wait for the head of an answer."""
     max_children: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Most processes at a time: one for the modern era, one for each legacy MCP session."""
 
     @field_validator("command")
     @classmethod
@@ -123,6 +134,7 @@ class ClientSettings(ConfigModel):
     """The whole file."""
 
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
+    """Folder of the key, the join counter and the control socket; mode 0700."""
     relay: RelaySettings
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
 

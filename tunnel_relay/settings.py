@@ -76,7 +76,9 @@ class Listen(ConfigModel):
     """Where agents and clients connect to."""
 
     host: str = "127.0.0.1"
+    """An address, or 0.0.0.0 or :: for all."""
     port: int = Field(default=8443, ge=0, le=65535)
+    """0 takes a free one and logs it."""
 
 
 class Tls(ConfigModel):
@@ -90,25 +92,38 @@ class SessionRules(ConfigModel):
     """How long sessions may live."""
 
     default_ttl: Seconds = 12 * 3600.0
+    """Lifetime of a session created without --ttl."""
     max_ttl: Seconds = 30 * 86400.0
+    """Longest lifetime that may be asked for."""
     default_idle: Seconds = 3600.0
+    """Unused for this long, a session created without --idle ends."""
 
 
 class Limits(ConfigModel):
     """Bounds; bytes and seconds."""
 
     body_bytes: int = Field(default=wire.MAX_BODY_BYTES, ge=1024, le=wire.MAX_BODY_BYTES)
+    """Largest request body; 413 beyond it."""
     header_bytes: int = Field(default=32 * wire.KIB, ge=1024, le=32 * wire.KIB)
+    """Largest request head; 431 beyond it."""
     header_fields: int = Field(default=wire.MAX_HEAD_FIELDS, ge=10, le=wire.MAX_HEAD_FIELDS)
+    """Most fields in a request head; 431 beyond it."""
     json_depth: int = Field(default=64, ge=8, le=128)
     handshake: Seconds = 10.0
+    """For a client to prove itself after the upgrade."""
     ping_interval: Seconds = 15.0
+    """Silence on a link after which both ends ping."""
     ping_deadline: Seconds = 10.0
+    """For the answer to a ping; then the link is given up."""
     wait_for_client: Seconds = 5.0
+    """How long a call is held for a client that is not connected; then 503."""
     sse_comment: Seconds = 15.0
+    """Silence on an event stream after which the agent gets a comment."""
     drain: Seconds = 30.0
     links: int = Field(default=10_000, ge=1)
+    """Most clients connected at a time."""
     enrolments_per_minute: int = Field(default=10, ge=1)
+    """Attempts to enrol from one address (IPv6: one /64); 429 beyond it."""
 
 
 class Settings(ConfigModel):
@@ -117,6 +132,7 @@ class Settings(ConfigModel):
     public_url: Annotated[tuple[Origin, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     """The origins agents and clients may use, the main one first."""
     state_dir: AbsolutePath
+    """Folder of the database, the keys and the control socket; mode 0700."""
     listen: Listen = Listen()
     tls: Tls | None = None
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
@@ -124,8 +140,11 @@ class Settings(ConfigModel):
     allowed_origins: tuple[Origin, ...] = ()
     """Web pages that may call the relay from a browser."""
     database_file: AbsolutePath | None = None
+    """SQLite; left out: relay.db in state_dir."""
     relay_key_file: AbsolutePath | None = None
+    """Left out: relay.key in state_dir."""
     mcp_session_key_file: AbsolutePath | None = None
+    """Left out: mcp-session.key in state_dir."""
     sessions: SessionRules = SessionRules()
     limits: Limits = Limits()
 
