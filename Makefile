@@ -45,4 +45,4 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) $(NODE_DIR)/node_modules build *.egg-info
+	rm -rf $(VENV) .venv-fastmcp $(NODE_DIR)/node_modules build *.egg-info
