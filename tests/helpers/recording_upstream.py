@@ -182,10 +182,10 @@ class RecordingUpstream:
 
 
 def big_body(message_id: Any, size: int) -> bytes:
-    """Return a JSON-RPC result of exactly `size` bytes whose every stretch differs."""
+    """Return a JSON-RPC result of exactly `size` bytes; every KiB of it is numbered."""
     start = b'{"jsonrpc":"2.0","id":%b,"result":{"x":"' % json.dumps(message_id).encode()
     length = size - len(start) - 3
-    filler = b"".join(b"%08x" % at for at in range(length // 8 + 1))
+    filler = b"".join(b"%01024x" % at for at in range(length // 1024 + 1))
     return start + filler[:length] + b'"}}'
 
 

@@ -84,9 +84,17 @@ def read_fields(request: Request, edge: Edge) -> Answer | None:
             if name in found:
                 return _repeated(name)
             found[name] = value
-    if request.head_bytes > edge.header_bytes + 2048 or len(request.headers) > edge.header_fields:
+    if len(request.headers) > edge.header_fields or _too_large(request, edge.header_bytes):
         return answers.HEADERS_TOO_LARGE
     return None
+
+
+def _too_large(request: Request, limit: int) -> bool:
+    # What was read so far may hold some of the body too, but bounds the sum, which is therefore
+    # seldom needed.
+    if request.head_bytes <= limit:
+        return False
+    return sum(len(name) + len(value) + 4 for name, value in request.headers) > limit
 
 
 def _repeated(name: bytes) -> Answer:
