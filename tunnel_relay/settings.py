@@ -109,17 +109,19 @@ class Limits(ConfigModel):
     header_fields: int = Field(default=wire.MAX_HEAD_FIELDS, ge=10, le=wire.MAX_HEAD_FIELDS)
     """Most fields in a request head; 431 beyond it."""
     json_depth: int = Field(default=64, ge=8, le=128)
+    """No effect yet: 64 at both ends."""
     handshake: Seconds = 10.0
     """For a client to prove itself after the upgrade."""
     ping_interval: Seconds = 15.0
-    """Silence on a link after which both ends ping."""
+    """How often both ends of a link ping."""
     ping_deadline: Seconds = 10.0
-    """For the answer to a ping; then the link is given up."""
+    """For an answer, or any message; then the link is given up."""
     wait_for_client: Seconds = 5.0
     """How long a call is held for a client that is not connected; then 503."""
     sse_comment: Seconds = 15.0
     """Silence on an event stream after which the agent gets a comment."""
     drain: Seconds = 30.0
+    """No effect yet: a relay that stops gives calls 5 s."""
     links: int = Field(default=10_000, ge=1)
     """Most clients connected at a time."""
     enrolments_per_minute: int = Field(default=10, ge=1)
