@@ -10,8 +10,10 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import anyio
@@ -39,12 +41,14 @@ class Cell:
         return judge(self.direct, self.tunnelled)
 
 
-async def run_matrix(
-    client_names: list[str], server_names: list[str], *, through_tunnel: bool
-) -> list[Cell]:
-    """Run every cell, one after the other, telling on stderr which one is running."""
+async def run_matrix(pairs: Sequence[tuple[str, str]], *, through_tunnel: bool) -> list[Cell]:
+    """Run a cell for each pair of client and server, server by server, one cell after the other.
+
+    Tells on stderr which one is running.
+    """
     cells: list[Cell] = []
-    peers = [clients.client(name) for name in client_names]
+    peers = {name: clients.client(name) for name, _ in pairs}
+    server_names = list(dict.fromkeys(name for _, name in pairs))
     async with AsyncExitStack() as stack:
         workspace = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         started = await stack.enter_async_context(servers.started_servers(workspace, server_names))
@@ -53,7 +57,7 @@ async def run_matrix(
             tunnels = await stack.enter_async_context(started_tunnels(started, workspace))
         for server in started:
             tunnel = tunnels.get(server.name)
-            for peer in peers:
+            for peer in (peers[name] for name, where in pairs if where == server.name):
                 print(f"{peer.name} x {server.name} ...", file=sys.stderr, flush=True)
                 direct = await run_cell(peer, server, None)
                 tunnelled = await run_cell(peer, server, tunnel) if tunnel else None
@@ -139,7 +143,8 @@ def main() -> int:
         parser.error(str(error))
 
     async def run() -> list[Cell]:
-        return await run_matrix(client_names, server_names, through_tunnel=not options.direct_only)
+        pairs = list(product(client_names, server_names))
+        return await run_matrix(pairs, through_tunnel=not options.direct_only)
 
     cells = anyio.run(run)
     print(as_json(cells) if options.json else table(cells))

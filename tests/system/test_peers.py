@@ -1,15 +1,12 @@
 """A slice of the matrix for CI; `make peers` runs all of it."""
 
-from pathlib import Path
-
 import anyio
 import pytest
 
 from tests.helpers import node_packages
-from tests.peers import clients, servers
-from tests.peers.cell import run_cell
-from tests.peers.verdict import judge, passed
-from tests.system.peers import chosen
+from tests.peers import servers
+from tests.peers.verdict import passed
+from tests.system.peers import chosen, run_matrix
 
 pytestmark = pytest.mark.system
 
@@ -19,13 +16,17 @@ needs_node_packages = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("name", ["time", pytest.param("everything", marks=needs_node_packages)])
-async def test_the_python_client_does_every_step_directly(name: str, tmp_path: Path) -> None:
+@needs_node_packages
+async def test_cells_of_each_kind_go_through_the_tunnel_as_they_do_directly() -> None:
+    pairs = [
+        ("python-auto", "everything"),  # legacy over HTTP
+        ("python-auto", "time"),  # modern over stdio
+        ("ts-v2", "filesystem"),  # legacy over stdio
+    ]
     with anyio.fail_after(120):
-        async with servers.started_servers(tmp_path, [name]) as started:
-            rows = await run_cell(clients.client("python-auto"), started[0], None)
-    judged = judge(rows, None)
-    assert passed(judged), judged
+        cells = await run_matrix(pairs, through_tunnel=True)
+    assert [(cell.client, cell.server) for cell in cells] == pairs
+    assert [cell.judged for cell in cells if not passed(cell.judged)] == []
 
 
 def test_a_name_outside_the_matrix_is_refused() -> None:
