@@ -163,8 +163,8 @@ def _refused_origin(headers: Headers) -> int | None:
 
 
 @asynccontextmanager
-async def served(upstream: Upstream) -> AsyncIterator[str]:
-    """Serve a started upstream; gives the URL of its MCP endpoint."""
+async def served(upstream: Upstream, ended: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """Serve a started upstream; gives the URL. `ended` is set when a signal ends the server."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         listener.listen(128)
@@ -177,6 +177,8 @@ async def served(upstream: Upstream) -> AsyncIterator[str]:
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        if ended is not None:
+            serving.add_done_callback(lambda _: ended.set())
         try:
             yield f"http://{HOST}:{listener.getsockname()[1]}/mcp"
         finally:
@@ -187,10 +189,11 @@ async def served(upstream: Upstream) -> AsyncIterator[str]:
 async def _main(argv: list[str], cwd: str | None) -> None:
     upstream = StdioUpstream("front", StdioCommand(tuple(argv), cwd=cwd))
     await upstream.start()
+    ended = asyncio.Event()
     try:
-        async with served(upstream) as url:
+        async with served(upstream, ended) as url:
             print(url, flush=True)  # noqa: T201
-            await asyncio.Event().wait()
+            await ended.wait()
     finally:
         await upstream.aclose()
 
