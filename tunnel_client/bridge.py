@@ -8,7 +8,7 @@ from shared.errors import PeerError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError
 from shared.link.driver import LinkDriver
 from shared.wire.codec import OpenHead, decode_open, encode_head
-from shared.wire.limits import MAX_BODY_BYTES, MIB
+from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
 from tunnel_client.gate import GateError, admit
 from tunnel_client.upstream.base import Exchange, Headers, Upstream
 
@@ -16,6 +16,8 @@ log = structlog.get_logger("tunnel_client.bridge")
 
 MAX_ASSEMBLING_BYTES = 64 * MIB
 """Request bodies of one link that are still coming; beyond it streams are refused unsent."""
+MAX_HEADS = 256
+"""Request heads remembered; they hold no credential, those never leave the relay."""
 
 
 class Bridge:
@@ -23,13 +25,16 @@ class Bridge:
 
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams
+        self._heads: dict[bytes, OpenHead] = {}
         self.assembling = 0
         self.crossings: set[Crossing] = set()
 
-    def open(self, driver: LinkDriver, stream: int, payload: bytes, end: bool) -> "Crossing | None":
-        """Take a stream in; None when it was refused."""
+    def open(
+        self, driver: LinkDriver, stream: int, payload: bytes, whole: bytes | None
+    ) -> "Crossing | None":
+        """Take a stream in, with its `whole` body if that came along; None when refused."""
         try:
-            head = decode_open(payload)
+            head = self._decode(payload)
         except PeerError as error:
             log.error("malformed request head", reason=str(error))
             driver.reset(stream, ResetCode.PROTOCOL, str(error))
@@ -40,9 +45,19 @@ class Bridge:
             return None
         crossing = Crossing(self, driver, stream, head, upstream)
         self.crossings.add(crossing)
-        if end:
-            crossing.start()
+        if whole is not None:
+            crossing.start(whole)
         return crossing
+
+    def _decode(self, payload: bytes) -> OpenHead:
+        """Read a request head; an agent's heads repeat, so what they say is remembered."""
+        head = self._heads.get(payload)
+        if head is None:
+            head = decode_open(payload)
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            self._heads[payload] = head
+        return head
 
     def end_session(self, session: str) -> int:
         """End every exchange of a session and what upstreams hold for it; returns how many."""
@@ -67,6 +82,7 @@ class Crossing:
         "_over",
         "_stream",
         "_upstream",
+        "_waiting",
     )
 
     def __init__(
@@ -81,6 +97,7 @@ class Crossing:
         self._body: list[bytes] = []
         self._assembled = 0
         self._over = False
+        self._waiting: tuple[int, Headers] | None = None
 
     @property
     def session(self) -> str:
@@ -92,6 +109,9 @@ class Crossing:
     def on_head(self, head: bytes, end: bool) -> None:
         """Never called: the relay sends no response heads."""
 
+    def on_response(self, head: bytes, body: bytes) -> None:
+        """Never called: the relay sends no responses."""
+
     def on_data(self, data: bytes, end: bool) -> None:
         """Collect the request body, which is judged whole; then start."""
         self._driver.consumed(self._stream, len(data))
@@ -99,7 +119,8 @@ class Crossing:
             return
         self._body.append(data)
         if end:
-            self.start()
+            body, self._body = b"".join(self._body), []
+            self.start(body)
             return
         self._assembled += len(data)
         self._bridge.assembling += len(data)
@@ -126,19 +147,23 @@ class Crossing:
         """Answer with a status and headers; `end` says that no body follows."""
         if self._over:
             return
-        try:
-            payload = encode_head(status, headers)
-        except TooBigError as error:
-            self.cut(ResetCode.TOO_LARGE, str(error))
-            return
+        self._waiting = (status, headers)
         if end:
-            self._settle()
-        self._driver.head(self._stream, payload, end)
+            self._whole(b"")
+        else:
+            # Most answers are whole in this turn of the loop: then head and body leave as one.
+            self._driver.at_turn_end(self._send_head)
 
     def data(self, chunk: bytes, end: bool = False) -> bool:
         """Pass body bytes on; False asks to pause until `Exchange.resume`."""
         if self._over:
             return True
+        if self._waiting is not None:
+            if end and len(chunk) <= MAX_INLINE_BYTES:
+                self._whole(chunk)
+                return True
+            if not self._send_head():
+                return True
         if end:
             self._settle()
         return self._driver.data(self._stream, chunk, end)
@@ -151,9 +176,8 @@ class Crossing:
 
     # Inside -------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, body: bytes) -> None:
         """Judge the whole request and hand it to the upstream."""
-        body, self._body = b"".join(self._body), []
         self._release()
         if len(body) > MAX_BODY_BYTES:
             self.fail(ResetCode.TOO_LARGE, "request body over its limit")
@@ -169,6 +193,32 @@ class Crossing:
             self.fail(ResetCode.REFUSED, str(error))
         else:
             self._exchange = self._upstream.open(request, self)
+
+    def _whole(self, body: bytes) -> None:
+        status, headers = self._waiting or (502, [])
+        # The relay counts for itself; without lengths, heads repeat and can be remembered.
+        kept = [pair for pair in headers if pair[0] != b"content-length"]
+        payload = self._encode(status, kept)
+        if payload is not None:
+            self._settle()
+            self._driver.respond(self._stream, payload, body)
+
+    def _send_head(self) -> bool:
+        """Send the head that waits; False when that ended the exchange."""
+        if self._waiting is not None and not self._over:
+            payload = self._encode(*self._waiting)
+            if payload is None:
+                return False
+            self._driver.head(self._stream, payload, False)
+        return True
+
+    def _encode(self, status: int, headers: Headers) -> bytes | None:
+        self._waiting = None
+        try:
+            return encode_head(status, headers)
+        except TooBigError as error:
+            self.cut(ResetCode.TOO_LARGE, str(error))
+            return None
 
     def cut(self, code: ResetCode, detail: str) -> None:
         """End at both sides now."""

@@ -41,7 +41,11 @@ class ClientLink:
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         """The relay opened a stream."""
-        return self.bridge.open(self.driver, stream, head, end)
+        return self.bridge.open(self.driver, stream, head, b"" if end else None)
+
+    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
+        """The relay opened a stream with a whole small request."""
+        return self.bridge.open(self.driver, stream, head, body)
 
     def on_catalog(self, upstreams: list[str]) -> None:
         """Never called: the relay has no upstreams."""

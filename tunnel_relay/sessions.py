@@ -72,7 +72,15 @@ class SessionTable:
             entry = self._by_digest.get(token_digest(token))
         except UnicodeEncodeError:
             return None
-        if entry is None or entry.dead or entry.session.tunnel in self._blocked:
+        return None if entry is None else self._use(entry, now)
+
+    def again(self, session: Session, now: float) -> Session | None:
+        """Return a session found before if it still lives, as `find` does but for the look-up."""
+        entry = self._by_id.get(session.id)
+        return None if entry is None else self._use(entry, now)
+
+    def _use(self, entry: _Entry, now: float) -> Session | None:
+        if entry.dead or entry.session.tunnel in self._blocked:
             return None
         if now > self._mark:
             self._mark = now

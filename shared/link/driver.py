@@ -18,6 +18,8 @@ from shared.wire.events import (
     Opened,
     Ponged,
     Received,
+    Requested,
+    Responded,
     RevokeAsked,
     RevokeDone,
     WasReset,
@@ -32,6 +34,9 @@ class StreamHandler(Protocol):
 
     def on_head(self, head: bytes, end: bool) -> None:
         """The response head came (relay side only)."""
+
+    def on_response(self, head: bytes, body: bytes) -> None:
+        """A whole small response came (relay side only); nothing more comes."""
 
     def on_data(self, data: bytes, end: bool) -> None:
         """Body bytes came; report them to `LinkDriver.consumed` once used."""
@@ -54,6 +59,8 @@ class _Nobody:
 
     def on_writable(self) -> None: ...
 
+    def on_response(self, head: bytes, body: bytes) -> None: ...
+
 
 _NOBODY = _Nobody()
 
@@ -66,6 +73,9 @@ class LinkOwner(Protocol):
 
         A stream answered or reset before this returns is over: its handler hears nothing.
         """
+
+    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
+        """The relay opened a stream with a whole small request; as `on_open` otherwise."""
 
     def on_catalog(self, upstreams: list[str]) -> None:
         """The client serves these upstreams."""
@@ -97,7 +107,7 @@ class LinkDriver:
         self._streams: dict[int, StreamHandler] = {}
         self._armed = False
         self._writable: list[int] = []
-        self._after_batch: list[Callable[[], None]] = []
+        self._at_turn_end: list[Callable[[], object]] = []
         self._lost = False
         now = self._loop.time()
         self._keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, now)
@@ -106,6 +116,8 @@ class LinkDriver:
             Received: self._received,
             Headed: self._headed,
             Opened: self._opened,
+            Requested: self._requested,
+            Responded: self._responded,
             WasReset: self._was_reset,
             Ponged: self._ponged,
             Catalogued: lambda event: owner.on_catalog(event.upstreams),
@@ -143,6 +155,19 @@ class LinkDriver:
         self._streams[stream] = handler
         self.flush_soon()
         return stream
+
+    def request(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
+        """Open a stream as `open` does, in one frame when the body is small."""
+        stream = self._mux.request(head, body)
+        self._streams[stream] = handler
+        self.flush_soon()
+        return stream
+
+    def respond(self, stream: int, head: bytes, body: bytes) -> None:
+        """Answer a stream with a whole body of at most MAX_INLINE_BYTES."""
+        self._streams.pop(stream, None)
+        self._mux.respond(stream, head, body)
+        self.flush_soon()
 
     def head(self, stream: int, head: bytes, end: bool) -> None:
         """Answer a stream with a head."""
@@ -216,15 +241,12 @@ class LinkDriver:
             dispatch[type(event)](event)
             if self._lost:
                 return
-        if self._after_batch:
-            waiting, self._after_batch = self._after_batch, []
-            for act in waiting:
-                act()
         self.flush_soon()
 
-    def after_batch(self, act: Callable[[], None]) -> None:
-        """Call `act` once everything the current message brought was handed out."""
-        self._after_batch.append(act)
+    def at_turn_end(self, act: Callable[[], object]) -> None:
+        """Call `act` when this turn of the loop is over, before what it queued is sent."""
+        self._at_turn_end.append(act)
+        self.flush_soon()
 
     def transport_writable(self) -> None:
         """Go on sending what had to wait."""
@@ -250,6 +272,10 @@ class LinkDriver:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        if self._at_turn_end:
+            acts, self._at_turn_end = self._at_turn_end, []
+            for act in acts:
+                act()
         self._armed = False
         transport, mux, writable = self._transport, self._mux, self._writable
         while transport.writable:
@@ -292,16 +318,28 @@ class LinkDriver:
                 del self._streams[event.stream]
             handler.on_head(event.head, event.end)
 
+    def _responded(self, event: Responded) -> None:
+        handler = self._streams.pop(event.stream, None)
+        if handler is not None:
+            handler.on_response(event.head, event.body)
+
+    def _requested(self, event: Requested) -> None:
+        self._streams[event.stream] = _NOBODY
+        handler = self._owner.on_request(event.stream, event.head, event.body)
+        self._take_in(event.stream, handler)
+
     def _opened(self, event: Opened) -> None:
-        # An answer given inside `on_open` takes the stream out again: it must not be put back.
-        streams = self._streams
-        streams[event.stream] = _NOBODY
+        self._streams[event.stream] = _NOBODY
         handler = self._owner.on_open(event.stream, event.head, event.end)
-        if event.stream in streams:
+        self._take_in(event.stream, handler)
+
+    def _take_in(self, stream: int, handler: StreamHandler | None) -> None:
+        # An answer given at once has taken the stream out again: it must not be put back.
+        if stream in self._streams:
             if handler is not None:
-                streams[event.stream] = handler
+                self._streams[stream] = handler
             else:
-                self.reset(event.stream, ResetCode.REFUSED, "not served here")
+                self.reset(stream, ResetCode.REFUSED, "not served here")
 
     def _was_reset(self, event: WasReset) -> None:
         handler = self._streams.pop(event.stream, None)

@@ -12,6 +12,7 @@ from shared.wire.limits import (
     MAX_DETAIL_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEAD_FIELDS,
+    MAX_INLINE_BYTES,
 )
 
 Headers = list[tuple[bytes, bytes]]
@@ -20,7 +21,7 @@ METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]{1,256}")
 _SESSION = re.compile(rb"[0-9a-f]{32}")
 _MCP_SESSION = re.compile(rb"[\x21-\x7e]{0,128}")
-_RESET = struct.Struct(">H")
+_U16 = struct.Struct(">H")
 _REVOKE = struct.Struct(">I32s")
 _REVOKED = struct.Struct(">II")
 
@@ -118,8 +119,8 @@ def _split(payload: bytes, fixed: int) -> list[bytes]:
 
 def _pairs(fields: list[bytes], fixed: int) -> Headers:
     names = fields[fixed::2]
-    for name in names:
-        if name not in _known_names:
+    if not _known_names.issuperset(names):
+        for name in names:
             _check_name(name)
     return list(zip(names, fields[fixed + 1 :: 2], strict=True))
 
@@ -131,20 +132,37 @@ def _check_name(name: bytes) -> None:
         _known_names.add(name)
 
 
+def encode_whole(head: bytes, body: bytes) -> bytes:
+    """Return the payload of REQUEST or RESPONSE: a head's payload and the whole body."""
+    return _U16.pack(len(head)) + head + body
+
+
+def decode_whole(payload: bytes) -> tuple[bytes, bytes]:
+    """Split the payload of REQUEST or RESPONSE into head and body; raises PeerError."""
+    if len(payload) < _U16.size:
+        raise PeerError("head length cut short")
+    end = _U16.size + _U16.unpack_from(payload)[0]
+    if end > len(payload):
+        raise PeerError("head cut short")
+    if end > MAX_HEAD_BYTES or len(payload) - end > MAX_INLINE_BYTES:
+        raise TooBigError("head or inline body over its limit")
+    return payload[_U16.size : end], payload[end:]
+
+
 def encode_reset(code: ResetCode, detail: str) -> bytes:
     """Return the payload of RESET; `detail` is cut to its limit."""
-    return _RESET.pack(code) + _detail(detail)
+    return _U16.pack(code) + _detail(detail)
 
 
 def decode_reset(payload: bytes) -> tuple[ResetCode, str]:
     """Read the payload of RESET; raises PeerError."""
-    if len(payload) < _RESET.size:
+    if len(payload) < _U16.size:
         raise PeerError("RESET cut short")
     try:
-        code = ResetCode(_RESET.unpack_from(payload)[0])
+        code = ResetCode(_U16.unpack_from(payload)[0])
     except ValueError:
         raise PeerError("unknown reset code") from None
-    return code, decode_detail(payload[_RESET.size :])
+    return code, decode_detail(payload[_U16.size :])
 
 
 def _detail(text: str) -> bytes:

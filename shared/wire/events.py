@@ -24,6 +24,24 @@ class Headed:
 
 
 @dataclass(slots=True)
+class Requested:
+    """The relay opened a stream with a whole small request."""
+
+    stream: int
+    head: bytes
+    body: bytes
+
+
+@dataclass(slots=True)
+class Responded:
+    """A whole small response came; the stream is over. Its bytes need no credit."""
+
+    stream: int
+    head: bytes
+    body: bytes
+
+
+@dataclass(slots=True)
 class Received:
     """Body bytes came, not empty unless `end`; report them to `Mux.consumed` once used."""
 
@@ -81,6 +99,8 @@ class RevokeDone:
 Event = (
     Opened
     | Headed
+    | Requested
+    | Responded
     | Received
     | WasReset
     | Ponged

@@ -36,6 +36,10 @@ class FrameType(IntEnum):
     DATA = 0x12
     RESET = 0x13
     CREDIT = 0x14
+    REQUEST = 0x15
+    """OPEN, a small whole body and the end, in one frame."""
+    RESPONSE = 0x16
+    """HEAD, a small whole body and the end, in one frame."""
     PING = 0x20
     PONG = 0x21
     DRAIN = 0x22
@@ -47,12 +51,22 @@ class FrameType(IntEnum):
 HANDSHAKE = frozenset((FrameType.HELLO, FrameType.CHALLENGE, FrameType.PROOF, FrameType.READY))
 UNNUMBERED = HANDSHAKE | {FrameType.PING, FrameType.PONG}
 """Frames outside the sequence: after a cut they are never sent again."""
-ON_STREAM = frozenset((FrameType.OPEN, FrameType.HEAD, FrameType.DATA, FrameType.RESET))
+ON_STREAM = frozenset(
+    (
+        *(FrameType.OPEN, FrameType.HEAD, FrameType.DATA, FrameType.RESET),
+        *(FrameType.REQUEST, FrameType.RESPONSE),
+    )
+)
 MAY_END = frozenset((FrameType.OPEN, FrameType.HEAD, FrameType.DATA))
 
-_TYPES: dict[int, FrameType] = {int(kind): kind for kind in FrameType}
+_VALID: dict[int, tuple[FrameType, int]] = {
+    kind << 8 | flags: (kind, flags)
+    for kind in FrameType
+    for flags in ((0, FLAG_END) if kind in MAY_END else (0,))
+}
+"""Every allowed pair of type and flags by the two bytes they are: one look-up a frame."""
 _pack_frame = FRAME_HEADER.pack
-_unpack_frame = FRAME_HEADER.unpack_from
+_unpack_frame = struct.Struct(">HHI").unpack_from
 
 Frame = tuple[FrameType, int, int, bytes]
 """Type, flags, stream and payload."""
@@ -86,21 +100,16 @@ def decode_frames(message: bytes) -> Iterator[Frame]:
         start = at + FRAME_HEADER_BYTES
         if start > size:
             raise PeerError("frame header cut short")
-        kind, flags, length, stream = _unpack_frame(message, at)
+        kind_and_flags, length, stream = _unpack_frame(message, at)
         at = start + length
         if at > size:
             raise PeerError("frame payload cut short")
-        yield _checked(kind, flags, length, stream), flags, stream, message[start:at]
-
-
-def _checked(kind: int, flags: int, length: int, stream: int) -> FrameType:
-    known = _TYPES.get(kind)
-    if known is None:
-        raise PeerError(f"unknown frame type {kind:#04x}")
-    if flags and (flags != FLAG_END or known not in MAY_END):
-        raise PeerError(f"flags {flags:#04x} on {known.name}")
-    if length > MAX_PAYLOAD_BYTES:
-        raise TooBigError("frame over 64 KiB")
-    if known is not FrameType.CREDIT and (stream != 0) is not (known in ON_STREAM):
-        raise PeerError(f"{known.name} on stream {stream}")
-    return known
+        known = _VALID.get(kind_and_flags)
+        if known is None:
+            raise PeerError(f"unknown frame type and flags {kind_and_flags:#06x}")
+        kind, flags = known
+        if length > MAX_PAYLOAD_BYTES:
+            raise TooBigError("frame over 64 KiB")
+        if (stream != 0) is not (kind in ON_STREAM) and kind is not FrameType.CREDIT:
+            raise PeerError(f"{kind.name} on stream {stream}")
+        yield kind, flags, stream, message[start:at]

@@ -15,6 +15,8 @@ MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - FRAME_HEADER_BYTES
 MAX_HEAD_BYTES = 40 * KIB
 """A head block: 32 KiB of headers and what names the upstream and the session."""
 MAX_HEAD_FIELDS = 100
+MAX_INLINE_BYTES = 16 * KIB
+"""A whole body up to this many bytes rides with its head, outside credit as the head is."""
 MAX_BODY_BYTES = 4 * MIB
 """A request body; both ends read it whole before they judge it."""
 MAX_HANDSHAKE_BYTES = 4 * KIB

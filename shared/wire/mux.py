@@ -8,16 +8,14 @@ from enum import Enum
 
 from shared.errors import MisuseError, PeerError, ResetCode, TooBigError
 from shared.wire import codec
+from shared.wire.control import ControlFrames
 from shared.wire.events import (
-    Catalogued,
-    Draining,
     Event,
     Headed,
     Opened,
-    Ponged,
     Received,
-    RevokeAsked,
-    RevokeDone,
+    Requested,
+    Responded,
     WasReset,
 )
 from shared.wire.frames import (
@@ -30,12 +28,11 @@ from shared.wire.frames import (
 )
 from shared.wire.limits import (
     MAX_HEAD_BYTES,
-    MAX_PINGS_PER_INTERVAL,
+    MAX_INLINE_BYTES,
     MAX_STREAM_ID,
     MIB,
     LinkLimits,
 )
-from shared.wire.outbox import Outbox
 from shared.wire.stream import Input, State
 from shared.wire.streams import Stream, StreamTable
 from shared.wire.windows import ReceiveWindow
@@ -58,23 +55,19 @@ class Role(Enum):
     CLIENT = "client"
 
 
-class Mux:
+class Mux(ControlFrames):
     """One end of a link after the handshake."""
 
     def __init__(self, role: Role, limits: LinkLimits) -> None:
-        self.limits = limits
-        self.round_trip = 0.0
+        super().__init__(limits)
         self._relay = role is Role.RELAY
         self._streams = StreamTable(limits)
-        self._outbox = Outbox(limits.link_window, limits.flush_bytes)
         self._receive = ReceiveWindow(limits.link_window)
         self._parked = 0
         self._sent = 0
         self._acked = 0
         self._taken = 0
         self._told = 0
-        self._pings: list[float] = []
-        self._now = 0.0
         # Which inputs of the stream table a DATA frame means, by who sends it.
         request = (Input.REQUEST_DATA, Input.REQUEST_END)
         response = (Input.RESPONSE_DATA, Input.RESPONSE_END)
@@ -89,12 +82,14 @@ class Mux:
         if self._relay:
             own = {
                 FrameType.HEAD: self._on_head,
+                FrameType.RESPONSE: self._on_response,
                 FrameType.CATALOG: self._on_catalog,
                 FrameType.REVOKED: self._on_revoked,
             }
         else:
             own = {
                 FrameType.OPEN: self._on_open,
+                FrameType.REQUEST: self._on_request,
                 FrameType.DRAIN: self._on_drain,
                 FrameType.REVOKE: self._on_revoke,
             }
@@ -116,13 +111,41 @@ class Mux:
             or self._outbox.ready_bytes > MAX_WAITING_BYTES // 2
         )
 
-    def open(self, head: bytes, body: bytes) -> int:
-        """Open a stream with a whole request and return its id; raises MisuseError when full."""
+    def _next_stream(self) -> Stream:
         if not self._relay or self.full:
             raise MisuseError("no stream can be opened here now")
         stream = self._streams.add(self._streams.highest + 1)
         if stream.id == DRAIN_AT_STREAM:
             self.drain("stream ids run out")
+        return stream
+
+    def request(self, head: bytes, body: bytes) -> int:
+        """Open a stream with a whole request and return its id; raises MisuseError when full.
+
+        A small body rides with the head in one frame.
+        """
+        if len(body) > MAX_INLINE_BYTES:
+            return self.open(head, body)
+        stream = self._next_stream()
+        stream.step(Input.OPEN_END, local=True)
+        self._outbox.put(FrameType.REQUEST, stream.id, codec.encode_whole(head, body))
+        return stream.id
+
+    def respond(self, stream_id: int, head: bytes, body: bytes) -> None:
+        """Answer with a whole small response in one frame; ignored when the stream is over.
+
+        The body has at most MAX_INLINE_BYTES.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        stream.step(Input.HEAD_END, local=True)
+        self._outbox.put(FrameType.RESPONSE, stream_id, codec.encode_whole(head, body))
+        self._settle(stream)
+
+    def open(self, head: bytes, body: bytes) -> int:
+        """Open a stream with a whole request in frames of its own; see `request`."""
+        stream = self._next_stream()
         stream.step(Input.OPEN_END if not body else Input.OPEN, local=True)
         self._outbox.put(FrameType.OPEN, stream.id, head, 0 if body else FLAG_END)
         if body:
@@ -174,26 +197,6 @@ class Mux:
             if grant:
                 self._outbox.put(FrameType.CREDIT, stream_id, codec.encode_credit(grant))
         self._settle(stream)
-
-    def ping(self, payload: bytes) -> None:
-        """Send a PING of 8 bytes that the peer must answer."""
-        self._outbox.put_unnumbered(FrameType.PING, payload)
-
-    def drain(self, detail: str) -> None:
-        """Ask the client to move to another link (relay only)."""
-        self._outbox.put(FrameType.DRAIN, 0, codec.encode_detail(detail))
-
-    def catalog(self, upstreams: list[str]) -> None:
-        """Tell the relay which upstreams we serve (client only)."""
-        self._outbox.put(FrameType.CATALOG, 0, codec.encode_catalog(upstreams))
-
-    def revoke(self, order: int, session: str) -> None:
-        """Order the client to cut a session (relay only)."""
-        self._outbox.put(FrameType.REVOKE, 0, codec.encode_revoke(order, session))
-
-    def revoked(self, order: int, ended: int) -> None:
-        """Report that an order was carried out (client only)."""
-        self._outbox.put(FrameType.REVOKED, 0, codec.encode_revoked(order, ended))
 
     def take_message(self, writable: list[int]) -> bytes:
         """Return the next message, empty when there is none; call until it is.
@@ -257,6 +260,24 @@ class Mux:
             events.append(Headed(stream_id, payload, bool(flags)))
             self._settle(stream)
 
+    def _on_request(self, stream_id: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        head, body = codec.decode_whole(payload)
+        full = self._streams.full
+        self._streams.add(stream_id).step(Input.OPEN_END, local=False)
+        if full:
+            self.reset(stream_id, ResetCode.REFUSED, "too many streams")
+            return
+        events.append(Requested(stream_id, head, body))
+
+    def _on_response(
+        self, stream_id: int, _flags: int, payload: bytes, events: list[Event]
+    ) -> None:
+        head, body = codec.decode_whole(payload)
+        stream = self._streams.expected(stream_id)
+        if stream is not None and self._stepped(stream, Input.HEAD_END, events):
+            events.append(Responded(stream_id, head, body))
+            self._settle(stream)
+
     def _on_data(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
         size = len(payload)
         self._receive.received(size)
@@ -300,33 +321,6 @@ class Mux:
             except PeerError as error:
                 self._break(stream, str(error), events, ResetCode.FLOW_CONTROL)
 
-    def _on_ping(self, _stream: int, _flags: int, payload: bytes, _events: list[Event]) -> None:
-        if len(payload) != 8:
-            raise PeerError("PING has the wrong size")
-        since = self._now - self.limits.ping_interval
-        self._pings = [at for at in self._pings if at > since]
-        if len(self._pings) >= MAX_PINGS_PER_INTERVAL:
-            raise PeerError("too many PINGs")
-        self._pings.append(self._now)
-        self._outbox.put_unnumbered(FrameType.PONG, payload)
-
-    def _on_pong(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
-        if len(payload) != 8:
-            raise PeerError("PONG has the wrong size")
-        events.append(Ponged(payload))
-
-    def _on_drain(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
-        events.append(Draining(codec.decode_detail(payload)))
-
-    def _on_catalog(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
-        events.append(Catalogued(codec.decode_catalog(payload)))
-
-    def _on_revoke(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
-        events.append(RevokeAsked(*codec.decode_revoke(payload)))
-
-    def _on_revoked(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
-        events.append(RevokeDone(*codec.decode_revoked(payload)))
-
     # Streams that end ---------------------------------------------------------------------------
 
     def _stepped(self, stream: Stream, happened: Input, events: list[Event]) -> bool:
@@ -357,15 +351,15 @@ class Mux:
             events.append(WasReset(stream.id, code, detail))
 
     def _discard(self, stream: Stream) -> None:
-        self._outbox.drop(stream.send)
+        if stream.pending:
+            self._outbox.drop(stream.send)
         self._parked -= stream.parked
         self._link_consumed(stream.unconsumed - stream.parked)
         self._streams.remove(stream.id)
 
     def _settle(self, stream: Stream) -> None:
         """Forget a stream once both directions ended, its bytes left and its reader is done."""
-        send = stream.send
-        if stream.state is State.CLOSED and not (send.bytes or send.end or stream.unconsumed):
+        if stream.state is State.CLOSED and not (stream.unconsumed or stream.pending):
             self._streams.remove(stream.id)
 
     def _settle_finished(self) -> None:

@@ -11,17 +11,42 @@ MAX_STREAM_FAULTS = 16
 
 
 class Stream:
-    """One stream: state, both directions' credit, bytes received and not yet consumed."""
+    """One stream: state, both directions' credit, bytes received and not yet consumed.
 
-    __slots__ = ("id", "parked", "receive", "send", "state", "unconsumed")
+    Windows are made when first needed: a small call needs neither.
+    """
+
+    __slots__ = ("_limits", "_receive", "_send", "id", "parked", "state", "unconsumed")
 
     def __init__(self, stream_id: int, limits: LinkLimits) -> None:
         self.id = stream_id
         self.state = State.IDLE
-        self.send = SendQueue(stream_id, limits.stream_window)
-        self.receive = ReceiveWindow(limits.stream_window, limits.stream_window_max)
         self.unconsumed = 0
         self.parked = 0
+        self._limits = limits
+        self._send: SendQueue | None = None
+        self._receive: ReceiveWindow | None = None
+
+    @property
+    def send(self) -> SendQueue:
+        """What this end still has to send, and the credit for it."""
+        if self._send is None:
+            self._send = SendQueue(self.id, self._limits.stream_window)
+        return self._send
+
+    @property
+    def receive(self) -> ReceiveWindow:
+        """The credit this end gave."""
+        if self._receive is None:
+            limits = self._limits
+            self._receive = ReceiveWindow(limits.stream_window, limits.stream_window_max)
+        return self._receive
+
+    @property
+    def pending(self) -> bool:
+        """Does a byte, or the end, wait to be sent?"""
+        send = self._send
+        return send is not None and (send.bytes > 0 or send.end)
 
     def step(self, happened: Input, *, local: bool) -> State:
         """Move to the next state; raises MisuseError for us, PeerError for the peer."""

@@ -20,9 +20,9 @@ class UpstreamRequest:
     """One HTTP exchange as the gate let it pass.
 
     `headers` hold no hop-by-hop header, credential, cookie, Host, Origin or MCP session id.
-    `session` is the public id of the relay's session (32 hex digits, no secret). `mcp_session` is the relay's own MCP
-    session id: the one the agent sent or, for `initialize`, the one it will get if the upstream
-    starts an MCP session.
+    `session` is the public id of the relay's session (32 hex digits, no secret). `mcp_session` is
+    the relay's own MCP session id: the one the agent sent or, for `initialize`, the one it will
+    get if the upstream starts an MCP session.
     """
 
     method: str

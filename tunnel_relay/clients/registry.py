@@ -43,6 +43,10 @@ class Link:
         """Never called: the mux of the relay's role refuses OPEN frames."""
         return None
 
+    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
+        """Never called: the mux of the relay's role refuses REQUEST frames."""
+        return None
+
     def on_catalog(self, upstreams: list[str]) -> None:
         """The client serves these upstreams now."""
         self.upstreams = frozenset(upstreams)

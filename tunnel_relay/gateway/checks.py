@@ -14,7 +14,7 @@ METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 
 _SINGLE = frozenset(
     {
-        *(b"host", b"authorization", b"origin", b"content-type", b"content-length"),
+        *(b"host", b"authorization", b"origin", b"content-type"),
         *(b"content-encoding", b"mcp-session-id", b"connection", b"accept", b"expect"),
         *(b"upgrade", b"mcp-protocol-version", b"transfer-encoding"),
     }
@@ -38,30 +38,46 @@ NO_SESSION = Session("", b"", "", "", "", "", 0.0, 0.0, 0.0, 0.0)
 
 
 class Request:
-    """One request as it came: names in lower case, values without white space around them."""
+    """One request as it came: names in lower case, values without white space around them.
 
-    __slots__ = ("body", "complete", "fields", "head_bytes", "headers", "method", "path", "session")
+    `length` is the announced length of the body; it is kept out of `headers`, so that an agent's
+    requests have equal ones.
+    """
+
+    __slots__ = (
+        *("body", "complete", "fields", "head_bytes", "headers", "known", "length", "method"),
+        *("session", "url"),
+    )
 
     def __init__(self) -> None:
         self.method = b""
-        self.path = b""
+        self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
+        self.length: bytes | None = None
         self.head_bytes = 0
         self.complete = False
         self.body = b""
         self.fields: dict[bytes, bytes] = {}
         self.session: Session = NO_SESSION
+        self.known: Known | None = None
 
     def forget(self) -> None:
         """Keep only what the answer needs: idle streams live long."""
         self.body = b""
         self.headers = []
-        self.fields = {name: self.fields[name] for name in (b"origin",) if name in self.fields}
+        self.known = None
+        origin = self.fields.get(b"origin")
+        self.fields = {} if origin is None else {b"origin": origin}
+
+    @property
+    def path(self) -> bytes:
+        """The request target without its query."""
+        return self.url.partition(b"?")[0]
 
     @property
     def hot(self) -> bool:
         """Is it for the MCP endpoint?"""
-        return self.path.startswith(HOT)
+        return self.url.startswith(HOT)
 
     @property
     def upgrade(self) -> bytes | None:
@@ -73,6 +89,34 @@ class Request:
     def expects_continue(self) -> bool:
         """Does the agent wait for our word before it sends the body?"""
         return any(name == b"expect" for name, _ in self.headers)
+
+
+class Known:
+    """A head that passed every check, kept by its connection.
+
+    An agent's requests mostly differ in nothing but their bodies. The same bytes in the head get
+    the same verdict; what can change meanwhile, the life of the session, is looked at each time.
+    """
+
+    __slots__ = ("fields", "headers", "mcp_session", "method", "open_head", "session", "url")
+
+    def __init__(self, request: Request) -> None:
+        self.method = request.method
+        self.url = request.url
+        self.headers = request.headers
+        self.fields = request.fields
+        self.session = request.session
+        self.mcp_session = ""
+        self.open_head: bytes | None = None
+        """The payload for the link, for requests of this `mcp_session`."""
+
+    def matches(self, request: Request) -> bool:
+        """Tell whether a request has the very same head."""
+        return (
+            self.url == request.url
+            and self.headers == request.headers
+            and self.method == request.method
+        )
 
 
 def read_fields(request: Request, edge: Edge) -> Answer | None:
@@ -123,11 +167,11 @@ def read_token(value: bytes) -> str | None:
     return token if token.startswith(SESSION_PREFIX) and is_token(token) else None
 
 
-def refuse_body(method: bytes, fields: dict[bytes, bytes], edge: Edge) -> Answer | None:
+def refuse_body(request: Request, edge: Edge) -> Answer | None:
     """Check what the head says about the body."""
-    length = fields.get(b"content-length")
-    if method != b"POST":
-        if length in (None, b"0") and b"transfer-encoding" not in fields:
+    fields = request.fields
+    if request.method != b"POST":
+        if request.length in (None, b"0") and b"transfer-encoding" not in fields:
             return None
         return answers.BODY_NOT_ALLOWED
     media_type = fields.get(b"content-type", b"")
@@ -135,8 +179,14 @@ def refuse_body(method: bytes, fields: dict[bytes, bytes], edge: Edge) -> Answer
         return answers.NOT_JSON
     if fields.get(b"content-encoding", b"identity").lower() != b"identity":
         return answers.NOT_JSON
-    if length is not None and (not length.isdigit() or len(length) > 12):
+    return refuse_length(request, edge)
+
+
+def refuse_length(request: Request, edge: Edge) -> Answer | None:
+    """Check the announced length of the body, which differs from request to request."""
+    length = request.length
+    if length is None:
+        return None
+    if not length.isdigit() or len(length) > 12:
         return answers.BAD_REQUEST
-    if length is not None and int(length) > edge.body_bytes:
-        return answers.BODY_TOO_LARGE
-    return None
+    return answers.BODY_TOO_LARGE if int(length) > edge.body_bytes else None

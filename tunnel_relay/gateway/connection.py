@@ -12,12 +12,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.wire.limits import KIB
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer, Headers
-from tunnel_relay.gateway.checks import Request
+from tunnel_relay.gateway.checks import Known, Request
+from tunnel_relay.gateway.responses import ResponseHead, own_head
 
 if TYPE_CHECKING:
     from tunnel_relay.gateway.http import Gateway
@@ -56,13 +57,13 @@ class AgentConnection(asyncio.Protocol):
         "_config",
         "_gateway",
         "_head_bytes",
+        "_known",
         "_left",
         "_parser",
         "_refused",
         "_request",
         "_server_state",
         "_size",
-        "_url",
         "deadline",
         "exchange",
         "paused",
@@ -75,7 +76,7 @@ class AgentConnection(asyncio.Protocol):
         self._server_state = server_state
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None
-        self._url = b""
+        self._known: Known | None = None
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._size = 0
@@ -143,7 +144,6 @@ class AgentConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._request = Request()
-        self._url = b""
         self._body = []
         self._size = 0
         self._refused = self.exchange is not None
@@ -154,12 +154,19 @@ class AgentConnection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """Part of the request target."""
-        self._url += url
+        if self._request is not None:
+            self._request.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field; white space around a value is no part of it (RFC 9110 section 5.5)."""
-        if self._request is not None:
-            self._request.headers.append((name.lower(), value.strip(b" \t")))
+        request = self._request
+        if request is None:
+            return
+        name, value = name.lower(), value.strip(b" \t")
+        if name == b"content-length":
+            request.length = value if request.length is None else b"twice"
+        else:
+            request.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Judge the head before the body is read."""
@@ -169,7 +176,6 @@ class AgentConnection(asyncio.Protocol):
         parser = self._parser
         request.complete = True
         request.method = parser.get_method()
-        request.path = self._url.partition(b"?")[0]
         request.head_bytes, self._head_bytes = self._head_bytes, 0
         if not parser.should_keep_alive():
             self._close_after = True
@@ -177,11 +183,17 @@ class AgentConnection(asyncio.Protocol):
             return
         self.deadline = self._gateway.time() + BODY_SECONDS
         if request.hot:
-            refused = self._gateway.judge_head(request)
+            known = self._known
+            if known is not None and known.matches(request):
+                refused = self._gateway.judge_again(request, known)
+            else:
+                self._known = None
+                refused = self._gateway.judge_head(request)
             if refused is not None:
                 self._refuse(refused)
                 return
-        if request.expects_continue and parser.get_http_version() == "1.1":
+            self._known = request.known
+        if b"expect" in request.fields and parser.get_http_version() == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -220,37 +232,39 @@ class AgentConnection(asyncio.Protocol):
 
     def respond(self, answer: Answer) -> None:
         """Send a whole answer of the relay's own; the connection is free for the next request."""
-        self.start(answer.status, answer.headers, answer.body, end=True)
+        self.start(own_head(answer), b"", answer.body, end=True)
 
-    def start(self, status: int, headers: Headers, body: bytes, end: bool) -> None:
-        """Send the head and the first body bytes in one write; `end` says that these are all."""
-        if self.transport.is_closing():
+    def start(self, head: ResponseHead, extra: bytes, body: bytes, end: bool) -> None:
+        """Send the head and the first body bytes in one write; `end` says that these are all.
+
+        `extra` are further header lines.
+        """
+        transport = self.transport
+        if transport.is_closing():
             return
-        parts = [STATUS_LINE[status]]
-        length: bytes | None = None
-        for name, value in headers:
-            if name == b"content-length":
-                length = value
-            parts += (name, b": ", value, b"\r\n")
-        empty = status in (204, 304)
-        if length is None and not empty:
-            if end:
-                parts.append(b"content-length: %d\r\n" % len(body))
-            else:
-                parts.append(b"transfer-encoding: chunked\r\n")
-        self._chunked = length is None and not end and not empty
-        self._left = int(length) if length is not None else -1
-        if self._close_after:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        if self._chunked:
-            if body:
-                parts += (b"%x\r\n" % len(body), body, b"\r\n")
-        elif not empty and self._fits(body, end):
-            parts.append(body)
-        self.transport.write(b"".join(parts))
+        tail = b"connection: close\r\n\r\n" if self._close_after else b"\r\n"
+        bodiless = head.status in (204, 304)
+        if bodiless:
+            transport.write(head.lines + extra + tail)
+        elif end:
+            length = b"content-length: %d\r\n" % len(body)
+            transport.write(b"".join((head.lines, extra, length, tail, body)))
+        elif head.length is not None:
+            self._chunked, self._left = False, int(head.length)
+            length = b"content-length: %b\r\n" % head.length
+            first = body if self._fits(body, end) else b""
+            transport.write(b"".join((head.lines, extra, length, tail, first)))
+        else:
+            self._chunked = True
+            first = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            transport.write(
+                b"".join((head.lines, extra, b"transfer-encoding: chunked\r\n", tail, first))
+            )
         if end:
             self._ended()
+        elif head.event_stream:
+            # It may stay open for hours: what would speed up a next request is not worth it.
+            self._known = None
 
     def write(self, body: bytes, end: bool) -> None:
         """Send more body bytes."""
@@ -275,8 +289,6 @@ class AgentConnection(asyncio.Protocol):
 
     def _fits(self, body: bytes, end: bool) -> bool:
         """Hold a body to the length that was announced; one that lies closes the connection."""
-        if self._left < 0:
-            return True
         self._left -= len(body)
         if self._left < 0 or (end and self._left):
             self._close_after = True
@@ -304,13 +316,9 @@ class AgentConnection(asyncio.Protocol):
         over = request is None or request.expects_continue
         if over or answer.status in (413, 431):
             self._close_after = True
-        parts = [STATUS_LINE[answer.status]]
-        for name, value in answer.headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"content-length: %d\r\n" % len(answer.body))
-        parts.append(b"connection: close\r\n\r\n" if self._close_after else b"\r\n")
-        parts.append(answer.body)
-        self.transport.write(b"".join(parts))
+        tail = b"connection: close\r\n\r\n" if self._close_after else b"\r\n"
+        length = b"content-length: %d\r\n" % len(answer.body)
+        self.transport.write(b"".join((own_head(answer).lines, length, tail, answer.body)))
 
     def _fail(self, answer: Answer) -> None:
         """Answer what cannot be parsed any further, and close."""
@@ -366,7 +374,7 @@ class AgentConnection(asyncio.Protocol):
 
     def _head(self, request: Request, headers: Headers) -> bytes:
         lines = [b"%b: %b\r\n" % pair for pair in headers]
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, self._url, b"".join(lines))
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, request.url, b"".join(lines))
 
     def _hand_over(self, data: bytes, protocol: asyncio.Protocol) -> None:
         self._server_state.connections.discard(self)

@@ -4,9 +4,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from shared.errors import PeerError, ResetCode
-from shared.wire.codec import Headers, decode_head
 from tunnel_relay.gateway import answers
-from tunnel_relay.gateway.headers import returned
+from tunnel_relay.gateway.responses import ResponseHead, read_head
 
 if TYPE_CHECKING:
     from shared.link.driver import LinkDriver
@@ -41,6 +40,7 @@ class Exchange:
         "_orphaned_at",
         "_started",
         "_tail",
+        "_whole",
         "call",
         "done",
         "last_sent",
@@ -54,8 +54,9 @@ class Exchange:
         self._driver = driver
         self._connection: AgentConnection | None = connection
         self._chunks: deque[bytes] = deque()
-        self._head: tuple[int, Headers] | None = None
+        self._head: ResponseHead | None = None
         self._started = False
+        self._whole = False
         self._ended = False
         self._event_stream = False
         self._tail = b""
@@ -69,23 +70,30 @@ class Exchange:
     # StreamHandler ------------------------------------------------------------------------------
 
     def on_head(self, head: bytes, end: bool) -> None:
-        """Take the response head; it leaves with the first bytes, or alone after this batch."""
-        try:
-            status, headers = decode_head(head)
-        except PeerError:
-            self._driver.reset(self.stream, ResetCode.PROTOCOL, "malformed head")
-            self.on_reset(ResetCode.PROTOCOL, "")
+        """Take the response head; it leaves with the first bytes, or alone after this turn."""
+        if not self._take_head(head):
             return
-        if self._connection is None:
-            if end:
-                self._finish()
-            return
-        self._head = (status, self._finished_headers(headers))
         if end:
             self._ended = True
             self._send(b"")
         else:
-            self._driver.after_batch(self._send_head_alone)
+            self._driver.at_turn_end(self._send_head_alone)
+
+    def on_response(self, head: bytes, body: bytes) -> None:
+        """Pass a whole small response on."""
+        if self._take_head(head):
+            self._ended = self._whole = True
+            self._send(body)
+
+    def _take_head(self, payload: bytes) -> bool:
+        try:
+            self._head = read_head(payload)
+        except PeerError:
+            self._driver.reset(self.stream, ResetCode.PROTOCOL, "malformed head")
+            self.on_reset(ResetCode.PROTOCOL, "")
+            return False
+        self._event_stream = self._head.event_stream
+        return True
 
     def on_data(self, data: bytes, end: bool) -> None:
         """Pass body bytes on, or keep them while the agent takes none."""
@@ -167,6 +175,8 @@ class Exchange:
     def _send(self, data: bytes) -> None:
         connection = self._connection
         if connection is None or self._head is None:
+            # An orphan's answer: nobody reads it.
+            self._discard(0 if self._whole else len(data), self._ended)
             return
         end = self._ended and not self._chunks
         if end:
@@ -175,11 +185,11 @@ class Exchange:
             connection.write(data, end)
         else:
             self._started = True
-            connection.start(*self._head, data, end)
+            connection.start(self._head, self._extra(self._head), data, end)
         if self._event_stream:
             self.last_sent = self._gateway.time()
             self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
-        if data:
+        if not self._whole:
             self._driver.consumed(self.stream, len(data))
         if end:
             self._finish()
@@ -190,27 +200,18 @@ class Exchange:
             return
         self._started = True
         self.last_sent = self._gateway.time()
-        self._connection.start(*self._head, COMMENT if self._event_stream else b"", end=False)
+        first = COMMENT if self._event_stream else b""
+        self._connection.start(self._head, self._extra(self._head), first, end=False)
 
-    def _finished_headers(self, upstream: Headers) -> Headers:
-        """Return what goes back to the agent, with the relay's own fields."""
+    def _extra(self, head: ResponseHead) -> bytes:
+        """Return the fields that are this call's own, as lines."""
         call = self.call
-        headers = returned(upstream)
-        cached = buffered = False
-        for name, value in headers:
-            if name == b"cache-control":
-                cached = True
-            elif name == b"x-accel-buffering":
-                buffered = True
-            elif name == b"content-type" and value.startswith(b"text/event-stream"):
-                self._event_stream = True
-        if not cached:
-            headers.append(answers.NO_STORE)
-        if self._event_stream and not buffered:
-            headers.append((b"x-accel-buffering", b"no"))
-        if call.initializes and (b"mcp-session-id", call.mcp_session.encode()) in upstream:
-            headers.append((b"mcp-session-id", call.mcp_session.encode()))
-        return headers + self._gateway.cors(call.request)
+        lines = b""
+        if call.initializes and head.mcp_session == call.mcp_session.encode():
+            lines = b"mcp-session-id: %b\r\n" % head.mcp_session
+        if call.request.fields:
+            lines += b"".join(b"%b: %b\r\n" % pair for pair in self._gateway.cors(call.request))
+        return lines
 
     @property
     def _at_event_boundary(self) -> bool:

@@ -114,7 +114,19 @@ class Gateway:
         if session.place != path.group(1).decode():
             return answers.NOT_FOUND
         request.session = session
-        return checks.refuse_body(request.method, fields, edge)
+        refused = checks.refuse_body(request, edge)
+        if refused is None:
+            request.known = checks.Known(request)
+        return refused
+
+    def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
+        """Judge a head that is the same as one that passed: only what can have changed."""
+        if self._sessions.again(known.session, self._clock()) is None:
+            return self._unauthorized
+        request.fields = known.fields
+        request.session = known.session
+        request.known = known
+        return checks.refuse_length(request, self.edge)
 
     def _preflight(self, request: Request) -> Answer:
         return Answer(204, b"", [*self.cors(request), *answers.PREFLIGHT])
@@ -170,16 +182,8 @@ class Gateway:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link.driver, connection)
         try:
-            head = encode_open(
-                OpenHead(
-                    session.upstream,
-                    request.method.decode(),
-                    session.id,
-                    call.mcp_session,
-                    forwarded(request.headers, request.fields.get(b"connection")),
-                )
-            )
-            exchange.stream = link.driver.open(head, request.body, exchange)
+            head = self._open_head(call)
+            exchange.stream = link.driver.request(head, request.body, exchange)
         except TooBigError:
             connection.respond(answers.HEADERS_TOO_LARGE)
             return
@@ -193,6 +197,24 @@ class Gateway:
         if live is None:
             live = self._live[session.id] = set()
         live.add(exchange)
+
+    def _open_head(self, call: Call) -> bytes:
+        """Return the payload that opens the stream; raises TooBigError."""
+        request, session, known = call.request, call.session, call.request.known
+        if known is not None and known.open_head and known.mcp_session == call.mcp_session:
+            return known.open_head
+        payload = encode_open(
+            OpenHead(
+                session.upstream,
+                request.method.decode(),
+                session.id,
+                call.mcp_session,
+                forwarded(request.headers, request.fields.get(b"connection")),
+            )
+        )
+        if known is not None:
+            known.mcp_session, known.open_head = call.mcp_session, payload
+        return payload
 
     def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
         if self._tasks is None or self._waiting >= MAX_WAITING:

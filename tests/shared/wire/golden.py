@@ -30,6 +30,12 @@ PAYLOADS: dict[FrameType, tuple[int, int, bytes]] = {
     FrameType.OPEN: (1, FLAG_END, codec.encode_open(OPEN)),
     FrameType.HEAD: (1, 0, codec.encode_head(200, [(b"content-type", b"text/plain")])),
     FrameType.DATA: (1, FLAG_END, b"hello"),
+    FrameType.REQUEST: (1, 0, codec.encode_whole(codec.encode_open(OPEN), b"{}")),
+    FrameType.RESPONSE: (
+        1,
+        0,
+        codec.encode_whole(codec.encode_head(200, [(b"content-type", b"text/plain")]), b"{}"),
+    ),
     FrameType.RESET: (1, 0, codec.encode_reset(ResetCode.CANCELLED, "gone")),
     FrameType.CREDIT: (1, 0, codec.encode_credit(65536)),
     FrameType.PING: (0, 0, bytes(7) + b"\x01"),
@@ -75,6 +81,13 @@ HEX: dict[FrameType, str] = {
     ),
     FrameType.HEAD: ("1100001b000000013230300a636f6e74656e742d747970650a746578742f706c61696e"),
     FrameType.DATA: "120100050000000168656c6c6f",
+    FrameType.REQUEST: (
+        "1500003a00000001003674696d650a504f53540a3031323334353637383961626364656630313233"
+        "3435363738396162636465660a0a6163636570740a2a2f2a7b7d"
+    ),
+    FrameType.RESPONSE: (
+        "1600001f00000001001b3230300a636f6e74656e742d747970650a746578742f706c61696e7b7d"
+    ),
     FrameType.RESET: "13000006000000010001676f6e65",
     FrameType.CREDIT: "140000040000000100010000",
     FrameType.PING: "20000008000000000000000000000001",

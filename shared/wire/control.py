@@ -1,0 +1,68 @@
+"""Frames that concern the link itself, not a stream: a base of the mux."""
+
+from shared.errors import PeerError
+from shared.wire import codec
+from shared.wire.events import Catalogued, Draining, Event, Ponged, RevokeAsked, RevokeDone
+from shared.wire.frames import FrameType
+from shared.wire.limits import MAX_PINGS_PER_INTERVAL, LinkLimits
+from shared.wire.outbox import Outbox
+
+PING_BYTES = 8
+
+
+class ControlFrames:
+    """What both ends of a link say about it. `_now` is when the current message came."""
+
+    def __init__(self, limits: LinkLimits) -> None:
+        self.limits = limits
+        self.round_trip = 0.0
+        self._outbox = Outbox(limits.link_window, limits.flush_bytes)
+        self._pings: list[float] = []
+        self._now = 0.0
+
+    def ping(self, payload: bytes) -> None:
+        """Send a PING of 8 bytes that the peer must answer."""
+        self._outbox.put_unnumbered(FrameType.PING, payload)
+
+    def drain(self, detail: str) -> None:
+        """Ask the client to move to another link (relay only)."""
+        self._outbox.put(FrameType.DRAIN, 0, codec.encode_detail(detail))
+
+    def catalog(self, upstreams: list[str]) -> None:
+        """Tell the relay which upstreams we serve (client only)."""
+        self._outbox.put(FrameType.CATALOG, 0, codec.encode_catalog(upstreams))
+
+    def revoke(self, order: int, session: str) -> None:
+        """Order the client to cut a session (relay only)."""
+        self._outbox.put(FrameType.REVOKE, 0, codec.encode_revoke(order, session))
+
+    def revoked(self, order: int, ended: int) -> None:
+        """Report that an order was carried out (client only)."""
+        self._outbox.put(FrameType.REVOKED, 0, codec.encode_revoked(order, ended))
+
+    def _on_ping(self, _stream: int, _flags: int, payload: bytes, _events: list[Event]) -> None:
+        if len(payload) != 8:
+            raise PeerError("PING has the wrong size")
+        since = self._now - self.limits.ping_interval
+        self._pings = [at for at in self._pings if at > since]
+        if len(self._pings) >= MAX_PINGS_PER_INTERVAL:
+            raise PeerError("too many PINGs")
+        self._pings.append(self._now)
+        self._outbox.put_unnumbered(FrameType.PONG, payload)
+
+    def _on_pong(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        if len(payload) != 8:
+            raise PeerError("PONG has the wrong size")
+        events.append(Ponged(payload))
+
+    def _on_drain(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(Draining(codec.decode_detail(payload)))
+
+    def _on_catalog(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(Catalogued(codec.decode_catalog(payload)))
+
+    def _on_revoke(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(RevokeAsked(*codec.decode_revoke(payload)))
+
+    def _on_revoked(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        events.append(RevokeDone(*codec.decode_revoked(payload)))
