@@ -9,7 +9,7 @@ from tunnel_client.upstream.stdio import StdioUpstream
 from tunnel_client.upstream.stdio_command import StdioCommand
 from tunnel_client.upstream.stdio_strays import MARK
 
-NASTY = ("; touch /tmp/pwned", "$(id)", "`id`", "a\nb", "&", "| sh", "*", "'\"", "")
+NASTY = ("; touch pwned", "$(id)", "`id`", "a\nb", "&", "| sh", "*", "'\"", "")
 
 
 @pytest.mark.parametrize("argv", [(), ("server",), ("./server",), ("bin/server", "x"), ("",)])
