@@ -18,6 +18,7 @@ PROGRAMS = {"tunnel-relay": build(), "tunnel-client": client}
 _FENCE = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:tunnel-relay|tunnel-client) [^`]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_PLACE = re.compile(r"`((?:shared|tunnel_relay|tunnel_client|tests|bench|docs|systemd)/[\w./*-]*)`")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -26,7 +27,11 @@ def commands(text: str) -> Iterator[list[str]]:
     for block in _FENCE.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            starts = [at for at, word in enumerate(words) if word in PROGRAMS]
+            starts = [
+                at
+                for at, word in enumerate(words)
+                if word in PROGRAMS and (at == 0 or words[at - 1] == "&&")
+            ]
             for start, end in pairwise([*starts, len(words)]):
                 yield [word for word in words[start:end] if word != "&&"]
     for inline in _INLINE.findall(text):
@@ -76,6 +81,12 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         ):
             lost.append(link)
     assert lost == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    named = set(_PLACE.findall(document.read_text()))
+    assert [place for place in sorted(named) if not any(ROOT.glob(place.rstrip("/")))] == []
 
 
 def test_what_does_not_exist_is_found() -> None:

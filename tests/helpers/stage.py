@@ -17,6 +17,7 @@ from tests.helpers.tunnel import end
 COMMAND_SECONDS = 60.0
 START_SECONDS = 30.0
 MAX_LINES = 14
+OURS = ("relay", "client")
 _TOKEN = re.compile(r"(mt[sj]_[A-Za-z0-9_-]{4})[A-Za-z0-9_-]{39}")
 
 
@@ -122,13 +123,20 @@ class Stage:
             raise StageError(f"not within {START_SECONDS:.0f} s: {what}") from None
 
     async def stop(self) -> None:
-        """End every program, the last one first; raises StageError for one that left a child."""
+        """End every program, the last one first.
+
+        Raises StageError for processes left behind, and for a program of ours that did not end
+        with 0.
+        """
         mine = descendants(os.getpid())
         codes: dict[str, int | None] = {}
         for name, process in reversed(self._running):
             await end(process)
             codes[name] = process.returncode
         self.say("   " + ", ".join(f"{name} ended with {code}" for name, code in codes.items()))
+        bad = [name for name in OURS if codes.get(name, 0) != 0]
+        if bad:
+            raise StageError(f"did not end in order: {', '.join(bad)}")
         left = [pid for pid in mine if pid in processes()]
         if left:
             raise StageError(f"processes left behind: {left}")
