@@ -326,8 +326,16 @@ def main() -> None:
 
     async def with_signals() -> int:
         task = asyncio.create_task(perform(once))
+        asked = asyncio.Event()
+
+        def stop() -> None:
+            # Once: a second Ctrl-C must not cut the clean-up short, which is bounded anyway.
+            if not asked.is_set():
+                asked.set()
+                task.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
         return await task
 
     sys.exit(asyncio.run(with_signals()))

@@ -71,7 +71,8 @@ async def test_a_signal_ends_it_in_order_and_leaves_no_process(number: signal.Si
             while b"tunnel-client run" not in await demo.stdout.readline():
                 assert demo.returncode is None
             started = descendants(demo.pid)
-            demo.send_signal(number)
+            for _ in range(3):
+                demo.send_signal(number)
             rest, err = await demo.communicate()
     finally:
         await end(demo)
