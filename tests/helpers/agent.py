@@ -145,6 +145,15 @@ class Reply(asyncio.Protocol):
         self.body = b"".join(self.chunks)
         return self
 
+    async def broken_or_whole(self) -> "Reply":
+        """Wait until nothing more comes, whole or not."""
+        with anyio.fail_after(DEADLINE):
+            while not (self.closed or self.whole):
+                self._changed.clear()
+                await self._changed.wait()
+        self.body = b"".join(self.chunks)
+        return self
+
     def values(self, name: str) -> list[str]:
         """Return the values of one header, name in lower case."""
         return [value for key, value in self.headers if key == name]

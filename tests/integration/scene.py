@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from tests.helpers.agent import Agent, call
 from tests.helpers.recording_upstream import RecordingUpstream, recording_upstream
+from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
 
 DEADLINE = 30.0
@@ -97,16 +98,26 @@ async def eventually(condition: Callable[[], Any], every: float = 0.02) -> None:
 
 
 @asynccontextmanager
-async def open_scene(relay: Mapping[str, object] | None = None) -> AsyncIterator[Scene]:
-    """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`."""
+async def open_scene(
+    relay: Mapping[str, object] | None = None, *, via: TcpProxy | None = None, start: bool = True
+) -> AsyncIterator[Scene]:
+    """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
+
+    With `via` the client dials the relay through that proxy; without `start` it does not run yet.
+    """
 
     def prepare(lab: Lab) -> None:
+        if via is not None:
+            via.target = lab.port
+            origins = [lab.origin, f"http://127.0.0.1:{via.port}"]
+            lab.environment["TUNNEL_RELAY_PUBLIC_URL"] = json.dumps(origins)
+            lab.environment["TUNNEL_CLIENT_RELAY__URL"] = f"ws://127.0.0.1:{via.port}"
         for key, value in (relay or {}).items():
             text = value if isinstance(value, str) else json.dumps(value)
             lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = text
 
     async with recording_upstream() as upstream:
         targets = {SERVER: HttpUpstream(upstream.url), OTHER: HttpUpstream(upstream.url)}
-        async with make_lab(targets, prepare=prepare) as lab:
+        async with make_lab(targets, start=start, prepare=prepare) as lab:
             main = await grant(lab)
             yield Scene(lab, upstream, main.agent, main)
