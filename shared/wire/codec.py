@@ -141,10 +141,11 @@ def decode_whole(payload: bytes) -> tuple[bytes, bytes]:
     """Split the payload of REQUEST or RESPONSE into head and body; raises PeerError."""
     if len(payload) < _U16.size:
         raise PeerError("head length cut short")
-    end = _U16.size + _U16.unpack_from(payload)[0]
+    size = _U16.unpack_from(payload)[0]
+    end = _U16.size + size
     if end > len(payload):
         raise PeerError("head cut short")
-    if end > MAX_HEAD_BYTES or len(payload) - end > MAX_INLINE_BYTES:
+    if size > MAX_HEAD_BYTES or len(payload) - end > MAX_INLINE_BYTES:
         raise TooBigError("head or inline body over its limit")
     return payload[_U16.size : end], payload[end:]
 

@@ -61,6 +61,10 @@ class Lane:
     def on_head(self, head: bytes, end: bool) -> None:
         self.head, self.ended = head, end
 
+    def on_response(self, head: bytes, body: bytes) -> None:
+        self.head, self.ended = head, True
+        self.body += body
+
     def on_data(self, data: bytes, end: bool) -> None:
         self.body += data
         self.ended = end
@@ -101,10 +105,23 @@ class Owner:
         self.lanes[lane.id] = lane
         return lane
 
+    def request(self, head: bytes = b"head", body: bytes = b"") -> Lane:
+        """Open a stream as the relay does, in one frame when the body is small."""
+        lane = Lane(self.driver)
+        lane.id = self.driver.request(head, body, lane)
+        self.lanes[lane.id] = lane
+        return lane
+
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         if self.serve is not None:
             return self.serve(self, stream, head, end)
         return self.lane(stream)
+
+    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
+        handler = self.on_open(stream, head, True)
+        if stream in self.lanes:
+            self.lanes[stream].body += body
+        return handler
 
     def on_catalog(self, upstreams: list[str]) -> None:
         self.facts.append(upstreams)

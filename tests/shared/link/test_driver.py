@@ -20,8 +20,11 @@ HASTY = LinkLimits(ping_interval=0.02, ping_deadline=0.02)
 def answer_whole(owner: Owner, stream: int, head: bytes, end: bool) -> Lane | None:
     """Answer inside `on_open`, as a gate that refuses does."""
     lane = owner.lane(stream)
-    owner.driver.head(stream, b"200", end=False)
-    owner.driver.data(stream, b"answer", end=True)
+    if stream % 2:
+        owner.driver.respond(stream, b"200", b"answer")
+    else:
+        owner.driver.head(stream, b"200", end=False)
+        owner.driver.data(stream, b"answer", end=True)
     return lane
 
 
@@ -41,6 +44,20 @@ async def test_a_call_crosses_a_real_socket() -> None:
         assert (lane.head, bytes(lane.body)) == (b"200", b"response")
         await until(lambda: not ends.client.driver.open_streams)
         assert ends.relay.driver.open_streams == 0
+
+
+async def test_a_small_call_is_one_frame_each_way() -> None:
+    async with link() as ends:
+        there, back = spy(ends.sockets.client), spy(ends.sockets.server)
+        lane = ends.relay.request(body=b"request")
+        await until(lambda: lane.id in ends.client.lanes)
+        assert ends.client.lanes[lane.id].body == b"request"
+        ends.client.driver.respond(lane.id, b"200", b"response")
+        await until(lambda: lane.ended)
+        assert (lane.head, bytes(lane.body)) == (b"200", b"response")
+        kinds = [[kind for kind, *_ in decode_frames(b"".join(seen))] for seen in (there, back)]
+        assert kinds == [[FrameType.REQUEST], [FrameType.RESPONSE]]
+        assert ends.relay.driver._streams == ends.client.driver._streams == {}
 
 
 async def test_a_large_answer_crosses_tls(tmp_path: Path) -> None:
@@ -218,10 +235,9 @@ async def test_two_thousand_streams_leave_empty_tables() -> None:
 
     async with link(serve=serve) as ends:
         for turn in range(20):
-            lanes = [
-                ends.relay.open((b"answer", b"refuse", b"cancel")[at % 3], b"x" * 500)
-                for at in range(100)
-            ]
+            begin = (ends.relay.open, ends.relay.request)[turn // 2 % 2]
+            heads = (b"answer", b"refuse", b"cancel")
+            lanes = [begin(heads[at % 3], b"x" * 500) for at in range(100)]
             cancelled = [lane for at, lane in enumerate(lanes) if at % 3 == 2]
             await until(lambda last=cancelled[-1].id: last in ends.client.lanes)  # type: ignore[misc]
             for lane in cancelled:

@@ -38,6 +38,8 @@ PAYLOADS: dict[FrameType, tuple[int, int, bytes]] = {
     ),
     FrameType.RESET: (1, 0, codec.encode_reset(ResetCode.CANCELLED, "gone")),
     FrameType.CREDIT: (1, 0, codec.encode_credit(65536)),
+    FrameType.REQUEST: (1, 0, codec.encode_whole(codec.encode_open(OPEN), b"hello")),
+    FrameType.RESPONSE: (1, 0, codec.encode_whole(codec.encode_head(200, []), b"hello")),
     FrameType.PING: (0, 0, bytes(7) + b"\x01"),
     FrameType.PONG: (0, 0, bytes(7) + b"\x01"),
     FrameType.DRAIN: (0, 0, codec.encode_detail("moving")),
@@ -90,6 +92,11 @@ HEX: dict[FrameType, str] = {
     ),
     FrameType.RESET: "13000006000000010001676f6e65",
     FrameType.CREDIT: "140000040000000100010000",
+    FrameType.REQUEST: (
+        "1500003d00000001003674696d650a504f53540a3031323334353637383961626364656630313233"
+        "3435363738396162636465660a0a6163636570740a2a2f2a68656c6c6f"
+    ),
+    FrameType.RESPONSE: "1600000a00000001000332303068656c6c6f",
     FrameType.PING: "20000008000000000000000000000001",
     FrameType.PONG: "21000008000000000000000000000001",
     FrameType.DRAIN: "22000006000000006d6f76696e67",

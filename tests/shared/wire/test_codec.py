@@ -16,12 +16,14 @@ from shared.wire.limits import (
     MAX_DETAIL_BYTES,
     MAX_HEAD_BYTES,
     MAX_HEAD_FIELDS,
+    MAX_INLINE_BYTES,
 )
 
 SESSION = "0123456789abcdef" * 2
 DECODERS: list[Callable[[bytes], Any]] = [
     codec.decode_open,
     codec.decode_head,
+    codec.decode_whole,
     codec.decode_reset,
     codec.decode_detail,
     codec.decode_credit,
@@ -58,6 +60,29 @@ def test_a_request_head_reads_back_as_written(
 @given(st.integers(200, 599), HEADERS)
 def test_a_response_head_reads_back_as_written(status: int, headers: codec.Headers) -> None:
     assert codec.decode_head(codec.encode_head(status, headers)) == (status, headers)
+
+
+@pytest.mark.parametrize("head", [0, 1, MAX_HEAD_BYTES])
+@pytest.mark.parametrize("body", [0, 1, MAX_INLINE_BYTES])
+def test_a_head_and_a_body_in_one_frame_read_back_up_to_their_limits(head: int, body: int) -> None:
+    whole = b"h" * head, b"b" * body
+    assert codec.decode_whole(codec.encode_whole(*whole)) == whole
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"", 1002),
+        (b"\0", 1002),
+        (b"\0\5head", 1002),
+        (codec.encode_whole(bytes(MAX_HEAD_BYTES + 1), b""), 1009),
+        (codec.encode_whole(b"", bytes(MAX_INLINE_BYTES + 1)), 1009),
+    ],
+)
+def test_a_head_and_a_body_beyond_their_limits_are_refused(payload: bytes, code: int) -> None:
+    with pytest.raises(PeerError) as caught:
+        codec.decode_whole(payload)
+    assert caught.value.close_code == code
 
 
 @given(st.sampled_from(ResetCode), st.text(max_size=300))

@@ -24,6 +24,10 @@ def test_payloads_say_what_they_always_said() -> None:
     assert handshake.decode_challenge(payload(FrameType.CHALLENGE)) == golden.CHALLENGE
     assert codec.decode_open(payload(FrameType.OPEN)) == golden.OPEN
     assert codec.decode_head(payload(FrameType.HEAD)) == (200, [(b"content-type", b"text/plain")])
+    head, body = codec.decode_whole(payload(FrameType.REQUEST))
+    assert (codec.decode_open(head), body) == (golden.OPEN, b"hello")
+    head, body = codec.decode_whole(payload(FrameType.RESPONSE))
+    assert (codec.decode_head(head), body) == ((200, []), b"hello")
     assert codec.decode_reset(payload(FrameType.RESET)) == (1, "gone")
     assert codec.decode_credit(payload(FrameType.CREDIT)) == 65536
     assert codec.decode_detail(payload(FrameType.DRAIN)) == "moving"

@@ -12,12 +12,14 @@ from shared.wire.events import (
     Opened,
     Ponged,
     Received,
+    Requested,
+    Responded,
     RevokeAsked,
     RevokeDone,
     WasReset,
 )
 from shared.wire.frames import FLAG_END, FrameType, decode_message_header, encode_message
-from shared.wire.limits import KIB, MAX_HEAD_BYTES, MAX_STREAM_ID, LinkLimits
+from shared.wire.limits import KIB, MAX_HEAD_BYTES, MAX_INLINE_BYTES, MAX_STREAM_ID, LinkLimits
 from shared.wire.mux import ACK_EVERY, Mux, Role
 from shared.wire.streams import MAX_STREAM_FAULTS
 from tests.shared.wire.pair import (
@@ -52,6 +54,35 @@ def test_a_call_crosses_and_leaves_nothing_behind() -> None:
     assert pair.open_streams == (1, 0)
     consume(pair.relay, events)
     assert pair.open_streams == (0, 0)
+
+
+def test_a_small_call_is_one_frame_each_way_and_needs_no_credit() -> None:
+    pair = Pair(LinkLimits(stream_window=1, link_window=1))
+    stream = pair.relay.request(OPEN, b"request")
+    assert pump(pair.relay, pair.client) == [Requested(stream, OPEN, b"request")]
+    pair.client.respond(stream, HEAD, b"response")
+    assert pump(pair.client, pair.relay) == [Responded(stream, HEAD, b"response")]
+    assert pair.open_streams == (0, 0)
+    assert pair.relay._sent == pair.client._sent == 1
+
+
+def test_a_large_request_is_sent_in_frames() -> None:
+    pair = Pair(LinkLimits())
+    stream = pair.relay.request(OPEN, bytes(MAX_INLINE_BYTES + 1))
+    events = pump(pair.relay, pair.client)
+    assert events[0] == Opened(stream, OPEN, False)
+    assert len(consume(pair.client, events)) == MAX_INLINE_BYTES + 1
+
+
+def test_an_answer_in_one_frame_to_a_stream_that_is_over_is_ignored() -> None:
+    pair = Pair()
+    stream = pair.relay.request(OPEN, b"request")
+    pump(pair.relay, pair.client)
+    pair.client.respond(stream, HEAD, b"response")
+    pair.relay.reset(stream, ResetCode.CANCELLED)
+    assert pump(pair.client, pair.relay) == []
+    pair.client.respond(stream, HEAD, b"again")
+    assert pump(pair.relay, pair.client) == []
 
 
 def test_one_turn_of_calls_is_one_message() -> None:
@@ -119,6 +150,8 @@ def test_facts_of_the_link_reach_the_other_side() -> None:
     ("role", "kind", "stream", "payload"),
     [
         (Role.RELAY, FrameType.OPEN, 1, OPEN),
+        (Role.RELAY, FrameType.REQUEST, 1, codec.encode_whole(OPEN, b"")),
+        (Role.CLIENT, FrameType.RESPONSE, 1, codec.encode_whole(HEAD, b"")),
         (Role.RELAY, FrameType.DRAIN, 0, b""),
         (Role.RELAY, FrameType.REVOKE, 0, bytes(36)),
         (Role.CLIENT, FrameType.HEAD, 1, HEAD),
@@ -140,9 +173,13 @@ def test_only_the_relay_can_open_a_stream() -> None:
 
 
 @pytest.mark.parametrize("ids", [(1, 1), (2, 1), (5, 4)])
-def test_stream_ids_only_rise_t17(ids: tuple[int, int]) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_stream_ids_only_rise_t17(ids: tuple[int, int], whole: bool) -> None:
     """T17: a stream id that repeats or falls ends the link."""
-    first, second = (frame(FrameType.OPEN, stream, OPEN, FLAG_END) for stream in ids)
+    kind, payload = FrameType.OPEN, OPEN
+    if whole:
+        kind, payload = FrameType.REQUEST, codec.encode_whole(OPEN, b"")
+    first, second = (frame(kind, stream, payload) for stream in ids)
     assert "opened after" in str(Peer(Role.CLIENT).refused(first, second))
 
 
@@ -331,6 +368,20 @@ def answered(frames: list[bytes]) -> tuple[list[Event], Mux]:
             [Headed(1, HEAD, False), WasReset(1, ResetCode.PROTOCOL, "HEAD while RECEIVING")],
         ),
         (
+            [
+                frame(FrameType.RESPONSE, 1, codec.encode_whole(HEAD, b"all")),
+                frame(FrameType.RESPONSE, 1, codec.encode_whole(HEAD, b"more")),
+            ],
+            [Responded(1, HEAD, b"all")],
+        ),
+        (
+            [
+                frame(FrameType.HEAD, 1, HEAD),
+                frame(FrameType.RESPONSE, 1, codec.encode_whole(HEAD, b"more")),
+            ],
+            [Headed(1, HEAD, False), WasReset(1, ResetCode.PROTOCOL, "HEAD_END while RECEIVING")],
+        ),
+        (
             [frame(FrameType.DATA, 1, b"x", FLAG_END)],
             [WasReset(1, ResetCode.PROTOCOL, "RESPONSE_END while SENT")],
         ),
@@ -359,7 +410,16 @@ def answered(frames: list[bytes]) -> tuple[list[Event], Mux]:
             [Headed(1, HEAD, False), WasReset(1, ResetCode.PROTOCOL, "empty frame")],
         ),
     ],
-    ids=["second head", "body before head", "late 1", "late 2", "reset after end", "empty"],
+    ids=[
+        "second head",
+        "second whole",
+        "whole after head",
+        "body before head",
+        "late 1",
+        "late 2",
+        "reset after end",
+        "empty",
+    ],
 )
 def test_an_answer_that_breaks_the_rules_is_one_error_or_one_answer_t20(
     frames: list[bytes], events: list[Event]

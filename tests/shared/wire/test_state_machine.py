@@ -9,29 +9,42 @@ import os
 from collections import deque
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shared.errors import ResetCode
-from shared.wire import mux as mux_module
-from shared.wire.events import Event, Headed, Opened, Received, WasReset
+from shared.wire.codec import OpenHead, encode_open
+from shared.wire.events import (
+    Event,
+    Headed,
+    Opened,
+    Received,
+    Requested,
+    Responded,
+    WasReset,
+)
 from shared.wire.frames import FrameType, decode_frames
-from shared.wire.limits import KIB, MAX_FRAME_BYTES, LinkLimits
+from shared.wire.limits import KIB, MAX_INLINE_BYTES, LinkLimits
 from shared.wire.mux import Mux, Role
 from shared.wire.stream import State
-from tests.shared.wire.pair import HEAD, OPEN
+from tests.shared.wire.pair import HEAD, SESSION
 
 LIMITS = LinkLimits(
     message_bytes=256 * KIB,
     flush_bytes=2 * KIB,
     stream_window=4 * KIB,
     stream_window_max=16 * KIB,
-    link_window=24 * KIB,
+    link_window=12 * KIB,
     max_streams=12,
 )
-PARKED = 32 * KIB
-SIZES = st.sampled_from([0, 1, 100, 2 * KIB, 5 * KIB, 20 * KIB, 200 * KIB])
+PARKED = 16 * KIB
+FRAME = 512
+"""Body bytes of a frame: small, so that many turns fit into a window."""
+OPEN = encode_open(OpenHead("time", "POST", SESSION, "", [(b"x-large", b"x" * 3 * KIB)]))
+LARGEST_MESSAGE = 16 + LIMITS.flush_bytes + 8 + 2 + len(OPEN) + MAX_INLINE_BYTES
+SIZES = st.sampled_from([0, 1, 10, 200, 2 * KIB, 5 * KIB, 20 * KIB, 200 * KIB])
 
 
 @dataclass
@@ -74,8 +87,9 @@ class Machine(RuleBasedStateMachine):
         self.exchanges: dict[int, Exchange] = {}
         self.now = 0.0
         self.cut = False
-        self.parked_limit = mux_module.MAX_PARKED_BYTES
-        mux_module.MAX_PARKED_BYTES = PARKED
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("shared.wire.mux.MAX_PARKED_BYTES", PARKED)
+        self.patch.setattr("shared.wire.outbox.MAX_PAYLOAD_BYTES", FRAME)
 
     def teardown(self) -> None:
         if not hasattr(self, "ends"):
@@ -84,21 +98,35 @@ class Machine(RuleBasedStateMachine):
             if not self.cut:
                 self.finish()
         finally:
-            mux_module.MAX_PARKED_BYTES = self.parked_limit
+            self.patch.undo()
 
     # What applications do ---------------------------------------------------------------------
 
-    @rule(size=SIZES)
-    def open(self, size: int) -> None:
+    @rule(size=SIZES, inline=st.booleans())
+    def open(self, size: int, inline: bool) -> None:
         relay = self.ends[Role.RELAY]
         if self.cut or relay.full:
             return
         exchange = Exchange()
         body = content(relay._streams.highest + 1, 0, size)
-        stream = relay.open(OPEN, body)
+        stream = relay.request(OPEN, body) if inline else relay.open(OPEN, body)
         self.exchanges[stream] = exchange
         exchange.request.sent += body
         exchange.request.sent_end = True
+
+    @precondition(lambda self: not self.cut)
+    @rule(streams=st.integers(2, 8), size=SIZES)
+    def burst(self, streams: int, size: int) -> None:
+        """Many calls at once whose answers nobody reads yet."""
+        for _ in range(streams):
+            self.open(10, inline=True)
+        self.flush(Role.RELAY, 30)
+        self.deliver(Role.RELAY, 30, 0.0)
+        for stream, one in self.exchanges.items():
+            if one.opened and not one.head_sent and not one.over[Role.CLIENT]:
+                self.answer_one(stream, size, False)
+        self.flush(Role.CLIENT, 30)
+        self.deliver(Role.CLIENT, 30, 0.0)
 
     @precondition(lambda self: not self.cut and self.exchanges)
     @rule(pick=st.integers(0, 10**6), size=SIZES, end=st.booleans())
@@ -113,6 +141,11 @@ class Machine(RuleBasedStateMachine):
 
     def answer_one(self, stream: int, size: int, end: bool) -> None:
         client, one = self.ends[Role.CLIENT], self.exchanges[stream]
+        if not one.head_sent and end and size <= MAX_INLINE_BYTES and size % 200:
+            one.head_sent = one.response.sent_end = True
+            one.response.sent += content(stream, 0, size)
+            client.respond(stream, HEAD, bytes(one.response.sent))
+            return
         if not one.head_sent:
             one.head_sent = True
             one.response.sent_end = end and not size
@@ -148,27 +181,26 @@ class Machine(RuleBasedStateMachine):
     # What the network does --------------------------------------------------------------------
 
     @precondition(lambda self: not self.cut)
-    @rule(role=st.sampled_from(Role), most=st.integers(1, 5))
+    @rule(role=st.sampled_from(Role), most=st.integers(1, 30))
     def flush(self, role: Role, most: int) -> None:
         """One end's transport takes up to `most` messages."""
         mux = self.ends[role]
-        served: list[set[int]] = []
-        before = {queue.stream for queue in mux._outbox._ring if self.sendable(mux, queue)}
+        waiting = {queue.stream for queue in mux._outbox._ring if self.sendable(mux, queue)}
+        ready = len(mux._outbox._ready)
+        frames: list[int] = []
         for _ in range(most):
             message = mux.take_message([])
             if not message:
                 break
-            assert len(message) <= LIMITS.flush_bytes + MAX_FRAME_BYTES + 16
+            assert len(message) <= LARGEST_MESSAGE
             self.pipe[role].append(message)
-            served.append(
-                {stream for kind, _, stream, _ in decode_frames(message) if kind is FrameType.DATA}
-            )
-        # Rotation: no stream is served a third time while another that could go waits.
-        for stream in before:
-            first = next((at for at, one in enumerate(served) if stream in one), len(served))
-            for other in before - {stream}:
-                turns = sum(other in one for one in served[:first])
-                assert turns <= 2 or not self.sendable_id(mux, stream)
+            frames += [stream for _, _, stream, _ in decode_frames(message)]
+        # Rotation: nobody gets a second turn while another who could go waits for the first.
+        turns = frames[ready:]
+        for stream in waiting:
+            if stream in turns or self.sendable_id(mux, stream):
+                before = turns[: turns.index(stream)] if stream in turns else turns
+                assert len(set(before)) == len(before)
 
     @staticmethod
     def sendable(mux: Mux, queue: object) -> bool:
@@ -181,7 +213,7 @@ class Machine(RuleBasedStateMachine):
         return one is not None and self.sendable(mux, one.send)
 
     @precondition(lambda self: not self.cut)
-    @rule(role=st.sampled_from(Role), most=st.integers(1, 5), later=st.floats(0.0, 0.2))
+    @rule(role=st.sampled_from(Role), most=st.integers(1, 30), later=st.floats(0.0, 0.2))
     def deliver(self, role: Role, most: int, later: float) -> None:
         """The network carries up to `most` messages away from `role`."""
         self.now += later
@@ -208,7 +240,7 @@ class Machine(RuleBasedStateMachine):
             self.note(target, event)
 
     def note(self, role: Role, event: Event) -> None:
-        assert isinstance(event, Opened | Headed | Received | WasReset)
+        assert isinstance(event, Opened | Requested | Headed | Responded | Received | WasReset)
         one = self.exchanges[event.stream]
         lane = self.incoming(role, event.stream)
         # Nothing is reported once this side knows that the stream was reset.
@@ -216,6 +248,14 @@ class Machine(RuleBasedStateMachine):
         if isinstance(event, Opened):
             assert not one.opened
             one.opened, lane.got_end = True, event.end
+        elif isinstance(event, Requested | Responded):
+            # Whole in one frame: nothing to consume, nothing follows.
+            assert not lane.got
+            lane.got += event.body
+            lane.got_end = True
+            assert not (one.opened if role is Role.CLIENT else one.heads)
+            one.opened = True
+            one.heads += role is Role.RELAY
         elif isinstance(event, Headed):
             one.heads += 1
             assert one.heads == 1
@@ -278,6 +318,13 @@ class Machine(RuleBasedStateMachine):
                 open_ = peer.state is not State.CLOSED and not other._receive_over(peer)
                 if open_:
                     assert window.available + peer.unconsumed + window._consumed == window.size
+
+    @invariant()
+    def readers_that_stall_never_use_up_the_links_credit(self) -> None:
+        for mux in getattr(self, "ends", {}).values():
+            held = sum(one.unconsumed - one.parked for one in mux._streams._streams.values())
+            low = mux._receive.available < mux._receive.size // 4
+            assert not low or not held or mux._parked + held > PARKED
 
     @invariant()
     def memory_is_bounded_by_windows(self) -> None:
