@@ -1,0 +1,136 @@
+"""The shape of the code: small files, small functions, said in words, each with its tests."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("shared", "tunnel_client", "tunnel_relay")
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 50
+FILES = sorted(
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if "versions" not in path.parts
+)
+"""All modules; a migration is a record of what was done once, not code to keep small."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+WITHOUT_BEHAVIOUR: dict[str, str] = {
+    "shared/errors.py": "names and numbers; docs/protocol.md is compared with them",
+    "shared/version.py": "three constants",
+    "shared/wire/events.py": "values",
+    "shared/wire/limits.py": "numbers; docs/protocol.md is compared with them",
+    "shared/link/transport.py": "protocols",
+    "tunnel_client/upstream/base.py": "protocols",
+    "tunnel_relay/store/base.py": "protocols and values",
+}
+"""Modules with nothing to test, and why."""
+
+TESTED_BY: dict[str, str] = {
+    "shared/wire/control.py": "tests/shared/wire/test_mux.py",
+    "tunnel_client/app.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
+    "tunnel_client/client.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/gate.py": "tests/integration/test_agent_messages.py",
+    "tunnel_relay/admin/call.py": "tests/tunnel_relay/admin/test_control.py",
+    "tunnel_relay/admin/links.py": "tests/tunnel_relay/admin/test_service.py",
+    "tunnel_relay/admin/reach.py": "tests/tunnel_relay/test_cli.py",
+    "tunnel_relay/admin/runtime.py": "tests/tunnel_relay/admin/test_control.py",
+    "tunnel_relay/admin/views.py": "tests/tunnel_relay/admin/test_service.py",
+    "tunnel_relay/app.py": "tests/integration/test_sessions.py",
+    "tunnel_relay/checks.py": "tests/tunnel_relay/test_init.py",
+    "tunnel_relay/cli_grants.py": "tests/tunnel_relay/test_cli.py",
+    "tunnel_relay/clients/listen.py": "tests/integration/test_link_failures.py",
+    "tunnel_relay/clients/registry.py": "tests/integration/test_link_failures.py",
+    "tunnel_relay/devcert.py": "tests/tunnel_relay/test_init.py",
+    "tunnel_relay/gateway/call.py": "tests/integration/test_streaming.py",
+    "tunnel_relay/gateway/checks.py": "tests/integration/test_agent_http.py",
+    "tunnel_relay/gateway/connection.py": "tests/integration/test_agent_bytes.py",
+    "tunnel_relay/gateway/exchange.py": "tests/integration/test_streaming.py",
+    "tunnel_relay/gateway/http.py": "tests/integration/test_agent_http.py",
+    "tunnel_relay/gateway/responses.py": "tests/integration/test_agent_http.py",
+    "tunnel_relay/serve.py": "tests/system/test_demo.py",
+    "tunnel_relay/store/schema.py": "tests/tunnel_relay/store/test_sql.py",
+    "tunnel_relay/store/tables.py": "tests/tunnel_relay/store/test_sql.py",
+}
+"""Modules whose work only shows together with others, and the tests where it does."""
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_file_is_short_enough_to_read_at_once(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_function_fits_on_a_screen(path: Path) -> None:
+    long = {
+        node.name: lines
+        for node in functions(ast.parse(path.read_text()))
+        if (lines := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def undocumented(node: ast.AST) -> Iterator[str]:
+    """Yield public classes and functions without a docstring.
+
+    A method is left out: what it is for is often said by the protocol or base it follows.
+    """
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.ClassDef | Function) or child.name.startswith("_"):
+            continue
+        if ast.get_docstring(child) is None:
+            yield child.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_what_is_public_says_what_it_is_for(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    missing = list(undocumented(tree))
+    if tree.body and ast.get_docstring(tree) is None:
+        missing.append("the module")
+    assert missing == []
+
+
+MODULES = [path for path in FILES if path.name not in ("__init__.py", "__main__.py", "env.py")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_module_has_its_tests_where_one_looks_for_them(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    mirror = ROOT / "tests" / relative.with_name(f"test_{relative.name}")
+    if name(path) in WITHOUT_BEHAVIOUR or name(path) in TESTED_BY:
+        assert not mirror.exists(), "it has tests of its own: take it out of the list"
+    else:
+        assert mirror.exists(), f"add {name(mirror)}"
+
+
+def test_the_lists_of_exceptions_name_real_modules_and_tests() -> None:
+    modules = {name(path) for path in MODULES}
+    assert set(WITHOUT_BEHAVIOUR) | set(TESTED_BY) <= modules
+    assert not set(WITHOUT_BEHAVIOUR) & set(TESTED_BY)
+    assert [path for path in TESTED_BY.values() if not (ROOT / path).exists()] == []
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    folders = {folder for folder in folders if "node_modules" not in folder.parts}
+    assert [name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_the_programs_are_packages_all_the_way_down() -> None:
+    folders = {path.parent for path in FILES}
+    assert [name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
