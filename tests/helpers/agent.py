@@ -177,6 +177,11 @@ class Reply(asyncio.Protocol):
         lines = [line for block in blocks for line in block.split(b"\n")]
         return [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
 
+    def begin_again(self) -> None:
+        """Expect the next response on the same connection."""
+        self.status, self.headers, self.body, self.chunks = 0, [], b"", []
+        self.whole = False
+
     def close(self) -> None:
         """Leave."""
         self.transport.abort()
@@ -221,6 +226,21 @@ class Agent:
         kept = [(name, value) for name, value in fields.items() if name.lower() not in replaced]
         return kept + [pair for pair in given if pair[1] != DROP]
 
+    def encode(
+        self,
+        message: Message | bytes | None = None,
+        *,
+        method: str = "POST",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> bytes:
+        """Write a whole request."""
+        body = json.dumps(message).encode() if isinstance(message, dict) else message or b""
+        fields = self.head(message, method, headers)
+        if (method == "POST" or body) and not _framed(fields):
+            fields.append(("Content-Length", str(len(body))))
+        lines = [f"{method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
     @asynccontextmanager
     async def open(
         self,
@@ -230,13 +250,8 @@ class Agent:
         headers: Iterable[tuple[str, str]] = (),
     ) -> AsyncIterator[Reply]:
         """Send a request and hand out the reply as it comes; the connection ends with the block."""
-        body = json.dumps(message).encode() if isinstance(message, dict) else message or b""
-        fields = self.head(message, method, headers)
-        if (method == "POST" or body) and not _framed(fields):
-            fields.append(("Content-Length", str(len(body))))
-        lines = [f"{method} {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
         async with connected(self.port) as reply:
-            reply.transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+            reply.transport.write(self.encode(message, method=method, headers=headers))
             yield reply
 
     async def ask(
