@@ -192,6 +192,9 @@ class Mux(ControlFrames):
         stream.parked -= from_parked
         self._parked -= from_parked
         self._link_consumed(count - from_parked)
+        if from_parked and self._receive.low:
+            # Room came back; without link credit no frame would come to make us look.
+            self._set_aside()
         if stream.state is not State.CLOSED and not self._receive_over(stream):
             grant = stream.receive.consumed(count, now, self.round_trip)
             if grant:
@@ -299,7 +302,7 @@ class Mux(ControlFrames):
         stream.unconsumed += size
         events.append(Received(stream_id, payload, bool(flags)))
         self._settle(stream)
-        if self._receive.available < self._receive.size // 4:
+        if self._receive.low:
             self._park(events)
 
     def _on_reset(self, stream_id: int, _flags: int, payload: bytes, events: list[Event]) -> None:
@@ -356,6 +359,8 @@ class Mux(ControlFrames):
         self._parked -= stream.parked
         self._link_consumed(stream.unconsumed - stream.parked)
         self._streams.remove(stream.id)
+        if stream.parked and self._receive.low:
+            self._set_aside()
 
     def _settle(self, stream: Stream) -> None:
         """Forget a stream once both directions ended, its bytes left and its reader is done."""
@@ -380,10 +385,14 @@ class Mux(ControlFrames):
         if grant:
             self._outbox.put(FrameType.CREDIT, 0, codec.encode_credit(grant))
 
-    def _park(self, events: list[Event]) -> None:
+    def _set_aside(self) -> list[Stream]:
+        """Give the link back what readers hold, as far as there is room; return who is over it."""
         parked, over = self._streams.park_stalled(MAX_PARKED_BYTES - self._parked)
         self._parked += parked
         self._link_consumed(parked)
-        for stream in over:
+        return over
+
+    def _park(self, events: list[Event]) -> None:
+        for stream in self._set_aside():
             self.reset(stream.id, ResetCode.STALLED, "its reader takes nothing")
             self._report_reset(stream, ResetCode.STALLED, "its reader takes nothing", events)

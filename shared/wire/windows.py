@@ -42,6 +42,11 @@ class ReceiveWindow:
         self._consumed = 0
         self._granted_at = 0.0
 
+    @property
+    def low(self) -> bool:
+        """Less than a quarter is left to the peer."""
+        return self.available < self.size // 4
+
     def received(self, count: int) -> None:
         """Count bytes that arrived; raises FlowControlError beyond the credit given."""
         if count > self.available:

@@ -320,6 +320,29 @@ def test_what_stalled_readers_hold_is_bounded_and_then_they_are_cut(
     assert {event.code for event in cut} == {ResetCode.STALLED}
 
 
+@pytest.mark.parametrize("way", ["read", "reset"])
+def test_room_that_comes_back_is_used_although_the_link_is_out_of_credit(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(mux, "MAX_PARKED_BYTES", 16 * KIB)
+    limits = LinkLimits(stream_window=4 * KIB, stream_window_max=4 * KIB, link_window=16 * KIB)
+    pair = Pair(limits)
+    streams = [pair.open() for _ in range(8)]
+    for stream in streams:
+        pair.client.send_head(stream, HEAD, end=False)
+        # Below its window: a reader that is not cut when there is no room.
+        pair.client.send_data(stream, bytes(4 * KIB - 100), end=False)
+        pair.settle()
+    assert pair.client._outbox.link.available < 4 * KIB
+    for stream in [one for one in streams if pair.relay._streams._streams[one].parked]:
+        if way == "read":
+            pair.relay.consumed(stream, 4 * KIB - 100, 0.0)
+        else:
+            pair.relay.reset(stream, ResetCode.CANCELLED)
+    pair.settle()
+    assert pair.client._outbox.link.available > 4 * KIB
+
+
 def test_what_was_set_aside_is_accounted_for_when_it_is_consumed_or_cut() -> None:
     pair = Pair(LinkLimits(stream_window=4 * KIB, link_window=8 * KIB))
     streams = [pair.open() for _ in range(4)]

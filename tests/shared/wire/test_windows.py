@@ -15,6 +15,14 @@ def test_credit_goes_back_a_quarter_of_the_window_at_a_time() -> None:
     assert window.available == 25
 
 
+def test_a_window_is_low_below_a_quarter() -> None:
+    window = ReceiveWindow(100)
+    window.received(75)
+    assert not window.low
+    window.received(1)
+    assert window.low
+
+
 def test_bytes_that_only_arrive_give_no_credit_back() -> None:
     window = ReceiveWindow(100)
     window.received(100)
