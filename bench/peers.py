@@ -149,6 +149,9 @@ PEERS: dict[str, Kind] = {
         has_links=True,
         told="this project: TLS on the link and towards agents, sessions, strict parsing",
     ),
+    "tunnel_tls": Kind(
+        product.tunnel_tls, has_links=True, told="one port with TLS for agents and links"
+    ),
     "tunnel_plain": Kind(
         product.tunnel_plain, has_links=True, told="the same without TLS, on loopback only"
     ),

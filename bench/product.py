@@ -28,23 +28,31 @@ ENROL_FREELY = {"TUNNEL_RELAY_LIMITS__ENROLMENTS_PER_MINUTE": "100000"}
 
 
 def tunnel(group: Group, upstream: Upstream) -> Peer:
-    """Relay and client with TLS on the link and towards agents, a session, strict parsing."""
-    return _start(group, upstream, secure=True)
+    """TLS on the link, which has a port of its own; agents call as they would beside ssh -R."""
+    return _start(group, upstream, "links")
+
+
+def tunnel_tls(group: Group, upstream: Upstream) -> Peer:
+    """One port with TLS for agents and links alike, the default."""
+    return _start(group, upstream, "all")
 
 
 def tunnel_plain(group: Group, upstream: Upstream) -> Peer:
-    """The same without TLS, which both programs allow on loopback only."""
-    return _start(group, upstream, secure=False)
+    """No TLS at all, which both programs allow on loopback only."""
+    return _start(group, upstream, "none")
 
 
-def _start(group: Group, upstream: Upstream, secure: bool) -> Peer:
+def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
+    """`encrypt` says what TLS covers: links, all or none."""
     _check_programs()
     folder, port = group.folder, free_port()
     relay_config, client_config = folder / "relay/relay.toml", folder / "client/client.toml"
-    certificate = _certificate(folder) if secure else None
+    certificate = _certificate(folder) if encrypt != "none" else None
     # 1. a relay with fresh keys, and where it listens
-    origin = f"{'https' if secure else 'http'}://{HOST}:{port}"
-    _init_relay(relay_config, origin, port, certificate)
+    origin = agents = f"{'https' if encrypt == 'all' else 'http'}://{HOST}:{port}"
+    _init_relay(relay_config, origin, port, certificate if encrypt == "all" else None)
+    if encrypt == "links" and certificate is not None:
+        origin = _add_links_port(relay_config, agents, certificate)
     relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], ENROL_FREELY)
     wait_port(port, group)
     # 2. a tunnel, and a client that joins it with the code
@@ -58,7 +66,9 @@ def _start(group: Group, upstream: Upstream, secure: bool) -> Peer:
         _run([*argv, "--config", str(client_config)])
     group.start("client", [CLIENT, "run", "--config", str(client_config)])
     # 3. one session for each upstream, as a session is for one
-    tls = ssl.create_default_context(cafile=str(certificate)) if certificate else None
+    tls = None
+    if encrypt == "all":
+        tls = ssl.create_default_context(cafile=str(certificate))
     targets = {}
     for name in upstream.paths:
         argv = [RELAY, "session", "create", "--user", "bench", "--agent", "bench"]
@@ -123,6 +133,20 @@ def _init_relay(config: Path, origin: str, port: int, certificate: Path | None) 
         key = certificate.with_name("key.pem")
         argv += ["--tls-cert", str(certificate), "--tls-key", str(key)]
     _run(argv)
+
+
+def _add_links_port(config: Path, agents: str, certificate: Path) -> str:
+    """Give links a port with TLS; returns the origin that clients dial."""
+    port = free_port()
+    origin = f"https://{HOST}:{port}"
+    lines = config.read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("public_url")]
+    lines.insert(0, f"public_url = {json.dumps([agents, origin])}")
+    lines += ["[links]", f"host = {json.dumps(HOST)}", f"port = {port}", "[links.tls]"]
+    lines.append(f"cert_file = {json.dumps(str(certificate))}")
+    lines.append(f"key_file = {json.dumps(str(certificate.with_name('key.pem')))}")
+    config.write_text("\n".join(lines) + "\n")
+    return origin
 
 
 def _enroll(config: Path, origin: str, code: Path, certificate: Path | None) -> None:

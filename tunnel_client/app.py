@@ -77,7 +77,7 @@ async def serve(
         await stack.enter_async_context(ControlServer(settings.state_dir / SOCKET_FILE, status))
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(100_000, 50, 100)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             outcome.append(await client.run())

@@ -82,11 +82,17 @@ class RelayApp:
         else:
             await self._cold(scope, receive, send)
 
-    def protocol(
-        self, *, config: Any, server_state: Any, app_state: Any, _loop: Any = None
-    ) -> AgentConnection:
+    def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""
         return AgentConnection(self.gateway, config, server_state)
+
+    def agents_protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
+        """Make the protocol of a listener that takes no links."""
+        return AgentConnection(self.gateway, config, server_state, links=False)
+
+    def links_protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
+        """Make the protocol of a listener that takes nothing but links and enrolments."""
+        return AgentConnection(self.gateway, config, server_state, agents=False)
 
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": len(self.registry), "streams": self.gateway.live}

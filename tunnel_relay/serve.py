@@ -20,7 +20,7 @@ from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.app import LiveLinks, RelayApp, flush_forever
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
-from tunnel_relay.settings import Settings
+from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
 
 log = structlog.get_logger("tunnel_relay")
 
@@ -57,21 +57,37 @@ async def serve(settings: Settings) -> None:
             app.gateway.start(tasks)
             tasks.start_soon(flush_forever, admin)
             try:
-                await PublicServer(server_config(settings, app), app).serve()
+                await listen(settings, app)
             finally:
                 app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
                 tasks.cancel_scope.cancel()
     log.info("stopped")
 
 
-def server_config(settings: Settings, app: RelayApp) -> uvicorn.Config:
-    """Return how uvicorn listens for agents and links on one port."""
-    tls = settings.tls
+async def listen(settings: Settings, app: RelayApp) -> None:
+    """Serve agents and links, on one port or on two, until a signal."""
+    links = settings.links
+    if links is None:
+        both = server_config(settings, app, settings.listen, settings.tls, app.protocol)
+        await PublicServer(both, app).serve()
+        return
+    agents = server_config(settings, app, settings.listen, settings.tls, app.agents_protocol)
+    own = LinksServer(server_config(settings, app, links, links.tls, app.links_protocol), app)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(own.serve)
+        await PublicServer(agents, app).serve()
+        own.should_exit = True
+
+
+def server_config(
+    settings: Settings, app: RelayApp, place: Listen | LinksListen, tls: Tls | None, protocol: Any
+) -> uvicorn.Config:
+    """Return how uvicorn listens at one place, making connections with `protocol`."""
     return uvicorn.Config(
         app,
-        host=settings.listen.host,
-        port=settings.listen.port,
-        http=app.protocol,  # type: ignore[arg-type] # any callable that makes a protocol
+        host=place.host,
+        port=place.port,
+        http=protocol,
         ws=app.listener.protocol,  # type: ignore[arg-type] # any callable that makes a protocol
         lifespan="off",
         access_log=False,
@@ -124,6 +140,15 @@ class PublicServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class LinksServer(PublicServer):
+    """The listener for links alone: the public one takes the signals for both."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them alone."""
+        yield
+
+
 def quiet_collector() -> None:
     """Leave what was loaded at start out of garbage collection, and collect less often.
 
@@ -132,7 +157,7 @@ def quiet_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(100_000, 50, 100)
 
 
 def raise_file_limit() -> None:

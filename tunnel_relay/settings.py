@@ -88,6 +88,14 @@ class Tls(ConfigModel):
     key_file: AbsolutePath
 
 
+class LinksListen(ConfigModel):
+    """A listener of its own for links and enrolment; the main one then serves agents only."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=0, le=65535)
+    tls: Tls | None = None
+
+
 class SessionRules(ConfigModel):
     """How long sessions may live."""
 
@@ -137,6 +145,8 @@ class Settings(ConfigModel):
     """Folder of the database, the keys and the control socket; mode 0700."""
     listen: Listen = Listen()
     tls: Tls | None = None
+    links: LinksListen | None = None
+    """Left out, links come in on the same port as agents. Name its origin in public_url too."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Whose forwarded headers are believed."""
     allowed_origins: tuple[Origin, ...] = ()
@@ -152,7 +162,11 @@ class Settings(ConfigModel):
 
     @model_validator(mode="after")
     def _hold_together(self) -> "Settings":
-        if self.tls is None and not is_loopback(self.listen.host) and not self.trusted_proxies:
+        listeners = [(self.listen.host, self.tls)]
+        if self.links is not None:
+            listeners.append((self.links.host, self.links.tls))
+        open_plain = any(tls is None and not is_loopback(host) for host, tls in listeners)
+        if open_plain and not self.trusted_proxies:
             raise ValueError(
                 "without [tls] the relay listens on loopback only, "
                 "or behind a balancer named in trusted_proxies"

@@ -10,6 +10,7 @@ from tunnel_relay.store.base import Session
 
 PATH = re.compile(rb"/t/([a-z0-9-]{1,63}/[a-z0-9-]{1,63})/mcp")
 HOT = b"/t/"
+LINKS = b"/tunnel"
 METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 
 _SINGLE = frozenset(
@@ -78,6 +79,11 @@ class Request:
     def hot(self) -> bool:
         """Is it for the MCP endpoint?"""
         return self.url.startswith(HOT)
+
+    @property
+    def for_links(self) -> bool:
+        """Is it for clients: a link, or an enrolment?"""
+        return self.url.startswith(LINKS)
 
     @property
     def upgrade(self) -> bytes | None:

@@ -51,6 +51,7 @@ class AgentConnection(asyncio.Protocol):
     """One connection; made by uvicorn's server for every accepted socket."""
 
     __slots__ = (
+        "_agents",
         "_body",
         "_chunked",
         "_close_after",
@@ -59,6 +60,7 @@ class AgentConnection(asyncio.Protocol):
         "_head_bytes",
         "_known",
         "_left",
+        "_links",
         "_parser",
         "_refused",
         "_request",
@@ -70,8 +72,18 @@ class AgentConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, gateway: "Gateway", config: Any, server_state: Any) -> None:
+    def __init__(
+        self,
+        gateway: "Gateway",
+        config: Any,
+        server_state: Any,
+        *,
+        agents: bool = True,
+        links: bool = True,
+    ) -> None:
         self._gateway = gateway
+        self._agents = agents
+        self._links = links
         self._config = config
         self._server_state = server_state
         self._parser = httptools.HttpRequestParser(self)
@@ -182,6 +194,9 @@ class AgentConnection(asyncio.Protocol):
         if parser.should_upgrade():
             return
         self.deadline = self._gateway.time() + BODY_SECONDS
+        if not (self._agents if request.hot else self._links or not request.for_links):
+            self._refuse(answers.NOT_FOUND)
+            return
         if request.hot:
             known = self._known
             if known is not None and known.matches(request):
@@ -226,7 +241,8 @@ class AgentConnection(asyncio.Protocol):
         if request.hot:
             self._gateway.serve(request, self)
         else:
-            self._hand_over(self._cold_bytes(request), self._cold_protocol())
+            cold = HttpToolsProtocol(self._config, self._server_state, {})
+            self._hand_over(self._cold_bytes(request), cold)
 
     # Responses ----------------------------------------------------------------------------------
 
@@ -352,13 +368,13 @@ class AgentConnection(asyncio.Protocol):
         if request is None or request.upgrade != b"websocket":
             self._fail(_BAD)
             return
+        if not self._links:
+            self._fail(answers.NOT_FOUND)
+            return
         socket = self._config.ws_protocol_class(
             config=self._config, server_state=self._server_state, app_state={}
         )
         self._hand_over(self._head(request, request.headers), socket)
-
-    def _cold_protocol(self) -> asyncio.Protocol:
-        return HttpToolsProtocol(config=self._config, server_state=self._server_state, app_state={})
 
     def _cold_bytes(self, request: Request) -> bytes:
         """Write the request anew, its body whole, asking to close after the answer."""
