@@ -107,6 +107,7 @@ class RecordingUpstream:
         self.sessions: set[str] = set()
         self.connections: set[_Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.begun = 0
         self.stateful = True
 
     @property
@@ -161,7 +162,8 @@ class RecordingUpstream:
     async def _initialize(self, seen: Seen) -> None:
         headers = []
         if self.stateful:
-            name = f"{UPSTREAM_SESSION}{len(self.seen)}"
+            self.begun += 1
+            name = f"{UPSTREAM_SESSION}{self.begun}"
             self.sessions.add(name)
             headers = [("Mcp-Session-Id", name)]
         told = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
@@ -253,20 +255,22 @@ class _Connection(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def recording_upstream() -> AsyncIterator[RecordingUpstream]:
+async def recording_upstream(
+    state: RecordingUpstream | None = None,
+) -> AsyncIterator[RecordingUpstream]:
     """Serve on loopback until the block ends."""
-    state = RecordingUpstream()
+    serving = state or RecordingUpstream()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(state), "127.0.0.1", 0)
-    state.port = server.sockets[0].getsockname()[1]
+    server = await loop.create_server(lambda: _Connection(serving), "127.0.0.1", 0)
+    serving.port = server.sockets[0].getsockname()[1]
     try:
-        yield state
+        yield serving
     finally:
         server.close()
-        for connection in list(state.connections):
+        for connection in list(serving.connections):
             connection.transport.abort()
-        for task in state.tasks:
+        for task in serving.tasks:
             task.cancel()
-        await asyncio.gather(*state.tasks, return_exceptions=True)
-        await state.until(lambda: not state.connections)
+        await asyncio.gather(*serving.tasks, return_exceptions=True)
+        await serving.until(lambda: not serving.connections)
         await server.wait_closed()

@@ -59,9 +59,7 @@ class Stage:
     async def instance(self, member: Member) -> dict[str, Any]:
         """Return what admins see of a client."""
         shown = await self.scene.lab.relay_json("tunnel", "show", TUNNEL)
-        (found,) = [
-            one for one in shown["tunnel"]["instances"] if one["instance"] == member.instance
-        ]
+        (found,) = [one for one in shown["tunnel"]["instances"] if one["id"] == member.instance]
         assert isinstance(found, dict)
         return found
 

@@ -99,7 +99,11 @@ async def eventually(condition: Callable[[], Any], every: float = 0.02) -> None:
 
 @asynccontextmanager
 async def open_scene(
-    relay: Mapping[str, object] | None = None, *, via: TcpProxy | None = None, start: bool = True
+    relay: Mapping[str, object] | None = None,
+    *,
+    via: TcpProxy | None = None,
+    upstream: RecordingUpstream | None = None,
+    start: bool = True,
 ) -> AsyncIterator[Scene]:
     """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
 
@@ -116,8 +120,8 @@ async def open_scene(
             text = value if isinstance(value, str) else json.dumps(value)
             lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = text
 
-    async with recording_upstream() as upstream:
-        targets = {SERVER: HttpUpstream(upstream.url), OTHER: HttpUpstream(upstream.url)}
+    async with recording_upstream(upstream) as serving:
+        targets = {SERVER: HttpUpstream(serving.url), OTHER: HttpUpstream(serving.url)}
         async with make_lab(targets, start=start, prepare=prepare) as lab:
             main = await grant(lab)
-            yield Scene(lab, upstream, main.agent, main)
+            yield Scene(lab, serving, main.agent, main)
