@@ -49,7 +49,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/clients/registry.py": "tests/integration/test_link_failures.py",
     "tunnel_relay/devcert.py": "tests/tunnel_relay/test_init.py",
     "tunnel_relay/gateway/call.py": "tests/integration/test_streaming.py",
-    "tunnel_relay/gateway/checks.py": "tests/integration/test_agent_http.py",
     "tunnel_relay/gateway/connection.py": "tests/integration/test_agent_bytes.py",
     "tunnel_relay/gateway/exchange.py": "tests/integration/test_streaming.py",
     "tunnel_relay/gateway/http.py": "tests/integration/test_agent_http.py",
