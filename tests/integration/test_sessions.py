@@ -129,7 +129,6 @@ async def test_a_cut_call_of_an_agent_that_left_is_cut_at_the_upstream_too(scene
     await scene.upstream.until(seen.closed.is_set)
 
 
-@pytest.mark.xfail(strict=True, reason="the session is not looked at again after a slow body")
 async def test_a_body_that_was_still_coming_when_the_session_ended_is_not_sent_on(
     scene: Scene,
 ) -> None:

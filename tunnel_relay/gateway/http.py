@@ -160,6 +160,10 @@ class Gateway:
                 Answer(202, b"") if error.status == 202 else answers.envelope_refused(error)
             )
             return
+        # A body takes its time: what was true of the session at its head need not be true now.
+        if self._sessions.state(request.session.id, self._clock()) is not None:
+            connection.respond(self._unauthorized)
+            return
         call = Call(request, request.session, envelope)
         instance: str | None = None
         sent = request.fields.get(b"mcp-session-id")
