@@ -68,7 +68,7 @@ async def test_a_signal_ends_it_in_order_and_leaves_no_process(number: signal.Si
     assert demo.stdout is not None
     try:
         with anyio.fail_after(DEMO_SECONDS):
-            while b"tunnel-client run" not in await demo.stdout.readline():
+            while b"the link is up" not in await demo.stdout.readline():
                 assert demo.returncode is None
             started = descendants(demo.pid)
             for _ in range(3):
