@@ -266,13 +266,17 @@ async def test_links_cut_over_and_over_lose_no_call_silently(fresh: Wire) -> Non
         for number in range(1000):
             if stop.is_set():
                 return
-            reply = await scene.agent.ask(call("echo", case=f"{worker}-{number}"))
+            case = f"{worker}-{number}"
+            async with scene.agent.open(call("echo", case=case)) as reply:
+                await reply.broken_or_whole()
             answers.append(reply.status)
-            ran = len(scene.upstream.calls(f"{worker}-{number}"))
+            ran = len(scene.upstream.calls(case))
             assert ran <= 1
             if reply.status == 200:
+                # Whole, or visibly cut when the head was out already.
                 assert ran == 1
             else:
+                assert reply.whole
                 assert reply.status in (502, 503)
                 assert ran == 0 or reply.error["data"]["delivery"] == "unknown"
 
