@@ -116,8 +116,6 @@ class Limits(ConfigModel):
     """Largest request head; 431 beyond it."""
     header_fields: int = Field(default=wire.MAX_HEAD_FIELDS, ge=10, le=wire.MAX_HEAD_FIELDS)
     """Most fields in a request head; 431 beyond it."""
-    json_depth: int = Field(default=64, ge=8, le=128)
-    """No effect yet: 64 at both ends."""
     handshake: Seconds = 10.0
     """For a client to prove itself after the upgrade."""
     ping_interval: Seconds = 15.0
@@ -128,8 +126,6 @@ class Limits(ConfigModel):
     """How long a call is held for a client that is not connected; then 503."""
     sse_comment: Seconds = 15.0
     """Silence on an event stream after which the agent gets a comment."""
-    drain: Seconds = 30.0
-    """No effect yet: a relay that stops gives calls 5 s."""
     links: int = Field(default=10_000, ge=1)
     """Most clients connected at a time."""
     enrolments_per_minute: int = Field(default=10, ge=1)

@@ -15,6 +15,7 @@ import structlog
 
 from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
+from shared.keys import key_fingerprint
 from shared.version import VERSION
 from tunnel_relay.admin.admission import Admission, Admissions
 from tunnel_relay.admin.checks import check_name, check_text, split_server
@@ -56,6 +57,7 @@ class Admin:
         self.links: Links = NoLinks()
         self.clock = clock
         self._settings = settings
+        self._relay_key = relay_key
         self._serving = serving
         self._started = clock()
         self._tunnels: dict[str, Tunnel] = {}
@@ -245,6 +247,7 @@ class Admin:
             "serving": self._serving,
             "uptime": now - self._started if self._serving else None,
             "public_url": list(self._settings.public_url),
+            "key": key_fingerprint(self._relay_key),
             "tunnels": len(self._tunnels),
             "disabled": sum(tunnel.disabled for tunnel in self._tunnels.values()),
             "sessions": {"live": live, "ended": len(states) - live},

@@ -35,6 +35,11 @@ async def call(ends: Drivers, body: bytes = b"request") -> Lane:
     return lane
 
 
+async def measured(ends: Drivers) -> None:
+    """Wait until both ends have asked and answered their first ping."""
+    await until(lambda: ends.relay.driver.round_trip and ends.client.driver.round_trip)
+
+
 async def test_a_call_crosses_a_real_socket() -> None:
     async with link() as ends:
         lane = await call(ends)
@@ -48,6 +53,7 @@ async def test_a_call_crosses_a_real_socket() -> None:
 
 async def test_a_small_call_is_one_frame_each_way() -> None:
     async with link() as ends:
+        await measured(ends)
         there, back = spy(ends.sockets.client), spy(ends.sockets.server)
         lane = ends.relay.request(body=b"request")
         await until(lambda: lane.id in ends.client.lanes)
@@ -74,6 +80,7 @@ async def test_a_large_answer_crosses_tls(tmp_path: Path) -> None:
 
 async def test_what_is_queued_in_one_turn_is_one_message() -> None:
     async with link() as ends:
+        await measured(ends)
         messages = spy(ends.sockets.client)
         for _ in range(50):
             ends.relay.open(body=b"request")

@@ -1,0 +1,69 @@
+"""The client's own check of what a relay sends: it holds whoever the relay is (row T32)."""
+
+import json
+
+import pytest
+
+from shared.jsonrpc.envelope import EnvelopeError
+from shared.wire.codec import Headers, OpenHead
+from tunnel_client.gate import GateError, admit
+
+SESSION = "ab" * 16
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo"}}
+
+
+def head(method: str = "POST", headers: Headers | None = None, mcp_session: str = "") -> OpenHead:
+    return OpenHead("desk", method, SESSION, mcp_session, headers or [])
+
+
+def body(**changes: object) -> bytes:
+    return json.dumps(CALL | changes).encode()
+
+
+def test_a_sound_request_passes_with_its_original_bytes() -> None:
+    request = admit(head(headers=[(b"accept", b"*/*")], mcp_session="m" * 64), body())
+    assert (request.method, request.body, request.session) == ("POST", body(), SESSION)
+    assert request.mcp_session == "m" * 64
+    assert request.envelope is not None
+    assert request.envelope.name == "echo"
+
+
+def test_without_an_mcp_session_there_is_none() -> None:
+    assert admit(head("GET"), b"").mcp_session is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"authorization", b"cookie", b"host", b"origin", b"mcp-session-id", b"transfer-encoding"],
+)
+def test_a_header_no_relay_of_ours_sends_is_refused(name: bytes) -> None:
+    with pytest.raises(GateError):
+        admit(head(headers=[(name, b"x")]), body())
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_body_where_none_belongs_is_refused(method: str) -> None:
+    with pytest.raises(GateError):
+        admit(head(method), b"{}")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"[]", -32600),
+        (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700),
+        (b"", -32700),
+        (body(method="sampling/createMessage"), -32601),
+        (body(method="x/y"), -32601),
+    ],
+)
+def test_what_the_relay_should_have_refused_is_refused_here_again(sent: bytes, code: int) -> None:
+    with pytest.raises(EnvelopeError) as refused:
+        admit(head(), sent)
+    assert refused.value.code == code
+
+
+def test_a_header_that_contradicts_the_body_is_refused() -> None:
+    with pytest.raises(EnvelopeError) as refused:
+        admit(head(headers=[(b"mcp-method", b"tools/list")]), body())
+    assert refused.value.code == -32020
