@@ -177,9 +177,9 @@ def refuse_body(request: Request, edge: Edge) -> Answer | None:
     """Check what the head says about the body."""
     fields = request.fields
     if request.method != b"POST":
-        if request.length in (None, b"0") and b"transfer-encoding" not in fields:
-            return None
-        return answers.BODY_NOT_ALLOWED
+        if b"transfer-encoding" in fields:
+            return answers.BODY_NOT_ALLOWED
+        return refuse_length(request, edge)
     media_type = fields.get(b"content-type", b"")
     if media_type.split(b";", 1)[0].strip().lower() != b"application/json":
         return answers.NOT_JSON
@@ -193,6 +193,8 @@ def refuse_length(request: Request, edge: Edge) -> Answer | None:
     length = request.length
     if length is None:
         return None
+    if request.method != b"POST":
+        return None if length == b"0" else answers.BODY_NOT_ALLOWED
     if not length.isdigit() or len(length) > 12:
         return answers.BAD_REQUEST
     return answers.BODY_TOO_LARGE if int(length) > edge.body_bytes else None

@@ -6,19 +6,21 @@ is handed to uvicorn's own protocols, one request a connection.
 
 Requests on one connection are served one after the other. An agent that sends the next one before
 it has its answer (pipelining, which no MCP client does) gets the answer and a closed connection.
+Trailers are dropped (RFC 9110 section 6.5.1): nobody judges them.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.wire.limits import KIB
 from tunnel_relay.gateway import answers
-from tunnel_relay.gateway.answers import Answer, Headers
+from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.checks import Known, Request
-from tunnel_relay.gateway.responses import ResponseHead, own_head
+from tunnel_relay.gateway.handover import HANDED_OVER, page_request, upgrade_request
+from tunnel_relay.gateway.responses import Response, ResponseHead, own_head
 
 if TYPE_CHECKING:
     from tunnel_relay.gateway.http import Gateway
@@ -31,20 +33,11 @@ STALL_SECONDS = 60.0
 LINGER_SECONDS = 2.0
 """After a refusal that closes: time for the rest of a body, lest a reset eats our answer."""
 HEAD_BYTES = 48 * KIB
-"""The gateway answers 431 above 32 KiB of headers; beyond this it does not read on."""
+"""The gateway answers 431 above 32 KiB of headers; beyond this it does not read on. The same goes
+for chunk extensions and trailers: bytes that bring no body on."""
 COLD_BODY_BYTES = 64 * KIB
 WRITE_HIGH_WATER = 128 * KIB
 _BAD = Answer(400, b"malformed HTTP request\n", [(b"content-type", b"text/plain")])
-
-
-class Response(Protocol):
-    """What a connection tells the exchange that is being answered on it."""
-
-    def connection_resumed(self) -> None:
-        """The agent takes bytes again."""
-
-    def connection_lost(self) -> None:
-        """The agent is gone."""
 
 
 class AgentConnection(asyncio.Protocol):
@@ -56,6 +49,8 @@ class AgentConnection(asyncio.Protocol):
         "_chunked",
         "_close_after",
         "_config",
+        "_deaf",
+        "_fed",
         "_gateway",
         "_head_bytes",
         "_known",
@@ -90,8 +85,11 @@ class AgentConnection(asyncio.Protocol):
         self._request: Request | None = None
         self._known: Known | None = None
         self._head_bytes = 0
-        self._body: list[bytes] = []
+        self._fed = 0
+        # One buffer: a list of small pieces would weigh many times what they do.
+        self._body = bytearray()
         self._size = 0
+        self._deaf = False
         self._refused = False
         self._close_after = False
         self._chunked = False
@@ -121,20 +119,27 @@ class AgentConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; bytes that come before the answer is out are not a request we wait for."""
-        if self.exchange is not None:
-            self._close_after = True
+        if self._deaf:
             return
-        if self._request is None or not self._request.complete:
-            self._head_bytes += len(data)
+        exchange = self.exchange
+        if exchange is not None or self.paused:
+            self._close_after = True
+            if exchange is None:
+                self._close()
+            return
+        self._fed = len(data)
+        self._head_bytes += self._fed
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            if self.exchange is not None:
+                self._close_after = True
+            elif isinstance(error, httptools.HttpParserUpgrade):
+                self._upgrade()
+            else:
+                self._fail(_BAD)
             return
-        except httptools.HttpParserError:
-            self._fail(_BAD)
-            return
-        if self._head_bytes > HEAD_BYTES and not self._refused:
+        if self._head_bytes > HEAD_BYTES and self.exchange is None:
             self._fail(answers.HEADERS_TOO_LARGE)
 
     def pause_writing(self) -> None:
@@ -156,9 +161,10 @@ class AgentConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._request = Request()
-        self._body = []
+        self._body = bytearray()
         self._size = 0
-        self._refused = self.exchange is not None
+        self._head_bytes = max(self._head_bytes, self._fed)
+        self._refused = self.exchange is not None or self.paused
         if self._refused:
             self._close_after = True
         else:
@@ -172,7 +178,7 @@ class AgentConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field; white space around a value is no part of it (RFC 9110 section 5.5)."""
         request = self._request
-        if request is None:
+        if request is None or request.complete:
             return
         name, value = name.lower(), value.strip(b" \t")
         if name == b"content-length":
@@ -213,6 +219,7 @@ class AgentConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Collect the body within its bounds."""
+        self._head_bytes = 0
         self._size += len(body)
         request = self._request
         limit = COLD_BODY_BYTES
@@ -223,26 +230,27 @@ class AgentConnection(asyncio.Protocol):
                 self._refuse(answers.BODY_TOO_LARGE)
             self._close_linger()
         elif not self._refused:
-            self._body.append(body)
+            self._body += body
 
     def on_message_complete(self) -> None:
         """Serve the request, or go on after a refusal."""
         if self._parser.should_upgrade():
             return
         request, self._request = self._request, None
+        self._head_bytes = 0
         if self.exchange is not None or request is None:
             return
         if self._refused:
             self._finished()
             return
         self.deadline = 0.0
-        parts, self._body = self._body, []
-        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        request.body = bytes(self._body)
+        self._body = bytearray()
         if request.hot:
             self._gateway.serve(request, self)
         else:
             cold = HttpToolsProtocol(self._config, self._server_state, {})
-            self._hand_over(self._cold_bytes(request), cold)
+            self._hand_over(page_request(request), cold)
 
     # Responses ----------------------------------------------------------------------------------
 
@@ -261,6 +269,8 @@ class AgentConnection(asyncio.Protocol):
         tail = b"connection: close\r\n\r\n" if self._close_after else b"\r\n"
         bodiless = head.status in (204, 304)
         if bodiless:
+            # Whatever the link still brings would be read as the next answer.
+            self._chunked, self._left = False, 0
             transport.write(head.lines + extra + tail)
         elif end:
             length = b"content-length: %d\r\n" % len(body)
@@ -301,7 +311,7 @@ class AgentConnection(asyncio.Protocol):
     def break_off(self) -> None:
         """End a response that cannot be finished: a closed connection is all HTTP has for it."""
         self.exchange = None
-        self.transport.close()
+        self._close()
 
     def _fits(self, body: bytes, end: bool) -> bool:
         """Hold a body to the length that was announced; one that lies closes the connection."""
@@ -318,18 +328,23 @@ class AgentConnection(asyncio.Protocol):
     def _finished(self) -> None:
         """One request is over: close, or wait for the next."""
         if self._close_after:
-            self.transport.close()
+            self._close()
         elif not self.paused:
             self.deadline = self._gateway.time() + IDLE_SECONDS
+
+    def _close(self) -> None:
+        """Close when all is written; an agent that does not take it is cut."""
+        self.deadline = self._gateway.time() + STALL_SECONDS
+        self.transport.close()
 
     # Refusals and the rest ----------------------------------------------------------------------
 
     def _refuse(self, answer: Answer) -> None:
         """Answer at once and let the rest of the request pass by unread."""
         self._refused = True
-        self._body = []
+        self._body = bytearray()
         request = self._request
-        over = request is None or request.expects_continue
+        over = request is None or request.expects_continue or request.method == b"HEAD"
         if over or answer.status in (413, 431):
             self._close_after = True
         tail = b"connection: close\r\n\r\n" if self._close_after else b"\r\n"
@@ -344,20 +359,20 @@ class AgentConnection(asyncio.Protocol):
         self._close_linger()
 
     def _close_linger(self) -> None:
-        self._refused = self._close_after = True
+        self._deaf = self._refused = self._close_after = True
         self.deadline = self._gateway.time() + LINGER_SECONDS
 
     def expire(self) -> None:
         """The deadline passed (called by the gateway's sweep)."""
-        if self.paused:
+        if self.paused or self.transport.is_closing():
             self.transport.abort()
         else:
-            self.transport.close()
+            self._close()
 
     def shutdown(self) -> None:
         """Close when idle, after the answer otherwise (uvicorn calls this when it stops)."""
         if self.exchange is None:
-            self.transport.close()
+            self._close()
         else:
             self._close_after = True
 
@@ -374,27 +389,12 @@ class AgentConnection(asyncio.Protocol):
         socket = self._config.ws_protocol_class(
             config=self._config, server_state=self._server_state, app_state={}
         )
-        self._hand_over(self._head(request, request.headers), socket)
-
-    def _cold_bytes(self, request: Request) -> bytes:
-        """Write the request anew, its body whole, asking to close after the answer."""
-        headers = [
-            pair
-            for pair in request.headers
-            if pair[0] not in (b"connection", b"content-length", b"transfer-encoding", b"expect")
-        ]
-        headers.append((b"connection", b"close"))
-        if request.body or request.method == b"POST":
-            headers.append((b"content-length", b"%d" % len(request.body)))
-        return self._head(request, headers) + request.body
-
-    def _head(self, request: Request, headers: Headers) -> bytes:
-        lines = [b"%b: %b\r\n" % pair for pair in headers]
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, request.url, b"".join(lines))
+        self._hand_over(upgrade_request(request), socket)
 
     def _hand_over(self, data: bytes, protocol: asyncio.Protocol) -> None:
         self._server_state.connections.discard(self)
         self._gateway.connections.discard(self)
+        self.exchange = HANDED_OVER  # what else came in this segment is for nobody
         protocol.connection_made(self.transport)
         protocol.data_received(data)
         self.transport.set_protocol(protocol)

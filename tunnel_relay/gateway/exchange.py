@@ -17,6 +17,7 @@ COMMENT = b":\n\n"
 DISCARD_SECONDS = 300.0
 """A legacy call runs on after its agent left (2025-11-25, transports), but not for ever."""
 DISCARD_BYTES = 16 * 1024 * 1024
+JOINED_BYTES = 1024
 
 _BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
@@ -102,9 +103,16 @@ class Exchange:
             return
         self._ended = end
         if self._chunks or (self._connection.paused and self._started):
-            self._chunks.append(data)
+            self._keep(data)
         else:
             self._send(data)
+
+    def _keep(self, data: bytes) -> None:
+        # Small pieces are joined: each weighs many times what it holds.
+        if self._chunks and len(self._chunks[-1]) + len(data) <= JOINED_BYTES:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(data)
 
     def on_reset(self, code: ResetCode, detail: str) -> None:
         """End early; a response that was whole already stays whole."""

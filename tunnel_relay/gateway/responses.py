@@ -1,6 +1,6 @@
 """Response heads on their way to the agent: what the relay takes out and puts in, written once."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -9,6 +9,18 @@ from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.headers import returned
 
 MAX_REMEMBERED = 512
+MAX_LENGTH_DIGITS = 15
+"""A petabyte; what claims to be longer goes out in chunks instead."""
+
+
+class Response(Protocol):
+    """What a connection tells the exchange that is being answered on it."""
+
+    def connection_resumed(self) -> None:
+        """The agent takes bytes again."""
+
+    def connection_lost(self) -> None:
+        """The agent is gone."""
 
 
 class ResponseHead(NamedTuple):
@@ -52,7 +64,7 @@ def _make(status: int, upstream: Headers) -> ResponseHead:
         elif name == b"content-type":
             event_stream = value.startswith(b"text/event-stream")
         elif name == b"content-length":
-            length = value if value.isdigit() else None
+            length = value if value.isdigit() and len(value) <= MAX_LENGTH_DIGITS else None
             continue
         parts += (name, b": ", value, b"\r\n")
     if not cached:
