@@ -131,10 +131,11 @@ class Crossing:
 
     def on_reset(self, code: ResetCode, detail: str) -> None:
         """The agent is gone, the session was cut or the link lost: stop the upstream's work."""
+        exchange = self._exchange
         if not self._over:
             self._settle()
-            if self._exchange is not None:
-                self._exchange.cancel()
+            if exchange is not None:
+                exchange.cancel()
 
     def on_writable(self) -> None:
         """The relay took bytes: the upstream may go on."""
@@ -192,7 +193,9 @@ class Crossing:
             log.error("refused what the relay sent", reason=str(error))
             self.fail(ResetCode.REFUSED, str(error))
         else:
-            self._exchange = self._upstream.open(request, self)
+            exchange = self._upstream.open(request, self)
+            if not self._over:
+                self._exchange = exchange
 
     def _whole(self, body: bytes) -> None:
         status, headers = self._waiting or (502, [])
@@ -222,13 +225,17 @@ class Crossing:
 
     def cut(self, code: ResetCode, detail: str) -> None:
         """End at both sides now."""
+        exchange = self._exchange
         if not self._over:
             self.fail(code, detail)
-            if self._exchange is not None:
-                self._exchange.cancel()
+            if exchange is not None:
+                exchange.cancel()
 
     def _settle(self) -> None:
         self._over = True
+        # The exchange knows its reply, which is this: without a cut its body, megabytes of it,
+        # would stay until a garbage collection, and those are rare.
+        self._exchange = None
         self._release()
         self._bridge.crossings.discard(self)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,7 +14,6 @@ from tests.helpers.agent import Agent, call, connected, raw
 from tests.helpers.raw_link import joined
 from tests.integration.hostile import Stage
 from tests.integration.scene import SERVER, Scene
-from tests.integration.test_agent_bytes import resident
 from tests.integration.test_agent_keepalive import Kept
 
 pytestmark = [
@@ -31,6 +31,13 @@ def chunked(agent: Agent, trailers: Iterable[str] = (), body: bytes = BODY) -> b
     head = agent.encode(call("headers"), headers=fields).partition(b"\r\n\r\n")[0]
     end = "".join(f"{line}\r\n" for line in trailers).encode()
     return head + b"\r\n\r\n%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, end)
+
+
+def memory_of(program: asyncio.subprocess.Process | None) -> int:
+    """Return the bytes of memory a program holds now."""
+    assert program is not None
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 async def test_trailers_are_not_header_fields(scene: Scene) -> None:
@@ -66,7 +73,7 @@ async def test_a_body_on_get_is_refused_on_a_connection_that_knows_the_head(scen
 
 async def test_trailers_without_end_are_cut_whoever_sends_them(scene: Scene) -> None:
     nobody = scene.agent.with_token(None)
-    before = resident(scene)
+    before = memory_of(scene.lab.relay)
     for agent in (nobody, scene.agent):
         start = chunked(agent)[:-2] + b"X-Endless: "
         async with connected(scene.lab.port) as reply:
@@ -79,11 +86,11 @@ async def test_trailers_without_end_are_cut_whoever_sends_them(scene: Scene) -> 
                     await asyncio.sleep(0)
                 await reply.broken()
             assert reply.closed
-    assert resident(scene) - before < 16 * MIB
+    assert memory_of(scene.lab.relay) - before < 16 * MIB
 
 
 async def test_refusals_nobody_reads_do_not_pile_up(scene: Scene) -> None:
-    before = resident(scene)
+    before = memory_of(scene.lab.relay)
     some = b"GET /t/ HTTP/1.1\r\n\r\n" * 3000
     async with connected(scene.lab.port) as reply:
         reply.transport.pause_reading()
@@ -92,7 +99,7 @@ async def test_refusals_nobody_reads_do_not_pile_up(scene: Scene) -> None:
                 reply.transport.write(some)
                 while reply.transport.get_write_buffer_size() and not reply.closed:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
-        assert resident(scene) - before < 16 * MIB
+        assert memory_of(scene.lab.relay) - before < 16 * MIB
 
 
 async def test_an_upgrade_behind_a_call_waits_for_nothing_and_opens_nothing(scene: Scene) -> None:
@@ -122,6 +129,24 @@ async def test_a_call_behind_a_page_is_not_served(scene: Scene) -> None:
     assert said.endswith(b'{"alive":true}')
     await scene.serves()
     assert scene.upstream.calls("behind") == []
+
+
+async def test_a_call_that_is_over_leaves_nothing_at_the_client(scene: Scene) -> None:
+    large = call("status", status=200, body="ok", pad="x" * (4 * MIB - 4096))
+    assert (await scene.agent.ask(large)).status == 200
+    before = memory_of(scene.lab.client)
+    for _ in range(30):
+        assert (await scene.agent.ask(large)).status == 200
+        scene.upstream.seen.clear()
+    driven = call("driven", case="left", pad="x" * (4 * MIB - 4096))
+    for _ in range(10):
+        async with scene.agent.open(driven):
+            seen = await scene.upstream.arrived("left")
+        with anyio.fail_after(20):
+            await seen.closed.wait()
+        scene.upstream.seen.clear()
+    # Each held 8 MiB, its bytes and what was parsed of them, until a rare garbage collection.
+    assert memory_of(scene.lab.client) - before < 40 * MIB
 
 
 async def test_bytes_behind_an_answer_without_a_body_reach_nobody(stage: Stage) -> None:
