@@ -10,7 +10,7 @@ from tunnel_relay.store.base import Session
 
 PATH = re.compile(rb"/t/([a-z0-9-]{1,63}/[a-z0-9-]{1,63})/mcp")
 HOT = b"/t/"
-LINKS = b"/tunnel"
+PAGES = frozenset((b"/healthz", b"/readyz"))
 METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 
 _SINGLE = frozenset(
@@ -82,8 +82,12 @@ class Request:
 
     @property
     def for_links(self) -> bool:
-        """Is it for clients: a link, or an enrolment?"""
-        return self.url.startswith(LINKS)
+        """May it be for clients: a link, or an enrolment?
+
+        A path can be spelled in many ways (absolute form, escapes), so what is not known to be
+        something else counts.
+        """
+        return not self.hot and self.path not in PAGES
 
     @property
     def upgrade(self) -> bytes | None:

@@ -138,3 +138,24 @@ def test_a_path_names_one_tunnel_and_one_upstream(path: bytes) -> None:
     found = checks.PATH.fullmatch(b"/t/lab/files-2/mcp")
     assert found is not None
     assert found.group(1) == b"lab/files-2"
+
+
+@pytest.mark.parametrize(
+    ("target", "for_links"),
+    [
+        (b"/tunnel", True),
+        (b"/tunnel/enroll", True),
+        (b"http://relay/tunnel/enroll", True),
+        (b"/%74unnel/enroll", True),
+        (b"//tunnel/enroll", True),
+        (b"/healthz", False),
+        (b"/readyz?now", False),
+        (b"/t/office/tickets/mcp", False),
+    ],
+)
+def test_no_other_spelling_of_a_path_for_clients_gets_past_a_listener_for_agents(
+    target: bytes, for_links: bool
+) -> None:
+    request = Request()
+    request.url = target
+    assert request.for_links is for_links
