@@ -15,6 +15,7 @@ from tests.helpers.raw_link import joined
 from tests.integration.hostile import Stage
 from tests.integration.scene import SERVER, Scene
 from tests.integration.test_agent_keepalive import Kept
+from tunnel_relay.gateway.http import MAX_RUNNING_ON
 
 pytestmark = [
     pytest.mark.system,
@@ -147,6 +148,20 @@ async def test_a_call_that_is_over_leaves_nothing_at_the_client(scene: Scene) ->
         scene.upstream.seen.clear()
     # Each held 8 MiB, its bytes and what was parsed of them, until a rare garbage collection.
     assert memory_of(scene.lab.client) - before < 40 * MIB
+
+
+async def test_calls_that_their_agent_left_do_not_fill_the_upstream(scene: Scene) -> None:
+    scene.upstream.seen.clear()
+    before = (await scene.ready())["streams"]
+    for number in range(1, MAX_RUNNING_ON + 21):
+        async with scene.agent.open(call("driven", case="left", modern=False)):
+            await scene.upstream.arrived("left", number)
+    seen = scene.upstream.calls("left")
+    await scene.upstream.until(lambda: sum(one.closed.is_set() for one in seen) == 20)
+    assert (await scene.ready())["streams"] == before + MAX_RUNNING_ON
+    for one in seen:
+        await one.result({})
+    await scene.serves()
 
 
 async def test_bytes_behind_an_answer_without_a_body_reach_nobody(stage: Stage) -> None:

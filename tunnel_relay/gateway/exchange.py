@@ -144,7 +144,7 @@ class Exchange:
         self._connection = None
         if self.done:
             return
-        if self.call.runs_on and not self._ended:
+        if self.call.runs_on and not self._ended and self._gateway.may_run_on(self):
             self._orphaned_at = self._gateway.time()
             waiting = sum(map(len, self._chunks))
             self._chunks.clear()
@@ -153,6 +153,11 @@ class Exchange:
             self._cancel()
 
     # The gateway --------------------------------------------------------------------------------
+
+    @property
+    def orphaned(self) -> bool:
+        """Does the call run on though its agent is gone?"""
+        return self._orphaned_at is not None
 
     def sweep(self, now: float, wall: float, comment_every: float) -> None:
         """Do what is due, about once a second; `now` is monotonic, `wall` since the epoch."""

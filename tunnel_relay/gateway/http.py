@@ -39,6 +39,9 @@ from tunnel_relay.sessions import SessionTable
 SWEEP_SECONDS = 1.0
 MAX_WAITING = 1024
 """Calls held at a time until their client comes back; more are turned away at once."""
+MAX_RUNNING_ON = 64
+"""Calls of one session that run on without their agents; the next is cancelled as it is left. An
+agent that gives up and asks again would fill its upstream for everybody else."""
 
 
 class Gateway:
@@ -249,6 +252,11 @@ class Gateway:
             connection.respond(answers.not_connected(call.message_id, 5))
         else:
             self._carry(call, link, connection)
+
+    def may_run_on(self, exchange: Exchange) -> bool:
+        """Tell whether a call may run on though its agent is gone."""
+        live = self._live.get(exchange.call.session.id, ())
+        return len(live) <= MAX_RUNNING_ON or sum(one.orphaned for one in live) < MAX_RUNNING_ON
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call that is over."""
