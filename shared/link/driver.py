@@ -6,7 +6,7 @@ path is plain calls, and one timer per link is all that ticks.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from shared.errors import CloseCode, PeerError, ResetCode
 from shared.link.transport import MessageTransport
@@ -110,21 +110,10 @@ class LinkDriver:
         self._at_turn_end: list[Callable[[], object]] = []
         self._lost = False
         now = self._loop.time()
-        self._keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, now)
+        # The first ping leaves at once: credit grows with the round trip it measures.
+        asked = now - limits.ping_interval
+        self._keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, asked)
         self._timer = self._loop.call_at(self._keepalive.next_deadline, self._tick)
-        self._dispatch: dict[type[Event], Callable[..., None]] = {
-            Received: self._received,
-            Headed: self._headed,
-            Opened: self._opened,
-            Requested: self._requested,
-            Responded: self._responded,
-            WasReset: self._was_reset,
-            Ponged: self._ponged,
-            Catalogued: lambda event: owner.on_catalog(event.upstreams),
-            Draining: lambda event: owner.on_drain(event.detail),
-            RevokeAsked: lambda event: owner.on_revoke(event.order, event.session),
-            RevokeDone: lambda event: owner.on_revoked(event.order, event.ended),
-        }
         transport.handler = self
 
     @property
@@ -238,7 +227,7 @@ class LinkDriver:
             self.close(error.close_code, str(error))
             return
         for event in events:
-            dispatch[type(event)](event)
+            dispatch[type(event)](self, event)
             if self._lost:
                 return
         self.flush_soon()
@@ -350,3 +339,30 @@ class LinkDriver:
         round_trip = self._keepalive.answered(event.payload, self._loop.time())
         if round_trip is not None:
             self._mux.round_trip = round_trip
+
+    def _catalogued(self, event: Catalogued) -> None:
+        self._owner.on_catalog(event.upstreams)
+
+    def _draining(self, event: Draining) -> None:
+        self._owner.on_drain(event.detail)
+
+    def _revoke_asked(self, event: RevokeAsked) -> None:
+        self._owner.on_revoke(event.order, event.session)
+
+    def _revoke_done(self, event: RevokeDone) -> None:
+        self._owner.on_revoked(event.order, event.ended)
+
+    # One table for all links; see `shared.wire.control.Handlers`.
+    _dispatch: ClassVar[dict[type[Event], Callable[["LinkDriver", Any], None]]] = {
+        Received: _received,
+        Headed: _headed,
+        Opened: _opened,
+        Requested: _requested,
+        Responded: _responded,
+        WasReset: _was_reset,
+        Ponged: _ponged,
+        Catalogued: _catalogued,
+        Draining: _draining,
+        RevokeAsked: _revoke_asked,
+        RevokeDone: _revoke_done,
+    }

@@ -137,6 +137,7 @@ class WebSocketTransport(asyncio.Protocol):
             return
         self._lost = True
         received = self._ws.close_rcvd
+        self._release()
         if received is not None:
             self.handler.transport_lost(received.code, received.reason)
         else:
@@ -179,6 +180,15 @@ class WebSocketTransport(asyncio.Protocol):
             self._transport.abort()
 
     # Inside -------------------------------------------------------------------------------------
+
+    def _release(self) -> None:
+        """Let go of what a lost connection holds: its transport has up to 300 KiB of TLS buffers.
+
+        The parser and the exception it ended with are cycles; a collection may be hours away.
+        """
+        self._transport = None
+        self._ws.parser.close()
+        self._ws.parser_exc = None
 
     def _close_soon(self) -> None:
         if self._closing is None:

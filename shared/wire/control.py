@@ -1,5 +1,8 @@
 """Frames that concern the link itself, not a stream: a base of the mux."""
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 from shared.errors import PeerError
 from shared.wire import codec
 from shared.wire.events import Catalogued, Draining, Event, Ponged, RevokeAsked, RevokeDone
@@ -8,6 +11,13 @@ from shared.wire.limits import MAX_PINGS_PER_INTERVAL, LinkLimits
 from shared.wire.outbox import Outbox
 
 PING_BYTES = 8
+
+Handlers = dict[FrameType, Callable[[Any, int, int, bytes, list[Event]], None]]
+"""What to call for a frame of each kind: with the mux, stream, flags, payload, and events to add.
+
+The functions of the class, one table for all links: methods of a mux would be a table and a
+reference cycle each.
+"""
 
 
 class ControlFrames:
@@ -66,3 +76,13 @@ class ControlFrames:
 
     def _on_revoked(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
         events.append(RevokeDone(*codec.decode_revoked(payload)))
+
+    _BOTH_TAKE: ClassVar[Handlers] = {FrameType.PING: _on_ping, FrameType.PONG: _on_pong}
+    _RELAY_TAKES: ClassVar[Handlers] = {
+        FrameType.CATALOG: _on_catalog,
+        FrameType.REVOKED: _on_revoked,
+    }
+    _CLIENT_TAKES: ClassVar[Handlers] = {
+        FrameType.DRAIN: _on_drain,
+        FrameType.REVOKE: _on_revoke,
+    }

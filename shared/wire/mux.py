@@ -5,10 +5,11 @@ clock) in, acts on the events that come back, and sends what `take_message` retu
 """
 
 from enum import Enum
+from typing import ClassVar
 
 from shared.errors import MisuseError, PeerError, ResetCode, TooBigError
 from shared.wire import codec
-from shared.wire.control import ControlFrames
+from shared.wire.control import ControlFrames, Handlers
 from shared.wire.events import (
     Event,
     Headed,
@@ -72,28 +73,7 @@ class Mux(ControlFrames):
         request = (Input.REQUEST_DATA, Input.REQUEST_END)
         response = (Input.RESPONSE_DATA, Input.RESPONSE_END)
         self._out, self._in = (request, response) if self._relay else (response, request)
-        common = {
-            FrameType.DATA: self._on_data,
-            FrameType.RESET: self._on_reset,
-            FrameType.CREDIT: self._on_credit,
-            FrameType.PING: self._on_ping,
-            FrameType.PONG: self._on_pong,
-        }
-        if self._relay:
-            own = {
-                FrameType.HEAD: self._on_head,
-                FrameType.RESPONSE: self._on_response,
-                FrameType.CATALOG: self._on_catalog,
-                FrameType.REVOKED: self._on_revoked,
-            }
-        else:
-            own = {
-                FrameType.OPEN: self._on_open,
-                FrameType.REQUEST: self._on_request,
-                FrameType.DRAIN: self._on_drain,
-                FrameType.REVOKE: self._on_revoke,
-            }
-        self._handlers = common | own
+        self._handlers = self._RELAY_TAKES if self._relay else self._CLIENT_TAKES
 
     # What we send -----------------------------------------------------------------------------
 
@@ -234,7 +214,7 @@ class Mux(ControlFrames):
                 raise PeerError(f"{kind.name} is not for this end to receive")
             if kind not in UNNUMBERED:
                 self._taken += 1
-            handler(stream_id, flags, payload, events)
+            handler(self, stream_id, flags, payload, events)
         return events
 
     def _check_sequence(self, sequence: int, ack: int) -> None:
@@ -323,6 +303,25 @@ class Mux(ControlFrames):
                 self._outbox.credit(stream.send, credit)
             except PeerError as error:
                 self._break(stream, str(error), events, ResetCode.FLOW_CONTROL)
+
+    _BOTH_TAKE: ClassVar[Handlers] = {
+        **ControlFrames._BOTH_TAKE,
+        FrameType.DATA: _on_data,
+        FrameType.RESET: _on_reset,
+        FrameType.CREDIT: _on_credit,
+    }
+    _RELAY_TAKES: ClassVar[Handlers] = {
+        **_BOTH_TAKE,
+        **ControlFrames._RELAY_TAKES,
+        FrameType.HEAD: _on_head,
+        FrameType.RESPONSE: _on_response,
+    }
+    _CLIENT_TAKES: ClassVar[Handlers] = {
+        **_BOTH_TAKE,
+        **ControlFrames._CLIENT_TAKES,
+        FrameType.OPEN: _on_open,
+        FrameType.REQUEST: _on_request,
+    }
 
     # Streams that end ---------------------------------------------------------------------------
 

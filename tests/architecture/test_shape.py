@@ -36,7 +36,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
-    "tunnel_client/gate.py": "tests/integration/test_agent_messages.py",
     "tunnel_relay/admin/call.py": "tests/tunnel_relay/admin/test_control.py",
     "tunnel_relay/admin/links.py": "tests/tunnel_relay/admin/test_service.py",
     "tunnel_relay/admin/reach.py": "tests/tunnel_relay/test_cli.py",
