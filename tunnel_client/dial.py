@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
+from shared.link.reading import Reader
 from tunnel_client.errors import (
     CertificateError,
     ConnectError,
@@ -35,7 +36,7 @@ _CLOSE_SECONDS = 1.0
 _HANDSHAKE_SECONDS = 10.0
 _EARLY_BYTES = 64 * 1024
 
-_P = TypeVar("_P", bound=asyncio.Protocol)
+_P = TypeVar("_P", bound=asyncio.Protocol | Reader)
 
 
 @dataclass(frozen=True, slots=True)

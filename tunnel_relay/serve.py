@@ -20,6 +20,7 @@ from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.app import LiveLinks, RelayApp, flush_forever
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
+from tunnel_relay.memory import map_tls_buffers
 from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
 
 log = structlog.get_logger("tunnel_relay")
@@ -33,6 +34,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
     configure_logging()
     raise_file_limit()
+    map_tls_buffers()
     try:
         import uvloop
 

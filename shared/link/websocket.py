@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from shared.errors import AuthError, CloseCode, PeerError
+from shared.link.reading import Reader
 from shared.link.transport import MessageHandler
 from shared.version import SUBPROTOCOL
 from shared.wire.limits import KIB, MAX_MESSAGE_BYTES
@@ -94,7 +95,7 @@ class UpgradeRefusedError(PeerError):
         self.status = status
 
 
-class WebSocketTransport(asyncio.Protocol):
+class WebSocketTransport(Reader):
     """One WebSocket as a MessageTransport; subclasses do the opening handshake."""
 
     _ws: ClientProtocol | ServerProtocol
@@ -116,9 +117,9 @@ class WebSocketTransport(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Parse bytes and hand whole messages on, all in this turn of the loop."""
-        self._ws.receive_data(data)
+        self._ws.receive_data(data)  # type: ignore[arg-type] # it appends it to what it has
         self._handle_events()
         self._write_out()
 
@@ -167,12 +168,14 @@ class WebSocketTransport(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame and give the peer one second."""
-        if self._ws.state is OPEN and self._upgraded:
-            self._ws.send_close(code, reason[:120])
-            self._write_out()
-            self._close_soon()
-        elif self._closing is None:
+        if not self._upgraded:
             self.abort()
+            return
+        if self._ws.state is OPEN:
+            self._ws.send_close(code, reason[:120])
+        # Else the library closes already, with a frame that an abort now would lose.
+        self._write_out()
+        self._close_soon()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -191,7 +194,7 @@ class WebSocketTransport(asyncio.Protocol):
         self._ws.parser_exc = None
 
     def _close_soon(self) -> None:
-        if self._closing is None:
+        if self._closing is None and not self._lost:
             self._closing = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
 
     def _write_out(self) -> None:

@@ -140,7 +140,16 @@ async def test_t15_a_message_in_endless_pieces_ends_the_link(stage: Stage) -> No
         link.write(ws_frame(BINARY, b"x", fin=False))
         for _ in range(2000):
             link.write(ws_frame(CONT, b"", fin=False))
+        link.pongs = False  # a PONG amid the pieces would be another offence
         assert (await link.closed())[0] == TOO_BIG
+    await stage.alive()
+
+
+async def test_t15_two_offences_at_once_end_the_link_with_a_word(stage: Stage) -> None:
+    async with linked(stage) as link:
+        pieces = ws_frame(BINARY, b"x", fin=False) + 300 * ws_frame(CONT, b"", fin=False)
+        link.write(pieces + ws_frame(BINARY, b"x"))
+        assert (await link.closed())[0] in (TOO_BIG, PROTOCOL)
     await stage.alive()
 
 

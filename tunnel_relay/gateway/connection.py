@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.link.reading import Reader
 from shared.wire.limits import KIB
-from tunnel_relay.gateway import answers
+from tunnel_relay.gateway import answers, handover
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.checks import Known, Request
-from tunnel_relay.gateway.handover import HANDED_OVER, page_request, upgrade_request
-from tunnel_relay.gateway.responses import Response, ResponseHead, own_head
+from tunnel_relay.gateway.responses import MALFORMED, Response, ResponseHead, own_head
 
 if TYPE_CHECKING:
     from tunnel_relay.gateway.http import Gateway
@@ -33,14 +33,12 @@ STALL_SECONDS = 60.0
 LINGER_SECONDS = 2.0
 """After a refusal that closes: time for the rest of a body, lest a reset eats our answer."""
 HEAD_BYTES = 48 * KIB
-"""The gateway answers 431 above 32 KiB of headers; beyond this it does not read on. The same goes
-for chunk extensions and trailers: bytes that bring no body on."""
+"""Where we stop reading what brings no body on: heads (431 above 32 KiB), extensions, trailers."""
 COLD_BODY_BYTES = 64 * KIB
 WRITE_HIGH_WATER = 128 * KIB
-_BAD = Answer(400, b"malformed HTTP request\n", [(b"content-type", b"text/plain")])
 
 
-class AgentConnection(asyncio.Protocol):
+class AgentConnection(Reader):
     """One connection; made by uvicorn's server for every accepted socket."""
 
     __slots__ = (
@@ -116,8 +114,9 @@ class AgentConnection(asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.connection_lost()
+        self._parser, self.transport = handover.SPENT
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Parse; bytes that come before the answer is out are not a request we wait for."""
         if self._deaf:
             return
@@ -137,7 +136,7 @@ class AgentConnection(asyncio.Protocol):
             elif isinstance(error, httptools.HttpParserUpgrade):
                 self._upgrade()
             else:
-                self._fail(_BAD)
+                self._fail(MALFORMED)
             return
         if self._head_bytes > HEAD_BYTES and self.exchange is None:
             self._fail(answers.HEADERS_TOO_LARGE)
@@ -250,7 +249,7 @@ class AgentConnection(asyncio.Protocol):
             self._gateway.serve(request, self)
         else:
             cold = HttpToolsProtocol(self._config, self._server_state, {})
-            self._hand_over(page_request(request), cold)
+            self._hand_over(handover.page_request(request), cold)
 
     # Responses ----------------------------------------------------------------------------------
 
@@ -259,10 +258,7 @@ class AgentConnection(asyncio.Protocol):
         self.start(own_head(answer), b"", answer.body, end=True)
 
     def start(self, head: ResponseHead, extra: bytes, body: bytes, end: bool) -> None:
-        """Send the head and the first body bytes in one write; `end` says that these are all.
-
-        `extra` are further header lines.
-        """
+        """Send the head, further header lines and the first body bytes; `end`: these are all."""
         transport = self.transport
         if transport.is_closing():
             return
@@ -381,7 +377,7 @@ class AgentConnection(asyncio.Protocol):
     def _upgrade(self) -> None:
         request = self._request
         if request is None or request.upgrade != b"websocket":
-            self._fail(_BAD)
+            self._fail(MALFORMED)
             return
         if not self._links:
             self._fail(answers.NOT_FOUND)
@@ -389,12 +385,13 @@ class AgentConnection(asyncio.Protocol):
         socket = self._config.ws_protocol_class(
             config=self._config, server_state=self._server_state, app_state={}
         )
-        self._hand_over(upgrade_request(request), socket)
+        self._hand_over(handover.upgrade_request(request), socket)
 
-    def _hand_over(self, data: bytes, protocol: asyncio.Protocol) -> None:
+    def _hand_over(self, data: bytes, protocol: asyncio.Protocol | Reader) -> None:
         self._server_state.connections.discard(self)
         self._gateway.connections.discard(self)
-        self.exchange = HANDED_OVER  # what else came in this segment is for nobody
+        self.exchange = handover.HANDED_OVER  # what else came in this segment is for nobody
         protocol.connection_made(self.transport)
         protocol.data_received(data)
-        self.transport.set_protocol(protocol)
+        handover.switch(self.transport, protocol)
+        self._parser, self.transport = handover.SPENT

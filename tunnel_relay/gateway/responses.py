@@ -11,6 +11,7 @@ from tunnel_relay.gateway.headers import returned
 MAX_REMEMBERED = 512
 MAX_LENGTH_DIGITS = 15
 """A petabyte; what claims to be longer goes out in chunks instead."""
+MALFORMED = answers.Answer(400, b"malformed HTTP request\n", [(b"content-type", b"text/plain")])
 
 
 class Response(Protocol):

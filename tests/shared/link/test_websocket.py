@@ -2,10 +2,15 @@
 
 import asyncio
 import contextlib
+import gc
+import ssl
+import weakref
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import anyio
 import pytest
+import uvloop
 from websockets.http11 import Request
 from websockets.utils import accept_key
 
@@ -21,6 +26,7 @@ from shared.link.websocket import (
 )
 from shared.version import SUBPROTOCOL
 from shared.wire.limits import MAX_MESSAGE_BYTES
+from tests.helpers.tls import Authority
 from tests.shared.link.ends import (
     AUTHORIZATION,
     DEADLINE,
@@ -412,3 +418,23 @@ async def test_who_may_not_come_in_never_reaches_the_opener() -> None:
         writer.close()
         await writer.wait_closed()
     assert seen[0].path == "/tunnel"
+
+
+def test_a_lost_socket_lets_go_of_its_tls_state_without_a_collection(tmp_path: Path) -> None:
+    authority = Authority()
+    trusting = ssl.create_default_context(cafile=authority.write(tmp_path / "ca.pem"))
+
+    async def lose() -> None:
+        async with sockets(authority.server("localhost"), trusting) as ends:
+            transport = ends.server._transport
+            assert transport is not None
+            state = weakref.ref(transport.get_extra_info("ssl_object"))
+            del transport
+            ends.client.abort()
+            await until(lambda: state() is None)
+
+    gc.disable()
+    try:
+        uvloop.run(lose())
+    finally:
+        gc.enable()

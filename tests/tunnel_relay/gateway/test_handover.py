@@ -1,7 +1,13 @@
 """Requests written anew for another protocol."""
 
+import asyncio
+from typing import cast
+
+import uvloop
+
+from shared.link.reading import Reader
 from tunnel_relay.gateway.checks import Request
-from tunnel_relay.gateway.handover import page_request, upgrade_request
+from tunnel_relay.gateway.handover import page_request, switch, upgrade_request
 
 
 def made(method: bytes, *headers: tuple[bytes, bytes]) -> Request:
@@ -32,3 +38,47 @@ def test_an_upgrade_keeps_every_field() -> None:
     assert upgrade_request(request) == (
         b"GET /healthz HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
     )
+
+
+class First(Reader):
+    """Hands its connection over on the first bytes."""
+
+    def __init__(self, heard: list[bytes]) -> None:
+        self.heard = heard
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes | memoryview) -> None:
+        self.transport.write(data)
+        switch(self.transport, Second(self.heard, self.transport))
+
+
+class Second(asyncio.Protocol):
+    """An ordinary protocol, as uvicorn's are."""
+
+    def __init__(self, heard: list[bytes], transport: asyncio.Transport) -> None:
+        self.heard = heard
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.heard.append(data)
+        self.transport.close()
+
+
+def test_who_takes_over_hears_what_comes_next() -> None:
+    heard: list[bytes] = []
+
+    async def talk() -> None:
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(lambda: First(heard), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        writer.write(b"one")
+        assert await reader.readexactly(3) == b"one"
+        writer.write(b"two")
+        assert await reader.read() == b""
+        writer.close()
+        listener.close()
+
+    uvloop.run(talk())
+    assert heard == [b"two"]
