@@ -7,9 +7,9 @@ import structlog
 from shared.errors import PeerError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError
 from shared.link.driver import LinkDriver
-from shared.wire.codec import OpenHead, decode_open, encode_head
+from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
-from tunnel_client.gate import GateError, admit
+from tunnel_client.gate import GateError, Head, admit, admit_head
 from tunnel_client.upstream.base import Exchange, Headers, Upstream
 
 log = structlog.get_logger("tunnel_client.bridge")
@@ -25,7 +25,7 @@ class Bridge:
 
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams
-        self._heads: dict[bytes, OpenHead] = {}
+        self._heads: dict[bytes, Head] = {}
         self.assembling = 0
         self.crossings: set[Crossing] = set()
 
@@ -34,12 +34,16 @@ class Bridge:
     ) -> "Crossing | None":
         """Take a stream in, with its `whole` body if that came along; None when refused."""
         try:
-            head = self._decode(payload)
+            head = self._admit(payload)
+        except GateError as error:
+            log.error("refused what the relay sent", reason=str(error))
+            driver.reset(stream, ResetCode.REFUSED, str(error))
+            return None
         except PeerError as error:
             log.error("malformed request head", reason=str(error))
             driver.reset(stream, ResetCode.PROTOCOL, str(error))
             return None
-        upstream = self._upstreams.get(head.upstream)
+        upstream = self._upstreams.get(head.open.upstream)
         if upstream is None:
             driver.reset(stream, ResetCode.REFUSED, "no such upstream here")
             return None
@@ -49,11 +53,11 @@ class Bridge:
             crossing.start(whole)
         return crossing
 
-    def _decode(self, payload: bytes) -> OpenHead:
-        """Read a request head; an agent's heads repeat, so what they say is remembered."""
+    def _admit(self, payload: bytes) -> Head:
+        """Judge a request head; an agent's heads repeat, so what they say is remembered."""
         head = self._heads.get(payload)
         if head is None:
-            head = decode_open(payload)
+            head = admit_head(payload)
             if len(self._heads) >= MAX_HEADS:
                 self._heads.clear()
             self._heads[payload] = head
@@ -86,7 +90,7 @@ class Crossing:
     )
 
     def __init__(
-        self, bridge: Bridge, driver: LinkDriver, stream: int, head: OpenHead, upstream: Upstream
+        self, bridge: Bridge, driver: LinkDriver, stream: int, head: Head, upstream: Upstream
     ) -> None:
         self._bridge = bridge
         self._driver = driver
@@ -102,7 +106,7 @@ class Crossing:
     @property
     def session(self) -> str:
         """The public id of the session this exchange belongs to."""
-        return self._head.session
+        return self._head.open.session
 
     # StreamHandler: what the relay sends --------------------------------------------------------
 

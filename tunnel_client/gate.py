@@ -4,11 +4,13 @@ The relay checked all this already. It is checked again because the relay may be
 what is decided here needs nobody's word but this client's configuration.
 """
 
+from typing import NamedTuple
+
 from shared.errors import PeerError
 from shared.jsonrpc.envelope import parse
-from shared.jsonrpc.headers import check_routing
+from shared.jsonrpc.headers import Routing, check_routing, read_routing
 from shared.jsonrpc.methods import refusal
-from shared.wire.codec import OpenHead
+from shared.wire.codec import OpenHead, decode_open
 from tunnel_client.upstream.base import UpstreamRequest
 
 _NEVER = frozenset(
@@ -25,28 +27,36 @@ class GateError(PeerError):
     """The relay sent a request of a kind that it must not send."""
 
 
-def admit(head: OpenHead, body: bytes) -> UpstreamRequest:
+class Head(NamedTuple):
+    """A request head that may go on, and what its routing headers say."""
+
+    open: OpenHead
+    routing: Routing
+
+
+def admit_head(payload: bytes) -> Head:
+    """Read a request head; raises PeerError when malformed, GateError for what none may hold."""
+    head = decode_open(payload)
+    if any(name in _NEVER for name, _ in head.headers):
+        raise GateError("the relay forwarded a header that is not forwarded")
+    return Head(head, read_routing(head.headers))
+
+
+def admit(admitted: Head, body: bytes) -> UpstreamRequest:
     """Return the request for the upstream.
 
     Raises GateError for what no relay of ours sends, EnvelopeError for what the agent must be
     told (its `status` and `body()` are the answer).
     """
-    if any(name in _NEVER for name, _ in head.headers):
-        raise GateError("the relay forwarded a header that is not forwarded")
-    envelope = None
+    head, envelope = admitted.open, None
     if head.method == "POST":
         envelope = parse(body)
-        check_routing(envelope, head.headers)
+        check_routing(envelope, admitted.routing)
         refused = refusal(envelope)
         if refused is not None:
             raise refused
     elif body:
         raise GateError("a body on " + head.method)
     return UpstreamRequest(
-        method=head.method,
-        headers=head.headers,
-        body=body,
-        envelope=envelope,
-        session=head.session,
-        mcp_session=head.mcp_session or None,
+        head.method, head.headers, body, envelope, head.session, head.mcp_session or None
     )

@@ -10,6 +10,7 @@ only `check_routing` is due; whoever answers as an HTTP server for a stdio upstr
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from shared.jsonrpc.envelope import (
     CAPABILITIES_KEY,
@@ -37,7 +38,29 @@ _ROUTING = frozenset({VERSION_HEADER, METHOD_HEADER, NAME_HEADER})
 _NAME_DEMANDED = frozenset({"tools/call", "prompts/get", "resources/read"})
 
 
-def check_routing(envelope: Envelope, headers: Headers) -> None:
+class Routing(NamedTuple):
+    """What the routing headers of one head say; `twice` names one that came more than once."""
+
+    version: str | None
+    method: str | None
+    name: str | None
+    twice: str | None
+
+
+def read_routing(headers: Headers) -> Routing:
+    """Pick the routing headers out of a head; total."""
+    found: dict[bytes, str] = {}
+    twice = None
+    for name, value in headers:
+        if name in _ROUTING:
+            if name in found:
+                twice = name.decode()
+            found[name] = text_of(value)
+    get = found.get
+    return Routing(get(VERSION_HEADER), get(METHOD_HEADER), get(NAME_HEADER), twice)
+
+
+def check_routing(envelope: Envelope, routing: Routing) -> None:
     """Check that the routing headers equal the body; raises EnvelopeError (-32020, status 400).
 
     A modern request must carry them. On every other message with a method, those it carries must
@@ -45,18 +68,14 @@ def check_routing(envelope: Envelope, headers: Headers) -> None:
     A modern request with too little in `_meta` passes as long as its headers contradict nothing:
     the upstream has the word for that fault. If they do, we give that word (-32602) ourselves.
     """
-    found: dict[bytes, str] = {}
-    for name, value in headers:
-        if name in _ROUTING:
-            if name in found:
-                raise _mismatch(envelope, f"{name.decode()} header appears more than once")
-            found[name] = text_of(value)
+    if routing.twice is not None:
+        raise _mismatch(envelope, f"{routing.twice} header appears more than once")
     if envelope.method is None:
         return
-    version = found.get(VERSION_HEADER)
+    version = routing.version
     modern = envelope.is_modern or (version is not None and version not in HANDSHAKE_VERSIONS)
     is_request = modern and envelope.kind is Kind.REQUEST
-    wrong = _contradiction(envelope, found, is_request and _has_modern_meta(envelope))
+    wrong = _contradiction(envelope, routing, is_request and _has_modern_meta(envelope))
     if wrong is not None:
         if is_request:
             check_modern_meta(envelope)
@@ -95,22 +114,22 @@ def _has_modern_meta(envelope: Envelope) -> bool:
     return type(meta) is dict and VERSION_KEY in meta and CAPABILITIES_KEY in meta
 
 
-def _contradiction(envelope: Envelope, found: dict[bytes, str], demanded: bool) -> bytes | None:
+def _contradiction(envelope: Envelope, routing: Routing, demanded: bool) -> bytes | None:
     """Name the first routing header that differs from the body, or is absent though demanded."""
-    version = found.get(VERSION_HEADER)
+    version = routing.version
     # A version that is not a string never equals a header.
     if demanded and (version is None or version != envelope.version):
         return VERSION_HEADER
     if version is not None and envelope.version is not None and version != envelope.version:
         return VERSION_HEADER
-    method = found.get(METHOD_HEADER)
+    method = routing.method
     if method != envelope.method and (demanded or method is not None):
         return METHOD_HEADER
     key = NAME_KEYS.get(envelope.method or "")
     if key is None or envelope.params is None:
         return None
     named = envelope.params.get(key)
-    given = found.get(NAME_HEADER)
+    given = routing.name
     if named is None or (given is None and not (demanded and envelope.method in _NAME_DEMANDED)):
         return None
     return NAME_HEADER if given is None or decode_value(given) != named else None

@@ -27,6 +27,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "shared/wire/limits.py": "numbers; docs/protocol.md is compared with them",
     "shared/link/transport.py": "protocols",
     "tunnel_client/upstream/base.py": "protocols",
+    "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/base.py": "protocols and values",
 }
 """Modules with nothing to test, and why."""

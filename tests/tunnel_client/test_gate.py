@@ -5,15 +5,16 @@ import json
 import pytest
 
 from shared.jsonrpc.envelope import EnvelopeError
-from shared.wire.codec import Headers, OpenHead
-from tunnel_client.gate import GateError, admit
+from shared.wire.codec import Headers, OpenHead, encode_open
+from tunnel_client.gate import GateError, Head, admit, admit_head
 
 SESSION = "ab" * 16
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "echo"}}
 
 
-def head(method: str = "POST", headers: Headers | None = None, mcp_session: str = "") -> OpenHead:
-    return OpenHead("desk", method, SESSION, mcp_session, headers or [])
+def head(method: str = "POST", headers: Headers | None = None, mcp_session: str = "") -> Head:
+    sent = OpenHead("desk", method, SESSION, mcp_session, headers or [])
+    return admit_head(encode_open(sent))
 
 
 def body(**changes: object) -> bytes:

@@ -37,7 +37,10 @@ class Reply(Protocol):
     """Where an upstream's answer goes; after the end or a failure every call is ignored."""
 
     def head(self, status: int, headers: Headers, end: bool = False) -> None:
-        """Answer with a status and headers; `end` says that no body follows."""
+        """Answer with a status and headers; `end` says that no body follows.
+
+        A body that comes whole and at once need not have its length among the headers.
+        """
 
     def data(self, chunk: bytes, end: bool = False) -> bool:
         """Pass body bytes on; False asks to pause until `Exchange.resume`."""

@@ -27,7 +27,7 @@ from tunnel_client.upstream.http_request import (
     BadInjectionError,
     RequestEncoder,
 )
-from tunnel_client.upstream.http_response import ResponseHead
+from tunnel_client.upstream.http_response import LastHead, ResponseHead
 from tunnel_client.upstream.http_sessions import (
     Farewell,
     Farewells,
@@ -60,6 +60,7 @@ class HttpUpstream:
         self.name = name
         self.limits = target.limits
         self.now = 0.0
+        self.last_head = LastHead()
         self._target = target
         self._inject = inject
         self._encoder = RequestEncoder(target)

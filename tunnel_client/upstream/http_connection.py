@@ -10,6 +10,7 @@ from shared.wire.limits import KIB
 from tunnel_client.upstream.base import Headers, Reply, UpstreamRequest
 from tunnel_client.upstream.http_response import (
     BrokenResponseError,
+    LastHead,
     RefusedResponseError,
     ResponseHead,
     ResponseReader,
@@ -30,6 +31,7 @@ class Owner(Protocol):
     limits: HttpLimits
     now: float
     """A coarse clock in seconds, set by the sweep."""
+    last_head: LastHead
 
     def connected(self, connection: "Connection") -> None:
         """Take in a new connection that carries nothing yet."""
@@ -155,7 +157,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._reader = ResponseReader(owner.limits)
+        self._reader = ResponseReader(owner.limits, owner.last_head)
         self._paused = False
         self._large = False
         self._answering = False

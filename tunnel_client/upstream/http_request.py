@@ -53,6 +53,7 @@ _NEVER_INJECTED = HOP_BY_HOP | {b"content-length", b"host", b"mcp-session-id", b
 _DROP: None = None
 _CONNECTION = b""
 _MAX_NAMES = 1024
+_MAX_HEADS = 256
 _MAX_NAME_BYTES = 256
 
 
@@ -92,10 +93,11 @@ class RequestEncoder:
 
     def __init__(self, target: HttpTarget) -> None:
         self._names = _Names()
+        self._known: dict[int, tuple[Headers, bytes]] = {}
         self._starts = {
             method: (
                 f"{method} {target.path} HTTP/1.1\r\n"
-                f"Host: {target.authority}\r\nAccept-Encoding: identity"
+                f"Host: {target.authority}\r\nAccept-Encoding: identity\r\n"
             ).encode("ascii")
             for method in METHODS
         }
@@ -108,28 +110,47 @@ class RequestEncoder:
         `mcp_session` is the upstream's own MCP session id. `injected` takes the place of every
         header of the same name. `request.method` must be one of METHODS.
         """
-        headers = _merged(request.headers, injected) if injected else request.headers
+        start = self._starts[request.method]
+        if injected:
+            agents = self._lines(_merged(request.headers, injected))
+            agents += b"".join(b"%b: %b\r\n" % pair for pair in injected)
+        else:
+            agents = self._known_lines(request.headers)
+        if mcp_session is not None:
+            if mcp_session.translate(None, _FIELD_BYTES):
+                raise BadHeaderError("an MCP session id holds a control character")
+            agents += b"Mcp-Session-Id: %b\r\n" % mcp_session
+        if request.body or request.method == "POST":
+            return b"%b%bContent-Length: %d\r\n\r\n" % (start, agents, len(request.body))
+        return start + agents + _CRLF
+
+    def _known_lines(self, headers: Headers) -> bytes:
+        """Return the lines of a head; the bridge keeps the heads that agents repeat."""
+        known = self._known.get(id(headers))
+        if known is not None and known[0] is headers:
+            return known[1]
+        lines = self._lines(headers)
+        if len(self._known) >= _MAX_HEADS:
+            self._known.clear()
+        self._known[id(headers)] = headers, lines  # the reference keeps the id from being reused
+        return lines
+
+    def _lines(self, headers: Headers) -> bytes:
+        """Write the agent's fields; raises BadHeaderError."""
         names = self._names
-        lines = [self._starts[request.method]]
+        lines = []
         for name, value in headers:
             start = names[name]
             if start:
                 lines.append(start + value)
             elif start is not None:
-                return self.encode(_without_named(request), mcp_session, injected)
-        for name, value in injected:
-            lines.append(name + b": " + value)
-        if mcp_session is not None:
-            lines.append(b"Mcp-Session-Id: " + mcp_session)
-        if request.body or request.method == "POST":
-            lines.append(b"Content-Length: %d" % len(request.body))
-        lines += (b"", b"")
-        head = _CRLF.join(lines)
+                return self._lines(_without_named(headers))
+        lines.append(b"")
+        fields = _CRLF.join(lines)
         # One pass for all values: beside our own line ends nothing may be left but field bytes.
-        # The start line counts for two line ends of its own.
-        if head.translate(None, _FIELD_BYTES) != _CRLF * (len(lines) + 1):
+        if fields.translate(None, _FIELD_BYTES) != _CRLF * (len(lines) - 1):
             raise BadHeaderError("a header value holds a control character")
-        return head
+        return fields
 
 
 def _merged(headers: Headers, injected: Headers) -> Headers:
@@ -146,20 +167,11 @@ def _canonical(name: bytes) -> bytes:
     return name.lower().replace(b"_", b"-")
 
 
-def _without_named(request: UpstreamRequest) -> UpstreamRequest:
+def _without_named(headers: Headers) -> Headers:
     """Drop Connection and every header it names (RFC 9110 section 7.6.1)."""
-    named = named_by_connection(
-        value for name, value in request.headers if name.lower() == b"connection"
-    )
+    named = named_by_connection(value for name, value in headers if name.lower() == b"connection")
     named.add(b"connection")
-    return UpstreamRequest(
-        method=request.method,
-        headers=[pair for pair in request.headers if pair[0].lower() not in named],
-        body=request.body,
-        envelope=request.envelope,
-        session=request.session,
-        mcp_session=request.mcp_session,
-    )
+    return [pair for pair in headers if pair[0].lower() not in named]
 
 
 def named_by_connection(values: Iterable[bytes]) -> set[bytes]:

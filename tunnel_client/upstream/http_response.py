@@ -3,6 +3,8 @@
 import httptools
 
 from shared.errors import PeerError
+from shared.repeated import RepeatedHead
+from shared.wire.limits import MAX_INLINE_BYTES
 from tunnel_client.upstream.base import Headers
 from tunnel_client.upstream.http_request import HOP_BY_HOP, named_by_connection
 from tunnel_client.upstream.http_target import HttpLimits
@@ -134,6 +136,34 @@ def _special(head: ResponseHead, lower: bytes, value: bytes, connection: list[by
     return True
 
 
+class LastHead:
+    """The response head an upstream sent last, for all its connections: most repeat it.
+
+    A response with it is whole and small, so `head` tells no length; its readers count.
+    """
+
+    __slots__ = ("head", "repeated")
+
+    def __init__(self) -> None:
+        self.repeated: RepeatedHead | None = None
+        self.head = ResponseHead(_NO_CONTENT)
+
+    def keep(self, message: bytes, body: bytes, head: ResponseHead) -> None:
+        """Remember the head of a whole message, unless it starts an MCP session."""
+        self.repeated = None if head.mcp_session is not None else RepeatedHead.of(message, body)
+        if self.repeated is not None:
+            self.head = kept = ResponseHead(head.status)
+            kept.event_stream = head.event_stream
+            kept.until_close = False
+            kept.headers = [pair for pair in head.headers if pair[0] != b"content-length"]
+
+    def body_of(self, message: bytes) -> bytes | None:
+        """Return the body of a small response with this head, None if it is another."""
+        if self.repeated is None or len(message) > MAX_INLINE_BYTES:
+            return None
+        return self.repeated.body_of(message)
+
+
 class ResponseReader:
     """One connection's response parser; `begin`, then `feed` until `complete`.
 
@@ -147,6 +177,7 @@ class ResponseReader:
         "_fields",
         "_head_bytes",
         "_interim",
+        "_last",
         "_limits",
         "_parser",
         "_stray_bytes",
@@ -156,8 +187,9 @@ class ResponseReader:
         "reusable",
     )
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, limits: HttpLimits, last: LastHead) -> None:
         self._limits = limits
+        self._last = last
         self.begin()
         self._parser = httptools.HttpResponseParser(self)
 
@@ -176,7 +208,14 @@ class ResponseReader:
     def feed(self, data: bytes) -> None:
         """Take what one read returned; raises BrokenResponseError, RefusedResponseError."""
         headless = self.head is None
+        first = not self._head_bytes
         if headless:
+            if first:
+                body = self._last.body_of(data)
+                if body is not None:
+                    self.head, self.pieces = self._last.head, [body]
+                    self.complete = self.reusable = True
+                    return
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -190,6 +229,8 @@ class ResponseReader:
             # The parser itself sets no limit to what it collects; interim responses count too.
             if self._head_bytes > self._limits.head_bytes:
                 raise RefusedResponseError("response headers too large")
+        elif first and self.reusable:
+            self._last.keep(data, b"".join(self.pieces), self.head)
         elif self.pieces or self.complete or headless:
             self._stray_bytes = 0
         else:

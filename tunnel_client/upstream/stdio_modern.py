@@ -18,7 +18,12 @@ from shared.jsonrpc.envelope import (
     EnvelopeError,
     Kind,
 )
-from shared.jsonrpc.headers import check_modern_meta, check_routing, check_version
+from shared.jsonrpc.headers import (
+    check_modern_meta,
+    check_routing,
+    check_version,
+    read_routing,
+)
 from shared.jsonrpc.param_headers import PARAM_PREFIX, check_mirrored
 from tunnel_client.upstream.base import Exchange, Reply, UpstreamRequest
 from tunnel_client.upstream.stdio_answers import (
@@ -132,7 +137,7 @@ class ModernFront:
                 self._notification(exchange)
                 return
             check_modern_meta(envelope)
-            check_routing(envelope, request.headers)
+            check_routing(envelope, read_routing(request.headers))
             check_version(envelope, self._shared.versions)
             if envelope.method == "initialize":
                 # Over stdio a server says -32022, because its process is locked to one era.

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 
 from shared.ids import SESSION_PREFIX, is_token
+from shared.jsonrpc.headers import read_routing
+from shared.repeated import RepeatedHead
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.store.base import Session
@@ -108,7 +110,10 @@ class Known:
     the same verdict; what can change meanwhile, the life of the session, is looked at each time.
     """
 
-    __slots__ = ("fields", "headers", "mcp_session", "method", "open_head", "session", "url")
+    __slots__ = (
+        *("fields", "headers", "mcp_session", "method", "open_head", "repeated", "routing"),
+        *("session", "url"),
+    )
 
     def __init__(self, request: Request) -> None:
         self.method = request.method
@@ -119,6 +124,17 @@ class Known:
         self.mcp_session = ""
         self.open_head: bytes | None = None
         """The payload for the link, for requests of this `mcp_session`."""
+        self.routing = read_routing(request.headers)
+        self.repeated: RepeatedHead | None = None
+
+    def request(self, body: bytes) -> Request:
+        """Make the request that has this head and another body."""
+        request = Request()
+        request.method, request.url, request.headers = self.method, self.url, self.headers
+        request.length = b"%d" % len(body)
+        request.complete = True
+        request.body = body
+        return request
 
     def matches(self, request: Request) -> bool:
         """Tell whether a request has the very same head."""

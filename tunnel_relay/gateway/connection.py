@@ -16,26 +16,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.link.reading import Reader
-from shared.wire.limits import KIB
-from tunnel_relay.gateway import answers, handover
+from shared.repeated import RepeatedHead
+from tunnel_relay.gateway import answers, handover, patience
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.checks import Known, Request
 from tunnel_relay.gateway.responses import MALFORMED, Response, ResponseHead, own_head
 
 if TYPE_CHECKING:
     from tunnel_relay.gateway.http import Gateway
-
-HEAD_SECONDS = 10.0
-BODY_SECONDS = 60.0
-IDLE_SECONDS = 75.0
-STALL_SECONDS = 60.0
-"""An agent that takes nothing for this long is cut."""
-LINGER_SECONDS = 2.0
-"""After a refusal that closes: time for the rest of a body, lest a reset eats our answer."""
-HEAD_BYTES = 48 * KIB
-"""Where we stop reading what brings no body on: heads (431 above 32 KiB), extensions, trailers."""
-COLD_BODY_BYTES = 64 * KIB
-WRITE_HIGH_WATER = 128 * KIB
 
 
 class AgentConnection(Reader):
@@ -49,6 +37,7 @@ class AgentConnection(Reader):
         "_config",
         "_deaf",
         "_fed",
+        "_fresh",
         "_gateway",
         "_head_bytes",
         "_known",
@@ -84,6 +73,8 @@ class AgentConnection(Reader):
         self._known: Known | None = None
         self._head_bytes = 0
         self._fed = 0
+        self._fresh: bytes | memoryview = b""
+        """What one read brought, when it began with a request."""
         # One buffer: a list of small pieces would weigh many times what they do.
         self._body = bytearray()
         self._size = 0
@@ -102,10 +93,10 @@ class AgentConnection(Reader):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the deadline of the first head."""
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self.transport.set_write_buffer_limits(high=patience.WRITE_HIGH_WATER)
         self._server_state.connections.add(self)
         self._gateway.connections.add(self)
-        self.deadline = self._gateway.time() + HEAD_SECONDS
+        self.deadline = self._gateway.time() + patience.HEAD_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the exchange that its agent is gone."""
@@ -126,6 +117,11 @@ class AgentConnection(Reader):
             if exchange is None:
                 self._close()
             return
+        if self._request is None:
+            known = self._known
+            if known is not None and self._gateway.serve_repeated(known, data, self):
+                return
+            self._fresh = data if len(data) <= patience.REPEATED_BYTES else b""
         self._fed = len(data)
         self._head_bytes += self._fed
         try:
@@ -138,13 +134,15 @@ class AgentConnection(Reader):
             else:
                 self._fail(MALFORMED)
             return
-        if self._head_bytes > HEAD_BYTES and self.exchange is None:
+        finally:
+            self._fresh = b""
+        if self._head_bytes > patience.HEAD_BYTES and self.exchange is None:
             self._fail(answers.HEADERS_TOO_LARGE)
 
     def pause_writing(self) -> None:
         """The agent reads more slowly than we write: it gets some time to go on."""
         self.paused = True
-        self.deadline = self._gateway.time() + STALL_SECONDS
+        self.deadline = self._gateway.time() + patience.STALL_SECONDS
 
     def resume_writing(self) -> None:
         """It went on."""
@@ -153,7 +151,7 @@ class AgentConnection(Reader):
             self.deadline = 0.0
             self.exchange.connection_resumed()
         else:
-            self.deadline = self._gateway.time() + IDLE_SECONDS
+            self.deadline = self._gateway.time() + patience.IDLE_SECONDS
 
     # httptools callbacks ------------------------------------------------------------------------
 
@@ -167,7 +165,7 @@ class AgentConnection(Reader):
         if self._refused:
             self._close_after = True
         else:
-            self.deadline = self._gateway.time() + HEAD_SECONDS
+            self.deadline = self._gateway.time() + patience.HEAD_SECONDS
 
     def on_url(self, url: bytes) -> None:
         """Part of the request target."""
@@ -198,21 +196,16 @@ class AgentConnection(Reader):
             self._close_after = True
         if parser.should_upgrade():
             return
-        self.deadline = self._gateway.time() + BODY_SECONDS
+        self.deadline = self._gateway.time() + patience.BODY_SECONDS
         if not (self._agents if request.hot else self._links or not request.for_links):
             self._refuse(answers.NOT_FOUND)
             return
         if request.hot:
-            known = self._known
-            if known is not None and known.matches(request):
-                refused = self._gateway.judge_again(request, known)
-            else:
-                self._known = None
-                refused = self._gateway.judge_head(request)
+            refused = self._gateway.judge(request, self._known)
+            self._known = request.known
             if refused is not None:
                 self._refuse(refused)
                 return
-            self._known = request.known
         if b"expect" in request.fields and parser.get_http_version() == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -221,7 +214,7 @@ class AgentConnection(Reader):
         self._head_bytes = 0
         self._size += len(body)
         request = self._request
-        limit = COLD_BODY_BYTES
+        limit = patience.COLD_BODY_BYTES
         if request is not None and request.hot:
             limit = self._gateway.edge.body_bytes
         if self._size > limit:
@@ -245,6 +238,11 @@ class AgentConnection(Reader):
         self.deadline = 0.0
         request.body = bytes(self._body)
         self._body = bytearray()
+        known = request.known
+        if known is not None and known.repeated is None and not self._close_after:
+            known.repeated = RepeatedHead.of(
+                bytes(self._fresh[: patience.REPEATED_BYTES]), request.body
+            )
         if request.hot:
             self._gateway.serve(request, self)
         else:
@@ -274,14 +272,13 @@ class AgentConnection(Reader):
         elif head.length is not None:
             self._chunked, self._left = False, int(head.length)
             length = b"content-length: %b\r\n" % head.length
-            first = body if self._fits(body, end) else b""
-            transport.write(b"".join((head.lines, extra, length, tail, first)))
+            transport.write(b"".join((head.lines, extra, length, tail)))
+            self.write(body, end=False)
         else:
             self._chunked = True
-            first = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            transport.write(
-                b"".join((head.lines, extra, b"transfer-encoding: chunked\r\n", tail, first))
-            )
+            chunked = b"transfer-encoding: chunked\r\n"
+            transport.write(b"".join((head.lines, extra, chunked, tail)))
+            self.write(body, end=False)
         if end:
             self._ended()
         elif head.event_stream:
@@ -295,7 +292,8 @@ class AgentConnection(Reader):
             return
         if self._chunked:
             if not body:
-                transport.write(b"0\r\n\r\n" if end else b"")
+                if end:
+                    transport.write(b"0\r\n\r\n")
             else:
                 tail = b"\r\n0\r\n\r\n" if end else b"\r\n"
                 transport.write(b"".join((b"%x\r\n" % len(body), body, tail)))
@@ -326,11 +324,11 @@ class AgentConnection(Reader):
         if self._close_after:
             self._close()
         elif not self.paused:
-            self.deadline = self._gateway.time() + IDLE_SECONDS
+            self.deadline = self._gateway.time() + patience.IDLE_SECONDS
 
     def _close(self) -> None:
         """Close when all is written; an agent that does not take it is cut."""
-        self.deadline = self._gateway.time() + STALL_SECONDS
+        self.deadline = self._gateway.time() + patience.STALL_SECONDS
         self.transport.close()
 
     # Refusals and the rest ----------------------------------------------------------------------
@@ -356,7 +354,7 @@ class AgentConnection(Reader):
 
     def _close_linger(self) -> None:
         self._deaf = self._refused = self._close_after = True
-        self.deadline = self._gateway.time() + LINGER_SECONDS
+        self.deadline = self._gateway.time() + patience.LINGER_SECONDS
 
     def expire(self) -> None:
         """The deadline passed (called by the gateway's sweep)."""

@@ -22,7 +22,7 @@ import anyio.abc
 
 from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
-from shared.jsonrpc.headers import check_routing
+from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.clients.registry import Link, Registry
@@ -34,6 +34,7 @@ from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.gateway.patience import REPEATED_BYTES
 from tunnel_relay.sessions import SessionTable
 
 SWEEP_SECONDS = 1.0
@@ -94,6 +95,12 @@ class Gateway:
 
     # Steps 1 to 5, before the body is read ------------------------------------------------------
 
+    def judge(self, request: Request, known: checks.Known | None) -> Answer | None:
+        """Return the refusal of a head; `known` is one that passed on this connection before."""
+        if known is not None and known.matches(request):
+            return self.judge_again(request, known)
+        return self.judge_head(request)
+
     def judge_head(self, request: Request) -> Answer | None:
         """Return the refusal of a head, None when its body may come."""
         edge, fields = self.edge, request.fields
@@ -145,6 +152,22 @@ class Gateway:
             (b"vary", b"origin"),
         ]
 
+    def serve_repeated(
+        self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
+    ) -> bool:
+        """Serve a request whose head is known by its bytes; False leaves it to the parser."""
+        if known.repeated is None or len(data) > REPEATED_BYTES:
+            return False
+        body = known.repeated.body_of(bytes(data))
+        if body is None:
+            return False
+        request = known.request(body)
+        if self.judge_again(request, known) is not None:
+            return False
+        connection.deadline = 0.0
+        self.serve(request, connection)
+        return True
+
     # Steps 6 to 8 -------------------------------------------------------------------------------
 
     def serve(self, request: Request, connection: AgentConnection) -> None:
@@ -153,7 +176,10 @@ class Gateway:
             envelope = None
             if request.method == b"POST":
                 envelope = parse(request.body)
-                check_routing(envelope, request.headers)
+                known = request.known
+                check_routing(
+                    envelope, read_routing(request.headers) if known is None else known.routing
+                )
                 refused = refusal(envelope)
                 if refused is not None:
                     raise refused

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from mcp.shared.inbound import InboundLadderRejection, classify_inbound_request
 
 from shared.jsonrpc.envelope import EnvelopeError, parse
-from shared.jsonrpc.headers import check_modern_meta, check_routing, check_version
+from shared.jsonrpc.headers import (
+    check_modern_meta,
+    check_routing,
+    check_version,
+    read_routing,
+)
 from tests.shared.jsonrpc.messages import META, VERSION, encode, modern, request
 
 Lines = list[tuple[bytes, bytes]]
@@ -27,7 +32,7 @@ GOOD = lines(method="tools/call", name="read")
 
 def code_of(document: dict[str, Any], headers: Lines) -> int | None:
     try:
-        check_routing(parse(encode(document)), headers)
+        check_routing(parse(encode(document)), read_routing(headers))
     except EnvelopeError as error:
         assert (error.status, error.id) == (400, document.get("id"))  # noqa: PT017 - in every case
         return error.code
@@ -189,7 +194,7 @@ def test_the_whole_ladder_answers_as_a_modern_server_does(
     assert alone in {None, expected}
     try:
         check_modern_meta(envelope)
-        check_routing(envelope, headers)
+        check_routing(envelope, read_routing(headers))
         check_version(envelope, [VERSION])
         found = None
     except EnvelopeError as error:

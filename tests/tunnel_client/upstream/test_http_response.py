@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.tunnel_client.upstream.http_support import response
 from tunnel_client.upstream.http_response import (
     BrokenResponseError,
+    LastHead,
     RefusedResponseError,
     ResponseReader,
 )
@@ -19,7 +20,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def read(*reads: bytes) -> ResponseReader:
-    reader = ResponseReader(HttpLimits())
+    reader = ResponseReader(HttpLimits(), LastHead())
     pieces = []
     for data in reads:
         reader.feed(data)
@@ -205,7 +206,7 @@ def test_no_content_has_neither_body_nor_length() -> None:
 
 def endless(start: bytes, more: bytes) -> int:
     """Return how many bytes a reader took before it gave up; at most 10 MB."""
-    reader = ResponseReader(HttpLimits())
+    reader = ResponseReader(HttpLimits(), LastHead())
     reader.feed(start)
     for taken in range(0, 10_000_000, len(more)):
         try:
@@ -236,7 +237,7 @@ def test_nothing_but_a_body_is_endless(start: bytes, more: bytes) -> None:
 
 
 def test_a_connection_is_read_response_after_response() -> None:
-    reader = ResponseReader(HttpLimits())
+    reader = ResponseReader(HttpLimits(), LastHead())
     for n in range(3):
         reader.begin()
         reader.feed(response(b"X-N: %d" % n, body=b"%d" % n))
@@ -273,3 +274,45 @@ def test_the_cuts_between_reads_do_not_matter(cuts: list[int]) -> None:
 def test_any_bytes_end_in_a_response_or_a_documented_error(reads: list[bytes], start: bool) -> None:
     with contextlib.suppress(BrokenResponseError, RefusedResponseError):
         read(*([b"HTTP/1.1 200 OK\r\n"] if start else []), *reads)
+
+
+def test_a_head_that_comes_again_reads_the_same_but_for_its_length() -> None:
+    last = LastHead()
+    first = ResponseReader(HttpLimits(), last)
+    first.feed(response(b"X-N: 1", b"Set-Cookie: secret", body=b"one"))
+    for body in (b"two", b"a longer one", b"\r\n\r\n"):
+        again = ResponseReader(HttpLimits(), last)
+        again.feed(response(b"X-N: 1", b"Set-Cookie: secret", body=body))
+        assert (again.pieces, again.complete, again.reusable) == ([body], True, True)
+        assert headers(again) == {b"x-n": b"1"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        response(b"X-N: 2", body=b"two"),
+        response(b"X-N: 1", body=b"cut")[:-1],
+        response(b"X-N: 1", body=b"more") + b"!",
+        response(b"X-N: 1", body=b"x" * 20_000),
+        response(b"X-N: 1", body=b"ten bytes!").replace(b": 10", b": +10"),
+    ],
+)
+def test_what_differs_from_the_last_head_is_parsed(other: bytes) -> None:
+    def outcome(last: LastHead) -> object:
+        reader = ResponseReader(HttpLimits(), last)
+        try:
+            reader.feed(other)
+        except BrokenResponseError as error:
+            return str(error)
+        return headers(reader), reader.pieces, reader.complete, reader.reusable
+
+    last = LastHead()
+    ResponseReader(HttpLimits(), last).feed(response(b"X-N: 1", body=b"one"))
+    assert last.repeated is not None
+    assert outcome(last) == outcome(LastHead())
+
+
+def test_the_start_of_an_mcp_session_is_never_repeated() -> None:
+    last = LastHead()
+    ResponseReader(HttpLimits(), last).feed(response(b"Mcp-Session-Id: one"))
+    assert last.repeated is None

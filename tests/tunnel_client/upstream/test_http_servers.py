@@ -108,7 +108,7 @@ async def test_a_starlette_application_on_uvicorn(http: str) -> None:
             assert reply.status == 200
             assert b'"bytes":%d,' % size in reply.body
             assert b'"names":["x-a"]' in reply.body
-            assert reply.names == {b"content-type", b"content-length"}
+            assert reply.names - {b"content-length"} == {b"content-type"}
         stream = await ask(upstream, call(http="GET"))
         assert stream.body == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
         assert len(upstream._connections) == 1

@@ -1,0 +1,17 @@
+"""What one connection of an agent may cost: seconds and bytes."""
+
+from shared.wire.limits import KIB
+
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 60.0
+IDLE_SECONDS = 75.0
+STALL_SECONDS = 60.0
+"""An agent that takes nothing for this long is cut."""
+LINGER_SECONDS = 2.0
+"""After a refusal that closes: time for the rest of a body, lest a reset eats our answer."""
+HEAD_BYTES = 48 * KIB
+"""Where we stop reading what brings no body on: heads (431 above 32 KiB), extensions, trailers."""
+COLD_BODY_BYTES = 64 * KIB
+REPEATED_BYTES = 64 * KIB
+"""Requests up to here are worth a look whether their head is a known one."""
+WRITE_HIGH_WATER = 128 * KIB
