@@ -12,5 +12,6 @@ clock. The reason of each:
 - jsonrpc: both ends must see one meaning in one body
 - wire: the frames and machines themselves
 - link: the driver that moves them
+- repeated: both ends frame HTTP messages by it, and two framings are a smuggled request
 - configfile: one config error looks the same in both programs (see docs/adr)
 """

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -75,6 +76,7 @@ async def serve(
             await upstream.start()
             stack.push_async_callback(_close, upstream)
         await stack.enter_async_context(ControlServer(settings.state_dir / SOCKET_FILE, status))
+        raise_file_limit()
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 100)
@@ -117,3 +119,10 @@ def configure_logging() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
+
+
+def raise_file_limit() -> None:
+    """Take all the file descriptors the system allows: every call under way needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

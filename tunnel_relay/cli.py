@@ -255,9 +255,11 @@ def build() -> click.Group:
     """Return the whole tree of commands."""
     # Registered here, so that its other half can import from this file what both share.
     from tunnel_relay.cli_grants import session, tunnel
+    from tunnel_relay.cli_locks import lock
 
     cli.add_command(tunnel)
     cli.add_command(session)
+    cli.add_command(lock)
     return cli
 
 

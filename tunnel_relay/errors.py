@@ -34,6 +34,8 @@ class Code(StrEnum):
     SESSION_UNKNOWN = "MT1023"
     BAD_DURATION = "MT1024"
     BAD_REQUEST = "MT1025"
+    LOCK_UNKNOWN = "MT1026"
+    LOCKED = "MT1027"
     JOIN_REFUSED = "MT1030"
     INSTANCE_LOCKED = "MT1031"
 
@@ -98,6 +100,12 @@ EXPLAINED = {
         USAGE, "durations look like 90s, 15m, 8h or 7d", "tunnel-relay session create --help"
     ),
     Code.BAD_REQUEST: Explained(USAGE, "the request was not understood", "tunnel-relay --help"),
+    Code.LOCK_UNKNOWN: Explained(
+        FAILED, "no lock, or more than one, starts with this", "tunnel-relay lock list"
+    ),
+    Code.LOCKED: Explained(
+        NOT_PERMITTED, "an admin locked this user, agent or server", "tunnel-relay lock list"
+    ),
     Code.JOIN_REFUSED: Explained(
         NOT_PERMITTED,
         "the join code is unknown, used, expired, or its tunnel is disabled",

@@ -110,6 +110,36 @@ def session(shown: dict[str, Any]) -> str:
     return facts([*pairs, ("reason", shown["reason"] or "-")])
 
 
+def locks(listed: Sequence[dict[str, Any]]) -> str:
+    """List locks."""
+    rows = [
+        (
+            each["id"][:12],
+            each["kind"],
+            each["subject"],
+            "never" if each["expires"] is None else when(each["expires"]),
+            when(each["created"]),
+            each["reason"],
+        )
+        for each in listed
+    ]
+    return table(("LOCK", "ON", "WHO OR WHAT", "LIFTS", "SINCE", "REASON"), rows, "no locks")
+
+
+def cut_by_lock(report: dict[str, Any]) -> str:
+    """Say what a lock ended."""
+    text = f"ended {report['streams']} streams of {report['sessions']} sessions"
+    text += f" in {report['ms']:.0f} ms"
+    if report["closed"]:
+        text += f", closed {report['closed']} links"
+    if report["reported"] < report["sessions"]:
+        missing = report["sessions"] - report["reported"]
+        text += f"; of {missing} sessions nobody said in time what was cut"
+    if report["silent"]:
+        text += f"; no word from {', '.join(report['silent'])}"
+    return text
+
+
 def status(shown: dict[str, Any]) -> str:
     """Show the relay's state and its links."""
     serving = (
@@ -120,6 +150,7 @@ def status(shown: dict[str, Any]) -> str:
         ("address", ", ".join(shown["public_url"])),
         ("tunnels", f"{shown['tunnels']} ({shown['disabled']} disabled)"),
         ("sessions", f"{shown['sessions']['live']} live, {shown['sessions']['ended']} ended"),
+        ("locks", str(shown["locks"])),
     ]
     if shown["unstored"]:
         pairs.append(("warning", f"{shown['unstored']} changes are not stored yet (MT1013)"))

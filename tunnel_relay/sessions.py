@@ -10,6 +10,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from shared.ids import token_digest
+from tunnel_relay.locks import LockTable
 from tunnel_relay.store.base import Session
 
 
@@ -20,6 +21,7 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     IDLE = "idle"
     REVOKED = "revoked"
+    LOCKED = "locked"
     DISABLED = "disabled"
     """Its tunnel is switched off."""
 
@@ -48,6 +50,7 @@ class SessionTable:
     """
 
     def __init__(self, sessions: Iterable[Session] = ()) -> None:
+        self.locks = LockTable()
         self._by_digest: dict[bytes, _Entry] = {}
         self._by_id: dict[str, _Entry] = {}
         self._blocked: frozenset[str] = frozenset()
@@ -87,6 +90,8 @@ class SessionTable:
         else:
             now = self._mark
         if now >= entry.expires or now >= entry.last_used + entry.idle:
+            return None
+        if self.locks.locks_session(entry.session, now):
             return None
         entry.last_used = now
         return entry.session
@@ -158,4 +163,6 @@ class SessionTable:
             return Refusal.EXPIRED
         if entry.session.tunnel in self._blocked:
             return Refusal.DISABLED
+        if self.locks.locks_session(entry.session, now):
+            return Refusal.LOCKED
         return Refusal.IDLE if now >= entry.last_used + entry.idle else None

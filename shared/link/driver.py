@@ -5,6 +5,7 @@ path is plain calls, and one timer per link is all that ticks.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
@@ -27,6 +28,9 @@ from shared.wire.events import (
 from shared.wire.keepalive import Keepalive
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Mux, Role
+
+ROUND_TRIPS = 8
+"""Samples of the round trip that are looked at."""
 
 
 class StreamHandler(Protocol):
@@ -106,6 +110,7 @@ class LinkDriver:
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, StreamHandler] = {}
         self._armed = False
+        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
         self._writable: list[int] = []
         self._at_turn_end: list[Callable[[], object]] = []
         self._lost = False
@@ -338,7 +343,9 @@ class LinkDriver:
     def _ponged(self, event: Ponged) -> None:
         round_trip = self._keepalive.answered(event.payload, self._loop.time())
         if round_trip is not None:
-            self._mux.round_trip = round_trip
+            # The least of the last few: the rest of a sample is time in queues.
+            self._round_trips.append(round_trip)
+            self._mux.round_trip = min(self._round_trips)
 
     def _catalogued(self, event: Catalogued) -> None:
         self._owner.on_catalog(event.upstreams)

@@ -56,14 +56,16 @@ class ReceiveWindow:
     def consumed(self, count: int, now: float = 0.0, round_trip: float = 0.0) -> int:
         """Count bytes the reader took; return the credit to give now, 0 while not worth a frame.
 
-        A window that is used up within two round trips is what limits the stream, so it doubles.
+        A window smaller than twice what is taken in a round trip may be what limits the stream, so
+        it doubles. A larger one would only make a queue, in which the other streams stand too.
         Times are seconds of one monotonic clock.
         """
         self._consumed += count
         if self._consumed * 4 < self.size:
             return 0
         grant, self._consumed = self._consumed, 0
-        if self.size < self.largest and now - self._granted_at < 2 * round_trip:
+        limits = self.size * (now - self._granted_at) < 2 * grant * round_trip
+        if limits and self.size < self.largest:
             grown = min(self.size * 2, self.largest)
             grant += grown - self.size
             self.size = grown

@@ -290,6 +290,13 @@ async def stay(stage: Stage) -> None:
     await asyncio.Event().wait()
 
 
+def silence() -> None:
+    """Let nobody hear the rest: who read our output has left, as `make demo | head` does."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 async def perform(once: bool) -> int:
     """Run the demo; returns the exit code."""
     began = time.perf_counter()
@@ -297,13 +304,16 @@ async def perform(once: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="mcp-tunnel-demo-") as name:
         folder = Path(name)
         stage = Stage(folder, environment(folder))
-        welcome(stage)
         try:
+            welcome(stage)
             await Demo(stage, free_port()).run()
             if not once:
                 await stay(stage)
         except asyncio.CancelledError:
             stage.say()
+        except BrokenPipeError:
+            failed = True
+            silence()
         except Exception as error:  # noqa: BLE001 - whatever it is, the person is told and we clean up
             failed = True
             stage.say(f"\nFAILED: {type(error).__name__}: {error}\n{stage.logs()}")

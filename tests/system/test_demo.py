@@ -88,3 +88,21 @@ def test_listings_stand_in_columns() -> None:
         "no table",
         "",
     ]
+
+
+async def test_a_reader_that_leaves_ends_it_and_leaves_no_process() -> None:
+    demo = await start()
+    assert demo.stdout is not None
+    try:
+        with anyio.fail_after(DEMO_SECONDS):
+            while b"the link is up" not in await demo.stdout.readline():
+                assert demo.returncode is None
+            started = descendants(demo.pid)
+            assert started
+            # As `make demo | head` does. The pipe is closed at once, not when the rest is read.
+            demo._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+            await demo.wait()
+    finally:
+        await end(demo)
+    assert demo.returncode == 1
+    assert not set(started) & set(processes())

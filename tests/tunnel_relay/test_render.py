@@ -86,6 +86,7 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "tunnels": 1,
             "disabled": 0,
             "sessions": {"live": 1, "ended": 0},
+            "locks": 1,
             "unstored": 1,
             "links": [link],
         }

@@ -25,7 +25,8 @@ class BadTargetError(ValueError):
 class HttpLimits:
     """Bounds of one upstream's connection pool. Seconds are counted by the sweep."""
 
-    connections: int = 512
+    connections: int = 4096
+    """Each event stream an agent keeps open holds one."""
     waiting: int = 1024
     """Exchanges that wait for a connection; more are refused."""
     waiting_seconds: float = 30.0

@@ -11,6 +11,7 @@ from shared.keys import BadKeyError, decode_public, encode_public, key_fingerpri
 from tunnel_relay.admin.checks import host_text, is_instance
 from tunnel_relay.admin.links import Links
 from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.locks import LockTable
 from tunnel_relay.store.base import ExistsError, Instance, Joining, Store, Verdict
 
 MAX_COUNTER = 2**63 - 1
@@ -51,12 +52,14 @@ class Admissions:
         links: Callable[[], Links],
         relay_key: bytes,
         origins: tuple[str, ...],
+        locks: LockTable,
     ) -> None:
         self._store = store
         self._clock = clock
         self._links = links
         self._relay_key = relay_key
         self._origins = origins
+        self._locks = locks
 
     async def enroll(
         self, join_code: str, public_key: str, instance: str, origin: str, host: Mapping[str, str]
@@ -109,6 +112,10 @@ class Admissions:
         with one key nobody here can tell which is the rightful one.
         """
         if not is_name(tunnel) or not is_instance(instance) or not 0 < counter <= MAX_COUNTER:
+            return Admission(Verdict.UNKNOWN)
+        if self._locks.locks_link(tunnel, instance, self._clock()):
+            # A lock is lifted again: the client is told what makes it come back, not to give up.
+            log.warning("link_refused", reason="lock", tunnel=tunnel, instance=instance)
             return Admission(Verdict.UNKNOWN)
         verdict = await self._store.admit(tunnel, instance, counter)
         if verdict is Verdict.CLONED:

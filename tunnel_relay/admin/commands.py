@@ -23,6 +23,9 @@ COMMANDS = frozenset(
         "session_list",
         "session_show",
         "session_revoke",
+        "lock_add",
+        "lock_list",
+        "lock_remove",
     }
 )
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)

@@ -17,6 +17,7 @@ from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
 from shared.keys import key_fingerprint
 from shared.version import VERSION
+from tunnel_relay.admin import locks
 from tunnel_relay.admin.admission import Admission, Admissions
 from tunnel_relay.admin.checks import check_name, check_text, split_server
 from tunnel_relay.admin.links import Links, NoLinks
@@ -24,7 +25,15 @@ from tunnel_relay.admin.views import SCHEMA_VERSION, instance_view, session_view
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
-from tunnel_relay.store.base import ExistsError, JoinCode, Session, Store, StoreError, Tunnel
+from tunnel_relay.store.base import (
+    ExistsError,
+    JoinCode,
+    LockKind,
+    Session,
+    Store,
+    StoreError,
+    Tunnel,
+)
 
 JOIN_CODE_TTL = 3600.0
 CUT_DEADLINE = 5.0
@@ -54,6 +63,7 @@ class Admin:
     ) -> None:
         self.store = store
         self.sessions = sessions
+        self.locks = sessions.locks
         self.links: Links = NoLinks()
         self.clock = clock
         self._settings = settings
@@ -64,7 +74,7 @@ class Admin:
         # Writes that the store refused after memory had changed; tried again with each flush.
         self._unstored: dict[str, Write] = {}
         self._admissions = Admissions(
-            store, clock, lambda: self.links, relay_key, settings.link_origins
+            store, clock, lambda: self.links, relay_key, settings.link_origins, self.locks
         )
 
     async def load(self) -> None:
@@ -72,6 +82,11 @@ class Admin:
         self._tunnels = {tunnel.name: tunnel for tunnel in await self.store.tunnels()}
         for session in await self.store.sessions():
             self.sessions.put(session)
+        for lock in await self.store.locks():
+            if lock.expires is not None and lock.expires <= self.clock():
+                await self.store.remove_lock(lock.id)
+            else:
+                self.locks.put(lock)
         self._block()
 
     async def flush_last_used(self) -> None:
@@ -132,14 +147,14 @@ class Admin:
         tunnel = self._tunnels[name] = replace(self._tunnel(name), disabled=True)
         self._block()
         closed = self._close(name, "the tunnel was disabled")
-        stored = await self._store(f"tunnel {name}", lambda: self.store.set_disabled(name, True))
+        stored = await self.keep(f"tunnel {name}", lambda: self.store.set_disabled(name, True))
         log.info("tunnel_disabled", tunnel=name, closed=closed, **stored)
         return {"tunnel": tunnel_view(tunnel, []), "closed": closed, **stored}
 
     async def tunnel_enable(self, name: str) -> dict[str, Any]:
         """Let a disabled tunnel work again."""
         tunnel = self._tunnel(name)
-        self._unstored.pop(f"tunnel {name}", None)
+        self.take_back(f"tunnel {name}")
         await self.store.set_disabled(name, False)
         tunnel = self._tunnels[name] = replace(tunnel, disabled=False)
         self._block()
@@ -163,7 +178,7 @@ class Admin:
         sessions = self.sessions.drop_tunnel(name)
         self._block()
         closed = self._close(name, "the tunnel was deleted")
-        stored = await self._store(f"tunnel {name}", lambda: self.store.delete_tunnel(name))
+        stored = await self.keep(f"tunnel {name}", lambda: self.store.delete_tunnel(name))
         log.info("tunnel_deleted", tunnel=name, closed=closed, sessions=len(sessions), **stored)
         return {"deleted": name, "closed": closed, "sessions": len(sessions), **stored}
 
@@ -200,6 +215,8 @@ class Admin:
             idle=idle,
             last_used=now,
         )
+        if self.locks.locks_session(session, now):
+            raise RelayError(Code.LOCKED, "a lock refuses this user, agent or server")
         await self.store.add_session(session)
         self._tunnel(tunnel)  # deleted while we stored: the session went with it
         self.sessions.put(session)
@@ -229,12 +246,30 @@ class Admin:
         cut: dict[str, Any] | None = None
         with anyio.move_on_after(CUT_DEADLINE):
             cut = await self.links.cut_session(found.id)
-        stored = await self._store(
+        stored = await self.keep(
             f"session {found.id}",
             lambda: self.store.revoke_session(found.id, now, reason),
         )
         log.info("session_revoked", session=fingerprint(found.digest), cut=cut, **stored)
         return {"session": self._view(revoked), "cut": cut, **stored}
+
+    # Locks
+
+    async def lock_add(
+        self, kind: str, subject: str, reason: str, ttl: float | None = None
+    ) -> dict[str, Any]:
+        """See `locks.add`."""
+        if kind not in set(LockKind):
+            raise RelayError(Code.BAD_REQUEST, f"a lock is on one of {', '.join(LockKind)}")
+        return await locks.add(self, LockKind(kind), subject, reason, ttl)
+
+    async def lock_list(self) -> list[dict[str, Any]]:
+        """See `locks.listed`."""
+        return locks.listed(self)
+
+    async def lock_remove(self, lock: str) -> dict[str, Any]:
+        """See `locks.remove`."""
+        return await locks.remove(self, lock)
 
     async def status(self) -> dict[str, Any]:
         """Return the state of the relay on one screen."""
@@ -251,6 +286,7 @@ class Admin:
             "tunnels": len(self._tunnels),
             "disabled": sum(tunnel.disabled for tunnel in self._tunnels.values()),
             "sessions": {"live": live, "ended": len(states) - live},
+            "locks": len(self.locks.holding(now)),
             "unstored": len(self._unstored),
             "links": self.links.links(),
         }
@@ -298,7 +334,11 @@ class Admin:
     def _close(self, tunnel: str, reason: str) -> int:
         return self.links.close_tunnel(tunnel, CloseCode.REVOKED, reason)
 
-    async def _store(self, key: str, write: Write) -> dict[str, Any]:
+    def take_back(self, key: str) -> None:
+        """Do not store any more what could not be stored so far."""
+        self._unstored.pop(key, None)
+
+    async def keep(self, key: str, write: Write) -> dict[str, Any]:
         """Store what memory already enforces; what fails is kept to be tried again."""
         try:
             await write()

@@ -199,14 +199,20 @@ class Registry:
                 done.set()
 
         started = loop.time()
+        asked: list[tuple[Link, int]] = []
         for link in self.of_tunnel(tunnel):
             self._order = self._order % 0xFFFFFFFF + 1
             report: dict[str, Any] = {"instance": link.instance, "ended": None, "ms": None}
             reports.append(report)
             waiting += 1
             link.orders[self._order] = lambda ended, report=report: told(report, ended)  # type: ignore[misc] # bound per link
+            asked.append((link, self._order))
             link.driver.revoke(self._order, session)
-        if waiting:
-            with anyio.move_on_after(REVOKE_WAIT):
-                await done.wait()
+        try:
+            if waiting:
+                with anyio.move_on_after(REVOKE_WAIT):
+                    await done.wait()
+        finally:
+            for link, order in asked:  # who stays silent is not waited for any more
+                link.orders.pop(order, None)
         return reports

@@ -52,6 +52,13 @@ BODY_TOO_LARGE = _own(413, REFUSED, "the request body is larger than this relay 
 NOT_JSON = _own(415, REFUSED, "send application/json, without a content encoding")
 BAD_REQUEST = _own(400, REFUSED, "malformed request")
 BODY_NOT_ALLOWED = _own(400, REFUSED, "GET and DELETE carry no body")
+BUSY = _own(
+    503,
+    UNAVAILABLE,
+    "this relay takes in too much at once; try again soon",
+    data={"delivery": "never_sent"},
+    headers=[(b"retry-after", b"1")],
+)
 MCP_SESSION_GONE = _own(
     404,
     -32600,

@@ -102,6 +102,7 @@ class AgentConnection(Reader):
         """Tell the exchange that its agent is gone."""
         self._server_state.connections.discard(self)
         self._gateway.connections.discard(self)
+        self._take_body()
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.connection_lost()
@@ -121,7 +122,7 @@ class AgentConnection(Reader):
             known = self._known
             if known is not None and self._gateway.serve_repeated(known, data, self):
                 return
-            self._fresh = data if len(data) <= patience.REPEATED_BYTES else b""
+            self._fresh = data if len(data) <= patience.SMALL_BYTES else b""
         self._fed = len(data)
         self._head_bytes += self._fed
         try:
@@ -158,7 +159,6 @@ class AgentConnection(Reader):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._request = Request()
-        self._body = bytearray()
         self._size = 0
         self._head_bytes = max(self._head_bytes, self._fed)
         self._refused = self.exchange is not None or self.paused
@@ -223,6 +223,14 @@ class AgentConnection(Reader):
             self._close_linger()
         elif not self._refused:
             self._body += body
+            self._gateway.assembling += len(body)
+            if self._size > patience.SMALL_BYTES and self._gateway.crowded:
+                self._refuse(answers.BUSY)
+
+    def _take_body(self) -> bytes:
+        body, self._body = bytes(self._body), bytearray()
+        self._gateway.assembling -= len(body)
+        return body
 
     def on_message_complete(self) -> None:
         """Serve the request, or go on after a refusal."""
@@ -236,13 +244,10 @@ class AgentConnection(Reader):
             self._finished()
             return
         self.deadline = 0.0
-        request.body = bytes(self._body)
-        self._body = bytearray()
+        request.body = self._take_body()
         known = request.known
         if known is not None and known.repeated is None and not self._close_after:
-            known.repeated = RepeatedHead.of(
-                bytes(self._fresh[: patience.REPEATED_BYTES]), request.body
-            )
+            known.repeated = RepeatedHead.of(bytes(self._fresh), request.body)
         if request.hot:
             self._gateway.serve(request, self)
         else:
@@ -336,7 +341,7 @@ class AgentConnection(Reader):
     def _refuse(self, answer: Answer) -> None:
         """Answer at once and let the rest of the request pass by unread."""
         self._refused = True
-        self._body = bytearray()
+        self._take_body()
         request = self._request
         over = request is None or request.expects_continue or request.method == b"HEAD"
         if over or answer.status in (413, 431):

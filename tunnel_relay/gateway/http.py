@@ -34,7 +34,7 @@ from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
-from tunnel_relay.gateway.patience import REPEATED_BYTES
+from tunnel_relay.gateway.patience import BODIES_BYTES, SMALL_BYTES
 from tunnel_relay.sessions import SessionTable
 
 SWEEP_SECONDS = 1.0
@@ -62,6 +62,8 @@ class Gateway:
     ) -> None:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
+        self.assembling = 0
+        """Bytes of request bodies that are still coming, of all connections."""
         self._sessions = sessions
         self._registry = registry
         self._mcp_sessions = mcp_sessions
@@ -85,6 +87,11 @@ class Gateway:
     def live(self) -> int:
         """How many calls are under way."""
         return sum(map(len, self._live.values()))
+
+    @property
+    def crowded(self) -> bool:
+        """Do bodies that are still coming hold all they may? Small ones are let in even so."""
+        return self.assembling > BODIES_BYTES
 
     def cut_session(self, session: str) -> int:
         """End every call of a session at once; returns how many were cut."""
@@ -156,7 +163,7 @@ class Gateway:
         self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
     ) -> bool:
         """Serve a request whose head is known by its bytes; False leaves it to the parser."""
-        if known.repeated is None or len(data) > REPEATED_BYTES:
+        if known.repeated is None or len(data) > SMALL_BYTES:
             return False
         body = known.repeated.body_of(bytes(data))
         if body is None:

@@ -63,7 +63,7 @@ def _make(status: int, upstream: Headers) -> ResponseHead:
         elif name == b"x-accel-buffering":
             buffered = True
         elif name == b"content-type":
-            event_stream = value.startswith(b"text/event-stream")
+            event_stream = value[:17].lower() == b"text/event-stream"
         elif name == b"content-length":
             length = value if value.isdigit() and len(value) <= MAX_LENGTH_DIGITS else None
             continue

@@ -78,6 +78,29 @@ class Session:
         return f"{self.tunnel}/{self.upstream}"
 
 
+class LockKind(StrEnum):
+    """What a lock can be about."""
+
+    USER = "user"
+    AGENT = "agent"
+    UPSTREAM = "upstream"
+    TUNNEL = "tunnel"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A deny object. `subject` is a name, `tunnel/upstream`, or a client's identifier."""
+
+    id: str
+    kind: LockKind
+    subject: str
+    reason: str
+    created: float
+    expires: float | None
+    """When it lifts itself; None: never."""
+
+
 class Joining(StrEnum):
     """What became of an attempt to enrol with a join code."""
 
@@ -150,6 +173,15 @@ class Store(Protocol):
 
     async def touch_sessions(self, last_used: Mapping[str, float]) -> None:
         """Write back when sessions were last used; never moves a time backwards."""
+
+    async def add_lock(self, lock: Lock) -> None:
+        """Keep a lock."""
+
+    async def locks(self) -> list[Lock]:
+        """Return every lock still kept, oldest first."""
+
+    async def remove_lock(self, lock: str) -> bool:
+        """Forget a lock; False when unknown."""
 
     async def purge_sessions(self, before: float) -> int:
         """Forget sessions that ended before this time; returns how many."""

@@ -19,13 +19,15 @@ from tunnel_relay.store.base import (
     Instance,
     JoinCode,
     Joining,
+    Lock,
+    LockKind,
     Session,
     StoreError,
     Tunnel,
     Verdict,
 )
 from tunnel_relay.store.schema import upgrade
-from tunnel_relay.store.tables import INSTANCES, JOIN_CODES, SESSIONS, TUNNELS
+from tunnel_relay.store.tables import INSTANCES, JOIN_CODES, LOCKS, SESSIONS, TUNNELS
 
 QUEUE_TIMEOUT = 10.0
 """Seconds a transaction waits for those before it: as long as a handshake may take."""
@@ -190,6 +192,17 @@ class SqlStore:
     async def purge_sessions(self, before: float) -> int:
         ended = or_(SESSIONS.c.expires < before, SESSIONS.c.revoked < before)
         return await self._change(delete(SESSIONS).where(ended))
+
+    async def add_lock(self, lock: Lock) -> None:
+        async with self._transaction() as connection:
+            await connection.execute(insert(LOCKS).values(asdict(lock)))
+
+    async def locks(self) -> list[Lock]:
+        rows = await self._rows(select(LOCKS).order_by(LOCKS.c.created))
+        return [Lock(**{**row, "kind": LockKind(row["kind"])}) for row in rows]
+
+    async def remove_lock(self, lock: str) -> bool:
+        return await self._change(delete(LOCKS).where(LOCKS.c.id == lock)) == 1
 
     async def _rows(self, query: Any) -> list[dict[str, Any]]:
         async with self._transaction() as connection:

@@ -71,3 +71,14 @@ SESSIONS = Table(
     Column("reason", String(255), nullable=True),
     Index("ix_sessions_tunnel", "tunnel"),
 )
+
+LOCKS = Table(
+    "locks",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("reason", String(255), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=True),
+)

@@ -31,7 +31,7 @@ def test_bytes_that_only_arrive_give_no_credit_back() -> None:
         window.received(1)
 
 
-def test_a_window_used_up_within_two_round_trips_doubles_up_to_its_limit() -> None:
+def test_a_window_used_up_within_a_round_trip_doubles_up_to_its_limit() -> None:
     window = ReceiveWindow(100, 250)
     sizes = []
     for now in (0.1, 0.2, 0.3):
@@ -40,6 +40,16 @@ def test_a_window_used_up_within_two_round_trips_doubles_up_to_its_limit() -> No
         sizes.append(window.size)
     assert sizes == [200, 250, 250]
     assert window.available == 250
+
+
+def test_a_window_grows_to_twice_what_is_under_way_and_no_further() -> None:
+    window, now, rate, round_trip = ReceiveWindow(1000, 64_000), 0.0, 100_000, 0.1
+    for _ in range(1000):
+        count = window.size // 4
+        now += count / rate
+        window.received(count)
+        window.consumed(count, now, round_trip)
+    assert rate * round_trip <= window.size <= 4 * rate * round_trip
 
 
 def test_a_window_used_up_slowly_keeps_its_size() -> None:

@@ -104,4 +104,4 @@ def test_a_ca_file_without_tls_is_a_mistake(tmp_path: Path) -> None:
 
 def test_limits_are_kept() -> None:
     assert target_from("http://x/", limits=HttpLimits(connections=3)).limits.connections == 3
-    assert target_from("http://x/").limits.connections == 512
+    assert target_from("http://x/").limits.connections == 4096

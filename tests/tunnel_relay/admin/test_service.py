@@ -29,16 +29,16 @@ async def granted(admin: Admin, **arguments: float) -> tuple[str, str]:
     return result["session"]["id"], result["token"]
 
 
-def broken(folder: Path) -> None:
+def broken(folder: Path, *tables: str) -> None:
     """Make every later write fail, by taking the tables away."""
     with closing(sqlite3.connect(folder / "state" / "relay.db")) as connection:
-        for table in ("sessions", "tunnels"):
+        for table in tables or ("sessions", "tunnels"):
             connection.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
 
 
-def mended(folder: Path) -> None:
+def mended(folder: Path, *tables: str) -> None:
     with closing(sqlite3.connect(folder / "state" / "relay.db")) as connection:
-        for table in ("sessions", "tunnels"):
+        for table in tables or ("sessions", "tunnels"):
             connection.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
