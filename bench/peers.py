@@ -147,7 +147,7 @@ PEERS: dict[str, Kind] = {
     "tunnel": Kind(
         product.tunnel,
         has_links=True,
-        told="this project: TLS on the link and towards agents, sessions, strict parsing",
+        told="this project: TLS on the link (a port of its own), sessions, strict parsing",
     ),
     "tunnel_tls": Kind(
         product.tunnel_tls, has_links=True, told="one port with TLS for agents and links"
