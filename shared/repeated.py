@@ -32,7 +32,11 @@ class RepeatedHead:
         if not body or len(lengths) != 1 or head.find(_END) != len(head) - len(_END):
             return None
         digits = lengths[0]
-        if int(digits[1]) != len(body) or not message.endswith(body):
+        if (
+            len(digits[1]) > _MAX_DIGITS
+            or int(digits[1]) != len(body)
+            or not message.endswith(body)
+        ):
             return None
         return cls(head[: digits.start(1)], head[digits.end(1) :])
 

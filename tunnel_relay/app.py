@@ -1,7 +1,7 @@
 """Puts the relay together: what answers which path, and what admins reach of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -149,18 +149,19 @@ class LiveLinks:
         """Describe every live link."""
         return self._registry.links()
 
-    async def cut_session(self, session: str) -> dict[str, Any]:
-        """End a session's streams here, then at every client; says who did and who is silent."""
+    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
+        """End sessions' streams here, then at every client; says who did and who is silent."""
         started = self._clock()
-        streams = self._gateway.cut_session(session)
-        known = self._sessions.get(session)
-        clients = await self._registry.revoke(known.tunnel, session) if known else []
+        streams = sum(self._gateway.cut_session(session) for session in sessions)
+        known = [found for found in map(self._sessions.get, sessions) if found is not None]
+        clients = await self._registry.revoke([(each.tunnel, each.id) for each in known])
+        silent = {client["instance"] for client in clients if client["ended"] is None}
         return {
             "streams": streams,
-            "links": len(clients),
+            "links": len({client["instance"] for client in clients}),
             "ms": round((self._clock() - started) * 1000, 2),
             "clients": clients,
-            "silent": [client["instance"] for client in clients if client["ended"] is None],
+            "silent": sorted(silent),
         }
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:

@@ -22,13 +22,24 @@ class LockTable:
     def put(self, lock: Lock) -> None:
         """Let a lock hold."""
         self._by_id[lock.id] = lock
-        self._reckon(lock.kind, lock.subject)
+        subject = lock.kind, lock.subject
+        self._until[subject] = max(_end(lock), self._until.get(subject, -math.inf))
 
     def drop(self, lock: str) -> None:
         """Lift the lock of this identifier."""
         gone = self._by_id.pop(lock, None)
-        if gone is not None:
-            self._reckon(gone.kind, gone.subject)
+        if gone is None:
+            return
+        subject = gone.kind, gone.subject
+        ends = [_end(one) for one in self._by_id.values() if (one.kind, one.subject) == subject]
+        if ends:
+            self._until[subject] = max(ends)
+        else:
+            del self._until[subject]
+
+    def __contains__(self, lock: str) -> bool:
+        """Tell whether the lock of this identifier was not lifted."""
+        return lock in self._by_id
 
     def all(self) -> list[Lock]:
         """Return every lock, those whose time is over too, oldest first."""
@@ -62,17 +73,6 @@ class LockTable:
             LockKind.UPSTREAM: (session.place,),
             LockKind.TUNNEL: (session.tunnel,),
         }
-
-    def _reckon(self, kind: LockKind, subject: str) -> None:
-        ends = [
-            _end(lock)
-            for lock in self._by_id.values()
-            if lock.kind is kind and lock.subject == subject
-        ]
-        if ends:
-            self._until[kind, subject] = max(ends)
-        else:
-            self._until.pop((kind, subject), None)
 
 
 def _end(lock: Lock) -> float:

@@ -132,9 +132,6 @@ def cut_by_lock(report: dict[str, Any]) -> str:
     text += f" in {report['ms']:.0f} ms"
     if report["closed"]:
         text += f", closed {report['closed']} links"
-    if report["reported"] < report["sessions"]:
-        missing = report["sessions"] - report["reported"]
-        text += f"; of {missing} sessions nobody said in time what was cut"
     if report["silent"]:
         text += f"; no word from {', '.join(report['silent'])}"
     return text

@@ -1,6 +1,6 @@
 """Makes relays for tests, with real files in a folder of the test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +44,9 @@ class RecordedLinks:
     def links(self) -> list[dict[str, Any]]:
         return self.live
 
-    async def cut_session(self, session: str) -> dict[str, Any]:
-        self.told.append(("cut", session))
-        return {"streams": 3, "links": 2, "ms": 12.0}
+    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
+        self.told.extend(("cut", session) for session in sessions)
+        return {"streams": 3 * len(sessions), "links": 2, "ms": 12.0}
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
         self.told.append(("close_tunnel", tunnel, code))

@@ -118,6 +118,8 @@ class Admissions:
             log.warning("link_refused", reason="lock", tunnel=tunnel, instance=instance)
             return Admission(Verdict.UNKNOWN)
         verdict = await self._store.admit(tunnel, instance, counter)
+        if self._locks.locks_link(tunnel, instance, self._clock()):
+            return Admission(Verdict.UNKNOWN)  # locked while we asked the store
         if verdict is Verdict.CLONED:
             log.error(
                 "instance_locked", code=Code.INSTANCE_LOCKED, tunnel=tunnel, instance=instance

@@ -1,5 +1,6 @@
 """What the commands need from the live links; the registry of links provides it."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from shared.errors import CloseCode
@@ -15,9 +16,10 @@ class Links(Protocol):
         `streams`, `upstreams` (names). Others are passed on.
         """
 
-    async def cut_session(self, session: str) -> dict[str, Any]:
-        """End the streams of a session; returns what was cut as JSON values.
+    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
+        """End the streams of sessions; returns what was cut as JSON values.
 
+        All is cut here and ordered from the clients at once; only their answers are waited for.
         Read by the commands: `streams` cut, `links` asked, `ms` it took, and `silent`, the
         instances that did not answer.
         """
@@ -35,7 +37,7 @@ class NoLinks:
     def links(self) -> list[dict[str, Any]]:
         return []
 
-    async def cut_session(self, session: str) -> dict[str, Any]:
+    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
         return {"streams": 0, "links": 0, "ms": 0.0}
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:

@@ -6,6 +6,7 @@ end meanwhile work again.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -20,10 +21,6 @@ from tunnel_relay.locks import LockTable
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Lock, LockKind, Session, Store
 
-CUT_DEADLINE = 5.0
-"""Seconds to wait for the links' word on what was cut; it is denied already by then."""
-MAX_CUTS = 64
-"""Sessions whose clients are waited for at a time."""
 MAX_LOCKS = 10_000
 MIN_PREFIX = 6
 
@@ -36,6 +33,8 @@ class Owner(Protocol):
     store: Store
     sessions: SessionTable
     locks: LockTable
+    storing_locks: anyio.Lock
+    """Held while a lock is stored or removed, so that the two come in order."""
     links: Links
     clock: Callable[[], float]
 
@@ -53,6 +52,7 @@ async def add(
     now = owner.clock()
     if ttl is not None and not ttl > 0:
         raise RelayError(Code.BAD_DURATION, "a lock lasts longer than that")
+    await _purge(owner, now)
     if len(owner.locks) >= MAX_LOCKS:
         raise RelayError(Code.BAD_REQUEST, f"there are {MAX_LOCKS} locks already")
     lock = Lock(
@@ -65,7 +65,10 @@ async def add(
     )
     owner.locks.put(lock)
     cut = await _cut(owner, lock)
-    stored = await owner.keep(f"lock {lock.id}", lambda: owner.store.add_lock(lock))
+    stored: dict[str, Any] = {"stored": True}
+    async with owner.storing_locks:
+        if lock.id in owner.locks:  # else it was lifted while it cut
+            stored = await owner.keep(f"lock {lock.id}", lambda: owner.store.add_lock(lock))
     log.info("lock_added", lock=lock.id, kind=kind.value, subject=lock.subject, cut=cut, **stored)
     return {"lock": view(lock), "cut": cut, **stored}
 
@@ -82,9 +85,10 @@ async def remove(owner: Owner, start: str) -> dict[str, Any]:
         raise RelayError(Code.LOCK_UNKNOWN, f"{len(found)} locks start with this identifier")
     lock = found[0]
     # Stored first: what gives must not be forgotten by the store and then come back.
-    owner.take_back(f"lock {lock.id}")
-    await owner.store.remove_lock(lock.id)
-    owner.locks.drop(lock.id)
+    async with owner.storing_locks:
+        owner.take_back(f"lock {lock.id}")
+        await owner.store.remove_lock(lock.id)
+        owner.locks.drop(lock.id)
     log.info("lock_removed", lock=lock.id, kind=lock.kind.value, subject=lock.subject)
     return {"lock": view(lock)}
 
@@ -113,39 +117,33 @@ def _subject(kind: LockKind, subject: str) -> str:
     return check_text(subject, "the subject")
 
 
+async def _purge(owner: Owner, now: float) -> None:
+    """Forget the locks whose time is over."""
+    for lock in owner.locks.all():
+        if lock.expires is not None and lock.expires <= now:
+            owner.locks.drop(lock.id)
+            owner.take_back(f"lock {lock.id}")
+            await owner.keep(f"lock {lock.id}", partial(owner.store.remove_lock, lock.id))
+
+
 async def _cut(owner: Owner, lock: Lock) -> dict[str, Any]:
-    """End what the lock is about; returns the sum over its sessions and links."""
+    """End what the lock is about, all of it at once; then wait for the clients' word."""
     now = owner.clock()
-    hit = [each for each in owner.sessions.all() if _would_live(owner, each, lock, now)]
-    reports: list[dict[str, Any]] = []
-    limit = anyio.CapacityLimiter(MAX_CUTS)
-
-    async def cut(session: Session) -> None:
-        async with limit:
-            reports.append(await owner.links.cut_session(session.id))
-
-    with anyio.move_on_after(CUT_DEADLINE):
-        async with anyio.create_task_group() as tasks:
-            for session in hit:
-                tasks.start_soon(cut, session)
-    closed = 0
+    hit = [each.id for each in owner.sessions.all() if _would_live(each, lock, now)]
     # Not with the code for what is gone for good: the client tries again, slowly.
+    closed = 0
     if lock.kind is LockKind.KEY:
         closed = owner.links.close_instance(lock.subject, CloseCode.POLICY, "this key is locked")
-    elif lock.kind is LockKind.TUNNEL:
+    report: dict[str, Any] = {"streams": 0, "links": 0, "ms": 0.0}
+    if hit:
+        report = await owner.links.cut_sessions(hit)
+    if lock.kind is LockKind.TUNNEL:
+        # Last: the orders had to go out on these links.
         closed = owner.links.close_tunnel(lock.subject, CloseCode.POLICY, "the tunnel is locked")
-    return {
-        "sessions": len(hit),
-        "reported": len(reports),
-        "streams": sum(report["streams"] for report in reports),
-        "links": max((report["links"] for report in reports), default=0),
-        "ms": max((report["ms"] for report in reports), default=0.0),
-        "silent": sorted({name for report in reports for name in report.get("silent", ())}),
-        "closed": closed,
-    }
+    return {"sessions": len(hit), "closed": closed, "silent": [], **report}
 
 
-def _would_live(owner: Owner, session: Session, lock: Lock, now: float) -> bool:
+def _would_live(session: Session, lock: Lock, now: float) -> bool:
     if session.revoked is not None or now >= session.expires:
         return False
     return lock.subject in LockTable.subjects(session).get(lock.kind, ())

@@ -73,6 +73,7 @@ class Admin:
         self._tunnels: dict[str, Tunnel] = {}
         # Writes that the store refused after memory had changed; tried again with each flush.
         self._unstored: dict[str, Write] = {}
+        self.storing_locks = anyio.Lock()
         self._admissions = Admissions(
             store, clock, lambda: self.links, relay_key, settings.link_origins, self.locks
         )
@@ -245,7 +246,7 @@ class Admin:
         revoked = self.sessions.revoke(found.id, now, reason) or found
         cut: dict[str, Any] | None = None
         with anyio.move_on_after(CUT_DEADLINE):
-            cut = await self.links.cut_session(found.id)
+            cut = await self.links.cut_sessions([found.id])
         stored = await self.keep(
             f"session {found.id}",
             lambda: self.store.revoke_session(found.id, now, reason),

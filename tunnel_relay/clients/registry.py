@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -180,8 +180,10 @@ class Registry:
         for tunnel in list(self._tunnels):
             self.close_tunnel(tunnel, code, reason)
 
-    async def revoke(self, tunnel: str, session: str) -> list[dict[str, Any]]:
-        """Tell every client of a tunnel to cut a session; returns who cut what, or who is silent.
+    async def revoke(self, sessions: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Tell every client of a tunnel to cut a session, for each pair of these two.
+
+        Returns who cut what, or who is silent.
 
         The orders leave in this turn of the loop; only the answers are waited for.
         """
@@ -200,7 +202,8 @@ class Registry:
 
         started = loop.time()
         asked: list[tuple[Link, int]] = []
-        for link in self.of_tunnel(tunnel):
+        pairs = ((link, session) for tunnel, session in sessions for link in self.of_tunnel(tunnel))
+        for link, session in pairs:
             self._order = self._order % 0xFFFFFFFF + 1
             report: dict[str, Any] = {"instance": link.instance, "ended": None, "ms": None}
             reports.append(report)

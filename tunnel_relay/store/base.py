@@ -175,7 +175,7 @@ class Store(Protocol):
         """Write back when sessions were last used; never moves a time backwards."""
 
     async def add_lock(self, lock: Lock) -> None:
-        """Keep a lock."""
+        """Keep a lock; the same one again changes nothing."""
 
     async def locks(self) -> list[Lock]:
         """Return every lock still kept, oldest first."""

@@ -195,6 +195,8 @@ class SqlStore:
 
     async def add_lock(self, lock: Lock) -> None:
         async with self._transaction() as connection:
+            # Again after a commit of which only the answer failed: it must do no harm.
+            await connection.execute(delete(LOCKS).where(LOCKS.c.id == lock.id))
             await connection.execute(insert(LOCKS).values(asdict(lock)))
 
     async def locks(self) -> list[Lock]:
@@ -253,11 +255,12 @@ def _on_connect(connection: Any, _: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
+        # First: also the change to WAL may have to wait for another process.
+        f"busy_timeout = {int(BUSY_TIMEOUT * 1000)}",
         "journal_mode = WAL",
         # A revocation that was acknowledged survives a power cut.
         "synchronous = FULL",
         "foreign_keys = ON",
-        f"busy_timeout = {int(BUSY_TIMEOUT * 1000)}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

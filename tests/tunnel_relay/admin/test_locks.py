@@ -1,14 +1,18 @@
 """A lock holds in memory first, cuts, is stored last, and outlives the relay."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
 import pytest
 
 from shared.errors import CloseCode
+from shared.keys import PrivateKey, encode_public
 from tests.tunnel_relay.admin.test_service import broken, granted, mended, refused
 from tests.tunnel_relay.making import RecordedLinks, an_admin
 from tunnel_relay.errors import Code
 from tunnel_relay.sessions import Refusal
+from tunnel_relay.store.base import Verdict
 
 INSTANCE = "a" * 32
 
@@ -24,15 +28,8 @@ async def test_a_lock_cuts_every_session_it_hits_and_no_other(tmp_path: Path) ->
         links.told.clear()
         made = await admin.lock_add("user", "bob@example.com", "laptop lost")
         assert sorted(links.told) == sorted([("cut", first), ("cut", second)])
-        assert made["cut"] == {
-            "sessions": 2,
-            "reported": 2,
-            "streams": 6,
-            "links": 2,
-            "ms": 12.0,
-            "silent": [],
-            "closed": 0,
-        }
+        report = {"streams": 6, "links": 2, "ms": 12.0, "silent": [], "closed": 0}
+        assert made["cut"] == {"sessions": 2, **report}
         assert made["stored"] is True
         now = admin.clock()
         assert admin.sessions.why(token, now) is Refusal.LOCKED
@@ -135,3 +132,57 @@ async def test_a_lock_is_named_by_the_start_of_its_identifier(tmp_path: Path) ->
         assert await refused(admin.lock_remove(made["lock"]["id"][:5])) is Code.LOCK_UNKNOWN
         assert await refused(admin.lock_remove("f" * 32)) is Code.LOCK_UNKNOWN
         assert len(await admin.lock_list()) == 1
+
+
+async def test_a_lock_lifted_while_it_cuts_is_not_stored(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+
+        class Lifting(RecordedLinks):
+            async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, object]:
+                (lock,) = await admin.lock_list()
+                await admin.lock_remove(lock["id"])
+                return await super().cut_sessions(sessions)
+
+        admin.links = Lifting()
+        _, token = await granted(admin)
+        await admin.lock_add("user", "bob@example.com", "why")
+        assert await admin.store.locks() == []
+        assert admin.sessions.find(token, admin.clock()) is not None
+
+
+async def test_a_client_is_not_admitted_when_it_is_locked_while_the_store_is_asked(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        made = await admin.tunnel_create("office", "alice")
+        key = encode_public(PrivateKey.generate().public)
+        origin = "wss://relay.example.com"
+        await admin.enroll(made["join_code"], key, INSTANCE, origin, {})
+        ask = admin.store.admit
+
+        async def slowly(tunnel: str, instance: str, counter: int) -> Verdict:
+            verdict = await ask(tunnel, instance, counter)
+            assert verdict is Verdict.ADMITTED
+            await admin.lock_add("key", INSTANCE, "stolen")
+            return verdict
+
+        admin.store.admit = slowly  # type: ignore[method-assign] # a store that takes its time
+        assert not (await admin.admit("office", INSTANCE, 1)).admitted
+
+
+async def test_locks_whose_time_is_over_are_forgotten(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        for _ in range(3):
+            await admin.lock_add("user", "bob", "why", ttl=0.001)
+        await anyio.sleep(0.01)
+        kept = await admin.lock_add("user", "carol", "why")
+        assert [lock.id for lock in admin.locks.all()] == [kept["lock"]["id"]]
+        assert [lock.id for lock in await admin.store.locks()] == [kept["lock"]["id"]]
+
+
+async def test_the_same_lock_is_stored_twice_without_harm(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.lock_add("user", "bob", "why")
+        (lock,) = await admin.store.locks()
+        await admin.store.add_lock(lock)
+        assert await admin.store.locks() == [lock]

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import stat
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -140,9 +141,9 @@ async def test_a_session_is_denied_before_the_links_are_told(tmp_path: Path) -> 
     async with an_admin(tmp_path) as admin:
 
         class Watching(RecordedLinks):
-            async def cut_session(self, session: str) -> dict[str, object]:
+            async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, object]:
                 seen.append(admin.sessions.state(session, time.time()))
-                return await super().cut_session(session)
+                return await super().cut_sessions(sessions)
 
         admin.links = Watching()
         session, _ = await granted(admin)
