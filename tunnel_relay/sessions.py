@@ -22,6 +22,7 @@ class Refusal(StrEnum):
     IDLE = "idle"
     REVOKED = "revoked"
     LOCKED = "locked"
+    """By a lock on its user, agent, upstream or tunnel."""
     DISABLED = "disabled"
     """Its tunnel is switched off."""
 

@@ -19,7 +19,7 @@ from tunnel_relay.admin.links import Links
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.locks import LockTable
 from tunnel_relay.sessions import SessionTable
-from tunnel_relay.store.base import Lock, LockKind, Session, Store
+from tunnel_relay.store.base import Lock, LockKind, Session, Store, StoreError
 
 MAX_LOCKS = 10_000
 MIN_PREFIX = 6
@@ -51,9 +51,8 @@ async def add(
     """Refuse a subject from now on, end what lives of it, and report what was cut."""
     now = owner.clock()
     if ttl is not None and not ttl > 0:
-        raise RelayError(Code.BAD_DURATION, "a lock lasts longer than that")
-    await _purge(owner, now)
-    if len(owner.locks) >= MAX_LOCKS:
+        raise RelayError(Code.BAD_DURATION, "the ttl of a lock must be above zero")
+    if len(owner.locks.holding(now)) >= MAX_LOCKS:
         raise RelayError(Code.BAD_REQUEST, f"there are {MAX_LOCKS} locks already")
     lock = Lock(
         id=new_id(),
@@ -68,7 +67,8 @@ async def add(
     stored: dict[str, Any] = {"stored": True}
     async with owner.storing_locks:
         if lock.id in owner.locks:  # else it was lifted while it cut
-            stored = await owner.keep(f"lock {lock.id}", lambda: owner.store.add_lock(lock))
+            stored = await _keep(owner, lock)
+        await _purge(owner, now)
     log.info("lock_added", lock=lock.id, kind=kind.value, subject=lock.subject, cut=cut, **stored)
     return {"lock": view(lock), "cut": cut, **stored}
 
@@ -87,7 +87,11 @@ async def remove(owner: Owner, start: str) -> dict[str, Any]:
     # Stored first: what gives must not be forgotten by the store and then come back.
     async with owner.storing_locks:
         owner.take_back(f"lock {lock.id}")
-        await owner.store.remove_lock(lock.id)
+        try:
+            await owner.store.remove_lock(lock.id)
+        except StoreError:
+            await _keep(owner, lock)  # it holds on, after a restart too
+            raise
         owner.locks.drop(lock.id)
     log.info("lock_removed", lock=lock.id, kind=lock.kind.value, subject=lock.subject)
     return {"lock": view(lock)}
@@ -115,6 +119,10 @@ def _subject(kind: LockKind, subject: str) -> str:
             Code.BAD_REQUEST, "a key is named by its client: tunnel-relay tunnel show NAME"
         )
     return check_text(subject, "the subject")
+
+
+async def _keep(owner: Owner, lock: Lock) -> dict[str, Any]:
+    return await owner.keep(f"lock {lock.id}", partial(owner.store.add_lock, lock))
 
 
 async def _purge(owner: Owner, now: float) -> None:

@@ -12,7 +12,7 @@ from tests.tunnel_relay.admin.test_service import broken, granted, mended, refus
 from tests.tunnel_relay.making import RecordedLinks, an_admin
 from tunnel_relay.errors import Code
 from tunnel_relay.sessions import Refusal
-from tunnel_relay.store.base import Verdict
+from tunnel_relay.store.base import StoreError, Verdict
 
 INSTANCE = "a" * 32
 
@@ -186,3 +186,33 @@ async def test_the_same_lock_is_stored_twice_without_harm(tmp_path: Path) -> Non
         (lock,) = await admin.store.locks()
         await admin.store.add_lock(lock)
         assert await admin.store.locks() == [lock]
+
+
+async def test_a_lock_that_could_not_be_lifted_is_stored_still(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        broken(tmp_path, "locks")
+        made = await admin.lock_add("user", "bob", "why")
+        with pytest.raises(StoreError):
+            await admin.lock_remove(made["lock"]["id"])
+        assert len(await admin.lock_list()) == 1
+        mended(tmp_path, "locks")
+        await admin.flush_last_used()
+        assert [lock.id for lock in await admin.store.locks()] == [made["lock"]["id"]]
+
+
+async def test_a_lock_holds_before_the_store_is_asked_anything(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        links = admin.links = RecordedLinks()
+        session, token = await granted(admin)
+        await admin.lock_add("user", "carol", "why", ttl=0.001)
+        await anyio.sleep(0.01)
+        links.told.clear()
+        remove, seen = admin.store.remove_lock, []
+
+        async def watched(lock: str) -> bool:
+            seen.append((admin.sessions.why(token, admin.clock()), list(links.told)))
+            return await remove(lock)
+
+        admin.store.remove_lock = watched  # type: ignore[method-assign] # to see what holds by then
+        await admin.lock_add("user", "bob@example.com", "why")
+        assert seen == [(Refusal.LOCKED, [("cut", session)])]
