@@ -9,7 +9,10 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 SESSION_PREFIX = "mts_"
 JOIN_PREFIX = "mtj_"
-_TOKEN = re.compile(r"mt[sj]_[A-Za-z0-9_-]{43}")
+REFRESH_PREFIX = "mtr_"
+AGENT_SECRET_PREFIX = "mtc_"  # noqa: S105 # what secrets begin with
+ADMIN_PREFIX = "mta_"
+_TOKEN = re.compile(r"mt[sjrca]_[A-Za-z0-9_-]{43}")
 
 
 def is_name(text: str) -> bool:

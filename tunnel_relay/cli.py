@@ -256,10 +256,10 @@ def build() -> click.Group:
     # Registered here, so that its other half can import from this file what both share.
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
+    from tunnel_relay.cli_people import agent, user
 
-    cli.add_command(tunnel)
-    cli.add_command(session)
-    cli.add_command(lock)
+    for group in (tunnel, session, lock, user, agent):
+        cli.add_command(group)
     return cli
 
 

@@ -38,6 +38,13 @@ class Code(StrEnum):
     LOCKED = "MT1027"
     JOIN_REFUSED = "MT1030"
     INSTANCE_LOCKED = "MT1031"
+    USER_UNKNOWN = "MT1040"
+    USER_EXISTS = "MT1041"
+    USER_DISABLED = "MT1042"
+    WEAK_PASSWORD = "MT1043"  # noqa: S105 # a code
+    LAST_ADMIN = "MT1044"
+    AGENT_UNKNOWN = "MT1045"
+    AGENT_EXISTS = "MT1046"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,27 @@ EXPLAINED = {
         NOT_PERMITTED,
         "two machines used one client key: a copied disk or a restored image",
         "tunnel-relay tunnel rotate NAME, then enrol the rightful machine again",
+    ),
+    Code.USER_UNKNOWN: Explained(FAILED, "no user has this name", "tunnel-relay user list"),
+    Code.USER_EXISTS: Explained(
+        FAILED, "a user has this name already", "tunnel-relay user change USER"
+    ),
+    Code.USER_DISABLED: Explained(
+        NOT_PERMITTED, "the user or the agent is switched off", "tunnel-relay user enable USER"
+    ),
+    Code.WEAK_PASSWORD: Explained(
+        USAGE, "the password is too short or far too long", "choose another password"
+    ),
+    Code.LAST_ADMIN: Explained(
+        NOT_PERMITTED,
+        "nobody could administer this relay any more",
+        "tunnel-relay user change OTHER --role admin",
+    ),
+    Code.AGENT_UNKNOWN: Explained(
+        FAILED, "no agent has this identifier", "tunnel-relay agent list"
+    ),
+    Code.AGENT_EXISTS: Explained(
+        FAILED, "an agent has this identifier already", "tunnel-relay agent list"
     ),
 }
 

@@ -105,9 +105,52 @@ def sessions(listed: Sequence[dict[str, Any]]) -> str:
 def session(shown: dict[str, Any]) -> str:
     """Show one session."""
     pairs = [(key, str(shown[key])) for key in ("id", "fingerprint", "user", "agent", "server")]
-    pairs += [("state", shown["state"]), ("idle", format_duration(shown["idle"]))]
+    pairs += [("granted by", shown["granted_by"] or "-"), ("door", shown["door"])]
+    pairs += [("state", shown["state"]), ("calls", str(shown["calls"]))]
+    pairs += [("idle", format_duration(shown["idle"]))]
     pairs += [(key, when(shown[key])) for key in ("created", "expires", "last_used", "revoked")]
     return facts([*pairs, ("reason", shown["reason"] or "-")])
+
+
+def users(listed: Sequence[dict[str, Any]]) -> str:
+    """List users."""
+    rows = [
+        (
+            each["user"],
+            each["name"],
+            ", ".join(each["roles"]),
+            ", ".join(each["servers"]) or "-",
+            "disabled" if each["disabled"] else "yes" if each["login"] else "no",
+            when(each["last_login"]),
+        )
+        for each in listed
+    ]
+    columns = ("USER", "NAME", "ROLES", "SERVERS", "LOGIN", "LAST LOGIN")
+    return table(columns, rows, "no users; add one: tunnel-relay user add USER")
+
+
+def user(shown: dict[str, Any]) -> str:
+    """Show one user and the sessions that are not over."""
+    pairs = [(key, str(shown[key])) for key in ("user", "name", "issuer", "subject")]
+    pairs += [(key, ", ".join(shown[key]) or "-") for key in ("roles", "groups", "servers")]
+    pairs += [(key, when(shown[key])) for key in ("created", "disabled", "last_login")]
+    return f"{facts(pairs)}\n\n{sessions(shown['sessions'])}"
+
+
+def agents(listed: Sequence[dict[str, Any]]) -> str:
+    """List agents."""
+    rows = [
+        (
+            each["agent"],
+            each["name"],
+            each["kind"],
+            "disabled" if each["disabled"] else "enabled",
+            ", ".join(each["redirect_uris"]),
+        )
+        for each in listed
+    ]
+    columns = ("AGENT", "NAME", "KIND", "STATE", "REDIRECTS TO")
+    return table(columns, rows, "no agents have registered")
 
 
 def locks(listed: Sequence[dict[str, Any]]) -> str:

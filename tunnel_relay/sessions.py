@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from shared.ids import token_digest
 from tunnel_relay.locks import LockTable
-from tunnel_relay.store.base import Session
+from tunnel_relay.store.base import Session, Token
 
 
 class Refusal(StrEnum):
@@ -24,11 +24,11 @@ class Refusal(StrEnum):
     LOCKED = "locked"
     """By a lock on its user, agent, upstream or tunnel."""
     DISABLED = "disabled"
-    """Its tunnel is switched off."""
+    """Its tunnel, user or agent is switched off."""
 
 
 class _Entry:
-    __slots__ = ("dead", "expires", "idle", "last_used", "session", "stored")
+    __slots__ = ("calls", "dead", "expires", "idle", "last_used", "session", "stored")
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -36,11 +36,12 @@ class _Entry:
         self.idle = session.idle
         self.last_used = session.last_used
         self.stored = session.last_used
+        self.calls = session.calls
         # Set once and never cleared, so that a use at the same instant cannot undo it.
         self.dead = session.revoked is not None
 
     def current(self) -> Session:
-        return replace(self.session, last_used=self.last_used)
+        return replace(self.session, last_used=self.last_used, calls=self.calls)
 
 
 class SessionTable:
@@ -54,6 +55,8 @@ class SessionTable:
         self.locks = LockTable()
         self._by_digest: dict[bytes, _Entry] = {}
         self._by_id: dict[str, _Entry] = {}
+        # Access tokens of sessions that came by OAuth: (session, when the token ends).
+        self._tokens: dict[bytes, tuple[_Entry, float]] = {}
         self._blocked: frozenset[str] = frozenset()
         self._mark = -math.inf
         for session in sessions:
@@ -67,43 +70,75 @@ class SessionTable:
         entry = _Entry(session)
         self._by_id[session.id] = self._by_digest[session.digest] = entry
 
+    def add_token(self, token: Token) -> None:
+        """Let an access token open its session until it expires; ignored for an unknown session."""
+        entry = self._by_id.get(token.session)
+        if entry is not None:
+            self._tokens[token.digest] = entry, token.expires
+
+    def forget_tokens(self, now: float) -> None:
+        """Let go of access tokens that expired, or whose session is over."""
+        now = max(now, self._mark)
+        gone = [
+            digest
+            for digest, (entry, ends) in self._tokens.items()
+            if now >= ends or now >= entry.expires or entry.dead
+        ]
+        for digest in gone:
+            del self._tokens[digest]
+
     def find(self, token: str, now: float) -> Session | None:
         """Return the live session of `token` and count this as a use; None when there is none.
 
         `last_used` of what is returned is that of the store; `all()` has the newest.
         """
+        found = self._look_up(token)
+        return None if found is None else self._use(found[0], now, found[1])
+
+    def ends(self, token: str) -> float:
+        """Return when a token ends by itself, whatever its session does; infinity: never."""
+        found = self._look_up(token)
+        return math.inf if found is None else found[1]
+
+    def _look_up(self, token: str) -> tuple[_Entry, float] | None:
         try:
-            entry = self._by_digest.get(token_digest(token))
+            digest = token_digest(token)
         except UnicodeEncodeError:
             return None
-        return None if entry is None else self._use(entry, now)
+        entry = self._by_digest.get(digest)
+        return self._tokens.get(digest) if entry is None else (entry, math.inf)
 
-    def again(self, session: Session, now: float) -> Session | None:
-        """Return a session found before if it still lives, as `find` does but for the look-up."""
+    def again(self, session: Session, now: float, ends: float = math.inf) -> Session | None:
+        """Return a session found before if it still lives, and the token that found it.
+
+        As `find` does, but for the look-up; `ends` is that of the token.
+        """
         entry = self._by_id.get(session.id)
-        return None if entry is None else self._use(entry, now)
+        return None if entry is None else self._use(entry, now, ends)
 
-    def _use(self, entry: _Entry, now: float) -> Session | None:
+    def _use(self, entry: _Entry, now: float, ends: float) -> Session | None:
         if entry.dead or entry.session.tunnel in self._blocked:
             return None
         if now > self._mark:
             self._mark = now
         else:
             now = self._mark
-        if now >= entry.expires or now >= entry.last_used + entry.idle:
+        if now >= entry.expires or now >= entry.last_used + entry.idle or now >= ends:
             return None
         if self.locks.locks_session(entry.session, now):
             return None
         entry.last_used = now
+        entry.calls += 1
         return entry.session
 
     def why(self, token: str, now: float) -> Refusal | None:
         """Return why `find` refuses this token, None when it would not; counts as no use."""
-        try:
-            entry = self._by_digest.get(token_digest(token))
-        except UnicodeEncodeError:
-            entry = None
-        return Refusal.UNKNOWN if entry is None else self._refusal(entry, now)
+        found = self._look_up(token)
+        if found is None:
+            return Refusal.UNKNOWN
+        if max(now, self._mark) >= found[1]:
+            return Refusal.EXPIRED
+        return self._refusal(found[0], now)
 
     def state(self, session: str, now: float) -> Refusal | None:
         """Return what ended the session of this identifier, None while it lives."""
@@ -135,23 +170,32 @@ class SessionTable:
         for entry in gone:
             entry.dead = True
             del self._by_id[entry.session.id], self._by_digest[entry.session.digest]
+        self._tokens = {key: pair for key, pair in self._tokens.items() if not pair[0].dead}
         return [entry.session for entry in gone]
 
     def all(self) -> list[Session]:
         """Return every session with its newest last use, oldest first."""
         return [entry.current() for entry in self._by_id.values()]
 
-    def dirty(self) -> dict[str, float]:
-        """Return the sessions used since `mark_stored`: identifier -> last use."""
+    def of_user(self, user: str, now: float) -> list[Session]:
+        """Return the sessions of a user that are not over, oldest first."""
+        return [
+            entry.current()
+            for entry in self._by_id.values()
+            if entry.session.user == user and not entry.dead and now < entry.expires
+        ]
+
+    def dirty(self) -> dict[str, tuple[float, int]]:
+        """Return the sessions used since `mark_stored`: identifier -> last use, uses in all."""
         return {
-            session: entry.last_used
+            session: (entry.last_used, entry.calls)
             for session, entry in self._by_id.items()
             if entry.last_used > entry.stored
         }
 
-    def mark_stored(self, last_used: Mapping[str, float]) -> None:
+    def mark_stored(self, used: Mapping[str, tuple[float, int]]) -> None:
         """Note that these last uses are in the store now."""
-        for session, at in last_used.items():
+        for session, (at, _) in used.items():
             entry = self._by_id.get(session)
             if entry is not None:
                 entry.stored = at

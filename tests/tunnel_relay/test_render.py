@@ -19,6 +19,9 @@ SESSION = {
     "last_used": 0.0,
     "revoked": None,
     "reason": None,
+    "granted_by": "operator",
+    "door": "token",
+    "calls": 7,
 }
 
 
@@ -42,7 +45,7 @@ def test_times_are_relative_to_now() -> None:
 
 def test_a_session_shows_all_its_facts() -> None:
     said = render.session(SESSION)
-    for word in ("deadbeef", "office/git", "live", "1h"):
+    for word in ("deadbeef", "office/git", "live", "1h", "operator", "7"):
         assert word in said
 
 

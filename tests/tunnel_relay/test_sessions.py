@@ -108,8 +108,8 @@ def test_uses_are_written_back_once(token: str) -> None:
     table = SessionTable([session, a_session(new_token(SESSION_PREFIX))])
     assert table.dirty() == {}
     table.find(token, START + 5)
-    assert table.dirty() == {session.id: START + 5}
-    table.mark_stored({session.id: START + 5, "gone": START})
+    assert table.dirty() == {session.id: (START + 5, 1)}
+    table.mark_stored({session.id: (START + 5, 1), "gone": (START, 1)})
     assert table.dirty() == {}
     assert table.all()[0].last_used == START + 5
 

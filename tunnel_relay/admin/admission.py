@@ -53,6 +53,7 @@ class Admissions:
         relay_key: bytes,
         origins: tuple[str, ...],
         locks: LockTable,
+        owner_is_off: Callable[[str], bool],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -60,6 +61,7 @@ class Admissions:
         self._relay_key = relay_key
         self._origins = origins
         self._locks = locks
+        self._owner_is_off = owner_is_off
 
     async def enroll(
         self, join_code: str, public_key: str, instance: str, origin: str, host: Mapping[str, str]
@@ -113,12 +115,12 @@ class Admissions:
         """
         if not is_name(tunnel) or not is_instance(instance) or not 0 < counter <= MAX_COUNTER:
             return Admission(Verdict.UNKNOWN)
-        if self._locks.locks_link(tunnel, instance, self._clock()):
+        if self._held_back(tunnel, instance):
             # A lock is lifted again: the client is told what makes it come back, not to give up.
             log.warning("link_refused", reason="lock", tunnel=tunnel, instance=instance)
             return Admission(Verdict.UNKNOWN)
         verdict = await self._store.admit(tunnel, instance, counter)
-        if self._locks.locks_link(tunnel, instance, self._clock()):
+        if self._held_back(tunnel, instance):
             return Admission(Verdict.UNKNOWN)  # locked while we asked the store
         if verdict is Verdict.CLONED:
             log.error(
@@ -130,3 +132,7 @@ class Admissions:
         elif verdict is not Verdict.ADMITTED:
             log.warning("link_refused", reason=verdict.value, tunnel=tunnel, instance=instance)
         return Admission(verdict)
+
+    def _held_back(self, tunnel: str, instance: str) -> bool:
+        locked = self._locks.locks_link(tunnel, instance, self._clock())
+        return locked or self._owner_is_off(tunnel)

@@ -36,6 +36,29 @@ def split_server(server: str) -> tuple[str, str]:
     return check_name(tunnel, "a tunnel"), check_name(upstream, "an upstream")
 
 
+def check_user(text: str, what: str) -> str:
+    """Return a user's key: a login name, or `https://issuer#subject` for one of another issuer."""
+    key = text.strip()
+    issuer, mark, subject = key.partition("#")
+    if not mark:
+        return check_text(key, what)
+    if not issuer.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+        raise RelayError(Code.BAD_REQUEST, f"{what} of another issuer is https://ISSUER#SUBJECT")
+    return check_text(issuer, f"the issuer of {what}") + mark + check_text(subject, what)
+
+
+def split_pattern(pattern: str) -> str:
+    """Return `TUNNEL/UPSTREAM`, `TUNNEL/*` or `*`."""
+    if pattern != "*":
+        tunnel, slash, upstream = pattern.partition("/")
+        if not slash:
+            raise RelayError(Code.BAD_REQUEST, "a server is TUNNEL/UPSTREAM, TUNNEL/* or *")
+        check_name(tunnel, "a tunnel")
+        if upstream != "*":
+            check_name(upstream, "an upstream")
+    return pattern
+
+
 def is_instance(text: str) -> bool:
     """Tell whether this has the shape of a client instance's identifier."""
     return _INSTANCE.fullmatch(text) is not None

@@ -7,27 +7,38 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.store.base import StoreError
+from tunnel_relay.store.base import Role, StoreError
 
-COMMANDS = frozenset(
-    {
-        "status",
-        "tunnel_create",
-        "tunnel_list",
-        "tunnel_show",
-        "tunnel_disable",
-        "tunnel_enable",
-        "tunnel_rotate",
-        "tunnel_delete",
-        "session_create",
-        "session_list",
-        "session_show",
-        "session_revoke",
-        "lock_add",
-        "lock_list",
-        "lock_remove",
-    }
-)
+COMMANDS: dict[str, Role] = {
+    "status": Role.AUDITOR,
+    "tunnel_create": Role.ADMIN,
+    "tunnel_list": Role.AUDITOR,
+    "tunnel_show": Role.AUDITOR,
+    "tunnel_disable": Role.ADMIN,
+    "tunnel_enable": Role.ADMIN,
+    "tunnel_rotate": Role.ADMIN,
+    "tunnel_delete": Role.ADMIN,
+    "session_create": Role.ADMIN,
+    "session_list": Role.AUDITOR,
+    "session_show": Role.AUDITOR,
+    "session_revoke": Role.ADMIN,
+    "lock_add": Role.ADMIN,
+    "lock_list": Role.AUDITOR,
+    "lock_remove": Role.ADMIN,
+    "user_add": Role.ADMIN,
+    "user_list": Role.AUDITOR,
+    "user_show": Role.AUDITOR,
+    "user_change": Role.ADMIN,
+    "user_password": Role.ADMIN,
+    "user_disable": Role.ADMIN,
+    "user_enable": Role.ADMIN,
+    "agent_add": Role.ADMIN,
+    "agent_list": Role.AUDITOR,
+    "agent_disable": Role.ADMIN,
+    "agent_enable": Role.ADMIN,
+}
+"""Every command, and the role it takes; an admin may give all of them."""
+
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)
 
 

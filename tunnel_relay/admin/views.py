@@ -5,7 +5,7 @@ from typing import Any
 from shared.ids import fingerprint
 from shared.keys import key_fingerprint
 from tunnel_relay.sessions import Refusal
-from tunnel_relay.store.base import Instance, Session, Tunnel
+from tunnel_relay.store.base import Agent, Instance, Session, Tunnel, User
 
 SCHEMA_VERSION = 1
 
@@ -43,7 +43,11 @@ def session_view(session: Session, ended: Refusal | None) -> dict[str, Any]:
         "fingerprint": fingerprint(session.digest),
         "user": session.user,
         "agent": session.agent,
-        "server": f"{session.tunnel}/{session.upstream}",
+        "server": session.place,
+        "door": session.door.value,
+        "classes": list(session.classes),
+        "granted_by": session.granted_by,
+        "calls": session.calls,
         "state": ended.value if ended else "live",
         "created": session.created,
         "expires": session.expires,
@@ -51,4 +55,34 @@ def session_view(session: Session, ended: Refusal | None) -> dict[str, Any]:
         "last_used": session.last_used,
         "revoked": session.revoked,
         "reason": session.reason,
+    }
+
+
+def user_view(user: User) -> dict[str, Any]:
+    """Show a user; of a password only whether there is one."""
+    return {
+        "user": user.key,
+        "issuer": user.issuer,
+        "subject": user.subject,
+        "name": user.name,
+        "roles": [role.value for role in user.roles],
+        "groups": list(user.groups),
+        "servers": list(user.servers),
+        "login": user.password is not None,
+        "created": user.created,
+        "disabled": user.disabled,
+        "last_login": user.last_login,
+    }
+
+
+def agent_view(agent: Agent) -> dict[str, Any]:
+    """Show an agent; of a secret only whether there is one."""
+    return {
+        "agent": agent.id,
+        "name": agent.name,
+        "kind": agent.kind.value,
+        "redirect_uris": list(agent.redirect_uris),
+        "secret": agent.secret is not None,
+        "created": agent.created,
+        "disabled": agent.disabled,
     }

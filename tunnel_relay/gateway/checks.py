@@ -112,10 +112,11 @@ class Known:
 
     __slots__ = (
         *("fields", "headers", "mcp_session", "method", "open_head", "repeated", "routing"),
-        *("session", "url"),
+        *("session", "token_ends", "url"),
     )
 
     def __init__(self, request: Request) -> None:
+        self.token_ends = 0.0
         self.method = request.method
         self.url = request.url
         self.headers = request.headers

@@ -134,11 +134,12 @@ class Gateway:
         refused = checks.refuse_body(request, edge)
         if refused is None:
             request.known = checks.Known(request)
+            request.known.token_ends = self._sessions.ends(token) if token else 0.0
         return refused
 
     def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
         """Judge a head that is the same as one that passed: only what can have changed."""
-        if self._sessions.again(known.session, self._clock()) is None:
+        if self._sessions.again(known.session, self._clock(), known.token_ends) is None:
             return self._unauthorized
         request.fields = known.fields
         request.session = known.session

@@ -3,8 +3,8 @@
 Times are seconds since the epoch, spans are seconds. Secrets arrive here as SHA-256 digests only.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -55,6 +55,17 @@ class JoinCode:
     used: float | None = None
 
 
+class Door(StrEnum):
+    """By which way a session came about."""
+
+    TOKEN = "token"  # noqa: S105 # a word
+    """An admin made it and handed its token over."""
+    OAUTH = "oauth"
+    """A user logged in here and consented."""
+    ISSUER = "issuer"
+    """An external issuer's access token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A grant: user x agent x tunnel/upstream, until `expires`, or `idle` seconds unused."""
@@ -71,11 +82,112 @@ class Session:
     last_used: float
     revoked: float | None = None
     reason: str | None = None
+    door: Door = Door.TOKEN
+    classes: tuple[str, ...] = ()
+    """What its tools may do; empty: not narrowed."""
+    granted_by: str = ""
+    """The admin, or the user who consented."""
+    calls: int = 0
 
     @property
     def place(self) -> str:
         """Tunnel and upstream, as they stand in the URL."""
         return f"{self.tunnel}/{self.upstream}"
+
+
+class TokenKind(StrEnum):
+    """What a token of a session is good for."""
+
+    ACCESS = "access"
+    REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a session that came by OAuth; `digest` is `shared.ids.token_digest` of it."""
+
+    digest: bytes
+    session: str
+    kind: TokenKind
+    created: float
+    expires: float
+    used: float | None = None
+    """When a refresh token was traded in; a second time ends the session."""
+
+
+class Renewal(StrEnum):
+    """What became of an attempt to trade a refresh token in."""
+
+    RENEWED = "renewed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REUSED = "reused"
+
+
+class Role(StrEnum):
+    """What a user may do beyond using servers. An admin may do everything."""
+
+    USER = "user"
+    AUDITOR = "auditor"
+    APPROVER = "approver"
+    ADMIN = "admin"
+
+
+LOCAL = "local"
+"""The issuer of accounts that the relay keeps itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person, known as issuer + subject: `key` is the login name, or `issuer#subject`."""
+
+    key: str
+    name: str
+    """For people to read; decides nothing."""
+    created: float
+    roles: tuple[Role, ...] = (Role.USER,)
+    groups: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    """`tunnel/upstream`, `tunnel/*` or `*`: what the user may open sessions for."""
+    password: str | None = field(default=None, repr=False)
+    """An argon2 hash; None: no login here."""
+    disabled: float | None = None
+    last_login: float | None = None
+
+    @property
+    def issuer(self) -> str:
+        """Who vouches for the user."""
+        return self.key.partition("#")[0] if "#" in self.key else LOCAL
+
+    @property
+    def subject(self) -> str:
+        """What the issuer calls the user."""
+        return self.key.partition("#")[2] if "#" in self.key else self.key
+
+
+class AgentKind(StrEnum):
+    """How the relay came to know an agent."""
+
+    REGISTERED = "registered"
+    """By an admin."""
+    DOCUMENT = "document"
+    """By a client-id metadata document: its identifier is an https URL."""
+    DYNAMIC = "dynamic"
+    """By dynamic registration (RFC 7591), where that is switched on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A registered OAuth client: `id` is its client id."""
+
+    id: str
+    name: str
+    kind: AgentKind
+    redirect_uris: tuple[str, ...]
+    created: float
+    secret: bytes | None = field(default=None, repr=False)
+    """Digest of a client secret; None: a public client."""
+    disabled: float | None = None
 
 
 class LockKind(StrEnum):
@@ -162,8 +274,23 @@ class Store(Protocol):
     async def admit(self, tunnel: str, instance: str, counter: int) -> Verdict:
         """Accept `counter` only when it is above the stored one, and store it; lock on a clone."""
 
-    async def add_session(self, session: Session) -> None:
-        """Keep a new session; StoreError when its tunnel is unknown."""
+    async def add_session(self, session: Session, tokens: Sequence[Token] = ()) -> None:
+        """Keep a new session with its tokens; StoreError when its tunnel is unknown."""
+
+    async def tokens(self, now: float) -> list[Token]:
+        """Return every access token that has not expired."""
+
+    async def renew(
+        self, digest: bytes, agent: str, now: float, new: Sequence[Token]
+    ) -> tuple[Renewal, str]:
+        """Trade a refresh token of an agent in for new tokens; returns its session too.
+
+        The session in `new` is ignored. Of any number of racers exactly one gets RENEWED; the
+        others have REUSED it.
+        """
+
+    async def session_of(self, digest: bytes) -> str | None:
+        """Return the session that a token, of whatever kind and age, belongs to."""
 
     async def sessions(self) -> list[Session]:
         """Return every session still kept, ended ones too, oldest first."""
@@ -171,8 +298,11 @@ class Store(Protocol):
     async def revoke_session(self, session: str, now: float, reason: str) -> bool:
         """Mark a session revoked, durably; False when unknown. The first reason stays."""
 
-    async def touch_sessions(self, last_used: Mapping[str, float]) -> None:
-        """Write back when sessions were last used; never moves a time backwards."""
+    async def revoke_sessions(self, sessions: Sequence[str], now: float, reason: str) -> None:
+        """Mark sessions revoked, durably; as `revoke_session` does."""
+
+    async def touch_sessions(self, used: Mapping[str, tuple[float, int]]) -> None:
+        """Write back when sessions were last used and how often; never moves a time backwards."""
 
     async def add_lock(self, lock: Lock) -> None:
         """Keep a lock; the same one again changes nothing."""
@@ -184,4 +314,16 @@ class Store(Protocol):
         """Forget a lock; False when unknown."""
 
     async def purge_sessions(self, before: float) -> int:
-        """Forget sessions that ended before this time; returns how many."""
+        """Forget sessions, and tokens, that ended before this time; returns how many sessions."""
+
+    async def put_user(self, user: User) -> None:
+        """Keep a user, in place of one with the same key."""
+
+    async def users(self) -> list[User]:
+        """Return all users by key."""
+
+    async def put_agent(self, agent: Agent) -> None:
+        """Keep an agent, in place of one with the same identifier."""
+
+    async def agents(self) -> list[Agent]:
+        """Return all agents by identifier."""

@@ -1,6 +1,7 @@
 """The tables as SQLAlchemy Core sees them; the migrations make them, a test compares the two."""
 
 from sqlalchemy import (
+    JSON,
     Boolean,
     Column,
     Float,
@@ -69,7 +70,49 @@ SESSIONS = Table(
     Column("last_used", Float, nullable=False),
     Column("revoked", Float, nullable=True),
     Column("reason", String(255), nullable=True),
+    Column("door", String(16), nullable=False, server_default="token"),
+    Column("classes", JSON, nullable=False, server_default="[]"),
+    Column("granted_by", String(512), nullable=False, server_default=""),
+    Column("calls", Integer, nullable=False, server_default="0"),
     Index("ix_sessions_tunnel", "tunnel"),
+)
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float, nullable=True),
+    Index("ix_tokens_session", "session"),
+)
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("key", String(512), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("roles", JSON, nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("servers", JSON, nullable=False),
+    Column("password", String(255), nullable=True),
+    Column("disabled", Float, nullable=True),
+    Column("last_login", Float, nullable=True),
+)
+
+AGENTS = Table(
+    "agents",
+    METADATA,
+    Column("id", String(512), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("redirect_uris", JSON, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("secret", LargeBinary(32), nullable=True),
+    Column("disabled", Float, nullable=True),
 )
 
 LOCKS = Table(

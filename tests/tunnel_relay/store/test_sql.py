@@ -8,20 +8,24 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from shared.ids import JOIN_PREFIX, SESSION_PREFIX, new_id, new_token, token_digest
+from shared.ids import JOIN_PREFIX, REFRESH_PREFIX, SESSION_PREFIX, new_id, new_token, token_digest
 from shared.keys import PrivateKey
 from tunnel_relay.store.base import (
     ExistsError,
     Instance,
     JoinCode,
     Joining,
+    Renewal,
     Session,
     StoreError,
+    Token,
+    TokenKind,
     Tunnel,
     Verdict,
 )
@@ -262,8 +266,8 @@ async def test_last_use_only_moves_forward(path: Path) -> None:
         await joined(store)
         await store.add_session(session)
         await store.touch_sessions({})
-        await store.touch_sessions({session.id: NOW + 5, "unknown": NOW})
-        await store.touch_sessions({session.id: NOW + 1})
+        await store.touch_sessions({session.id: (NOW + 5, 2), "unknown": (NOW, 1)})
+        await store.touch_sessions({session.id: (NOW + 1, 1)})
         assert (await store.sessions())[0].last_used == NOW + 5
 
 
@@ -297,3 +301,47 @@ async def test_a_store_that_broke_says_so_without_the_data(path: Path) -> None:
             await store.add_session(session)
     assert session.digest.hex() not in str(caught.value)
     assert "alice" not in str(caught.value)
+
+
+def a_token(session: Session, kind: TokenKind, *, ends: float = 100.0) -> Token:
+    return Token(token_digest(new_token(REFRESH_PREFIX)), session.id, kind, NOW, NOW + ends)
+
+
+async def test_of_ten_racers_one_trades_a_refresh_token_in(path: Path) -> None:
+    session = a_session()
+    async with opened(path) as store:
+        await joined(store)
+        access, refresh = a_token(session, TokenKind.ACCESS), a_token(session, TokenKind.REFRESH)
+        await store.add_session(session, [access, refresh])
+        assert await store.tokens(NOW) == [access]
+        assert await store.tokens(NOW + 100) == []
+        assert await store.session_of(refresh.digest) == session.id
+        assert await store.session_of(b"?" * 32) is None
+        outcomes = []
+
+        async def renew() -> None:
+            new = [a_token(session, TokenKind.ACCESS), a_token(session, TokenKind.REFRESH)]
+            outcomes.append(await store.renew(refresh.digest, session.agent, NOW + 1, new))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(renew)
+        assert sorted(outcomes) == sorted(
+            [(Renewal.RENEWED, session.id)] + [(Renewal.REUSED, session.id)] * 9
+        )
+        assert len(await store.tokens(NOW)) == 2
+
+
+async def test_a_refresh_token_is_good_for_its_own_agent_and_time(path: Path) -> None:
+    session = a_session()
+    async with opened(path) as store:
+        await joined(store)
+        access, refresh = a_token(session, TokenKind.ACCESS), a_token(session, TokenKind.REFRESH)
+        await store.add_session(session, [access, refresh])
+        for digest, agent, now, outcome in [
+            (refresh.digest, "another", NOW, Renewal.UNKNOWN),
+            (access.digest, session.agent, NOW, Renewal.UNKNOWN),
+            (b"?" * 32, session.agent, NOW, Renewal.UNKNOWN),
+            (refresh.digest, session.agent, NOW + 100, Renewal.EXPIRED),
+        ]:
+            assert (await store.renew(digest, agent, now, []))[0] is outcome

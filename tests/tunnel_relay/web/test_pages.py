@@ -1,0 +1,36 @@
+"""Pages show text as text and leave with headers that allow nothing foreign."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from tunnel_relay.web.pages import _ENVIRONMENT, headers, page, static_route
+
+
+def test_a_name_is_text_whatever_it_holds() -> None:
+    template = _ENVIRONMENT.from_string("<p>{{ name }}</p>")
+    assert "<script>" not in template.render(name="<script>alert(1)</script>")
+
+
+def test_a_page_allows_nothing_foreign() -> None:
+    sent = page("base.html", static="/static").headers
+    policy = sent["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert sent["cache-control"] == "no-store"
+    assert (
+        "form-action 'self' http://127.0.0.1:3;"
+        in headers("http://127.0.0.1:3")["Content-Security-Policy"]
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2fpages.py", "%2e%2e/pages.py", "pages.py", "style.css%00", ""]
+)
+def test_only_listed_files_are_served(name: str) -> None:
+    client = TestClient(Starlette(routes=[static_route("/static")]))
+    assert client.get(f"/static/{name}").status_code == 404
+    served = client.get("/static/style.css")
+    assert served.status_code == 200
+    assert served.headers["content-type"].startswith("text/css")

@@ -1,0 +1,235 @@
+"""What every command stands on: the store, memory's view of it, and the order of changes.
+
+One Admin owns the store and the session table of a relay. What takes away holds in memory first
+and is stored last (DESIGN: revocation); what gives is stored first.
+"""
+
+import shlex
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import structlog
+
+from shared.errors import CloseCode
+from shared.ids import new_id, token_digest
+from tunnel_relay.admin.admission import Admission, Admissions
+from tunnel_relay.admin.checks import check_name, check_user
+from tunnel_relay.admin.links import Links, NoLinks
+from tunnel_relay.admin.views import session_view
+from tunnel_relay.directory import Directory
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.identity.passwords import Passwords
+from tunnel_relay.sessions import SessionTable
+from tunnel_relay.settings import Settings
+from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
+
+JOIN_CODE_TTL = 3600.0
+CUT_DEADLINE = 5.0
+"""Seconds to wait for the links' word on what was cut; it is denied already by then."""
+MIN_PREFIX = 6
+"""Fewest characters by which a session may be named."""
+
+Write = Callable[[], Awaitable[object]]
+log = structlog.get_logger("tunnel_relay.admin")
+
+
+class AdminCore:
+    """The state that commands share; results are JSON values, refusals are RelayError.
+
+    `relay_key` is the relay's public key; `links` may be set once the registry of links is there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: SessionTable,
+        settings: Settings,
+        *,
+        relay_key: bytes,
+        serving: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.sessions = sessions
+        self.locks = sessions.locks
+        self.links: Links = NoLinks()
+        self.clock = clock
+        self.settings = settings
+        self.relay_key = relay_key
+        self.serving = serving
+        self.started = clock()
+        self.directory = Directory()
+        self.passwords = Passwords()
+        self.tunnels: dict[str, Tunnel] = {}
+        # Writes that the store refused after memory had changed; tried again with each flush.
+        self.unstored: dict[str, Write] = {}
+        self.storing_locks = anyio.Lock()
+        self._admissions = Admissions(
+            store,
+            clock,
+            lambda: self.links,
+            relay_key,
+            settings.link_origins,
+            self.locks,
+            self.owner_is_off,
+        )
+
+    async def load(self) -> None:
+        """Read what verdicts are made of into memory; raises StoreError."""
+        self.tunnels = {tunnel.name: tunnel for tunnel in await self.store.tunnels()}
+        self.directory = Directory(await self.store.users(), await self.store.agents())
+        for session in await self.store.sessions():
+            self.sessions.put(session)
+        for token in await self.store.tokens(self.clock()):
+            self.sessions.add_token(token)
+        for lock in await self.store.locks():
+            if lock.expires is not None and lock.expires <= self.clock():
+                await self.store.remove_lock(lock.id)
+            else:
+                self.locks.put(lock)
+        self.block()
+
+    async def flush_last_used(self) -> None:
+        """Write back last uses and what could not be stored before; raises StoreError."""
+        for key, write in list(self.unstored.items()):
+            if self.unstored.get(key) is write:  # not taken back meanwhile
+                await write()
+                self.unstored.pop(key, None)
+        self.sessions.forget_tokens(self.clock())
+        used = self.sessions.dirty()
+        await self.store.touch_sessions(used)
+        self.sessions.mark_stored(used)
+
+    # Clients ------------------------------------------------------------------------------------
+
+    async def enroll(
+        self, join_code: str, public_key: str, instance: str, origin: str, host: Mapping[str, str]
+    ) -> dict[str, str]:
+        """See `Admissions.enroll`."""
+        return await self._admissions.enroll(join_code, public_key, instance, origin, host)
+
+    async def find_key(self, tunnel: str, instance: str) -> bytes | None:
+        """See `Admissions.find_key`."""
+        return await self._admissions.find_key(tunnel, instance)
+
+    async def admit(self, tunnel: str, instance: str, counter: int) -> Admission:
+        """See `Admissions.admit`."""
+        return await self._admissions.admit(tunnel, instance, counter)
+
+    # What commands share ------------------------------------------------------------------------
+
+    def tunnel(self, name: str) -> Tunnel:
+        """Return a tunnel; raises RelayError TUNNEL_UNKNOWN."""
+        try:
+            return self.tunnels[name]
+        except KeyError:
+            shown = check_name(name, "a tunnel")
+            raise RelayError(Code.TUNNEL_UNKNOWN, f"no tunnel is called {shown!r}") from None
+
+    def session(self, start: str) -> Session:
+        """Return the session whose identifier starts so; raises RelayError SESSION_UNKNOWN."""
+        exact = self.sessions.get(start)
+        if exact:
+            return exact
+        found = [each for each in self.sessions.all() if each.id.startswith(start)]
+        if len(start) < MIN_PREFIX or len(found) != 1:
+            raise RelayError(
+                Code.SESSION_UNKNOWN, f"{len(found)} sessions start with this identifier"
+            )
+        return found[0]
+
+    def view(self, session: Session) -> dict[str, Any]:
+        """Show a session as JSON values."""
+        return session_view(session, self.sessions.state(session.id, self.clock()))
+
+    def block(self) -> None:
+        """Let the sessions of tunnels that are off rest, and those whose owner is."""
+        off = (
+            name
+            for name, each in self.tunnels.items()
+            if each.disabled or self.directory.owner_is_off(each)
+        )
+        self.sessions.block(off)
+
+    def owner_is_off(self, tunnel: str) -> bool:
+        """Tell whether a tunnel's owner is disabled, so that its clients may not connect."""
+        found = self.tunnels.get(tunnel)
+        return found is not None and self.directory.owner_is_off(found)
+
+    async def person(self, user: str, what: str) -> User:
+        """Return the user of this key, made without a login when new; raises RelayError."""
+        key = check_user(user, what)
+        found = self.directory.users.get(key)
+        if found is None:
+            found = User(key, key.partition("#")[2] or key, self.clock())
+            await self.store.put_user(found)
+            # Two may ask for the same one at once: the first in memory stays.
+            found = self.directory.users.setdefault(key, found)
+        if found.disabled is not None:
+            raise RelayError(Code.USER_DISABLED, f"{key} is disabled")
+        return found
+
+    async def end_sessions(
+        self, sessions: Sequence[Session], reason: str, and_store: Write | None = None
+    ) -> dict[str, Any]:
+        """End sessions for good: in memory, then what runs, then stored; reports both.
+
+        `and_store` is stored with it.
+        """
+        now = self.clock()
+        for session in sessions:
+            self.sessions.revoke(session.id, now, reason)
+        cut: dict[str, Any] | None = {"streams": 0, "links": 0, "ms": 0.0}
+        if sessions:
+            cut = None
+            with anyio.move_on_after(CUT_DEADLINE):
+                cut = await self.links.cut_sessions([each.id for each in sessions])
+
+        async def write() -> None:
+            if and_store is not None:
+                await and_store()
+            await self.store.revoke_sessions([each.id for each in sessions], now, reason)
+
+        stored = await self.keep(f"ending {new_id()}", write)
+        return {"sessions": len(sessions), "cut": cut, **stored}
+
+    def join_code(self, code: str, tunnel: str) -> JoinCode:
+        """Return what is stored of a fresh join code."""
+        now = self.clock()
+        return JoinCode(token_digest(code), tunnel, now, now + JOIN_CODE_TTL)
+
+    def joining(self, code: str) -> dict[str, Any]:
+        """Tell how a client enrols with a fresh join code."""
+        command = f"tunnel-client enroll {self.settings.link_origins[0]}"
+        if self.settings.dev_authority:
+            command += f" --ca-file {shlex.quote(str(self.settings.dev_authority))}"
+        return {
+            "join_code": code,
+            "expires": self.clock() + JOIN_CODE_TTL,
+            "command": command,
+        }
+
+    def close_tunnel(self, tunnel: str, reason: str) -> int:
+        """Close a tunnel's links for good; returns how many."""
+        return self.links.close_tunnel(tunnel, CloseCode.REVOKED, reason)
+
+    def close_for_now(self, tunnel: str, reason: str) -> int:
+        """Close a tunnel's links with a code that lets its clients try again, slowly."""
+        return self.links.close_tunnel(tunnel, CloseCode.POLICY, reason)
+
+    def take_back(self, key: str) -> None:
+        """Do not store any more what could not be stored so far."""
+        self.unstored.pop(key, None)
+
+    async def keep(self, key: str, write: Write) -> dict[str, Any]:
+        """Store what memory already enforces; what fails is kept to be tried again."""
+        try:
+            await write()
+        except StoreError as error:
+            self.unstored[key] = write
+            log.error("not_stored", code=Code.NOT_YET_STORED, what=key, error=str(error))
+            return {"stored": False}
+        self.unstored.pop(key, None)
+        return {"stored": True}

@@ -1,0 +1,159 @@
+"""The commands on sessions, and how every session comes about."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import structlog
+
+from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
+from tunnel_relay.admin.acting import actor
+from tunnel_relay.admin.checks import check_text, split_server
+from tunnel_relay.admin.core import CUT_DEADLINE, AdminCore
+from tunnel_relay.admin.views import tunnel_view
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.store.base import Door, Session, Token, User
+
+log = structlog.get_logger("tunnel_relay.admin")
+
+
+class SessionCommands(AdminCore):
+    """See `tunnel_relay.admin.service.Admin`."""
+
+    async def session_create(
+        self,
+        user: str,
+        agent: str,
+        server: str,
+        ttl: float | None = None,
+        idle: float | None = None,
+    ) -> dict[str, Any]:
+        """Grant a user's agent one server; the answer holds the only copy of the token."""
+        place = split_server(server)
+        ttl, idle = self.lifetime(ttl, idle)
+        self.tunnel(place[0])
+        agent = check_text(agent, "the agent")
+        session = self.new_session(await self.person(user, "the user"), agent, place, ttl, idle)
+        token = new_token(SESSION_PREFIX)
+        session = await self.open_session(session, token_digest(token))
+        url = self.server_url(*place)
+        offered = tunnel_view(self.tunnel(place[0]), self.links.links())["upstreams"]
+        missing = bool(offered) and place[1] not in offered
+        warning = f"{place[0]} offers {', '.join(offered)} now, not {place[1]}" if missing else None
+        return {"session": self.view(session), "token": token, "url": url, "warning": warning}
+
+    def server_url(self, tunnel: str, upstream: str) -> str:
+        """Return where agents reach a server: its canonical resource URI (RFC 8707)."""
+        return f"{self.settings.public_url[0]}/t/{tunnel}/{upstream}/mcp"
+
+    def new_session(
+        self,
+        user: User,
+        agent: str,
+        place: tuple[str, str],
+        ttl: float | None = None,
+        idle: float | None = None,
+        *,
+        door: Door = Door.TOKEN,
+        classes: tuple[str, ...] = (),
+        granted_by: str = "",
+    ) -> Session:
+        """Return a session within the rules, not yet stored; raises RelayError.
+
+        Its digest is that of a secret nobody has, until `open_session` gives it another.
+        """
+        ttl, idle = self.lifetime(ttl, idle)
+        now = self.clock()
+        return Session(
+            id=new_id(),
+            digest=token_digest(new_token(SESSION_PREFIX)),
+            user=user.key,
+            agent=agent,
+            tunnel=place[0],
+            upstream=place[1],
+            created=now,
+            expires=now + ttl,
+            idle=idle,
+            last_used=now,
+            door=door,
+            classes=classes,
+            granted_by=granted_by or actor(),
+        )
+
+    def lifetime(self, ttl: float | None, idle: float | None) -> tuple[float, float]:
+        """Return how long a session lives, and unused; raises RelayError beyond the rules."""
+        rules = self.settings.sessions
+        ttl = rules.default_ttl if ttl is None else ttl
+        idle = min(rules.default_idle, ttl) if idle is None else idle
+        if not (0 < ttl <= rules.max_ttl and 0 < idle <= ttl):
+            most = f"at most {rules.max_ttl:.0f} s (sessions.max_ttl), and idle no longer than ttl"
+            raise RelayError(Code.BAD_DURATION, f"a session lives {most}")
+        return ttl, idle
+
+    async def open_session(
+        self, session: Session, digest: bytes | None = None, tokens: Sequence[Token] = ()
+    ) -> Session:
+        """Store a session and let it be used: by the token of `digest`, or by `tokens`.
+
+        Raises RelayError when a lock or a disabled user, agent or tunnel refuses it, StoreError.
+        """
+        if digest is not None:
+            session = replace(session, digest=digest)
+        self._refuse(session)
+        await self.store.add_session(session, tokens)
+        try:
+            self._refuse(session)  # what was true may have changed while we stored
+        except RelayError:
+            await self.keep(
+                f"session {session.id}",
+                lambda: self.store.revoke_session(session.id, self.clock(), "refused"),
+            )
+            raise
+        self.sessions.put(session)
+        for token in tokens:
+            self.sessions.add_token(token)
+        log.info(
+            "session_created",
+            session=fingerprint(session.digest),
+            user=session.user,
+            agent=session.agent,
+            server=session.place,
+            door=session.door.value,
+            by=session.granted_by,
+        )
+        return session
+
+    def _refuse(self, session: Session) -> None:
+        if self.tunnel(session.tunnel).disabled or self.owner_is_off(session.tunnel):
+            raise RelayError(Code.BAD_REQUEST, f"the tunnel {session.tunnel!r} is disabled")
+        if self.directory.refuses(session.user, session.agent):
+            raise RelayError(Code.USER_DISABLED, "the user or the agent is disabled")
+        if self.locks.locks_session(session, self.clock()):
+            raise RelayError(Code.LOCKED, "a lock refuses this user, agent or server")
+
+    async def session_list(self, ended: bool = False) -> list[dict[str, Any]]:
+        """Return the live sessions, and with `ended` those that are over too, oldest first."""
+        views = (self.view(session) for session in self.sessions.all())
+        return [view for view in views if ended or view["state"] == "live"]
+
+    async def session_show(self, session: str) -> dict[str, Any]:
+        """Return one session; the identifier may be shortened."""
+        return self.view(self.session(session))
+
+    async def session_revoke(
+        self, session: str, reason: str = "revoked by an admin"
+    ) -> dict[str, Any]:
+        """End a session for good and report what was cut and whether it is stored."""
+        reason = check_text(reason, "the reason")
+        now, found = self.clock(), self.session(session)
+        revoked = self.sessions.revoke(found.id, now, reason) or found
+        cut: dict[str, Any] | None = None
+        with anyio.move_on_after(CUT_DEADLINE):
+            cut = await self.links.cut_sessions([found.id])
+        stored = await self.keep(
+            f"session {found.id}",
+            lambda: self.store.revoke_session(found.id, now, reason),
+        )
+        log.info("session_revoked", session=fingerprint(found.digest), cut=cut, **stored)
+        return {"session": self.view(revoked), "cut": cut, **stored}

@@ -1,0 +1,84 @@
+"""The commands on tunnels: registrations of private networks."""
+
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from shared.ids import JOIN_PREFIX, new_token
+from tunnel_relay.admin.checks import check_name
+from tunnel_relay.admin.core import AdminCore
+from tunnel_relay.admin.views import instance_view, tunnel_view
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.store.base import ExistsError, Tunnel
+
+log = structlog.get_logger("tunnel_relay.admin")
+
+
+class TunnelCommands(AdminCore):
+    """See `tunnel_relay.admin.service.Admin`."""
+
+    async def tunnel_create(self, name: str, owner: str) -> dict[str, Any]:
+        """Register a tunnel; the answer holds the only copy of its join code."""
+        check_name(name, "a tunnel")
+        tunnel = Tunnel(name, (await self.person(owner, "the owner")).key, self.clock())
+        code = new_token(JOIN_PREFIX)
+        try:
+            await self.store.add_tunnel(tunnel, self.join_code(code, name))
+        except ExistsError:
+            raise RelayError(Code.TUNNEL_EXISTS, f"a tunnel is called {name!r} already") from None
+        self.tunnels[name] = tunnel
+        log.info("tunnel_created", tunnel=name, owner=owner)
+        return {"tunnel": tunnel_view(tunnel, []), **self.joining(code)}
+
+    async def tunnel_list(self) -> list[dict[str, Any]]:
+        """Return all tunnels by name."""
+        links = self.links.links()
+        return [tunnel_view(tunnel, links) for _, tunnel in sorted(self.tunnels.items())]
+
+    async def tunnel_show(self, name: str) -> dict[str, Any]:
+        """Return one tunnel with its enrolled clients."""
+        links = self.links.links()
+        shown = tunnel_view(self.tunnel(name), links)
+        instances = await self.store.instances(name)
+        return {**shown, "instances": [instance_view(each, links) for each in instances]}
+
+    async def tunnel_disable(self, name: str) -> dict[str, Any]:
+        """Refuse links and sessions of a tunnel until it is enabled, and end the live ones."""
+        tunnel = self.tunnels[name] = replace(self.tunnel(name), disabled=True)
+        self.block()
+        closed = self.close_tunnel(name, "the tunnel was disabled")
+        stored = await self.keep(f"tunnel {name}", lambda: self.store.set_disabled(name, True))
+        log.info("tunnel_disabled", tunnel=name, closed=closed, **stored)
+        return {"tunnel": tunnel_view(tunnel, []), "closed": closed, **stored}
+
+    async def tunnel_enable(self, name: str) -> dict[str, Any]:
+        """Let a disabled tunnel work again."""
+        tunnel = self.tunnel(name)
+        self.take_back(f"tunnel {name}")
+        await self.store.set_disabled(name, False)
+        tunnel = self.tunnels[name] = replace(tunnel, disabled=False)
+        self.block()
+        log.info("tunnel_enabled", tunnel=name)
+        return {"tunnel": tunnel_view(tunnel, self.links.links())}
+
+    async def tunnel_rotate(self, name: str, drop_instances: bool = False) -> dict[str, Any]:
+        """Make a new join code, the only unused one; may also forget the enrolled clients."""
+        tunnel = self.tunnel(name)
+        code = new_token(JOIN_PREFIX)
+        await self.store.replace_join_code(self.join_code(code, name), drop_instances)
+        closed = self.close_tunnel(name, "its keys were dropped") if drop_instances else 0
+        log.info("tunnel_rotated", tunnel=name, dropped=drop_instances, closed=closed)
+        shown = tunnel_view(tunnel, self.links.links())
+        return {"tunnel": shown, "closed": closed, **self.joining(code)}
+
+    async def tunnel_delete(self, name: str) -> dict[str, Any]:
+        """Forget a tunnel with its clients and sessions, and end what lives."""
+        self.tunnel(name)
+        del self.tunnels[name]
+        sessions = self.sessions.drop_tunnel(name)
+        self.block()
+        closed = self.close_tunnel(name, "the tunnel was deleted")
+        stored = await self.keep(f"tunnel {name}", lambda: self.store.delete_tunnel(name))
+        log.info("tunnel_deleted", tunnel=name, closed=closed, sessions=len(sessions), **stored)
+        return {"deleted": name, "closed": closed, "sessions": len(sessions), **stored}

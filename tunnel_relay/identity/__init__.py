@@ -1,0 +1,1 @@
+"""Who users and agents are, and how they prove it."""

@@ -1,0 +1,56 @@
+"""Users and agents, and the locks on them, on SQL."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy.sql import delete, insert, select
+
+from tunnel_relay.store.base import Agent, AgentKind, Lock, LockKind, Role, User
+from tunnel_relay.store.database import Database
+from tunnel_relay.store.tables import AGENTS, LOCKS, USERS
+
+
+class SqlPeople(Database):
+    """See `tunnel_relay.store.base.Store`."""
+
+    async def put_user(self, user: User) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(delete(USERS).where(USERS.c.key == user.key))
+            await connection.execute(insert(USERS).values(asdict(user)))
+
+    async def users(self) -> list[User]:
+        return [_user(row) for row in await self.rows(select(USERS).order_by(USERS.c.key))]
+
+    async def put_agent(self, agent: Agent) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(delete(AGENTS).where(AGENTS.c.id == agent.id))
+            await connection.execute(insert(AGENTS).values(asdict(agent)))
+
+    async def agents(self) -> list[Agent]:
+        rows = await self.rows(select(AGENTS).order_by(AGENTS.c.id))
+        return [_agent(row) for row in rows]
+
+    async def add_lock(self, lock: Lock) -> None:
+        async with self.transaction() as connection:
+            # Again after a commit of which only the answer failed: it must do no harm.
+            await connection.execute(delete(LOCKS).where(LOCKS.c.id == lock.id))
+            await connection.execute(insert(LOCKS).values(asdict(lock)))
+
+    async def locks(self) -> list[Lock]:
+        rows = await self.rows(select(LOCKS).order_by(LOCKS.c.created))
+        return [Lock(**{**row, "kind": LockKind(row["kind"])}) for row in rows]
+
+    async def remove_lock(self, lock: str) -> bool:
+        return await self.change(delete(LOCKS).where(LOCKS.c.id == lock)) == 1
+
+
+def _user(row: dict[str, Any]) -> User:
+    row["roles"] = tuple(map(Role, row["roles"]))
+    row["groups"], row["servers"] = tuple(row["groups"]), tuple(row["servers"])
+    return User(**row)
+
+
+def _agent(row: dict[str, Any]) -> Agent:
+    row["kind"] = AgentKind(row["kind"])
+    row["redirect_uris"] = tuple(row["redirect_uris"])
+    return Agent(**row)

@@ -1,0 +1,100 @@
+"""Sessions and their tokens on SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import bindparam
+from sqlalchemy.sql import delete, insert, or_, select, update
+
+from tunnel_relay.store.base import Door, Renewal, Session, Token, TokenKind
+from tunnel_relay.store.database import Database
+from tunnel_relay.store.tables import SESSIONS, TOKENS
+
+
+class SqlSessions(Database):
+    """See `tunnel_relay.store.base.Store`."""
+
+    async def add_session(self, session: Session, tokens: Sequence[Token] = ()) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(insert(SESSIONS).values(asdict(session)))
+            for token in tokens:
+                await connection.execute(insert(TOKENS).values(asdict(token)))
+
+    async def sessions(self) -> list[Session]:
+        rows = await self.rows(select(SESSIONS).order_by(SESSIONS.c.created))
+        return [_session(row) for row in rows]
+
+    async def tokens(self, now: float) -> list[Token]:
+        good = TOKENS.c.kind == TokenKind.ACCESS, TOKENS.c.expires > now
+        return [_token(row) for row in await self.rows(select(TOKENS).where(*good))]
+
+    async def renew(
+        self, digest: bytes, agent: str, now: float, new: Sequence[Token]
+    ) -> tuple[Renewal, str]:
+        this = TOKENS.c.digest == digest, TOKENS.c.kind == TokenKind.REFRESH
+        theirs = select(SESSIONS.c.id).where(SESSIONS.c.agent == agent)
+        find = select(TOKENS).where(*this, TOKENS.c.session.in_(theirs))
+        async with self.transaction() as connection:
+            row = (await connection.execute(find)).mappings().one_or_none()
+            if row is None:
+                return Renewal.UNKNOWN, ""
+            if row["used"] is not None:
+                return Renewal.REUSED, row["session"]
+            if now >= row["expires"]:
+                return Renewal.EXPIRED, row["session"]
+            await connection.execute(update(TOKENS).where(*this).values(used=now))
+            for token in new:
+                stored = asdict(replace(token, session=row["session"]))
+                await connection.execute(insert(TOKENS).values(stored))
+            return Renewal.RENEWED, row["session"]
+
+    async def session_of(self, digest: bytes) -> str | None:
+        found = await self.rows(select(TOKENS.c.session).where(TOKENS.c.digest == digest))
+        return found[0]["session"] if found else None
+
+    async def revoke_session(self, session: str, now: float, reason: str) -> bool:
+        this = SESSIONS.c.id == session
+        revoke = update(SESSIONS).where(this, SESSIONS.c.revoked.is_(None))
+        async with self.transaction() as connection:
+            await connection.execute(revoke.values(revoked=now, reason=reason))
+            found = await connection.execute(select(SESSIONS.c.id).where(this))
+            return found.one_or_none() is not None
+
+    async def revoke_sessions(self, sessions: Sequence[str], now: float, reason: str) -> None:
+        if not sessions:
+            return
+        of = SESSIONS.c.id == bindparam("of")
+        revoke = update(SESSIONS).where(of, SESSIONS.c.revoked.is_(None))
+        async with self.transaction() as connection:
+            await connection.execute(
+                revoke.values(revoked=now, reason=reason), [{"of": each} for each in sessions]
+            )
+
+    async def touch_sessions(self, used: Mapping[str, tuple[float, int]]) -> None:
+        if not used:
+            return
+        touch = (
+            update(SESSIONS)
+            .where(SESSIONS.c.id == bindparam("of"), SESSIONS.c.last_used < bindparam("at"))
+            .values(last_used=bindparam("at"), calls=bindparam("count"))
+        )
+        rows = [{"of": each, "at": at, "count": calls} for each, (at, calls) in used.items()]
+        async with self.transaction() as connection:
+            await connection.execute(touch, rows)
+
+    async def purge_sessions(self, before: float) -> int:
+        await self.change(delete(TOKENS).where(TOKENS.c.expires < before))
+        ended = or_(SESSIONS.c.expires < before, SESSIONS.c.revoked < before)
+        return await self.change(delete(SESSIONS).where(ended))
+
+
+def _session(row: dict[str, Any]) -> Session:
+    row["door"] = Door(row["door"])
+    row["classes"] = tuple(row["classes"])
+    return Session(**row)
+
+
+def _token(row: dict[str, Any]) -> Token:
+    row["kind"] = TokenKind(row["kind"])
+    return Token(**row)

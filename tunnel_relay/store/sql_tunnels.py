@@ -1,0 +1,117 @@
+"""Tunnels, their clients and join codes on SQL."""
+
+from dataclasses import asdict, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import delete, insert, select, update
+
+from tunnel_relay.store.base import Instance, JoinCode, Joining, Tunnel, Verdict
+from tunnel_relay.store.database import Database
+from tunnel_relay.store.tables import INSTANCES, JOIN_CODES, TUNNELS
+
+CLONED = "cloned: its counter went backwards, so two machines hold this key"
+
+
+class SqlTunnels(Database):
+    """See `tunnel_relay.store.base.Store`."""
+
+    async def add_tunnel(self, tunnel: Tunnel, code: JoinCode) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(insert(TUNNELS).values(asdict(tunnel)))
+            await connection.execute(insert(JOIN_CODES).values(asdict(code)))
+
+    async def tunnel(self, name: str) -> Tunnel | None:
+        found = await self.rows(select(TUNNELS).where(TUNNELS.c.name == name))
+        return Tunnel(**found[0]) if found else None
+
+    async def tunnels(self) -> list[Tunnel]:
+        return [Tunnel(**row) for row in await self.rows(select(TUNNELS).order_by(TUNNELS.c.name))]
+
+    async def set_disabled(self, name: str, disabled: bool) -> bool:
+        change = update(TUNNELS).where(TUNNELS.c.name == name).values(disabled=disabled)
+        return await self.change(change) == 1
+
+    async def delete_tunnel(self, name: str) -> bool:
+        return await self.change(delete(TUNNELS).where(TUNNELS.c.name == name)) == 1
+
+    async def replace_join_code(self, code: JoinCode, drop_instances: bool) -> None:
+        unused = JOIN_CODES.c.tunnel == code.tunnel, JOIN_CODES.c.used.is_(None)
+        async with self.transaction() as connection:
+            await connection.execute(delete(JOIN_CODES).where(*unused))
+            await connection.execute(insert(JOIN_CODES).values(asdict(code)))
+            if drop_instances:
+                gone = delete(INSTANCES).where(INSTANCES.c.tunnel == code.tunnel)
+                await connection.execute(gone)
+
+    async def join(self, digest: bytes, now: float, instance: Instance) -> tuple[Joining, str]:
+        enabled = select(TUNNELS.c.name).where(TUNNELS.c.disabled.is_(False))
+        take = (
+            update(JOIN_CODES)
+            .where(
+                JOIN_CODES.c.digest == digest,
+                JOIN_CODES.c.used.is_(None),
+                JOIN_CODES.c.expires > now,
+                JOIN_CODES.c.tunnel.in_(enabled),
+            )
+            .values(used=now)
+            .returning(JOIN_CODES.c.tunnel)
+        )
+        async with self.transaction() as connection:
+            tunnel = (await connection.execute(take)).scalar_one_or_none()
+            if tunnel is None:
+                return await _why_not_joined(connection, digest, now), ""
+            row = asdict(replace(instance, tunnel=tunnel))
+            await connection.execute(insert(INSTANCES).values(row))
+            return Joining.JOINED, tunnel
+
+    async def instance(self, tunnel: str, instance: str) -> Instance | None:
+        where = INSTANCES.c.tunnel == tunnel, INSTANCES.c.id == instance
+        found = await self.rows(select(INSTANCES).where(*where))
+        return Instance(**found[0]) if found else None
+
+    async def instances(self, tunnel: str | None = None) -> list[Instance]:
+        query = select(INSTANCES).order_by(INSTANCES.c.created)
+        if tunnel is not None:
+            query = query.where(INSTANCES.c.tunnel == tunnel)
+        return [Instance(**row) for row in await self.rows(query)]
+
+    async def admit(self, tunnel: str, instance: str, counter: int) -> Verdict:
+        this = INSTANCES.c.id == instance, INSTANCES.c.tunnel == tunnel
+        enabled = select(TUNNELS.c.name).where(TUNNELS.c.disabled.is_(False))
+        accept = (
+            update(INSTANCES)
+            .where(
+                *this,
+                INSTANCES.c.locked.is_(None),
+                INSTANCES.c.counter < counter,
+                INSTANCES.c.tunnel.in_(enabled),
+            )
+            .values(counter=counter)
+        )
+        why = (
+            select(INSTANCES.c.locked, TUNNELS.c.disabled)
+            .join(TUNNELS, TUNNELS.c.name == INSTANCES.c.tunnel)
+            .where(*this)
+        )
+        async with self.transaction() as connection:
+            if (await connection.execute(accept)).rowcount == 1:
+                return Verdict.ADMITTED
+            row = (await connection.execute(why)).one_or_none()
+            if row is None:
+                return Verdict.UNKNOWN
+            if row.locked is not None:
+                return Verdict.LOCKED
+            if row.disabled:
+                return Verdict.DISABLED
+            await connection.execute(update(INSTANCES).where(*this).values(locked=CLONED))
+            return Verdict.CLONED
+
+
+async def _why_not_joined(connection: AsyncConnection, digest: bytes, now: float) -> Joining:
+    query = select(JOIN_CODES.c.used, JOIN_CODES.c.expires).where(JOIN_CODES.c.digest == digest)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return Joining.UNKNOWN
+    if row.used is not None:
+        return Joining.USED
+    return Joining.EXPIRED if now >= row.expires else Joining.DISABLED

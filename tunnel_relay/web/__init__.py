@@ -1,0 +1,1 @@
+"""Pages for people: templates, styles, and the headers they leave with."""
