@@ -13,6 +13,7 @@ import anyio
 import structlog
 
 from shared.keys import decode_public
+from shared.link import loop
 from shared.version import VERSION
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
@@ -37,16 +38,7 @@ def run(settings: ClientSettings) -> int:
         upstreams = {
             upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
         }
-        try:
-            import uvloop
-
-            run_loop: Any = uvloop.run
-        except ImportError:
-            import asyncio
-
-            run_loop = asyncio.run
-        code: int = run_loop(serve(settings, identity, upstreams))
-        return code
+        return loop.run(serve(settings, identity, upstreams))
 
 
 async def serve(

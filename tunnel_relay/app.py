@@ -21,10 +21,12 @@ from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Edge
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.identity.oauth import AuthorizationServer
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import StoreError
@@ -48,7 +50,7 @@ class RelayApp:
             admin.sessions,
             self.registry,
             McpSessions(mcp_key),
-            realm=settings.public_url[0],
+            challenges=Challenges(settings.public_url, bool(settings.authorization_servers)),
             wait_for_client=settings.limits.wait_for_client,
             comment_every=settings.limits.sse_comment,
         )
@@ -67,8 +69,10 @@ class RelayApp:
         )
         self.draining = False
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
+        self.oauth = AuthorizationServer(admin, settings)
         self._cold = Starlette(
             routes=[
+                *self.oauth.routes,
                 enrolment.route,
                 Route("/healthz", _healthz),
                 Route("/readyz", self._readyz),

@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import SecretBytes
 
 from shared.errors import CloseCode
+from shared.link import loop
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.app import LiveLinks, RelayApp, flush_forever
@@ -35,13 +36,7 @@ def run(settings: Settings) -> None:
     configure_logging()
     raise_file_limit()
     map_tls_buffers()
-    try:
-        import uvloop
-
-        run_loop: Any = uvloop.run
-    except ImportError:
-        run_loop = asyncio.run
-    run_loop(serve(settings))
+    loop.run(serve(settings))
 
 
 async def serve(settings: Settings) -> None:
@@ -118,14 +113,14 @@ class PublicServer(uvicorn.Server):
 
         uvicorn's own would end the process before the links and the store are closed.
         """
-        loop = asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            running.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+                running.remove_signal_handler(number)
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then report the ports (port 0 in the settings picks a free one)."""

@@ -107,6 +107,20 @@ class SessionRules(ConfigModel):
     """Unused for this long, a session created without --idle ends."""
 
 
+class OAuth(ConfigModel):
+    """The relay's own authorization server: agents that log their users in by a browser."""
+
+    enabled: bool = True
+    access_ttl: Seconds = 3600.0
+    """Lifetime of an access token; it is renewed as long as its session lives."""
+    metadata_documents: bool = True
+    """Take agents that describe themselves at an https URL, which is their client id."""
+    document_hosts: tuple[str, ...] = ()
+    """Hosts of such documents that may have private addresses."""
+    dynamic_registration: bool = False
+    """Let any agent register itself (RFC 7591); old agents need it."""
+
+
 class Limits(ConfigModel):
     """Bounds; bytes and seconds."""
 
@@ -154,6 +168,7 @@ class Settings(ConfigModel):
     mcp_session_key_file: AbsolutePath | None = None
     """Left out: mcp-session.key in state_dir."""
     sessions: SessionRules = SessionRules()
+    oauth: OAuth = OAuth()
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -172,6 +187,11 @@ class Settings(ConfigModel):
         if self.sessions.default_ttl > self.sessions.max_ttl:
             raise ValueError("sessions.default_ttl is longer than sessions.max_ttl")
         return self
+
+    @property
+    def authorization_servers(self) -> tuple[str, ...]:
+        """The issuers whose tokens agents may bring, the preferred one first."""
+        return (self.public_url[0],) if self.oauth.enabled else ()
 
     @property
     def link_origins(self) -> tuple[str, ...]:

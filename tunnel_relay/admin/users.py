@@ -132,6 +132,12 @@ class UserCommands(AdminCore):
         log.info("user_enabled", user=on.key, by=actor())
         return {"user": user_view(on)}
 
+    async def note_login(self, user: str) -> None:
+        """Remember when a user logged in last; raises StoreError."""
+        found = self.directory.active_user(user)
+        if found is not None:
+            await self._put(replace(found, last_login=self.clock()))
+
     # Inside -------------------------------------------------------------------------------------
 
     def _user(self, key: str) -> User:

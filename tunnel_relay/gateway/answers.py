@@ -80,16 +80,21 @@ PREFLIGHT: Headers = [
 ]
 
 
-def unauthorized(realm: str, token_sent: bool) -> Answer:
-    """Answer a request without a good token; the same for unknown, expired and revoked ones."""
+def unauthorized(realm: str, token_sent: bool, metadata: str | None = None) -> Answer:
+    """Answer a request without a good token; the same for unknown, expired and revoked ones.
+
+    `metadata` is where the server's metadata is (RFC 9728), None where nobody can log in.
+    """
     challenge = f'Bearer realm="{realm}", scope="mcp"'
+    if metadata is not None:
+        challenge += f', resource_metadata="{metadata}"'
     if token_sent:
         # RFC 6750 section 3.1: no error code when no credentials came.
         challenge += ', error="invalid_token"'
     return _own(
         401,
         REFUSED,
-        "a valid session token is required; ask the relay's admin for a session",
+        "a valid session token is required; log in, or ask the relay's admin for a session",
         headers=[(b"www-authenticate", challenge.encode())],
     )
 

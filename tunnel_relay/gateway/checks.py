@@ -13,6 +13,8 @@ from tunnel_relay.store.base import Session
 PATH = re.compile(rb"/t/([a-z0-9-]{1,63}/[a-z0-9-]{1,63})/mcp")
 HOT = b"/t/"
 PAGES = frozenset((b"/healthz", b"/readyz"))
+AGENT_PAGE = re.compile(rb"/(?:oauth|\.well-known)/[a-z0-9/_.-]*")
+"""Where agents and their users log in; spelled in any other way it is not known as that."""
 METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 
 _SINGLE = frozenset(
@@ -89,7 +91,18 @@ class Request:
         A path can be spelled in many ways (absolute form, escapes), so what is not known to be
         something else counts.
         """
-        return not self.hot and self.path not in PAGES
+        return not self.hot and self.path not in PAGES and not self.for_agents
+
+    @property
+    def for_agents(self) -> bool:
+        """Is it a page of the authorization server, or metadata?"""
+        return AGENT_PAGE.fullmatch(self.path) is not None
+
+    def allowed(self, agents: bool, links: bool) -> bool:
+        """Tell whether a listener for agents, for links or for both takes this."""
+        if self.hot or self.for_agents:
+            return agents
+        return links or not self.for_links
 
     @property
     def upgrade(self) -> bytes | None:

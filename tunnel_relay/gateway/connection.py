@@ -197,7 +197,7 @@ class AgentConnection(Reader):
         if parser.should_upgrade():
             return
         self.deadline = self._gateway.time() + patience.BODY_SECONDS
-        if not (self._agents if request.hot else self._links or not request.for_links):
+        if not request.allowed(self._agents, self._links):
             self._refuse(answers.NOT_FOUND)
             return
         if request.hot:

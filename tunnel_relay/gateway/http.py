@@ -29,6 +29,7 @@ from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks
 from tunnel_relay.gateway.answers import Answer, Headers
 from tunnel_relay.gateway.call import Call
+from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
@@ -55,7 +56,7 @@ class Gateway:
         registry: Registry,
         mcp_sessions: McpSessions,
         *,
-        realm: str,
+        challenges: Challenges,
         wait_for_client: float,
         comment_every: float,
         clock: Callable[[], float] = time.time,
@@ -67,8 +68,7 @@ class Gateway:
         self._sessions = sessions
         self._registry = registry
         self._mcp_sessions = mcp_sessions
-        self._unauthorized = answers.unauthorized(realm, token_sent=True)
-        self._no_token = answers.unauthorized(realm, token_sent=False)
+        self._challenges = challenges
         self._wait_for_client = wait_for_client
         self._comment_every = comment_every
         self._clock = clock
@@ -123,11 +123,11 @@ class Gateway:
             return answers.NOT_FOUND
         authorization = fields.get(b"authorization")
         if authorization is None:
-            return self._no_token
+            return self._challenge(request, token_sent=False)
         token = checks.read_token(authorization)
         session = self._sessions.find(token, self._clock()) if token is not None else None
         if session is None:
-            return self._unauthorized
+            return self._challenge(request)
         if session.place != path.group(1).decode():
             return answers.NOT_FOUND
         request.session = session
@@ -140,11 +140,15 @@ class Gateway:
     def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
         """Judge a head that is the same as one that passed: only what can have changed."""
         if self._sessions.again(known.session, self._clock(), known.token_ends) is None:
-            return self._unauthorized
+            request.fields = known.fields
+            return self._challenge(request)
         request.fields = known.fields
         request.session = known.session
         request.known = known
         return checks.refuse_length(request, self.edge)
+
+    def _challenge(self, request: Request, token_sent: bool = True) -> Answer:
+        return self._challenges.answer(request.fields.get(b"host", b""), request.path, token_sent)
 
     def _preflight(self, request: Request) -> Answer:
         return Answer(204, b"", [*self.cors(request), *answers.PREFLIGHT])
@@ -199,7 +203,7 @@ class Gateway:
             return
         # A body takes its time: what was true of the session at its head need not be true now.
         if self._sessions.state(request.session.id, self._clock()) is not None:
-            connection.respond(self._unauthorized)
+            connection.respond(self._challenge(request))
             return
         call = Call(request, request.session, envelope)
         instance: str | None = None
@@ -281,7 +285,7 @@ class Gateway:
         connection.exchange = None
         # Waiting took time: what was true of the session then need not be true now.
         if self._sessions.state(session.id, self._clock()) is not None:
-            connection.respond(self._unauthorized)
+            connection.respond(self._challenge(call.request))
         elif link is None:
             connection.respond(answers.not_connected(call.message_id, 5))
         else:

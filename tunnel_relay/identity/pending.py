@@ -1,0 +1,80 @@
+"""What waits between two requests of a login: in memory, bounded, short-lived. Pure."""
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from shared.ids import token_digest
+from tunnel_relay.identity.requests import AuthorizeRequest
+from tunnel_relay.store.base import Agent
+
+REQUEST_SECONDS = 600.0
+"""For a person to log in and consent."""
+CODE_SECONDS = 60.0
+USED_SECONDS = 600.0
+"""How long a used code is remembered, so that a second use is recognised."""
+LOGIN_SECONDS = 900.0
+"""A browser that is logged in is not asked for a password for so long."""
+MAX_HELD = 10_000
+
+V = TypeVar("V")
+
+
+class Held(Generic[V]):
+    """Values by the digest of a secret, each until its time; at most so many, the oldest go."""
+
+    def __init__(self, most: int = MAX_HELD) -> None:
+        self._most = most
+        self._held: OrderedDict[bytes, tuple[V, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def put(self, secret: str, value: V, until: float) -> None:
+        """Hold a value; `until` in the seconds of the clock that `get` is given."""
+        key = token_digest(secret)
+        self._held.pop(key, None)
+        self._held[key] = value, until
+        if len(self._held) > self._most:
+            self._held.popitem(last=False)
+
+    def get(self, secret: str, now: float) -> V | None:
+        """Return the value of a secret, None when there is none or its time is over."""
+        try:
+            key = token_digest(secret)
+        except UnicodeEncodeError:
+            return None
+        found = self._held.get(key)
+        if found is None:
+            return None
+        if now >= found[1]:
+            del self._held[key]
+            return None
+        return found[0]
+
+    def drop(self, secret: str) -> None:
+        """Forget a value."""
+        self._held.pop(token_digest(secret), None)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A request for a code that waits for its user, bound to one browser."""
+
+    request: AuthorizeRequest
+    agent: Agent
+    browser: str = field(repr=False)
+    csrf: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
+    user: str | None = None
+
+
+@dataclass(slots=True)
+class Code:
+    """What was consented to; `session` is what a first use made of it."""
+
+    request: AuthorizeRequest
+    user: str
+    expires: float
+    used: bool = False
+    session: str | None = None

@@ -1,0 +1,265 @@
+"""The token, revocation and registration endpoints: agents talk to them, not browsers."""
+
+import base64
+import binascii
+import hmac
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+import jiter
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from shared.ids import REFRESH_PREFIX, SESSION_PREFIX, fingerprint, is_token, new_token
+from shared.ids import token_digest as digest_of
+from tunnel_relay.admin.service import Admin
+from tunnel_relay.directory import may_open
+from tunnel_relay.errors import RelayError
+from tunnel_relay.identity.agents import AgentFinder
+from tunnel_relay.identity.pending import USED_SECONDS, Code, Held
+from tunnel_relay.identity.reading import read_body
+from tunnel_relay.identity.requests import RequestError, single, verifies
+from tunnel_relay.identity.resources import SCOPE
+from tunnel_relay.ratelimit import RateLimit, address_key
+from tunnel_relay.settings import OAuth
+from tunnel_relay.store.base import Agent, Door, Renewal, StoreError, Token, TokenKind
+
+MAX_REGISTRATION = 16 * 1024
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_STATUS = {"invalid_client": 401, "temporarily_unavailable": 503, "slow_down": 429}
+
+Handler = Callable[[Request], Awaitable[Response]]
+log = structlog.get_logger("tunnel_relay.oauth")
+
+
+def refusal(error: RequestError, retry_after: float = 0.0) -> Response:
+    """Answer as RFC 6749 section 5.2 says."""
+    headers = dict(_NO_STORE)
+    if retry_after:
+        headers["Retry-After"] = str(math.ceil(retry_after))
+    body = {"error": error.error, "error_description": error.text}
+    return JSONResponse(body, _STATUS.get(error.error, 400), headers)
+
+
+class TokenEndpoint:
+    """Trades codes and refresh tokens in; `codes` are filled by the consent page."""
+
+    def __init__(
+        self,
+        admin: Admin,
+        settings: OAuth,
+        finder: AgentFinder,
+        codes: Held[Code],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._admin = admin
+        self._settings = settings
+        self._finder = finder
+        self._codes = codes
+        self._clock = clock
+        self._registrations = RateLimit(10 / 60, 10)
+        self._attempts = RateLimit(5.0, 60)
+
+    async def token(self, request: Request) -> Response:
+        """POST /oauth/token."""
+        return await self._answer(request, self._grant)
+
+    async def revoke(self, request: Request) -> Response:
+        """POST /oauth/revoke (RFC 7009)."""
+        return await self._answer(request, self._revoke)
+
+    async def register(self, request: Request) -> Response:
+        """POST /oauth/register (RFC 7591)."""
+        address = request.client.host if request.client else ""
+        wait = self._registrations.take(address_key(address), self._clock())
+        if wait:
+            return refusal(RequestError("slow_down", "too many registrations"), wait)
+        try:
+            wanted = jiter.from_json(
+                await read_body(request, MAX_REGISTRATION), catch_duplicate_keys=True
+            )
+            if not isinstance(wanted, dict):
+                raise ValueError
+            agent = self._finder.register(wanted)
+        except RequestError as error:
+            return refusal(error)
+        except ValueError:
+            return refusal(RequestError("invalid_client_metadata", "send one JSON object"))
+        described = {
+            "client_id": agent.id,
+            "client_id_issued_at": int(agent.created),
+            "client_name": agent.name,
+            "redirect_uris": list(agent.redirect_uris),
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+        }
+        return JSONResponse(described, 201, _NO_STORE)
+
+    # Inside -------------------------------------------------------------------------------------
+
+    async def _answer(
+        self, request: Request, act: Callable[[Agent, dict[str, str]], Awaitable[dict[str, Any]]]
+    ) -> Response:
+        address = request.client.host if request.client else ""
+        wait = self._attempts.take(address_key(address), self._clock())
+        if wait:
+            return refusal(RequestError("slow_down", "too many requests"), wait)
+        try:
+            if request.headers.get("content-type", "").split(";")[0].strip().lower() != (
+                "application/x-www-form-urlencoded"
+            ):
+                raise RequestError("invalid_request", "send a form")
+            body = (await read_body(request)).decode("ascii")
+            sent = single(parse_qsl(body, keep_blank_values=True, strict_parsing=True))
+            agent = await self._authenticated(request, sent)
+            return JSONResponse(await act(agent, sent), headers=_NO_STORE)
+        except RequestError as error:
+            return refusal(error)
+        except ValueError:
+            return refusal(RequestError("invalid_request", "the form is malformed"))
+        except RelayError as error:
+            return refusal(RequestError("invalid_grant", error.message))
+        except StoreError as error:
+            log.error("token_not_stored", error=str(error))
+            return refusal(RequestError("temporarily_unavailable", "try again soon"), 5)
+
+    async def _authenticated(self, request: Request, sent: dict[str, str]) -> Agent:
+        client_id, secret = sent.get("client_id", ""), sent.get("client_secret")
+        authorization = request.headers.get("authorization")
+        if authorization is not None:
+            if secret is not None:
+                raise RequestError("invalid_request", "two ways to authenticate at once")
+            name, secret = _basic(authorization)
+            if client_id not in ("", name):
+                raise RequestError("invalid_client", "two client ids")
+            client_id = name
+        agent = await self._finder.find(client_id)
+        if agent.secret is not None:
+            given = digest_of(secret) if secret is not None and is_token(secret) else b""
+            if not hmac.compare_digest(given, agent.secret):
+                raise RequestError("invalid_client", "the client secret is wrong")
+        return agent
+
+    async def _grant(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
+        kind = sent.get("grant_type")
+        if kind == "authorization_code":
+            return await self._first(agent, sent)
+        if kind == "refresh_token":
+            return await self._renewed(agent, sent)
+        raise RequestError("unsupported_grant_type", "authorization_code or refresh_token")
+
+    async def _first(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
+        text, now = sent.get("code", ""), self._clock()
+        code = self._codes.get(text, now)
+        if code is None or code.request.agent != agent.id:
+            raise RequestError("invalid_grant", "the code is unknown, used or too old")
+        if code.used or now >= code.expires:
+            await self._replayed(code)
+            raise RequestError("invalid_grant", "the code is unknown, used or too old")
+        code.used = True
+        self._codes.put(text, code, now + USED_SECONDS)
+        asked = code.request
+        if sent.get("redirect_uri") != asked.redirect_uri:
+            raise RequestError("invalid_grant", "the redirect_uri is another one")
+        if not verifies(asked.challenge, sent.get("code_verifier", "")):
+            raise RequestError("invalid_grant", "the code_verifier is not the one")
+        self._same_resource(sent, asked.resource)
+        return await self._open(agent, code)
+
+    async def _open(self, agent: Agent, code: Code) -> dict[str, Any]:
+        admin, asked = self._admin, code.request
+        user = admin.directory.active_user(code.user)
+        tunnel = admin.tunnels.get(asked.tunnel)
+        if user is None or tunnel is None or not may_open(user, tunnel, asked.upstream):
+            raise RequestError("invalid_grant", "the user may not use this server any more")
+        await self._finder.keep(agent)
+        place = (asked.tunnel, asked.upstream)
+        session = admin.new_session(user, agent.id, place, door=Door.OAUTH, granted_by=user.key)
+        code.session = session.id
+        access, refresh, tokens = self._new_tokens(session.id, session.expires)
+        await admin.open_session(session, None, tokens)
+        return self._told(access, refresh, tokens[0])
+
+    async def _renewed(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
+        admin, text = self._admin, sent.get("refresh_token", "")
+        wrong = RequestError("invalid_grant", "the refresh token is unknown, used or too old")
+        if not (text.startswith(REFRESH_PREFIX) and is_token(text)):
+            raise wrong
+        digest = digest_of(text)
+        known = await admin.store.session_of(digest)
+        session = admin.sessions.get(known) if known is not None else None
+        if session is None:
+            raise wrong
+        self._same_resource(sent, admin.server_url(session.tunnel, session.upstream))
+        alive = admin.sessions.state(session.id, admin.clock()) is None
+        access, refresh, tokens = self._new_tokens(session.id, session.expires)
+        outcome, _ = await admin.store.renew(
+            digest, agent.id, admin.clock(), tokens if alive else ()
+        )
+        if outcome is Renewal.REUSED:
+            log.error("refresh_token_reused", session=fingerprint(session.digest), agent=agent.id)
+            await admin.end_sessions([session], "a refresh token was used twice")
+        if outcome is not Renewal.RENEWED or not alive:
+            raise wrong
+        if admin.sessions.state(session.id, admin.clock()) is not None:
+            raise wrong  # it ended while we stored
+        admin.sessions.add_token(tokens[0])
+        return self._told(access, refresh, tokens[0])
+
+    async def _revoke(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
+        text = sent.get("token", "")
+        known = await self._admin.store.session_of(digest_of(text)) if is_token(text) else None
+        session = self._admin.sessions.get(known) if known is not None else None
+        if session is not None and session.agent == agent.id and session.revoked is None:
+            await self._admin.end_sessions([session], "the agent gave it back")
+        return {}
+
+    async def _replayed(self, code: Code) -> None:
+        """A code that comes twice was stolen, by the first or by the second (RFC 9700 4.5)."""
+        session = self._admin.sessions.get(code.session) if code.session else None
+        if session is not None and session.revoked is None:
+            log.error("code_reused", session=fingerprint(session.digest))
+            await self._admin.end_sessions([session], "its authorization code was used twice")
+
+    def _same_resource(self, sent: dict[str, str], resource: str) -> None:
+        if sent.get("resource", resource) != resource:
+            raise RequestError("invalid_target", "the resource is another one")
+
+    def _new_tokens(self, session: str, ends: float) -> tuple[str, str, list[Token]]:
+        access, refresh = new_token(SESSION_PREFIX), new_token(REFRESH_PREFIX)
+        now = self._admin.clock()
+        until = min(now + self._settings.access_ttl, ends)
+        return (
+            access,
+            refresh,
+            [
+                Token(digest_of(access), session, TokenKind.ACCESS, now, until),
+                Token(digest_of(refresh), session, TokenKind.REFRESH, now, ends),
+            ],
+        )
+
+    def _told(self, access: str, refresh: str, token: Token) -> dict[str, Any]:
+        return {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": max(1, int(token.expires - token.created)),
+            "refresh_token": refresh,
+            "scope": SCOPE,
+        }
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, rest = authorization.partition(" ")
+    try:
+        text = base64.b64decode(rest.strip(), validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    name, found, secret = text.partition(":")
+    if scheme.lower() != "basic" or not found:
+        raise RequestError("invalid_client", "the Authorization header is malformed")
+    return unquote_plus(name), unquote_plus(secret)
