@@ -31,6 +31,9 @@ from shared.wire.mux import Mux, Role
 
 ROUND_TRIPS = 8
 """Samples of the round trip that are looked at."""
+EARLY_PINGS = 4
+"""Pings right after the handshake, one after the other: the first sample holds the start's noise,
+and would stand alone for a whole ping interval."""
 
 
 class StreamHandler(Protocol):
@@ -346,6 +349,9 @@ class LinkDriver:
             # The least of the last few: the rest of a sample is time in queues.
             self._round_trips.append(round_trip)
             self._mux.round_trip = min(self._round_trips)
+            if len(self._round_trips) < EARLY_PINGS:
+                self._mux.ping(self._keepalive.ask(self._loop.time()))
+                self.flush_soon()
 
     def _catalogued(self, event: Catalogued) -> None:
         self._owner.on_catalog(event.upstreams)

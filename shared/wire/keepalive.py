@@ -35,8 +35,10 @@ class Keepalive:
 
     def check(self, now: float) -> bytes | None:
         """Return the payload of a PING to send now, or None; see also `expired`."""
-        if now < self._next_ask:
-            return None
+        return None if now < self._next_ask else self.ask(now)
+
+    def ask(self, now: float) -> bytes:
+        """Return the payload of a PING to send now, whether it is time for one or not."""
         self._next_ask = now + self._interval
         self._counter += 1
         self._asked_at = now

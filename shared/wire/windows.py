@@ -7,6 +7,8 @@ holds back its own stream and nothing else. The rules follow RFC 9113 section 5.
 from shared.errors import PeerError
 
 MAX_CREDIT = 2**31 - 1
+WORTH_GROWING = 256 * 2**20
+"""Bytes a second that a window has to allow one stream; a larger one is only a longer queue."""
 
 
 class FlowControlError(PeerError):
@@ -57,7 +59,8 @@ class ReceiveWindow:
         """Count bytes the reader took; return the credit to give now, 0 while not worth a frame.
 
         A window smaller than twice what is taken in a round trip may be what limits the stream, so
-        it doubles. A larger one would only make a queue, in which the other streams stand too.
+        it doubles, while it allows less than WORTH_GROWING. A larger one would only make a queue,
+        in which the other streams stand too.
         Times are seconds of one monotonic clock.
         """
         self._consumed += count
@@ -65,7 +68,7 @@ class ReceiveWindow:
             return 0
         grant, self._consumed = self._consumed, 0
         limits = self.size * (now - self._granted_at) < 2 * grant * round_trip
-        if limits and self.size < self.largest:
+        if limits and self.size < min(self.largest, WORTH_GROWING * round_trip):
             grown = min(self.size * 2, self.largest)
             grant += grown - self.size
             self.size = grown

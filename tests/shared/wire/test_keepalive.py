@@ -86,3 +86,14 @@ def test_a_peer_that_talks_but_never_answers_is_asked_again() -> None:
     second = asked(timers, 30.0)
     assert timers.answered(first, 31.0) is None
     assert timers.answered(second, 31.0) == 1.0
+
+
+def test_a_peer_that_answered_can_be_asked_again_at_once() -> None:
+    keepalive = Keepalive(15, 10, 0)
+    first = keepalive.check(15)
+    assert first is not None
+    assert keepalive.answered(first, 15.5) == 0.5
+    again = keepalive.ask(15.5)
+    assert again != first
+    assert keepalive.answered(again, 15.75) == 0.25
+    assert keepalive.next_deadline == 30.5

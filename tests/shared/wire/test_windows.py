@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.wire.limits import KIB, MIB
 from shared.wire.windows import MAX_CREDIT, FlowControlError, ReceiveWindow, SendWindow
+
+GIB = 1024 * MIB
 
 
 def test_credit_goes_back_a_quarter_of_the_window_at_a_time() -> None:
@@ -50,6 +53,20 @@ def test_a_window_grows_to_twice_what_is_under_way_and_no_further() -> None:
         window.received(count)
         window.consumed(count, now, round_trip)
     assert rate * round_trip <= window.size <= 4 * rate * round_trip
+
+
+def test_a_window_that_allows_enough_already_does_not_grow_into_a_queue() -> None:
+    near = ReceiveWindow(256 * KIB, 4 * MIB)
+    far = ReceiveWindow(256 * KIB, 4 * MIB)
+    for window, round_trip in ((near, 0.0002), (far, 0.04)):
+        now = 0.0
+        for _ in range(100):
+            count = window.size // 4
+            now += count / (2 * GIB)
+            window.received(count)
+            window.consumed(count, now, round_trip)
+    assert near.size == 256 * KIB
+    assert far.size == 4 * MIB
 
 
 def test_a_window_used_up_slowly_keeps_its_size() -> None:
