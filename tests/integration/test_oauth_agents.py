@@ -10,8 +10,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 from mcp import Client
-from mcp.client.auth import OAuthClientProvider
-from mcp.client.auth.oauth2 import AuthorizationCodeResult
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
@@ -235,25 +234,27 @@ async def test_the_challenge_leads_to_the_metadata_and_says_the_same_of_all(lab:
 async def test_what_is_wrong_with_a_request_goes_back_to_the_agent_or_to_nobody(lab: Lab) -> None:
     """U11: no PKCE, another resource; an unknown agent or place is never redirected to."""
     async with httpx2.AsyncClient() as http:
-        for changed, error in [
+        changes: list[tuple[dict[str, str | None], str]] = [
             ({"code_challenge": None}, "invalid_request"),
             ({"code_challenge_method": "plain"}, "invalid_request"),
             ({"response_type": "token"}, "unsupported_response_type"),
             ({"resource": None}, "invalid_target"),
             ({"resource": "https://elsewhere.example/t/a/b/mcp"}, "invalid_target"),
-        ]:
+        ]
+        for changed, error in changes:
             answer = await http.get(await authorize_url(http, lab, **changed))
             assert answer.status_code == 303
             sent = parse_qs(urlsplit(answer.headers["location"]).query)
             assert (sent["error"], sent["state"]) == ([error], ["s"])
             assert sent["iss"] == [lab.origin]
-        for changed in (
+        nowhere: list[dict[str, str | None]] = [
             {"client_id": "nobody"},
             {"client_id": None},
             {"redirect_uri": "http://127.0.0.1:9/elsewhere"},
             {"redirect_uri": "https://evil.example/"},
             {"redirect_uri": None},
-        ):
+        ]
+        for changed in nowhere:
             answer = await http.get(await authorize_url(http, lab, **changed))
             assert answer.status_code == 400
             assert "location" not in answer.headers
