@@ -24,7 +24,14 @@ CLIENT = str(BIN / "tunnel-client")
 TUNNEL = "bench"
 LINK_SECONDS = 30.0
 # Idle links are of enrolled clients, and there are many.
-ENROL_FREELY = {"TUNNEL_RELAY_LIMITS__ENROLMENTS_PER_MINUTE": "100000"}
+# One session makes the whole load: its limits are counted as ever, but out of reach.
+OUT_OF_REACH = {
+    f"TUNNEL_RELAY_LIMITS__{name}": "10000000"
+    for name in (
+        *("ENROLMENTS_PER_MINUTE", "SESSION_CALLS_PER_SECOND", "SESSION_STREAMS"),
+        *("USER_CALLS_PER_SECOND", "USER_STREAMS"),
+    )
+}
 
 
 def tunnel(group: Group, upstream: Upstream) -> Peer:
@@ -53,7 +60,7 @@ def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
     _init_relay(relay_config, origin, port, certificate if encrypt == "all" else None)
     if encrypt == "links" and certificate is not None:
         origin = _add_links_port(relay_config, agents, certificate)
-    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], ENROL_FREELY)
+    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], OUT_OF_REACH)
     wait_port(port, group)
     # 2. a tunnel, and a client that joins it with the code
     made = _ask([RELAY, "tunnel", "create", TUNNEL, "--owner", "bench"], relay_config)

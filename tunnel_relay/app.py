@@ -27,6 +27,8 @@ from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.identity.oauth import AuthorizationServer
+from tunnel_relay.quotas import Quota, Quotas
+from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import StoreError
@@ -51,6 +53,11 @@ class RelayApp:
             self.registry,
             McpSessions(mcp_key),
             challenges=Challenges(settings.public_url, bool(settings.authorization_servers)),
+            quotas=Quotas(
+                Quota(settings.limits.session_calls_per_second, settings.limits.session_streams),
+                Quota(settings.limits.user_calls_per_second, settings.limits.user_streams),
+            ),
+            guesses=_guesses(settings),
             wait_for_client=settings.limits.wait_for_client,
             comment_every=settings.limits.sse_comment,
         )
@@ -102,6 +109,13 @@ class RelayApp:
         counts = {"links": len(self.registry), "streams": self.gateway.live}
         ready = not self.draining
         return JSONResponse({"ready": ready, **counts}, 200 if ready else 503)
+
+
+def _guesses(settings: Settings) -> RateLimit | None:
+    if settings.trusted_proxies:
+        return None  # every agent has the balancer's address
+    per_minute = settings.limits.bad_tokens_per_minute
+    return RateLimit(per_minute / 60, per_minute)
 
 
 async def _healthz(_request: Request) -> JSONResponse:

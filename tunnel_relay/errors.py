@@ -45,6 +45,7 @@ class Code(StrEnum):
     LAST_ADMIN = "MT1044"
     AGENT_UNKNOWN = "MT1045"
     AGENT_EXISTS = "MT1046"
+    TOO_MANY_SESSIONS = "MT1047"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,11 @@ EXPLAINED = {
     ),
     Code.AGENT_UNKNOWN: Explained(
         FAILED, "no agent has this identifier", "tunnel-relay agent list"
+    ),
+    Code.TOO_MANY_SESSIONS: Explained(
+        FAILED,
+        "the user has as many living sessions as limits.user_sessions allows",
+        "tunnel-relay session list",
     ),
     Code.AGENT_EXISTS: Explained(
         FAILED, "an agent has this identifier already", "tunnel-relay agent list"

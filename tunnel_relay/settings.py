@@ -142,6 +142,19 @@ class Limits(ConfigModel):
     """Silence on an event stream after which the agent gets a comment."""
     links: int = Field(default=10_000, ge=1)
     """Most clients connected at a time."""
+    session_calls_per_second: float = Field(default=200, ge=0, allow_inf_nan=False)
+    """Requests of one session, twice that at once; 429 beyond it; 0: no bound."""
+    session_streams: int = Field(default=256, ge=0)
+    """Calls and event streams of one session at a time; 429 beyond it; 0: no bound."""
+    user_calls_per_second: float = Field(default=500, ge=0, allow_inf_nan=False)
+    """The same for all sessions of one user together."""
+    user_streams: int = Field(default=1024, ge=0)
+    """The same for all sessions of one user together."""
+    user_sessions: int = Field(default=1000, ge=1)
+    """Living sessions of one user."""
+    bad_tokens_per_minute: int = Field(default=120, ge=1)
+    """Requests with a wrong token from one address (IPv6: one /64); 429 beyond it, if no
+    balancer stands in front."""
     enrolments_per_minute: int = Field(default=10, ge=1)
     """Attempts to enrol from one address (IPv6: one /64); 429 beyond it."""
 

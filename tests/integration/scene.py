@@ -17,6 +17,12 @@ from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
 
 DEADLINE = 30.0
 SERVER = "server"
+UNHURRIED: dict[str, object] = {
+    "limits.session_calls_per_second": "0",
+    "limits.user_calls_per_second": "0",
+    "limits.bad_tokens_per_minute": "1000000",
+}
+"""Tests call faster than any agent; what happens then has tests of its own (test_limits)."""
 OTHER = "other"
 
 
@@ -116,7 +122,7 @@ async def open_scene(
             origins = [lab.origin, f"http://127.0.0.1:{via.port}"]
             lab.environment["TUNNEL_RELAY_PUBLIC_URL"] = json.dumps(origins)
             lab.environment["TUNNEL_CLIENT_RELAY__URL"] = f"ws://127.0.0.1:{via.port}"
-        for key, value in (relay or {}).items():
+        for key, value in (UNHURRIED | dict(relay or {})).items():
             text = value if isinstance(value, str) else json.dumps(value)
             lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = text
 

@@ -131,6 +131,9 @@ class SessionCommands(AdminCore):
             raise RelayError(Code.USER_DISABLED, "the user or the agent is disabled")
         if self.locks.locks_session(session, self.clock()):
             raise RelayError(Code.LOCKED, "a lock refuses this user, agent or server")
+        most = self.settings.limits.user_sessions
+        if self.sessions.count_of_user(session.user, self.clock()) >= most:
+            raise RelayError(Code.TOO_MANY_SESSIONS, f"{session.user} has {most} sessions already")
 
     async def session_list(self, ended: bool = False) -> list[dict[str, Any]]:
         """Return the live sessions, and with `ended` those that are over too, oldest first."""

@@ -1,5 +1,6 @@
 """Every answer the relay makes itself (DESIGN: responses the agent sees). Pure."""
 
+import math
 from dataclasses import dataclass, field
 
 from shared.errors import NEVER_SENT, ResetCode
@@ -97,6 +98,14 @@ def unauthorized(realm: str, token_sent: bool, metadata: str | None = None) -> A
         "a valid session token is required; log in, or ask the relay's admin for a session",
         headers=[(b"www-authenticate", challenge.encode())],
     )
+
+
+def too_many(what: str, wait: float, message_id: str | int | None = None) -> Answer:
+    """Answer a call beyond what its session or user may ask for; it was not sent."""
+    after = max(1, math.ceil(wait))
+    text = f"too many {what}; try again in {after} s"
+    headers: Headers = [(b"retry-after", b"%d" % after)]
+    return _own(429, UNAVAILABLE, text, message_id, {"delivery": "never_sent"}, headers)
 
 
 def envelope_refused(error: EnvelopeError) -> Answer:

@@ -51,10 +51,11 @@ class Request:
 
     __slots__ = (
         *("body", "complete", "fields", "head_bytes", "headers", "known", "length", "method"),
-        *("session", "url"),
+        *("peer", "session", "url"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, peer: str = "") -> None:
+        self.peer = peer
         self.method = b""
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []

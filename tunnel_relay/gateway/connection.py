@@ -20,7 +20,7 @@ from shared.repeated import RepeatedHead
 from tunnel_relay.gateway import answers, handover, patience
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.checks import Known, Request
-from tunnel_relay.gateway.responses import MALFORMED, Response, ResponseHead, own_head
+from tunnel_relay.gateway.responses import MALFORMED, Response, ResponseHead, own_head, peer_of
 
 if TYPE_CHECKING:
     from tunnel_relay.gateway.http import Gateway
@@ -158,7 +158,7 @@ class AgentConnection(Reader):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._request = Request()
+        self._request = Request(peer_of(self.transport))
         self._size = 0
         self._head_bytes = max(self._head_bytes, self._fed)
         self._refused = self.exchange is not None or self.paused

@@ -36,7 +36,10 @@ from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import BODIES_BYTES, SMALL_BYTES
+from tunnel_relay.quotas import Quotas
+from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.sessions import SessionTable
+from tunnel_relay.store.base import Session
 
 SWEEP_SECONDS = 1.0
 MAX_WAITING = 1024
@@ -57,6 +60,8 @@ class Gateway:
         mcp_sessions: McpSessions,
         *,
         challenges: Challenges,
+        quotas: Quotas,
+        guesses: RateLimit | None,
         wait_for_client: float,
         comment_every: float,
         clock: Callable[[], float] = time.time,
@@ -69,6 +74,8 @@ class Gateway:
         self._registry = registry
         self._mcp_sessions = mcp_sessions
         self._challenges = challenges
+        self._quotas = quotas
+        self._guesses = guesses
         self._wait_for_client = wait_for_client
         self._comment_every = comment_every
         self._clock = clock
@@ -127,11 +134,11 @@ class Gateway:
         token = checks.read_token(authorization)
         session = self._sessions.find(token, self._clock()) if token is not None else None
         if session is None:
-            return self._challenge(request)
+            return self._guessed(request) or self._challenge(request)
         if session.place != path.group(1).decode():
             return answers.NOT_FOUND
         request.session = session
-        refused = checks.refuse_body(request, edge)
+        refused = checks.refuse_body(request, edge) or self._too_fast(session)
         if refused is None:
             request.known = checks.Known(request)
             request.known.token_ends = self._sessions.ends(token) if token else 0.0
@@ -145,7 +152,18 @@ class Gateway:
         request.fields = known.fields
         request.session = known.session
         request.known = known
-        return checks.refuse_length(request, self.edge)
+        return checks.refuse_length(request, self.edge) or self._too_fast(known.session)
+
+    def _too_fast(self, session: Session) -> Answer | None:
+        wait = self._quotas.take(session, self.time())
+        return answers.too_many("calls", wait) if wait else None
+
+    def _guessed(self, request: Request) -> Answer | None:
+        """Count a wrong token against its address; those with a good one never notice."""
+        if self._guesses is None:
+            return None
+        wait = self._guesses.take(address_key(request.peer), self.time())
+        return answers.too_many("wrong tokens", wait) if wait else None
 
     def _challenge(self, request: Request, token_sent: bool = True) -> Answer:
         return self._challenges.answer(request.fields.get(b"host", b""), request.path, token_sent)
@@ -225,14 +243,19 @@ class Gateway:
         session, request = call.session, call.request
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
+        if not self._quotas.begin(session, self.time()):
+            connection.respond(answers.too_many("calls at a time", 1, call.message_id))
+            return
         exchange = Exchange(self, call, link.driver, connection)
         try:
             head = self._open_head(call)
             exchange.stream = link.driver.request(head, request.body, exchange)
         except TooBigError:
+            self._quotas.end(session)
             connection.respond(answers.HEADERS_TOO_LARGE)
             return
         except MisuseError:
+            self._quotas.end(session)
             connection.respond(answers.failed(ResetCode.REFUSED, call.message_id))
             return
         # Idle streams live long: they keep nothing of the request but what the answer needs.
@@ -300,8 +323,9 @@ class Gateway:
         """Let go of a call that is over."""
         session = exchange.call.session.id
         live = self._live.get(session)
-        if live is not None:
+        if live is not None and exchange in live:
             live.discard(exchange)
+            self._quotas.end(exchange.call.session)
             if not live:
                 del self._live[session]
 
@@ -312,6 +336,7 @@ class Gateway:
         while True:
             await anyio.sleep(SWEEP_SECONDS)
             now, wall = self.time(), self._clock()
+            self._quotas.forget(now)
             for connection in list(self.connections):
                 if 0 < connection.deadline <= now:
                     connection.expire()

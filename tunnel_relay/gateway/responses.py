@@ -1,5 +1,6 @@
 """Response heads on their way to the agent: what the relay takes out and puts in, written once."""
 
+import asyncio
 from typing import NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -84,3 +85,9 @@ def own_head(answer: answers.Answer) -> ResponseHead:
     for name, value in answer.headers:
         parts += (name, b": ", value, b"\r\n")
     return ResponseHead(answer.status, b"".join(parts), False, None, None)
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """Return the address at the other end of a connection."""
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if isinstance(address, tuple) else ""
