@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -19,6 +20,8 @@ QUEUE_TIMEOUT = 10.0
 """Seconds a transaction waits for those before it: as long as a handshake may take."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process's write (a backup, a command) before giving up."""
+OPENING_TRIES = 10
+OPENING_PAUSE = 0.05
 CONNECTIONS = 1
 """Every transaction takes the write lock, and waiting in our queue is fair; SQLite's is not."""
 
@@ -45,8 +48,17 @@ class Database:
         event.listen(engine.sync_engine, "begin", _on_begin)
         store = cls(engine)
         try:
-            async with store.transaction() as connection:
-                await connection.run_sync(upgrade)
+            for left in reversed(range(OPENING_TRIES)):
+                try:
+                    async with store.transaction() as connection:
+                        await connection.run_sync(upgrade)
+                    break
+                except StoreError as error:
+                    # Two that change to WAL at once: SQLite refuses one without waiting, lest both
+                    # wait for each other.
+                    if not left or "locked" not in str(error):
+                        raise
+                    await anyio.sleep(OPENING_PAUSE)
         except BaseException:
             await engine.dispose()
             raise
