@@ -55,7 +55,7 @@ class SessionTable:
         self.locks = LockTable()
         self._by_digest: dict[bytes, _Entry] = {}
         self._by_id: dict[str, _Entry] = {}
-        self._by_user: dict[str, dict[str, _Entry]] = {}
+        self._by_user: dict[str, list[_Entry]] = {}
         # Access tokens of sessions that came by OAuth: (session, when the token ends).
         self._tokens: dict[bytes, tuple[_Entry, float]] = {}
         self._blocked: frozenset[str] = frozenset()
@@ -70,7 +70,10 @@ class SessionTable:
             return
         entry = _Entry(session)
         self._by_id[session.id] = self._by_digest[session.digest] = entry
-        self._by_user.setdefault(session.user, {})[session.id] = entry
+        mine = self._by_user.setdefault(session.user, [])
+        if before is not None:
+            mine.remove(before)
+        mine.append(entry)
 
     def add_token(self, token: Token) -> None:
         """Let an access token open its session until it expires; ignored for an unknown session."""
@@ -172,7 +175,7 @@ class SessionTable:
         for entry in gone:
             entry.dead = True
             del self._by_id[entry.session.id], self._by_digest[entry.session.digest]
-            del self._by_user[entry.session.user][entry.session.id]
+            self._by_user[entry.session.user].remove(entry)
         self._tokens = {key: pair for key, pair in self._tokens.items() if not pair[0].dead}
         return [entry.session for entry in gone]
 
@@ -184,16 +187,15 @@ class SessionTable:
         """Return the sessions of a user that are not over, oldest first."""
         return [
             entry.current()
-            for entry in self._by_user.get(user, {}).values()
+            for entry in self._by_user.get(user, ())
             if not entry.dead and now < entry.expires
         ]
 
     def count_of_user(self, user: str, now: float) -> int:
         """Return how many sessions of a user are alive."""
-        mine = self._by_user.get(user, {}).values()
         return sum(
             not entry.dead and now < entry.expires and now < entry.last_used + entry.idle
-            for entry in mine
+            for entry in self._by_user.get(user, ())
         )
 
     def dirty(self) -> dict[str, tuple[float, int]]:

@@ -1,5 +1,6 @@
 """Sessions and their tokens on SQL."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,6 +11,10 @@ from sqlalchemy.sql import delete, insert, or_, select, update
 from tunnel_relay.store.base import Door, Renewal, Session, Token, TokenKind
 from tunnel_relay.store.database import Database
 from tunnel_relay.store.tables import SESSIONS, TOKENS
+
+READ_ROWS = 1000
+REPEATED = ("user", "agent", "tunnel", "upstream", "granted_by", "reason")
+"""Texts that many sessions share; one copy of each is kept."""
 
 
 class SqlSessions(Database):
@@ -22,8 +27,13 @@ class SqlSessions(Database):
                 await connection.execute(insert(TOKENS).values(asdict(token)))
 
     async def sessions(self) -> list[Session]:
-        rows = await self.rows(select(SESSIONS).order_by(SESSIONS.c.created))
-        return [_session(row) for row in rows]
+        found: list[Session] = []
+        async with self.transaction() as connection:
+            # Piece by piece: all rows at once would weigh more than what is made of them.
+            rows = await connection.stream(select(SESSIONS).order_by(SESSIONS.c.created))
+            async for piece in rows.mappings().partitions(READ_ROWS):
+                found += map(_session, piece)
+        return found
 
     async def tokens(self, now: float) -> list[Token]:
         good = TOKENS.c.kind == TokenKind.ACCESS, TOKENS.c.expires > now
@@ -89,10 +99,14 @@ class SqlSessions(Database):
         return await self.change(delete(SESSIONS).where(ended))
 
 
-def _session(row: dict[str, Any]) -> Session:
-    row["door"] = Door(row["door"])
-    row["classes"] = tuple(row["classes"])
-    return Session(**row)
+def _session(row: Mapping[Any, Any]) -> Session:
+    values = dict(row)
+    values["door"] = Door(values["door"])
+    values["classes"] = tuple(values["classes"])
+    for name in REPEATED:
+        if values[name] is not None:
+            values[name] = sys.intern(values[name])
+    return Session(**values)
 
 
 def _token(row: dict[str, Any]) -> Token:

@@ -1,0 +1,105 @@
+"""What 100,000 sessions cost a relay: `python -m bench.sessions [COUNT]`, in a folder of its own."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+import timeit
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy.sql import insert
+
+from shared.ids import SESSION_PREFIX, new_id, new_token, token_digest
+from tunnel_relay.admin.runtime import open_admin
+from tunnel_relay.init import Wanted, init
+from tunnel_relay.settings import Settings
+from tunnel_relay.store.base import JoinCode, Session, Tunnel
+from tunnel_relay.store.sql import SqlStore
+from tunnel_relay.store.tables import SESSIONS
+
+USERS = 1000
+BATCH = 5000
+
+
+def resident_mib() -> float:
+    """Memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def a_session(number: int, now: float) -> Session:
+    """One of many sessions; those of a user differ in agent and server."""
+    return Session(
+        id=new_id(),
+        digest=token_digest(new_token(SESSION_PREFIX)),
+        user=f"user{number % USERS}@example.com",
+        agent=f"agent{number % 7}",
+        tunnel="office",
+        upstream=f"server{number % 13}",
+        created=now,
+        expires=now + 86400,
+        idle=86400.0,
+        last_used=now,
+        granted_by="operator",
+    )
+
+
+async def fill(settings: Settings, count: int) -> str:
+    """Store sessions and return the token of one more."""
+    now = time.time()
+    token = new_token(SESSION_PREFIX)
+    store = await SqlStore.open(settings.database)
+    await store.add_tunnel(Tunnel("office", "ada", now), JoinCode(b"x" * 32, "office", now, now))
+    mine = asdict(a_session(0, now)) | {"digest": token_digest(token)}
+    rows = [mine, *(asdict(a_session(number, now)) for number in range(count))]
+    for start in range(0, len(rows), BATCH):
+        async with store.transaction() as connection:
+            await connection.execute(insert(SESSIONS), rows[start : start + BATCH])
+    await store.close()
+    return token
+
+
+async def measure(settings: Settings, token: str) -> None:
+    """Print what opening them takes, and what a verdict does."""
+    before, began = resident_mib(), time.perf_counter()
+    async with open_admin(settings, serving=True) as admin:
+        took = time.perf_counter() - began
+        print(f"start-up        {took:.2f} s")
+        print(f"memory          {resident_mib() - before:.0f} MiB for {len(admin.sessions.all())}")
+        found = admin.sessions.find(token, time.time())
+        assert found is not None
+        for name, act in {
+            "find": lambda: admin.sessions.find(token, time.time()),
+            "again": lambda: admin.sessions.again(found, time.time()),
+            "state": lambda: admin.sessions.state(found.id, time.time()),
+        }.items():
+            seconds = min(timeit.repeat(act, number=20_000, repeat=5)) / 20_000
+            print(f"{name:<15} {seconds * 1e6:.2f} us")
+
+
+def main() -> None:
+    """Fill a database in a process of its own, then open it in this one."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory(prefix="sessions-") as folder:
+        state = Path(folder, "state")
+        wanted = Wanted(Path(folder, "relay.toml"), state, "https://r.example.com", "127.0.0.1", 1)
+        settings = init(wanted)
+        token = asyncio.run(fill(settings, count))
+        reader = os.fork()
+        if reader == 0:
+            os.execv(  # noqa: S606 - this very program, so that memory is that of opening alone
+                sys.executable,
+                [sys.executable, "-m", "bench.sessions", "--open", str(folder), token],
+            )
+        os.waitpid(reader, 0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--open"]:
+        place = Path(sys.argv[2])
+        opened = Settings(public_url=("https://r.example.com",), state_dir=place / "state")
+        asyncio.run(measure(opened, sys.argv[3]))
+    else:
+        main()
