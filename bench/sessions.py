@@ -1,4 +1,4 @@
-"""What 100,000 sessions cost a relay: `python -m bench.sessions [COUNT]`, in a folder of its own."""
+"""What 100,000 sessions cost a relay: `python -m bench.sessions [COUNT]`."""
 
 import asyncio
 import os

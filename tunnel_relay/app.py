@@ -38,6 +38,9 @@ log = structlog.get_logger("tunnel_relay.app")
 _WRONG_HOST = Response(
     answers.BAD_HOST.body, answers.BAD_HOST.status, media_type="application/json"
 )
+ABSENCE_SECONDS = 86400.0
+MAX_TOLD = 1000
+"""Sessions that ended while a client was away and that it is told of when it comes back."""
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
 
@@ -45,7 +48,7 @@ class RelayApp:
     """What the public listener serves: the gateway for `/t/`, Starlette for the cold pages."""
 
     def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
-        self.registry = Registry()
+        self.registry = Registry(lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
         self.gateway = Gateway(
             self.edge,
@@ -109,6 +112,12 @@ class RelayApp:
         counts = {"links": len(self.registry), "streams": self.gateway.live}
         ready = not self.draining
         return JSONResponse({"ready": ready, **counts}, 200 if ready else 503)
+
+
+def _ended_lately(admin: Admin, tunnel: str) -> list[str]:
+    """Return what a client that was away has to be told, the latest sessions if too many."""
+    now = admin.clock()
+    return admin.sessions.ended_in(tunnel, now - ABSENCE_SECONDS, now)[-MAX_TOLD:]
 
 
 def _guesses(settings: Settings) -> RateLimit | None:
@@ -199,3 +208,12 @@ async def flush_forever(admin: Admin, every: float = 30.0) -> None:
             await admin.flush_last_used()
         except StoreError as error:
             log.error("not stored yet", reason=str(error))
+
+
+async def end_by_time_forever(admin: Admin, every: float = 0.5) -> None:
+    """Cut the running calls of sessions whose time is over, at both ends."""
+    async with anyio.create_task_group() as tasks:
+        while True:
+            await anyio.sleep(every)
+            # Not awaited: a client that is silent must not hold up the next look.
+            tasks.start_soon(admin.end_by_time)

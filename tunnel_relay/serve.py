@@ -19,7 +19,7 @@ from shared.errors import CloseCode
 from shared.link import loop
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
-from tunnel_relay.app import LiveLinks, RelayApp, flush_forever
+from tunnel_relay.app import LiveLinks, RelayApp, end_by_time_forever, flush_forever
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.memory import map_tls_buffers
 from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
@@ -53,6 +53,7 @@ async def serve(settings: Settings) -> None:
             app.listener.start(tasks)
             app.gateway.start(tasks)
             tasks.start_soon(flush_forever, admin)
+            tasks.start_soon(end_by_time_forever, admin)
             try:
                 await listen(settings, app)
             finally:

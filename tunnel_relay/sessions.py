@@ -4,6 +4,7 @@ Pure but for the `now` that is passed in. Kept true by whoever creates and revok
 made here first when it takes away, and last when it gives.
 """
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -40,6 +41,10 @@ class _Entry:
         # Set once and never cleared, so that a use at the same instant cannot undo it.
         self.dead = session.revoked is not None
 
+    @property
+    def ends(self) -> float:
+        return min(self.expires, self.last_used + self.idle)
+
     def current(self) -> Session:
         return replace(self.session, last_used=self.last_used, calls=self.calls)
 
@@ -60,6 +65,8 @@ class SessionTable:
         self._tokens: dict[bytes, tuple[_Entry, float]] = {}
         self._blocked: frozenset[str] = frozenset()
         self._mark = -math.inf
+        # (when to look, session): no later than the session's end by time.
+        self._due: list[tuple[float, str]] = []
         for session in sessions:
             self.put(session)
 
@@ -74,6 +81,8 @@ class SessionTable:
         if before is not None:
             mine.remove(before)
         mine.append(entry)
+        if not entry.dead:
+            heapq.heappush(self._due, (entry.ends, session.id))
 
     def add_token(self, token: Token) -> None:
         """Let an access token open its session until it expires; ignored for an unknown session."""
@@ -154,6 +163,47 @@ class SessionTable:
         """Return a session by its identifier, ended or not."""
         entry = self._by_id.get(session)
         return entry.current() if entry else None
+
+    @property
+    def mark(self) -> float:
+        """The latest time seen: no verdict is made for an earlier one."""
+        return self._mark
+
+    def reach(self, now: float) -> float:
+        """Note a time; returns it, or the latest before it."""
+        self._mark = max(self._mark, now)
+        return self._mark
+
+    def keep_in_use(self, session: str, now: float) -> None:
+        """Count a call that still runs as use: a session is idle from when its last one ended."""
+        entry = self._by_id.get(session)
+        if entry is not None and not entry.dead and now < entry.ends:
+            entry.last_used = max(entry.last_used, now)
+
+    def over(self, now: float) -> list[tuple[Session, Refusal]]:
+        """Return the sessions that ended by time since this was asked last, each once, and why."""
+        now, ended = self.reach(now), []
+        while self._due and self._due[0][0] <= now:
+            _, session = heapq.heappop(self._due)
+            entry = self._by_id.get(session)
+            if entry is None or entry.dead:
+                continue
+            if entry.ends > now:
+                heapq.heappush(self._due, (entry.ends, session))
+            else:
+                why = Refusal.EXPIRED if now >= entry.expires else Refusal.IDLE
+                ended.append((entry.current(), why))
+        return ended
+
+    def ended_in(self, tunnel: str, since: float, now: float) -> list[str]:
+        """Return the sessions of a tunnel that ended, by whatever, after `since`."""
+        now = max(now, self._mark)
+        return [
+            session
+            for session, entry in self._by_id.items()
+            if entry.session.tunnel == tunnel
+            and (since <= (entry.session.revoked or entry.ends) <= now)
+        ]
 
     def revoke(self, session: str, now: float, reason: str) -> Session | None:
         """End a session for good; returns it, None when unknown. The first reason stays."""

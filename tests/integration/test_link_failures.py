@@ -11,7 +11,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from tests.helpers.agent import Reply, call
+from tests.helpers.agent import Reply, call, initialize
 from tests.helpers.recording_upstream import Seen
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import end
@@ -297,3 +297,19 @@ async def kill(process: asyncio.subprocess.Process | None) -> None:
     assert process is not None
     os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
+
+
+async def test_what_ended_while_a_client_was_away_ends_there_when_it_is_back() -> None:
+    """S07, S15: a revocation that a client did not hear is not forgotten."""
+    async with TcpProxy() as proxy, open_scene(via=proxy) as scene:
+        grant = await scene.grant()
+        assert (await grant.agent.ask(initialize())).status == 200
+        assert len(scene.upstream.sessions) == 1
+        proxy.refusing = True
+        proxy.cut()
+        await scene.linked(0)
+        report = await scene.lab.relay_json("session", "revoke", grant.id)
+        assert report["cut"]["links"] == 0
+        assert len(scene.upstream.sessions) == 1
+        proxy.refusing = False
+        await scene.upstream.until(lambda: not scene.upstream.sessions)

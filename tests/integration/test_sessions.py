@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.ids import SESSION_PREFIX, token_digest
-from tests.helpers.agent import Agent, Reply, call
+from tests.helpers.agent import Agent, Reply, call, initialize
 from tests.helpers.recording_upstream import Seen
 from tests.helpers.tunnel import Lab
 from tests.integration.scene import Grant, Scene, eventually
@@ -236,3 +236,36 @@ async def test_s24_a_revocation_outlives_a_killed_relay(scene: Scene) -> None:
 async def back(scene: Scene) -> bool:
     """Tell whether calls are answered again."""
     return (await scene.agent.ask(call("echo"))).status == 200
+
+
+async def test_what_an_expired_session_held_at_the_private_side_is_let_go(scene: Scene) -> None:
+    grant = await scene.grant(ttl="2s")
+    before = set(scene.upstream.sessions)
+    assert (await grant.agent.ask(initialize())).status == 200
+    (mine,) = scene.upstream.sessions - before
+    await scene.upstream.until(lambda: mine not in scene.upstream.sessions)
+    assert await state(scene, grant) == "expired"
+
+
+async def test_a_running_call_keeps_its_session_from_being_idle(scene: Scene) -> None:
+    grant = await scene.grant(idle="2s")
+    async with grant.agent.open(call("driven", id=3, case="busy")) as reply:
+        seen = await scene.upstream.arrived("busy")
+        began = (await scene.lab.relay_json("session", "show", grant.id))["session"]["last_used"]
+
+        async def used() -> bool:
+            shown = await scene.lab.relay_json("session", "show", grant.id)
+            return bool(shown["session"]["last_used"] - began > 3)
+
+        await eventually(used, every=0.3)
+        await seen.result({"content": []})
+        assert (await reply.end()).status == 200
+
+
+async def test_a_silent_event_stream_does_not(scene: Scene) -> None:
+    grant = await scene.grant(idle="3s")
+    async with grant.agent.open(call("driven", id=3, case="silent")) as reply:
+        await running(scene, reply, "silent")
+        await reply.end()
+        check_last_event(reply, 3)
+    assert await state(scene, grant) == "idle"

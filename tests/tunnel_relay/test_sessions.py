@@ -171,3 +171,55 @@ def test_no_use_succeeds_after_a_revoke_was_acknowledged(token: str) -> None:
         thread.join(30)
     assert late == []
     assert table.find(token, START + 1) is None
+
+
+def test_what_ended_by_time_is_told_once_and_why(token: str) -> None:
+    idle, expired = a_session(token, ttl=100, idle=30), a_session("b", ttl=20, idle=20)
+    revoked, used = a_session("c", ttl=10), a_session("d", ttl=100, idle=30)
+    table = SessionTable([idle, expired, revoked, used])
+    table.revoke(revoked.id, START + 1, "x")
+    assert table.over(START + 19.9) == []
+    assert [(each.id, why) for each, why in table.over(START + 20)] == [
+        (expired.id, Refusal.EXPIRED)
+    ]
+    table.keep_in_use(used.id, START + 25)
+    assert [(each.id, why) for each, why in table.over(START + 31)] == [(idle.id, Refusal.IDLE)]
+    assert [each.id for each, _ in table.over(START + 55)] == [used.id]
+    assert table.over(START + 1000) == []
+
+
+def test_a_call_that_runs_keeps_its_session_from_being_idle_and_not_from_its_end(
+    token: str,
+) -> None:
+    session = a_session(token, ttl=100, idle=30)
+    table = SessionTable([session])
+    for second in range(0, 100, 10):
+        table.keep_in_use(session.id, START + second)
+    assert table.state(session.id, START + 99) is None
+    table.keep_in_use(session.id, START + 100)
+    assert table.state(session.id, START + 100) is Refusal.EXPIRED
+    # One that ended is not revived by a call that still runs.
+    other = a_session("x", ttl=100, idle=30)
+    table = SessionTable([other])
+    assert table.state(other.id, START + 30) is Refusal.IDLE
+    table.keep_in_use(other.id, START + 31)
+    assert table.state(other.id, START + 31) is Refusal.IDLE
+
+
+def test_s16_the_latest_time_seen_is_what_counts_at_a_restart_too(token: str) -> None:
+    table = SessionTable([a_session(token, ttl=100, idle=100)])
+    assert table.reach(START + 200) == START + 200
+    assert table.reach(START) == START + 200
+    assert table.mark == START + 200
+    assert table.find(token, START) is None
+    assert table.why(token, START) is Refusal.EXPIRED
+
+
+def test_a_client_that_was_away_is_told_what_ended(token: str) -> None:
+    expired, revoked = a_session(token, ttl=10, idle=10), a_session("b")
+    live, elsewhere = a_session("c"), replace(a_session("d", ttl=1), tunnel="home")
+    table = SessionTable([expired, revoked, live, elsewhere])
+    table.revoke(revoked.id, START + 5, "x")
+    told = table.ended_in("office", START - 100, START + 20)
+    assert sorted(told) == sorted([expired.id, revoked.id])
+    assert table.ended_in("office", START + 15, START + 20) == []

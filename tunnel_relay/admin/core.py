@@ -13,7 +13,7 @@ import anyio
 import structlog
 
 from shared.errors import CloseCode
-from shared.ids import new_id, token_digest
+from shared.ids import fingerprint, new_id, token_digest
 from tunnel_relay.admin.admission import Admission, Admissions
 from tunnel_relay.admin.checks import check_name, check_user
 from tunnel_relay.admin.links import Links, NoLinks
@@ -80,7 +80,9 @@ class AdminCore:
         """Read what verdicts are made of into memory; raises StoreError."""
         self.tunnels = {tunnel.name: tunnel for tunnel in await self.store.tunnels()}
         self.directory = Directory(await self.store.users(), await self.store.agents())
+        self.sessions.reach(await self.store.latest_time())
         for session in await self.store.sessions():
+            self.sessions.reach(session.last_used)
             self.sessions.put(session)
         for token in await self.store.tokens(self.clock()):
             self.sessions.add_token(token)
@@ -101,6 +103,7 @@ class AdminCore:
         used = self.sessions.dirty()
         await self.store.touch_sessions(used)
         self.sessions.mark_stored(used)
+        await self.store.mark_time(self.sessions.reach(self.clock()))
 
     # Clients ------------------------------------------------------------------------------------
 
@@ -170,6 +173,15 @@ class AdminCore:
         if found.disabled is not None:
             raise RelayError(Code.USER_DISABLED, f"{key} is disabled")
         return found
+
+    async def end_by_time(self) -> int:
+        """Cut what runs of the sessions whose time came since the last look; returns how many."""
+        over = self.sessions.over(self.clock())
+        for session, why in over:
+            log.info("session_ended", session=fingerprint(session.digest), why=why.value)
+        if over:
+            await self.links.cut_sessions([session.id for session, _ in over])
+        return len(over)
 
     async def end_sessions(
         self, sessions: Sequence[Session], reason: str, and_store: Write | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import anyio
@@ -91,9 +91,13 @@ class Link:
 
 
 class Registry:
-    """All links of this relay. Lookups are plain dictionary reads; waiting is rare."""
+    """All links of this relay. Lookups are plain dictionary reads; waiting is rare.
 
-    def __init__(self) -> None:
+    `ended` tells of a tunnel which sessions ended lately, for clients that were away.
+    """
+
+    def __init__(self, ended: Callable[[str], Sequence[str]] = lambda _: ()) -> None:
+        self._ended = ended
         self._tunnels: dict[str, dict[str, Link]] = {}
         self._changed = anyio.Event()
         self._order = 0
@@ -114,6 +118,10 @@ class Registry:
         if before is not None:
             before.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
         log.info("link up", **link.names(), peer=link.peer)
+        # What ended while the client was away: it may still hold MCP sessions and children of it.
+        for session in self._ended(link.tunnel):
+            self._order = self._order % 0xFFFFFFFF + 1
+            link.driver.revoke(self._order, session)
 
     def remove(self, link: Link) -> None:
         """Forget a link, unless a newer one took its place."""

@@ -44,6 +44,7 @@ class Exchange:
         "_whole",
         "call",
         "done",
+        "last_data",
         "last_sent",
         "stream",
     )
@@ -65,7 +66,7 @@ class Exchange:
         self._discarded = 0
         self.call = call
         self.done = False
-        self.last_sent = 0.0
+        self.last_sent = self.last_data = 0.0
         self.stream = 0
 
     # StreamHandler ------------------------------------------------------------------------------
@@ -159,11 +160,13 @@ class Exchange:
         """Does the call run on though its agent is gone?"""
         return self._orphaned_at is not None
 
-    def sweep(self, now: float, wall: float, comment_every: float) -> None:
-        """Do what is due, about once a second; `now` is monotonic, `wall` since the epoch."""
-        if wall >= self.call.session.expires:
-            self.cut(ResetCode.REVOKED)
-        elif self._orphaned_at is not None:
+    def in_use(self, since: float) -> bool:
+        """Does it keep its session from being idle? An event stream does while events come."""
+        return not self._event_stream or self.last_data >= since
+
+    def sweep(self, now: float, comment_every: float) -> None:
+        """Do what is due, about once a second; `now` is monotonic."""
+        if self._orphaned_at is not None:
             if now - self._orphaned_at >= DISCARD_SECONDS:
                 self._cancel()
         elif (
@@ -200,7 +203,7 @@ class Exchange:
             self._started = True
             connection.start(self._head, self._extra(self._head), data, end)
         if self._event_stream:
-            self.last_sent = self._gateway.time()
+            self.last_sent = self.last_data = self._gateway.time()
             self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
         if not self._whole:
             self._driver.consumed(self.stream, len(data))

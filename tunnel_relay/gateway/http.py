@@ -333,16 +333,20 @@ class Gateway:
 
     async def _sweep_forever(self) -> None:
         """Look at every connection and call once a second: no call pays for a timer of its own."""
+        now = self.time()
         while True:
             await anyio.sleep(SWEEP_SECONDS)
-            now, wall = self.time(), self._clock()
+            since, now = now, self.time()
+            wall = self._sessions.reach(self._clock())
             self._quotas.forget(now)
             for connection in list(self.connections):
                 if 0 < connection.deadline <= now:
                     connection.expire()
-            for exchanges in list(self._live.values()):
+            for session, exchanges in list(self._live.items()):
+                if any(exchange.in_use(since) for exchange in exchanges):
+                    self._sessions.keep_in_use(session, wall)
                 for exchange in list(exchanges):
-                    exchange.sweep(now, wall, self._comment_every)
+                    exchange.sweep(now, self._comment_every)
 
 
 class Held:

@@ -316,6 +316,12 @@ class Store(Protocol):
     async def purge_sessions(self, before: float) -> int:
         """Forget sessions, and tokens, that ended before this time; returns how many sessions."""
 
+    async def mark_time(self, now: float) -> None:
+        """Keep the latest time seen; never moves it backwards."""
+
+    async def latest_time(self) -> float:
+        """Return the latest time seen, 0 at first."""
+
     async def put_user(self, user: User) -> None:
         """Keep a user, in place of one with the same key."""
 

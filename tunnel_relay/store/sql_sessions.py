@@ -10,8 +10,9 @@ from sqlalchemy.sql import delete, insert, or_, select, update
 
 from tunnel_relay.store.base import Door, Renewal, Session, Token, TokenKind
 from tunnel_relay.store.database import Database
-from tunnel_relay.store.tables import SESSIONS, TOKENS
+from tunnel_relay.store.tables import MARKS, SESSIONS, TOKENS
 
+CLOCK = "clock"
 READ_ROWS = 1000
 REPEATED = ("user", "agent", "tunnel", "upstream", "granted_by", "reason")
 """Texts that many sessions share; one copy of each is kept."""
@@ -92,6 +93,19 @@ class SqlSessions(Database):
         rows = [{"of": each, "at": at, "count": calls} for each, (at, calls) in used.items()]
         async with self.transaction() as connection:
             await connection.execute(touch, rows)
+
+    async def mark_time(self, now: float) -> None:
+        this = MARKS.c.name == CLOCK
+        async with self.transaction() as connection:
+            before = (await connection.execute(select(MARKS.c.value).where(this))).scalar()
+            if before is None:
+                await connection.execute(insert(MARKS).values(name=CLOCK, value=now))
+            elif before < now:
+                await connection.execute(update(MARKS).where(this).values(value=now))
+
+    async def latest_time(self) -> float:
+        rows = await self.rows(select(MARKS.c.value).where(MARKS.c.name == CLOCK))
+        return float(rows[0]["value"]) if rows else 0.0
 
     async def purge_sessions(self, before: float) -> int:
         await self.change(delete(TOKENS).where(TOKENS.c.expires < before))

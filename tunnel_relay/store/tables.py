@@ -125,3 +125,10 @@ LOCKS = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=True),
 )
+
+MARKS = Table(
+    "marks",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", Float, nullable=False),
+)

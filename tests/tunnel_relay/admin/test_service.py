@@ -308,3 +308,25 @@ async def test_status_counts_what_there_is(tmp_path: Path) -> None:
         assert (status["serving"], status["tunnels"], status["disabled"]) == (True, 1, 0)
         assert status["sessions"] == {"live": 1, "ended": 1}
         assert (await admin.tunnel_list())[0]["upstreams"] == ["git"]
+
+
+async def test_a_clock_set_back_at_a_restart_revives_nothing(tmp_path: Path) -> None:
+    """R16."""
+    async with an_admin(tmp_path) as admin:
+        _, token = await granted(admin, ttl=3600.0)
+        admin.clock = lambda: time.time() + 7200
+        await admin.flush_last_used()
+    async with an_admin(tmp_path) as admin:
+        assert admin.sessions.find(token, time.time()) is None
+        assert admin.sessions.why(token, time.time()) is Refusal.EXPIRED
+
+
+async def test_what_ends_by_time_is_cut_and_told_to_the_clients(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        links = admin.links = RecordedLinks()
+        session, _ = await granted(admin, ttl=3600.0)
+        assert await admin.end_by_time() == 0
+        admin.clock = lambda: time.time() + 3600
+        assert await admin.end_by_time() == 1
+        assert links.told == [("cut", session)]
+        assert await admin.end_by_time() == 0
