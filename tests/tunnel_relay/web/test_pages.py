@@ -19,6 +19,8 @@ def test_a_page_allows_nothing_foreign() -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert sent["cache-control"] == "no-store"
+    # Not no-referrer: Chromium would then send `Origin: null` with the page's own forms.
+    assert sent["referrer-policy"] == "same-origin"
     assert (
         "form-action 'self' http://127.0.0.1:3;"
         in headers("http://127.0.0.1:3")["Content-Security-Policy"]
