@@ -39,7 +39,7 @@ def _python(name: str) -> PeerClient:
 
 
 def _fastmcp(name: str) -> PeerClient:
-    python = _fastmcp_python()
+    python = fastmcp_python()
     return PeerClient(name, (str(python), "-m", "tests.peers.fastmcp_client"))
 
 
@@ -54,7 +54,7 @@ def _inspector(name: str) -> PeerClient:
     return PeerClient(name, (sys.executable, "-m", "tests.peers.inspector"), cancels=False)
 
 
-def _fastmcp_python() -> Path:
+def fastmcp_python() -> Path:
     # An environment of its own: it brings 35 packages that nothing else here needs.
     folder = ROOT / ".venv-fastmcp"
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
