@@ -44,8 +44,27 @@ MAX_TOLD = 1000
 _HEALTH = frozenset({"/healthz", "/readyz"})
 
 
+class Pages:
+    """The cold pages of one listener (ASGI); `hosts` are the Host headers it answers to.
+
+    Each listener has only its own: a path can be spelled in many ways, and one that the connection
+    does not recognise must still not lead to a page of the other listener.
+    """
+
+    def __init__(self, routes: Sequence[Route], hosts: frozenset[bytes]) -> None:
+        self._routes = Starlette(routes=list(routes))
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request."""
+        if scope["path"] not in _HEALTH and _host(scope) not in self._hosts:
+            await _WRONG_HOST(scope, receive, send)
+        else:
+            await self._routes(scope, receive, send)
+
+
 class RelayApp:
-    """What the public listener serves: the gateway for `/t/`, Starlette for the cold pages."""
+    """What the listeners serve: the gateway for `/t/`, Starlette for the cold pages."""
 
     def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
         self.registry = Registry(lambda tunnel: _ended_lately(admin, tunnel))
@@ -80,21 +99,10 @@ class RelayApp:
         self.draining = False
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oauth = AuthorizationServer(admin, settings)
-        self._cold = Starlette(
-            routes=[
-                *self.oauth.routes,
-                enrolment.route,
-                Route("/healthz", _healthz),
-                Route("/readyz", self._readyz),
-            ]
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Route one request (ASGI)."""
-        if scope["path"] not in _HEALTH and _host(scope) not in self.edge.hosts:
-            await _WRONG_HOST(scope, receive, send)
-        else:
-            await self._cold(scope, receive, send)
+        health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
+        self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
+        self.links_pages = Pages([enrolment.route, *health], self.edge.hosts)
+        self.pages = Pages([*self.oauth.routes, enrolment.route, *health], self.edge.hosts)
 
     def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""

@@ -19,7 +19,7 @@ from shared.errors import CloseCode
 from shared.link import loop
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
-from tunnel_relay.app import LiveLinks, RelayApp, end_by_time_forever, flush_forever
+from tunnel_relay.app import LiveLinks, Pages, RelayApp, end_by_time_forever, flush_forever
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.memory import map_tls_buffers
 from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
@@ -66,11 +66,15 @@ async def listen(settings: Settings, app: RelayApp) -> None:
     """Serve agents and links, on one port or on two, until a signal."""
     links = settings.links
     if links is None:
-        both = server_config(settings, app, settings.listen, settings.tls, app.protocol)
+        both = server_config(settings, app, settings.listen, settings.tls, app.protocol, app.pages)
         await PublicServer(both, app).serve()
         return
-    agents = server_config(settings, app, settings.listen, settings.tls, app.agents_protocol)
-    own = LinksServer(server_config(settings, app, links, links.tls, app.links_protocol), app)
+    agents = server_config(
+        *(settings, app, settings.listen, settings.tls), app.agents_protocol, app.agents_pages
+    )
+    own = LinksServer(
+        server_config(settings, app, links, links.tls, app.links_protocol, app.links_pages), app
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(own.serve)
         await PublicServer(agents, app).serve()
@@ -78,11 +82,16 @@ async def listen(settings: Settings, app: RelayApp) -> None:
 
 
 def server_config(
-    settings: Settings, app: RelayApp, place: Listen | LinksListen, tls: Tls | None, protocol: Any
+    settings: Settings,
+    app: RelayApp,
+    place: Listen | LinksListen,
+    tls: Tls | None,
+    protocol: Any,
+    pages: Pages,
 ) -> uvicorn.Config:
     """Return how uvicorn listens at one place, making connections with `protocol`."""
     return uvicorn.Config(
-        app,
+        pages,
         host=place.host,
         port=place.port,
         http=protocol,

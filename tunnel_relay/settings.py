@@ -111,6 +111,7 @@ class OAuth(ConfigModel):
     """The relay's own authorization server: agents that log their users in by a browser."""
 
     enabled: bool = True
+    """Off: no login here; agents bring session tokens, or tokens of another issuer."""
     access_ttl: Seconds = 3600.0
     """Lifetime of an access token; it is renewed as long as its session lives."""
     metadata_documents: bool = True

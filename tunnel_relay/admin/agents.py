@@ -54,7 +54,13 @@ class AgentCommands(AdminCore):
 
     async def put_agent(self, agent: Agent) -> None:
         """Store an agent and know it from now on."""
-        await self.store.put_agent(agent)
+        while True:
+            before = self.directory.agents.get(agent.id)
+            await self.store.put_agent(agent)
+            now = self.directory.agents.get(agent.id)
+            if now is before or now is None:
+                break
+            agent = replace(agent, disabled=now.disabled)  # switched off while we stored
         self.directory.agents[agent.id] = agent
         log.info("agent_added", agent=agent.id, kind=agent.kind.value, by=actor())
 

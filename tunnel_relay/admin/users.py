@@ -132,11 +132,14 @@ class UserCommands(AdminCore):
         log.info("user_enabled", user=on.key, by=actor())
         return {"user": user_view(on)}
 
-    async def note_login(self, user: str) -> None:
-        """Remember when a user logged in last; raises StoreError."""
-        found = self.directory.active_user(user)
-        if found is not None:
-            await self._put(replace(found, last_login=self.clock()))
+    async def note_login(self, user: User) -> None:
+        """Remember when a user logged in; not stored is not refused."""
+        # Over what the user is by now: roles that were taken away meanwhile stay away.
+        now = replace(self.directory.users[user.key], last_login=self.clock())
+        self.directory.users[user.key] = now
+        await self.keep(
+            f"login {user.key}", lambda: self.store.put_user(self.directory.users[user.key])
+        )
 
     # Inside -------------------------------------------------------------------------------------
 

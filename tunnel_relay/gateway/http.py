@@ -17,6 +17,7 @@ The connection reads and writes HTTP, the exchange carries the answer; here it i
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import anyio.abc
 
@@ -166,7 +167,11 @@ class Gateway:
         return answers.too_many("wrong tokens", wait) if wait else None
 
     def _challenge(self, request: Request, token_sent: bool = True) -> Answer:
-        return self._challenges.answer(request.fields.get(b"host", b""), request.path, token_sent)
+        host = request.fields.get(b"host", b"")
+        answer = self._challenges.answer(host, request.path, token_sent)
+        if b"origin" in request.fields:  # an agent in a page has to read where to log in
+            return replace(answer, headers=[*answer.headers, *self.cors(request)])
+        return answer
 
     def _preflight(self, request: Request) -> Answer:
         return Answer(204, b"", [*self.cors(request), *answers.PREFLIGHT])
@@ -178,7 +183,10 @@ class Gateway:
             return []
         return [
             (b"access-control-allow-origin", origin),
-            (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version"),
+            (
+                b"access-control-expose-headers",
+                b"mcp-session-id, mcp-protocol-version, www-authenticate",
+            ),
             (b"vary", b"origin"),
         ]
 

@@ -7,7 +7,6 @@ bytes, little time (attack rows R01 to R04).
 
 import asyncio
 import ipaddress
-import json
 import socket
 import ssl
 from collections.abc import Sequence
@@ -16,18 +15,33 @@ from urllib.parse import urlsplit
 
 import anyio
 import httptools
+import jiter
 
 from tunnel_relay.identity.redirects import is_redirect
 
 MAX_BYTES = 64 * 1024
 DEADLINE = 5.0
 MAX_REDIRECTS = 10
-MAX_URL = 500
+MAX_URL = 200
+"""Characters; an admin must be able to lock every agent by its identifier."""
+MAX_ADDRESSES = 3
+"""Tried one after the other: the first may be of a network this machine is not in."""
+UNREACHABLE = "its host cannot be reached"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+_EXAMPLES = ipaddress.ip_network("3fff::/20")
 
 
 class DocumentError(Exception):
-    """The document cannot be had or used; the text names no private address."""
+    """The document cannot be had or used.
+
+    The text is shown to strangers, so it tells nothing of a host that is not public; `reason` is
+    for the log.
+    """
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason or text
 
 
 def is_document_url(text: str) -> bool:
@@ -50,12 +64,14 @@ def is_public(address: str) -> bool:
     """Tell whether an address is one of the public Internet, however it is written."""
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour
+        inner = parsed.ipv4_mapped
         if inner is None and parsed in _NAT64:
             inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-        if parsed.teredo is not None:
+        if parsed.teredo is not None or parsed.sixtofour is not None:
+            return False  # tunnels: they end wherever the address says
+        if parsed not in _UNICAST or parsed in _EXAMPLES:
             return False
     return parsed.is_global and not parsed.is_multicast
 
@@ -69,17 +85,21 @@ async def fetch(url: str, private_hosts: Sequence[str], trust: ssl.SSLContext) -
     host = parts.hostname or ""
     try:
         with anyio.fail_after(DEADLINE):
-            address = await _resolve(host, parts.port or 443, host in private_hosts)
-            status, media_type, body = await _get(address, host, parts.netloc, url, trust)
+            addresses = await _resolve(host, parts.port or 443, host in private_hosts)
+            reader, writer = await _connect(addresses, host, trust)
+            try:
+                status, media_type, body = await _get(reader, writer, url)
+            finally:
+                writer.close()
     except TimeoutError:
-        raise DocumentError("it did not come in time") from None
-    except (OSError, ssl.SSLError):
-        raise DocumentError("its host cannot be reached safely") from None
+        raise DocumentError(UNREACHABLE, "too slow") from None
+    except OSError as error:
+        raise DocumentError(UNREACHABLE, type(error).__name__) from None
     if status != 200 or media_type != "application/json":
         raise DocumentError("it is not a JSON document")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError:
         document = None
     if not isinstance(document, dict):
         raise DocumentError("it is not a JSON object")
@@ -91,7 +111,7 @@ def read_document(url: str, document: dict[str, Any]) -> tuple[str, list[str]]:
     name, uris = document.get("client_name"), document.get("redirect_uris")
     if document.get("client_id") != url:
         raise DocumentError("its client_id is not its own URL")
-    if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= 200 or not name.isprintable():
         raise DocumentError("its client_name is missing or unusable")
     if not isinstance(uris, list) or not 0 < len(uris) <= MAX_REDIRECTS:
         raise DocumentError("it has no redirect_uris, or too many")
@@ -99,31 +119,39 @@ def read_document(url: str, document: dict[str, Any]) -> tuple[str, list[str]]:
         raise DocumentError("a redirect URI in it is not allowed")
     if document.get("token_endpoint_auth_method", "none") != "none":
         raise DocumentError("an agent with a document is a public client here")
-    return name.strip() or url, uris
+    return name.strip(), uris
 
 
-async def _resolve(host: str, port: int, may_be_private: bool) -> tuple[str, int]:
+async def _resolve(host: str, port: int, may_be_private: bool) -> list[tuple[str, int]]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
     if not addresses or not (may_be_private or all(map(is_public, addresses))):
-        raise DocumentError("its host is not on the public Internet")
-    return addresses[0], port
+        raise DocumentError(UNREACHABLE, "not on the public Internet")
+    return [(address, port) for address in addresses[:MAX_ADDRESSES]]
+
+
+async def _connect(
+    addresses: Sequence[tuple[str, int]], host: str, trust: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to one of the addresses that were judged; they are not looked up again."""
+    for address in addresses[:-1]:
+        try:
+            return await asyncio.open_connection(*address, ssl=trust, server_hostname=host)
+        except OSError:
+            continue
+    return await asyncio.open_connection(*addresses[-1], ssl=trust, server_hostname=host)
 
 
 async def _get(
-    address: tuple[str, int], host: str, authority: str, url: str, trust: ssl.SSLContext
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: str
 ) -> tuple[int, str, bytes]:
-    reader, writer = await asyncio.open_connection(*address, ssl=trust, server_hostname=host)
-    try:
-        parts = urlsplit(url)
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        head = f"GET {target} HTTP/1.1\r\nHost: {authority}\r\nAccept: application/json\r\n"
-        writer.write((head + "Accept-Encoding: identity\r\nConnection: close\r\n\r\n").encode())
-        await writer.drain()
-        return await _read(reader)
-    finally:
-        writer.close()
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    head = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n"
+    writer.write((head + "Accept-Encoding: identity\r\nConnection: close\r\n\r\n").encode())
+    await writer.drain()
+    return await _read(reader)
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[int, str, bytes]:

@@ -1,25 +1,26 @@
 """The pages on which a user logs in and consents, and the routes of the authorization server.
 
 GET shows, POST changes. What waits is bound to one browser by a cookie, every form carries a
-secret of its own, and a form of another origin is refused.
+secret of its own, and a form of another origin is refused. A second cookie, a new one with each
+login, says who is logged in; several agents may send one browser here at the same time.
 """
 
 import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import structlog
 from pydantic import SecretStr
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.directory import may_open
 from tunnel_relay.identity.agents import AgentFinder
+from tunnel_relay.identity.metadata import Metadata
 from tunnel_relay.identity.pending import (
     CODE_SECONDS,
     LOGIN_SECONDS,
@@ -27,6 +28,7 @@ from tunnel_relay.identity.pending import (
     USED_SECONDS,
     Code,
     Held,
+    Login,
     Waiting,
 )
 from tunnel_relay.identity.reading import read_form
@@ -39,22 +41,21 @@ from tunnel_relay.identity.requests import (
     shown_target,
     single,
 )
-from tunnel_relay.identity.resources import (
-    PRM,
-    SERVER_PATH,
-    origins_by_host,
-    resource_metadata,
-    server_metadata,
-)
+from tunnel_relay.identity.shared_routes import shared_route
 from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.identity.tokens import TokenEndpoint
+from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.settings import Settings
-from tunnel_relay.store.base import AgentKind, StoreError, User
+from tunnel_relay.store.base import AgentKind, Door, StoreError, User
 from tunnel_relay.web.browsers import BrowserCookie, is_own_request
 from tunnel_relay.web.pages import page, static_route
 
 STATIC = "/oauth/static"
-_PUBLIC = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
+PER_ADDRESS = 2.0, 60
+"""(a second, at once) requests of agents that may begin to wait for their user."""
+VERIFYING = 16
+"""Passwords that are verified or wait for it; more are turned away."""
+OVER = "This login is over. Start again in your agent."
 
 log = structlog.get_logger("tunnel_relay.oauth")
 
@@ -68,73 +69,59 @@ class AuthorizationServer:
         self._admin = admin
         self._settings = settings
         self._clock = clock
-        self._origins = origins_by_host(settings.public_url)
         self.issuer = settings.public_url[0]
-        self.finder = AgentFinder(admin, settings.oauth)
+        self.finder = AgentFinder(admin, settings.oauth, clock=clock)
         self._waiting: Held[Waiting] = Held()
         self._codes: Held[Code] = Held()
-        self._logins: Held[str] = Held()
+        self._logins: Held[Login] = Held()
         self._throttle = LoginThrottle()
-        self._cookie = BrowserCookie(
-            "mcp-login", secure=self.issuer.startswith("https:"), same_site="Lax"
-        )
+        self._begun = RateLimit(*PER_ADDRESS)
+        self._verifying = 0
+        secure = self.issuer.startswith("https:")
+        self._browser_cookie = BrowserCookie("mcp-browser", secure=secure, same_site="Lax")
+        self._login_cookie = BrowserCookie("mcp-login", secure=secure, same_site="Lax")
         self._tokens = TokenEndpoint(admin, settings.oauth, self.finder, self._codes, clock)
 
     @property
     def routes(self) -> list[Route]:
         """The routes: documents that anybody may read, pages, endpoints for agents."""
-        routes = [Route(PRM + "/t/{tunnel}/{upstream}/mcp", self._resource, methods=["GET"])]
+        routes = Metadata(self._settings).routes
         if not self._settings.oauth.enabled:
             return routes
+        pages = self._settings.allowed_origins
         routes += [
-            Route("/.well-known/oauth-authorization-server", self._server, methods=["GET"]),
             Route("/oauth/authorize", self.authorize, methods=["GET"]),
             Route("/oauth/login", self.login, methods=["POST"]),
             Route("/oauth/consent", self.consent_page, methods=["GET"]),
             Route("/oauth/consent", self.consent, methods=["POST"]),
-            Route("/oauth/token", self._tokens.token, methods=["POST"]),
-            Route("/oauth/revoke", self._tokens.revoke, methods=["POST"]),
+            shared_route("/oauth/token", self._tokens.token, "POST", pages),
+            shared_route("/oauth/revoke", self._tokens.revoke, "POST", pages),
             static_route(STATIC),
         ]
         if self._settings.oauth.dynamic_registration:
-            routes.append(Route("/oauth/register", self._tokens.register, methods=["POST"]))
+            routes.append(shared_route("/oauth/register", self._tokens.register, "POST", pages))
         return routes
-
-    # Documents ----------------------------------------------------------------------------------
-
-    async def _resource(self, request: Request) -> Response:
-        path = request.url.path.removeprefix(PRM)
-        origin = self._origins.get(request.headers.get("host", "").lower())
-        if origin is None or not SERVER_PATH.fullmatch(path):
-            return JSONResponse({"error": "not_found"}, 404)
-        # The same for servers that exist and for those that do not.
-        described = resource_metadata(origin + path, self._settings.authorization_servers)
-        return JSONResponse(described, headers=_PUBLIC)
-
-    async def _server(self, _request: Request) -> Response:
-        oauth = self._settings.oauth
-        described = server_metadata(
-            self.issuer,
-            registration=oauth.dynamic_registration,
-            documents=oauth.metadata_documents,
-        )
-        return JSONResponse(described, headers=_PUBLIC)
 
     # Pages --------------------------------------------------------------------------------------
 
     async def authorize(self, request: Request) -> Response:
         """GET /oauth/authorize: judge the request, then ask who the user is, or for consent."""
+        address = request.client.host if request.client else ""
+        wait = self._begun.take(address_key(address), self._clock())
+        if wait:
+            return self._problem("Too many logins were begun. Try again soon.", 429, wait)
         try:
             pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=50)
             sent = single(pairs)
-            agent = await self.finder.find(sent.get("client_id", ""))
+            agent = await self.finder.find(sent.get("client_id", ""), address)
             redirect_uri = sent.get("redirect_uri", "")
             if not allowed(agent.redirect_uris, redirect_uri):
                 raise RequestError("invalid_request", "the redirect URI is not registered")
-        except (RequestError, ValueError) as error:
+        except RequestError as error:
             # Never a redirect: nobody knows yet whom it would go to.
-            text = error.text if isinstance(error, RequestError) else "the request is malformed"
-            return self._problem(text)
+            return self._problem(error.text, 429 if error.wait else 400, error.wait)
+        except ValueError:
+            return self._problem("the request is malformed")
         try:
             asked = judge(sent, redirect_uri, self._settings.public_url)
         except RequestError as error:
@@ -143,16 +130,14 @@ class AuthorizationServer:
                 error=error.error,
                 error_description=error.text,
             )
-            return RedirectResponse(answer, 303)
-        browser = self._cookie.read(request)
-        user = self._logged_in(browser)
-        if not browser:
-            browser = self._cookie.fresh()
+            return _redirect(answer)
+        browser = self._browser_cookie.read(request) or self._browser_cookie.fresh()
+        user = self._logged_in(request)
         waiting = Waiting(asked, agent, browser, user=user)
         name = secrets.token_urlsafe(32)
         self._waiting.put(name, waiting, self._clock() + REQUEST_SECONDS)
         shown = self._ask_login(name, waiting) if user is None else self._ask(name, waiting)
-        self._cookie.set(shown, browser)
+        self._browser_cookie.set(shown, browser)
         return shown
 
     async def login(self, request: Request) -> Response:
@@ -164,10 +149,13 @@ class AuthorizationServer:
         account, password = fields.get("user", "").strip(), SecretStr(fields.get("password", ""))
         address = request.client.host if request.client else ""
         wait = self._throttle.take(account, address, self._clock())
-        if wait:
+        if wait or self._verifying >= VERIFYING:
             log.warning("login_throttled", address=address)
-            problem = f"Too many attempts. Try again in {math.ceil(wait)} seconds."
-            return self._ask_login(name, waiting, problem, 429)
+            seconds = math.ceil(wait or 1)
+            problem = f"Too many attempts. Try again in {seconds} seconds."
+            answer = self._ask_login(name, waiting, problem, 429)
+            answer.headers["Retry-After"] = str(seconds)
+            return answer
         user = await self._verified(account, password)
         if user is None:
             log.warning("login_failed", address=address)
@@ -176,17 +164,14 @@ class AuthorizationServer:
 
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:
         """Go on with a user who proved who they are, by whatever way."""
-        try:
-            await self._admin.note_login(user.key)
-        except StoreError as error:
-            log.error("login_not_stored", error=str(error))
-        # A new value: whoever knew the old one is not logged in by this.
-        browser = self._cookie.fresh()
-        waiting.browser, waiting.user = browser, user.key
-        self._logins.put(browser, user.key, self._clock() + LOGIN_SECONDS)
+        await self._admin.note_login(user)
+        waiting.user = user.key
+        # A new value: whoever planted a cookie before is not logged in by this.
+        login = self._login_cookie.fresh()
+        self._logins.put(login, Login(user.key, user.password), self._clock() + LOGIN_SECONDS)
         log.info("logged_in", user=user.key, agent=waiting.agent.id)
-        answer = RedirectResponse(f"/oauth/consent?request={name}", 303)
-        self._cookie.set(answer, browser)
+        answer = _redirect(f"/oauth/consent?request={name}")
+        self._login_cookie.set(answer, login)
         return answer
 
     async def consent_page(self, request: Request) -> Response:
@@ -194,7 +179,7 @@ class AuthorizationServer:
         name = request.query_params.get("request", "")
         waiting = self._mine(request, name)
         if waiting is None or waiting.user is None:
-            return self._problem("This login is over. Start again in your agent.")
+            return self._problem(OVER)
         return self._ask(name, waiting)
 
     async def consent(self, request: Request) -> Response:
@@ -209,6 +194,11 @@ class AuthorizationServer:
             log.info("consent_denied", user=waiting.user, agent=asked.agent)
             values = {"error": "access_denied"}
         else:
+            try:
+                await self.finder.keep(waiting.agent)
+            except StoreError as error:
+                log.error("agent_not_stored", error=str(error))
+                return self._problem("The relay cannot store this now. Try again soon.", 503)
             text = secrets.token_urlsafe(32)
             now = self._clock()
             code = Code(asked, waiting.user or "", now + CODE_SECONDS)
@@ -216,8 +206,7 @@ class AuthorizationServer:
             server = f"{asked.tunnel}/{asked.upstream}"
             log.info("consented", user=waiting.user, agent=asked.agent, server=server)
             values = {"code": text}
-        answer = answer_uri(asked.redirect_uri, self.issuer, asked.state, **values)
-        return RedirectResponse(answer, 303, {"Cache-Control": "no-store"})
+        return _redirect(answer_uri(asked.redirect_uri, self.issuer, asked.state, **values))
 
     # Inside -------------------------------------------------------------------------------------
 
@@ -234,39 +223,51 @@ class AuthorizationServer:
         if waiting is None or not secrets.compare_digest(
             waiting.csrf.encode(), fields.get("csrf", "").encode()
         ):
-            return self._problem("This login is over. Start again in your agent.", 403)
+            return self._problem(OVER, 403)
         return name, waiting, fields
 
     def _mine(self, request: Request, name: str) -> Waiting | None:
         waiting = self._waiting.get(name, self._clock())
-        browser = self._cookie.read(request)
+        browser = self._browser_cookie.read(request)
         if waiting is None or not secrets.compare_digest(
             waiting.browser.encode(), browser.encode()
         ):
             return None
         return waiting
 
-    def _logged_in(self, browser: str) -> str | None:
-        user = self._logins.get(browser, self._clock()) if browser else None
-        return user if user is not None and self._admin.directory.active_user(user) else None
+    def _logged_in(self, request: Request) -> str | None:
+        login = self._logins.get(self._login_cookie.read(request), self._clock())
+        user = self._admin.directory.active_user(login.user) if login is not None else None
+        if login is None or user is None or user.password != login.password:
+            return None
+        return user.key
 
     async def _verified(self, account: str, password: SecretStr) -> User | None:
         user = self._admin.directory.active_user(account)
-        stored = user.password if user is not None else None
-        right = await self._admin.passwords.verify(stored, password)
-        return user if right else None
+        self._verifying += 1
+        try:
+            right = await self._admin.passwords.verify(user.password if user else None, password)
+        finally:
+            self._verifying -= 1
+        # As they are now: much may have changed while the password was verified.
+        now = self._admin.directory.active_user(account)
+        same = user is not None and now is not None and user.password == now.password
+        return now if right and same else None
 
     def _may(self, waiting: Waiting) -> bool:
         """Tell whether the user may open this server; one that does not exist is as forbidden."""
-        asked, directory = waiting.request, self._admin.directory
-        user = directory.active_user(waiting.user or "")
-        tunnel = self._admin.tunnels.get(asked.tunnel)
-        return (
-            user is not None
-            and tunnel is not None
-            and may_open(user, tunnel, asked.upstream)
-            and not directory.refuses(user.key, asked.agent)
-        )
+        asked, admin = waiting.request, self._admin
+        user = admin.directory.active_user(waiting.user or "")
+        tunnel = admin.tunnels.get(asked.tunnel)
+        if user is None or tunnel is None or not may_open(user, tunnel, asked.upstream):
+            return False
+        if tunnel.disabled or admin.owner_is_off(tunnel.name):
+            return False
+        if admin.directory.refuses(user.key, asked.agent):
+            return False
+        place = (asked.tunnel, asked.upstream)
+        session = admin.new_session(user, asked.agent, place, door=Door.OAUTH, granted_by=user.key)
+        return not admin.locks.locks_session(session, admin.clock())
 
     def _ask_login(
         self, name: str, waiting: Waiting, problem: str = "", status: int = 200
@@ -288,8 +289,7 @@ class AuthorizationServer:
         return ()
 
     def _ask(self, name: str, waiting: Waiting) -> Response:
-        asked, rules = waiting.request, self._settings.sessions
-        agent = replace(waiting.agent)
+        asked, rules, agent = waiting.request, self._settings.sessions, waiting.agent
         return page(
             "oauth_consent.html",
             form_targets=form_target(asked.redirect_uri),
@@ -306,5 +306,14 @@ class AuthorizationServer:
             idle=min(rules.default_idle, rules.default_ttl),
         )
 
-    def _problem(self, text: str, status: int = 400) -> Response:
-        return page("oauth_problem.html", status, static=STATIC, text=text)
+    def _problem(self, text: str, status: int = 400, wait: float = 0.0) -> Response:
+        answer = page("oauth_problem.html", status, static=STATIC, text=text)
+        if wait:
+            answer.headers["Retry-After"] = str(math.ceil(wait))
+        return answer
+
+
+def _redirect(address: str) -> Response:
+    return RedirectResponse(
+        address, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    )

@@ -77,4 +77,14 @@ class Code:
     user: str
     expires: float
     used: bool = False
+    replayed: bool = False
+    """It came again, perhaps while the session was still being made."""
     session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who a browser is logged in as, and the password's hash by then: a new one ends it."""
+
+    user: str
+    password: str | None = field(repr=False)

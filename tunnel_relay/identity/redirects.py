@@ -8,6 +8,8 @@ MAX_LENGTH = 500
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 _WEB = frozenset(("http", "https"))
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_AUTHORITY = re.compile(r"([A-Za-z0-9.-]+|\[::1\])(:[0-9]{1,5})?")
+"""Host and port as they may stand in a header of ours: a comma or semicolon ends a directive."""
 _NEVER = frozenset(
     ("javascript", "data", "vbscript", "file", "blob", "about", "ftp", "ws", "wss", "mailto")
 )
@@ -28,7 +30,7 @@ def is_redirect(uri: str) -> bool:
     if not _SCHEME.fullmatch(scheme) or scheme in _NEVER or not uri.startswith(scheme + ":"):
         return False
     if scheme in _WEB:
-        if not host or "@" in url.netloc or url.netloc.endswith(":"):
+        if not host or not _AUTHORITY.fullmatch(url.netloc):
             return False
         return scheme == "https" or host in LOOPBACK
     return bool(uri[len(scheme) + 1 :])

@@ -20,12 +20,16 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 class RequestError(Exception):
-    """A request that is refused; `error` is the code of RFC 6749, the text is for people."""
+    """A request that is refused; `error` is the code of RFC 6749, the text is for people.
 
-    def __init__(self, error: str, text: str) -> None:
+    `wait`: seconds after which it may be tried again, 0 when that changes nothing.
+    """
+
+    def __init__(self, error: str, text: str, wait: float = 0.0) -> None:
         super().__init__(text)
         self.error = error
         self.text = text
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,18 @@ def answer_uri(redirect_uri: str, issuer: str, state: str | None, **values: str)
     if state is not None:
         query["state"] = state
     query["iss"] = issuer
-    joint = "&" if urlsplit(redirect_uri).query else "?"
-    return f"{redirect_uri}{joint}{urlencode(query)}"
+    before, mark, own = redirect_uri.partition("?")
+    return f"{before}?{own}{'&' if mark and own else ''}{urlencode(query)}"
 
 
 def form_target(redirect_uri: str) -> str:
-    """Return the source expression for a redirect (CSP level 3): its origin, or its scheme."""
+    """Return the source expression for a redirect (CSP level 3): its origin, or its scheme.
+
+    The policy has no way to name an IPv6 address, so there it is the scheme.
+    """
     url = urlsplit(redirect_uri)
-    return f"{url.scheme}://{url.netloc}" if url.scheme in ("http", "https") else f"{url.scheme}:"
+    named = url.scheme in ("http", "https") and "[" not in url.netloc
+    return f"{url.scheme}://{url.netloc}" if named else f"{url.scheme}:"
 
 
 def shown_target(redirect_uri: str) -> str:

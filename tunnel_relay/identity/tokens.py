@@ -18,29 +18,33 @@ from shared.ids import REFRESH_PREFIX, SESSION_PREFIX, fingerprint, is_token, ne
 from shared.ids import token_digest as digest_of
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.directory import may_open
+from tunnel_relay.errors import Code as ErrorCode
 from tunnel_relay.errors import RelayError
 from tunnel_relay.identity.agents import AgentFinder
 from tunnel_relay.identity.pending import USED_SECONDS, Code, Held
 from tunnel_relay.identity.reading import read_body
 from tunnel_relay.identity.requests import RequestError, single, verifies
-from tunnel_relay.identity.resources import SCOPE
+from tunnel_relay.identity.resources import SCOPE, server_of
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.settings import OAuth
-from tunnel_relay.store.base import Agent, Door, Renewal, StoreError, Token, TokenKind
+from tunnel_relay.store.base import Agent, Door, Renewal, Session, StoreError, Token, TokenKind
 
 MAX_REGISTRATION = 16 * 1024
+RENEWALS = 1 / 60, 20
+"""(a second, at once) for one session: each writes two rows, and leaves a token in memory."""
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _STATUS = {"invalid_client": 401, "temporarily_unavailable": 503, "slow_down": 429}
 
-Handler = Callable[[Request], Awaitable[Response]]
 log = structlog.get_logger("tunnel_relay.oauth")
 
 
-def refusal(error: RequestError, retry_after: float = 0.0) -> Response:
-    """Answer as RFC 6749 section 5.2 says."""
+def refusal(error: RequestError, basic: bool = False) -> Response:
+    """Answer as RFC 6749 section 5.2 says; `basic`: the agent used that scheme."""
     headers = dict(_NO_STORE)
-    if retry_after:
-        headers["Retry-After"] = str(math.ceil(retry_after))
+    if error.wait:
+        headers["Retry-After"] = str(math.ceil(error.wait))
+    if basic and error.error == "invalid_client":
+        headers["WWW-Authenticate"] = 'Basic realm="agents"'
     body = {"error": error.error, "error_description": error.text}
     return JSONResponse(body, _STATUS.get(error.error, 400), headers)
 
@@ -63,6 +67,7 @@ class TokenEndpoint:
         self._clock = clock
         self._registrations = RateLimit(10 / 60, 10)
         self._attempts = RateLimit(5.0, 60)
+        self._renewals = RateLimit(*RENEWALS)
 
     async def token(self, request: Request) -> Response:
         """POST /oauth/token."""
@@ -77,7 +82,7 @@ class TokenEndpoint:
         address = request.client.host if request.client else ""
         wait = self._registrations.take(address_key(address), self._clock())
         if wait:
-            return refusal(RequestError("slow_down", "too many registrations"), wait)
+            return refusal(RequestError("slow_down", "too many registrations", wait))
         try:
             wanted = jiter.from_json(
                 await read_body(request, MAX_REGISTRATION), catch_duplicate_keys=True
@@ -108,7 +113,8 @@ class TokenEndpoint:
         address = request.client.host if request.client else ""
         wait = self._attempts.take(address_key(address), self._clock())
         if wait:
-            return refusal(RequestError("slow_down", "too many requests"), wait)
+            return refusal(RequestError("slow_down", "too many requests", wait))
+        basic = "authorization" in request.headers
         try:
             if request.headers.get("content-type", "").split(";")[0].strip().lower() != (
                 "application/x-www-form-urlencoded"
@@ -116,19 +122,22 @@ class TokenEndpoint:
                 raise RequestError("invalid_request", "send a form")
             body = (await read_body(request)).decode("ascii")
             sent = single(parse_qsl(body, keep_blank_values=True, strict_parsing=True))
-            agent = await self._authenticated(request, sent)
+            agent = self._authenticated(request, sent)
             return JSONResponse(await act(agent, sent), headers=_NO_STORE)
         except RequestError as error:
-            return refusal(error)
+            return refusal(error, basic)
         except ValueError:
             return refusal(RequestError("invalid_request", "the form is malformed"))
         except RelayError as error:
-            return refusal(RequestError("invalid_grant", error.message))
+            log.warning("session_refused", code=error.code, reason=error.message)
+            own = error.code is ErrorCode.TOO_MANY_SESSIONS
+            text = error.message if own else "no session can be opened for this user and server"
+            return refusal(RequestError("invalid_grant", text))
         except StoreError as error:
             log.error("token_not_stored", error=str(error))
-            return refusal(RequestError("temporarily_unavailable", "try again soon"), 5)
+            return refusal(RequestError("temporarily_unavailable", "try again soon", 5))
 
-    async def _authenticated(self, request: Request, sent: dict[str, str]) -> Agent:
+    def _authenticated(self, request: Request, sent: dict[str, str]) -> Agent:
         client_id, secret = sent.get("client_id", ""), sent.get("client_secret")
         authorization = request.headers.get("authorization")
         if authorization is not None:
@@ -138,7 +147,7 @@ class TokenEndpoint:
             if client_id not in ("", name):
                 raise RequestError("invalid_client", "two client ids")
             client_id = name
-        agent = await self._finder.find(client_id)
+        agent = self._finder.known(client_id)
         if agent.secret is not None:
             given = digest_of(secret) if secret is not None and is_token(secret) else b""
             if not hmac.compare_digest(given, agent.secret):
@@ -159,6 +168,7 @@ class TokenEndpoint:
         if code is None or code.request.agent != agent.id:
             raise RequestError("invalid_grant", "the code is unknown, used or too old")
         if code.used or now >= code.expires:
+            code.replayed = code.used
             await self._replayed(code)
             raise RequestError("invalid_grant", "the code is unknown, used or too old")
         code.used = True
@@ -168,43 +178,56 @@ class TokenEndpoint:
             raise RequestError("invalid_grant", "the redirect_uri is another one")
         if not verifies(asked.challenge, sent.get("code_verifier", "")):
             raise RequestError("invalid_grant", "the code_verifier is not the one")
-        self._same_resource(sent, asked.resource)
+        self._same_server(sent, (asked.tunnel, asked.upstream))
         return await self._open(agent, code)
 
     async def _open(self, agent: Agent, code: Code) -> dict[str, Any]:
         admin, asked = self._admin, code.request
         user = admin.directory.active_user(code.user)
-        tunnel = admin.tunnels.get(asked.tunnel)
-        if user is None or tunnel is None or not may_open(user, tunnel, asked.upstream):
+        if user is None or not self._may_open(code):
             raise RequestError("invalid_grant", "the user may not use this server any more")
-        await self._finder.keep(agent)
         place = (asked.tunnel, asked.upstream)
         session = admin.new_session(user, agent.id, place, door=Door.OAUTH, granted_by=user.key)
         code.session = session.id
         access, refresh, tokens = self._new_tokens(session.id, session.expires)
         await admin.open_session(session, None, tokens)
+        # While it was stored there was no session that could have ended.
+        if code.replayed:
+            await self._replayed(code)
+        elif not self._may_open(code):
+            await admin.end_sessions([session], "the user may not use this server any more")
+        if admin.sessions.state(session.id, admin.clock()) is not None:
+            raise RequestError("invalid_grant", "the session has ended")
         return self._told(access, refresh, tokens[0])
+
+    def _may_open(self, code: Code) -> bool:
+        user = self._admin.directory.active_user(code.user)
+        tunnel = self._admin.tunnels.get(code.request.tunnel)
+        return (
+            user is not None
+            and tunnel is not None
+            and may_open(user, tunnel, code.request.upstream)
+        )
 
     async def _renewed(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
         admin, text = self._admin, sent.get("refresh_token", "")
         wrong = RequestError("invalid_grant", "the refresh token is unknown, used or too old")
         if not (text.startswith(REFRESH_PREFIX) and is_token(text)):
             raise wrong
-        digest = digest_of(text)
-        known = await admin.store.session_of(digest)
-        session = admin.sessions.get(known) if known is not None else None
-        if session is None:
+        session = await self._session_of(text, agent)
+        # A lock may be lifted again: until then the token is kept, not used up.
+        if session is None or admin.sessions.state(session.id, admin.clock()) is not None:
             raise wrong
-        self._same_resource(sent, admin.server_url(session.tunnel, session.upstream))
-        alive = admin.sessions.state(session.id, admin.clock()) is None
+        self._same_server(sent, (session.tunnel, session.upstream))
+        wait = self._renewals.take(session.id, self._clock())
+        if wait:
+            raise RequestError("slow_down", "renewed too often", wait)
         access, refresh, tokens = self._new_tokens(session.id, session.expires)
-        outcome, _ = await admin.store.renew(
-            digest, agent.id, admin.clock(), tokens if alive else ()
-        )
+        outcome, _ = await admin.store.renew(digest_of(text), agent.id, admin.clock(), tokens)
         if outcome is Renewal.REUSED:
             log.error("refresh_token_reused", session=fingerprint(session.digest), agent=agent.id)
             await admin.end_sessions([session], "a refresh token was used twice")
-        if outcome is not Renewal.RENEWED or not alive:
+        if outcome is not Renewal.RENEWED:
             raise wrong
         if admin.sessions.state(session.id, admin.clock()) is not None:
             raise wrong  # it ended while we stored
@@ -212,12 +235,19 @@ class TokenEndpoint:
         return self._told(access, refresh, tokens[0])
 
     async def _revoke(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
-        text = sent.get("token", "")
-        known = await self._admin.store.session_of(digest_of(text)) if is_token(text) else None
-        session = self._admin.sessions.get(known) if known is not None else None
-        if session is not None and session.agent == agent.id and session.revoked is None:
+        text = sent.get("token")
+        if text is None:
+            raise RequestError("invalid_request", "name the token")
+        session = await self._session_of(text, agent)
+        if session is not None and session.revoked is None:
             await self._admin.end_sessions([session], "the agent gave it back")
         return {}
+
+    async def _session_of(self, text: str, agent: Agent) -> Session | None:
+        """Return the session of an agent's token, whatever has become of either."""
+        known = await self._admin.store.session_of(digest_of(text)) if is_token(text) else None
+        session = self._admin.sessions.get(known) if known is not None else None
+        return session if session is not None and session.agent == agent.id else None
 
     async def _replayed(self, code: Code) -> None:
         """A code that comes twice was stolen, by the first or by the second (RFC 9700 4.5)."""
@@ -226,8 +256,10 @@ class TokenEndpoint:
             log.error("code_reused", session=fingerprint(session.digest))
             await self._admin.end_sessions([session], "its authorization code was used twice")
 
-    def _same_resource(self, sent: dict[str, str], resource: str) -> None:
-        if sent.get("resource", resource) != resource:
+    def _same_server(self, sent: dict[str, str], place: tuple[str, str]) -> None:
+        resource = sent.get("resource")
+        origins = self._admin.settings.public_url
+        if resource is not None and server_of(resource, origins) != place:
             raise RequestError("invalid_target", "the resource is another one")
 
     def _new_tokens(self, session: str, ends: float) -> tuple[str, str, list[Token]]:
