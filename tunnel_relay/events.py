@@ -36,7 +36,7 @@ class EventRing:
         """Keep an event; long texts and many fields are cut."""
         self.last += 1
         shown = tuple(
-            (key, str(value)[:MAX_TEXT]) for key, value in list(fields.items())[:MAX_FIELDS]
+            (key, _text(value)[:MAX_TEXT]) for key, value in list(fields.items())[:MAX_FIELDS]
         )
         self._events.append(Event(self.last, at, level, name[:MAX_TEXT], shown))
 
@@ -44,6 +44,15 @@ class EventRing:
         """Return the newest events, the newest first."""
         events = list(self._events)
         return events[: -most - 1 : -1]
+
+
+def _text(value: Any) -> str:
+    """Write a field as people read it: a report as its parts, a list as its members."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(_text, value)) or "-"
+    return str(value)
 
 
 class Keep:

@@ -4,10 +4,11 @@ Where Chromium is missing it is installed (root, Debian), else the test is skipp
 Everything here blocks: call it in a thread beside a server in the event loop.
 """
 
+import base64
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the console of the browser got since it was asked last."""
-        return [str(entry["message"]) for entry in self.driver.get_log("browser")]
+        entries = self.driver.execute("getLog", {"type": "browser"})["value"]
+        return [str(entry["message"]) for entry in entries]
 
     def dark(self, on: bool) -> None:
         """Prefer dark pages, or light ones."""
@@ -107,8 +109,6 @@ class Browser:
         shown = self.driver.execute_cdp_cmd(
             "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
         )
-        import base64
-
         path.write_bytes(base64.b64decode(shown["data"]))
         return path
 
@@ -134,10 +134,8 @@ def browser(*, javascript: bool = True) -> Iterator[Browser]:
             driver.set_page_load_timeout(DEADLINE)
             yield Browser(driver)
         finally:
-            try:
+            with suppress(WebDriverException):  # it may be gone already
                 driver.quit()
-            except WebDriverException:  # it is gone already
-                pass
 
 
 @cache

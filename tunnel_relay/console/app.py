@@ -38,6 +38,7 @@ class ConsoleApp:
         inner = Starlette(
             routes=self.routes, exception_handlers={HTTPException: _plain, Exception: _failed}
         )
+        inner.router.redirect_slashes = False
         self._guarded = Guard(inner, edge)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

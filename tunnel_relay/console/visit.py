@@ -149,7 +149,12 @@ def action_route(site: Site, path: str, action: View, back: View) -> Route:
             visit.problem = error
         if isinstance(visit.problem, StatusError) or visit.problem.code is Code.FOREIGN_PAGE:
             return await _refused(visit)
-        return await _or_refusal(visit, back)
+        refused = visit.problem
+        answer = await _or_refusal(visit, back)
+        if visit.problem is not refused:  # not even the page it came from can be shown
+            visit.problem = refused
+            answer = await _refused(visit)
+        return answer
 
     return Route(path, answer, methods=["POST"], name=f"POST {path}")
 

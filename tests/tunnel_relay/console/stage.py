@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ import httpx2
 import structlog
 from pydantic import SecretStr
 
+from tests.integration.scene import eventually
 from tests.tunnel_relay.making import RecordedLinks, an_admin
 from tunnel_relay.admin.logins import COOKIE
 from tunnel_relay.admin.service import Admin
@@ -62,11 +63,14 @@ class Hand:
         return await self.http.post(path, data={"csrf": self.csrf} | (fields or {}), headers=sent)
 
     async def call(
-        self, command: str, arguments: dict[str, Any] | None = None, **headers: str
+        self,
+        command: str,
+        arguments: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx2.Response:
         """Give a command as a script of the page would."""
         own = {"Origin": self.origin, "X-CSRF-Token": self.csrf} if self.cookie else {}
-        sent = self.headers(own | headers)
+        sent = self.headers(own | (headers or {}))
         return await self.http.post(f"/v1/{command}", json=arguments or {}, headers=sent)
 
 
@@ -118,27 +122,28 @@ async def a_console(folder: Path, people: bool = True) -> AsyncIterator[Stage]:
             hashed = await admin.passwords.hash(SecretStr(PASSWORD))
             for user, roles in PEOPLE.items():
                 await admin.user_add(user, roles=roles)
-                await admin._change(user, lambda now: replace_password(now, hashed))
+                await admin._change(user, lambda now: replace(now, password=hashed))
         place, events = AdminListen(port=0), EventRing()
         config = server_config(admin, admin.settings, place, events)
         server = ConsoleServer(config)
         app = config.app
         assert isinstance(app, ConsoleApp)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve)
-            with anyio.fail_after(10):
-                while not server.started:
-                    await anyio.sleep(0.005)
+            ended = anyio.Event()
+
+            async def serve() -> None:
+                await server.serve()
+                ended.set()
+
+            tasks.start_soon(serve)
+            await eventually(lambda: server.started)
             port = server.servers[0].sockets[0].getsockname()[1]
             url = f"http://127.0.0.1:{port}"
-            async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
-                yield Stage(admin, links, app, events, url, http)
-            server.should_exit = True
+            try:
+                async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+                    yield Stage(admin, links, app, events, url, http)
+            finally:
+                server.should_exit = True
+                with anyio.move_on_after(10, shield=True):
+                    await ended.wait()
     structlog.reset_defaults()
-
-
-def replace_password(user: Any, hashed: str) -> Any:
-    """Return a user with another password."""
-    from dataclasses import replace
-
-    return replace(user, password=hashed)
