@@ -18,7 +18,9 @@ from selenium.common.exceptions import NoAlertPresentException, WebDriverExcepti
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -63,6 +65,10 @@ class Browser:
     def click(self, css: str) -> None:
         """Click an element."""
         self.find(css).click()
+
+    def press_tab(self) -> None:
+        """Press the tabulator key wherever the focus is."""
+        ActionChains(self.driver).send_keys(Keys.TAB).perform()
 
     def text(self, css: str = "body") -> str:
         """Return the visible text of an element."""
