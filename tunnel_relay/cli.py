@@ -136,10 +136,10 @@ def init(
         click.echo(f"  tunnel-client enroll {settings.link_origins[0]} --ca-file {authority}")
     click.echo(f"Next:\n  tunnel-relay serve{option}")
     click.echo(f"  tunnel-relay tunnel create{option} NAME --owner USER")
-    if admin is not None:
+    if settings.admin is not None:
         click.echo("For the console:")
         click.echo(f"  tunnel-relay user add{option} USER --role admin")
-        click.echo(f"  http://{admin_listen}")
+        click.echo(f"  {settings.admin.public_url or f'http://{admin_listen}'}")
 
 
 @cli.command()

@@ -1,5 +1,7 @@
 """The feed keeps the newest of what the relay itself says, and not too much of it."""
 
+import logging
+
 import structlog
 
 from tunnel_relay.events import MAX_FIELDS, MAX_TEXT, EventRing, Keep
@@ -67,6 +69,7 @@ def test_it_works_as_a_processor_of_structlog() -> None:
             Keep(ring),
             structlog.processors.LogfmtRenderer(),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     log.info("hello", who="ada")
     assert [(event.name, event.level, event.fields) for event in ring.newest(1)] == [

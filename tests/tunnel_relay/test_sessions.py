@@ -171,3 +171,17 @@ def test_no_use_succeeds_after_a_revoke_was_acknowledged(token: str) -> None:
         thread.join(30)
     assert late == []
     assert table.find(token, START + 1) is None
+
+
+def test_sessions_are_looked_through_without_being_used(token: str) -> None:
+    first, second = a_session(token), a_session(new_token(SESSION_PREFIX))
+    table = SessionTable([first, second])
+    assert table.newest_first() == [second.id, first.id]
+    table.revoke(first.id, START, "gone")
+    looked = dict(table.look([first.id, "unknown", second.id], START))
+    assert [each.id for each in looked] == [first.id, second.id]
+    assert list(looked.values()) == [Refusal.REVOKED, None]
+    assert table.dirty() == {}
+    assert [each.id for each in table.starting(first.id[:12])] == [first.id]
+    assert table.starting(first.id[:12], "bob") == []
+    assert len(table.starting("", first.user)) == 2

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from hmac import compare_digest
 
 from shared.ids import token_digest
-from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.store.base import User
 
 COOKIE = "__Host-mcp-console"
@@ -15,8 +14,6 @@ IDLE = 30 * 60.0
 ABSOLUTE = 8 * 3600.0
 MOST = 1000
 MOST_OF_ONE = 20
-MAX_NAME = 200
-"""Characters of a name that attempts are counted under."""
 
 
 class Login:
@@ -81,16 +78,3 @@ class Logins:
     def close(self, cookie: str) -> None:
         """Log out."""
         self._by_digest.pop(token_digest(cookie), None)
-
-
-class Attempts:
-    """How often a login may be tried: for each account, and for each address."""
-
-    def __init__(self) -> None:
-        self._accounts = RateLimit(per_second=1 / 15, burst=5)
-        self._addresses = RateLimit(per_second=1 / 5, burst=20)
-
-    def take(self, user: str, address: str, now: float) -> float:
-        """Count one attempt; returns 0 when it may be made, else the seconds to wait."""
-        wait = self._addresses.take(address_key(address), now)
-        return wait or self._accounts.take(user.strip()[:MAX_NAME], now)

@@ -11,12 +11,13 @@ from starlette.types import Receive, Scope, Send
 from tunnel_relay.admin.api import Api
 from tunnel_relay.admin.callers import Callers
 from tunnel_relay.admin.edge import AdminEdge, Guard
-from tunnel_relay.admin.logins import Attempts, Logins
+from tunnel_relay.admin.logins import Logins
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.console import agents, locks, overview, sessions, tunnels, users
 from tunnel_relay.console.login import LoginPages
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
+from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.web.pages import static_route
 
 log = structlog.get_logger("tunnel_relay.console")
@@ -28,7 +29,7 @@ class ConsoleApp:
     def __init__(self, admin: Admin, edge: AdminEdge, events: EventRing) -> None:
         self.logins = Logins()
         callers = Callers(admin, self.logins)
-        self.site = Site(admin, events, self.logins, callers, Attempts())
+        self.site = Site(admin, events, self.logins, callers, LoginThrottle())
         self.routes: list[BaseRoute] = [
             *Api(admin, callers).routes(),
             *LoginPages(self.site).routes(),

@@ -66,7 +66,7 @@ class LoginPages:
         return answer
 
     def _may_try(self, request: Request, name: str) -> None:
-        wait = self._site.attempts.take(name, _address(request), time.monotonic())
+        wait = self._site.throttle.take(name, _address(request), time.monotonic())
         if wait or self._busy >= AT_ONCE:
             wait = wait or 1.0
             log.warning("console_login_limited", address=_address(request))
@@ -88,7 +88,7 @@ class LoginPages:
             # Not what was typed: people type passwords into the wrong field.
             log.warning("console_login_refused", user=known.key if known else "unknown")
             raise StatusError(403, WRONG, code=Code.LOGIN_NEEDED)
-        await admin.note_login(user)
+        await admin.note_login(user.key)
         return user
 
 

@@ -16,11 +16,12 @@ from starlette.routing import Route
 from tunnel_relay.admin.answers import StatusError, status_of
 from tunnel_relay.admin.callers import Callers, LoggedIn
 from tunnel_relay.admin.commands import COMMANDS, allows, run_command
-from tunnel_relay.admin.logins import Attempts, Logins
+from tunnel_relay.admin.logins import Logins
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.console.forms import Form, read_form
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.events import EventRing
+from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.store.base import Role
 from tunnel_relay.web.pages import headers, page
 
@@ -46,7 +47,7 @@ class Site:
     events: EventRing
     logins: Logins
     callers: Callers
-    attempts: Attempts
+    throttle: LoginThrottle
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
-"""Logins end by themselves, are bounded in number, and so are attempts."""
+"""Logins end by themselves, and are bounded in number."""
 
-from tunnel_relay.admin.logins import ABSOLUTE, IDLE, MOST, MOST_OF_ONE, Attempts, Logins
+from tunnel_relay.admin.logins import ABSOLUTE, IDLE, MOST, MOST_OF_ONE, Logins
 from tunnel_relay.store.base import User
 
 ADA = User("ada", "Ada", 0.0, password="hash")
@@ -67,15 +67,3 @@ def test_every_login_has_tokens_of_its_own() -> None:
     assert not one.is_from_our_page(two.csrf)
     assert not one.is_from_our_page("")
     assert not one.is_from_our_page("\xe9")
-
-
-def test_attempts_are_counted_by_account_and_by_address() -> None:
-    """U10."""
-    attempts = Attempts()
-    waits = [attempts.take("ada", f"192.0.2.{number}", 0.0) for number in range(6)]
-    assert [bool(wait) for wait in waits] == [False] * 5 + [True]
-    assert attempts.take(" ada ", "192.0.2.9", 0.0)
-    assert not attempts.take("abe", "192.0.2.9", 0.0)
-    waits = [attempts.take(f"u{number}", "198.51.100.1", 0.0) for number in range(21)]
-    assert [bool(wait) for wait in waits] == [False] * 20 + [True]
-    assert not attempts.take("ada", "192.0.2.1", 60.0)

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx2
-import structlog
 from pydantic import SecretStr
 
 from tests.integration.scene import eventually
@@ -146,4 +145,3 @@ async def a_console(folder: Path, people: bool = True) -> AsyncIterator[Stage]:
                 server.should_exit = True
                 with anyio.move_on_after(10, shield=True):
                     await ended.wait()
-    structlog.reset_defaults()
