@@ -136,6 +136,7 @@ def _init_relay(config: Path, origin: str, port: int, certificate: Path | None) 
     config.parent.mkdir()
     argv = [RELAY, "init", "--config", str(config), "--public-url", origin]
     argv += ["--state-dir", str(config.parent / "state"), "--listen", f"{HOST}:{port}"]
+    argv += ["--admin-listen", "none"]
     if certificate is not None:
         key = certificate.with_name("key.pem")
         argv += ["--tls-cert", str(certificate), "--tls-key", str(key)]

@@ -51,8 +51,10 @@ def _session_key(settings: Settings) -> None:
 
 
 def _tls(settings: Settings) -> None:
-    if settings.tls is not None:
-        check_tls(settings.tls)
+    others = (each.tls for each in (settings.links, settings.admin) if each is not None)
+    for tls in (settings.tls, *others):
+        if tls is not None:
+            check_tls(tls)
 
 
 def _database(settings: Settings) -> None:

@@ -93,6 +93,13 @@ def cli() -> None:
 @click.option("--public-url", metavar="URL", help="Where agents and clients reach the relay.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Folder for database and keys.")
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--admin-listen",
+    default="127.0.0.1:8444",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the admin API and the console listen; none: nowhere.",
+)
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="Chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="Key, PEM.")
 @click.option("--demo", is_flag=True, help="Make a certificate for localhost, for trying it out.")
@@ -101,6 +108,7 @@ def init(
     public_url: str | None,
     state_dir: Path | None,
     listen: str,
+    admin_listen: str,
     tls_cert: Path | None,
     tls_key: Path | None,
     demo: bool,
@@ -109,7 +117,8 @@ def init(
     from tunnel_relay.init import Wanted, init
     from tunnel_relay.places import default_config, default_state_dir
 
-    host, port = _split_listen(listen)
+    host, port = _split_listen(listen, "--listen")
+    admin = None if admin_listen == "none" else _split_listen(admin_listen, "--admin-listen")
     if public_url is None and not demo:
         raise click.UsageError("say where agents reach the relay: --public-url, or --demo")
     if (tls_cert is None) != (tls_key is None) or (demo and tls_cert):
@@ -118,7 +127,7 @@ def init(
     config = (config or default_config(os.environ)).absolute()
     state = (state_dir or default_state_dir(os.environ)).absolute()
     url = public_url or f"https://localhost:{port}"
-    settings = init(Wanted(config, state, url, host, port, tls, demo))
+    settings = init(Wanted(config, state, url, host, port, tls, demo, admin))
     click.echo(f"Wrote {config} and fresh keys in {state}.")
     option = config_words(config)
     if demo:
@@ -127,6 +136,10 @@ def init(
         click.echo(f"  tunnel-client enroll {settings.link_origins[0]} --ca-file {authority}")
     click.echo(f"Next:\n  tunnel-relay serve{option}")
     click.echo(f"  tunnel-relay tunnel create{option} NAME --owner USER")
+    if settings.admin is not None:
+        click.echo("For the console:")
+        click.echo(f"  tunnel-relay user add{option} USER --role admin")
+        click.echo(f"  {settings.admin.public_url or f'http://{admin_listen}'}")
 
 
 @cli.command()
@@ -243,11 +256,11 @@ def _path(config: Path | None) -> Path:
     return config or default_config(os.environ)
 
 
-def _split_listen(text: str) -> tuple[str, int]:
+def _split_listen(text: str, option: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise click.UsageError("--listen takes HOST:PORT")
+        raise click.UsageError(f"{option} takes HOST:PORT")
     return host, int(port)
 
 

@@ -15,6 +15,9 @@ from tunnel_relay.cli import (
     run,
 )
 
+PAGE = 1000
+"""Sessions asked for at a time: as many as the relay gives at once."""
+
 
 @click.group()
 def tunnel() -> None:
@@ -148,11 +151,31 @@ def session_create(
 @session.command("list")
 @common
 @click.option("--all", "ended", is_flag=True, help="Those that ended too.")
-def session_list(config: Path | None, as_json: bool, ended: bool) -> None:
-    """List the live sessions."""
+@click.option("--user", help="Only this user's.")
+@click.option("--query", help="Found in user, agent or server, or the start of the identifier.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many; default: all.")
+def session_list(
+    config: Path | None,
+    as_json: bool,
+    ended: bool,
+    user: str | None,
+    query: str | None,
+    limit: int | None,
+) -> None:
+    """List the live sessions, the newest first."""
     from tunnel_relay import render
 
-    listing(as_json, "sessions", run(config, "session_list", ended=ended), render.sessions)
+    wanted = {"ended": ended, "user": user, "query": query or ""}
+    rows: list[Any] = []
+    after: str | None = None
+    while limit is None or len(rows) < limit:
+        page = PAGE if limit is None else min(PAGE, limit - len(rows))
+        found = run(config, "session_list", **wanted, limit=page, after=after)
+        rows += found["sessions"]
+        after = found["next"]
+        if after is None:
+            break
+    listing(as_json, "sessions", rows, render.sessions)
 
 
 @session.command("show")

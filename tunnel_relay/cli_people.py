@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tunnel_relay.cli import answer, common, listing, must_be_stored, run
+from tunnel_relay.cli import Duration, answer, common, listing, must_be_stored, run
 
 role_option = click.option(
     "--role",
@@ -150,6 +150,42 @@ def user_enable(config: Path | None, as_json: bool, user_key: str) -> None:
         answer(result)
     else:
         click.echo(f"{user_key} is enabled; sessions that ended stay ended")
+
+
+@user.command("token")
+@common
+@click.argument("user_key", metavar="USER")
+@click.option("--ttl", type=Duration(), default="8h", show_default=True, help="90s, 15m, 8h, 7d.")
+@click.option("--name", default="admin API", show_default=True, help="What it is for.")
+def user_token(config: Path | None, as_json: bool, user_key: str, ttl: float, name: str) -> None:
+    """Make a token for the admin API and print it, this once. It may what its user may."""
+    result = run(config, "user_token", user=user_key, ttl=ttl, name=name)
+    if as_json:
+        answer(result)
+        return
+    click.echo(f"{result['token']}\n\nThis token is shown once. Send it as a header:")
+    click.echo("  Authorization: Bearer TOKEN")
+    click.echo(f"Next:\n  tunnel-relay user token-revoke {result['admin_token']['id'][:12]}")
+
+
+@user.command("tokens")
+@common
+@click.argument("user_key", metavar="USER", required=False)
+def user_tokens(config: Path | None, as_json: bool, user_key: str | None) -> None:
+    """List the admin tokens that work, of one user or of all."""
+    from tunnel_relay import render
+
+    listing(as_json, "tokens", run(config, "user_tokens", user=user_key), render.admin_tokens)
+
+
+@user.command("token-revoke")
+@common
+@click.argument("token", metavar="TOKEN-ID")
+def user_token_revoke(config: Path | None, as_json: bool, token: str) -> None:
+    """End an admin token; the start of its identifier is enough."""
+    result = run(config, "user_token_revoke", token=token)
+    shown = result["admin_token"]
+    _done(result, as_json, f"{shown['id'][:12]} of {shown['user']} works no more")
 
 
 @click.group()

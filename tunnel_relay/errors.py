@@ -46,6 +46,11 @@ class Code(StrEnum):
     AGENT_UNKNOWN = "MT1045"
     AGENT_EXISTS = "MT1046"
     TOO_MANY_SESSIONS = "MT1047"
+    LOGIN_NEEDED = "MT1055"
+    ROLE_NEEDED = "MT1056"
+    TOKEN_UNKNOWN = "MT1057"  # noqa: S105 # a code
+    FOREIGN_PAGE = "MT1058"
+    CANNOT_LISTEN = "MT1059"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,29 @@ EXPLAINED = {
     ),
     Code.AGENT_EXISTS: Explained(
         FAILED, "an agent has this identifier already", "tunnel-relay agent list"
+    ),
+    Code.LOGIN_NEEDED: Explained(
+        NOT_PERMITTED,
+        "the admin API takes an admin token or a login of the console",
+        "tunnel-relay user token USER",
+    ),
+    Code.ROLE_NEEDED: Explained(
+        NOT_PERMITTED,
+        "the user's roles do not allow this command",
+        "tunnel-relay user change USER --role ROLE",
+    ),
+    Code.TOKEN_UNKNOWN: Explained(
+        FAILED, "no admin token, or more than one, starts with this", "tunnel-relay user tokens"
+    ),
+    Code.FOREIGN_PAGE: Explained(
+        NOT_PERMITTED,
+        "the request came by another host name, or from a page that is not the console's",
+        "set admin.public_url to the origin in the browser's address bar",
+    ),
+    Code.CANNOT_LISTEN: Explained(
+        UNAVAILABLE,
+        "a port is taken, or the address is not this machine's",
+        "set another host or port in the configuration, or end what listens there",
     ),
 }
 

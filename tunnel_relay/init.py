@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shared.keys import PrivateKey
 from tunnel_relay.devcert import make_dev_certificate
@@ -13,6 +14,7 @@ from tunnel_relay.settings import (
     DEV_AUTHORITY,
     DEV_CERTIFICATE,
     Settings,
+    is_loopback,
     parse_settings,
     read_settings,
 )
@@ -29,6 +31,8 @@ class Wanted:
     port: int
     tls: tuple[Path, Path] | None = None
     demo: bool = False
+    admin: tuple[str, int] | None = None
+    """Where the admin API and the console listen; None: nowhere."""
 
 
 def init(wanted: Wanted) -> Settings:
@@ -98,8 +102,30 @@ def config_text(wanted: Wanted, tls: tuple[Path, Path] | None) -> str:
             f"cert_file = {_quoted(str(tls[0]))}",
             f"key_file = {_quoted(str(tls[1]))}",
         ]
+    if wanted.admin is not None:
+        lines += _admin_lines(wanted, *wanted.admin, tls)
     lines += ["", "[sessions]", 'default_ttl = "12h"', 'default_idle = "1h"', 'max_ttl = "30d"', ""]
     return "\n".join(lines)
+
+
+def _admin_lines(wanted: Wanted, host: str, port: int, tls: tuple[Path, Path] | None) -> list[str]:
+    lines = [
+        "",
+        "# The admin API and the console. Off loopback they need [admin.tls].",
+        "[admin]",
+        f"host = {_quoted(host)}",
+        f"port = {port}",
+    ]
+    if not is_loopback(host) and tls is not None:
+        name = urlsplit(wanted.public_url).hostname or host
+        shown = f"[{name}]" if ":" in name else name
+        lines += [
+            f"public_url = {_quoted(f'https://{shown}:{port}')}",
+            "[admin.tls]",
+            f"cert_file = {_quoted(str(tls[0]))}",
+            f"key_file = {_quoted(str(tls[1]))}",
+        ]
+    return lines
 
 
 def _quoted(text: str) -> str:

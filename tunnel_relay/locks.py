@@ -49,6 +49,10 @@ class LockTable:
         """Return the locks that hold at `now`, oldest first."""
         return [lock for lock in self._by_id.values() if now < _end(lock)]
 
+    def holds(self, kind: LockKind, subject: str, now: float) -> bool:
+        """Tell whether a subject is locked."""
+        return now < self._until.get((kind, subject), -math.inf)
+
     def locks_session(self, session: Session, now: float) -> bool:
         """Tell whether any lock refuses this session; fast without locks."""
         if not self._until:

@@ -137,6 +137,21 @@ def user(shown: dict[str, Any]) -> str:
     return f"{facts(pairs)}\n\n{sessions(shown['sessions'])}"
 
 
+def admin_tokens(listed: Sequence[dict[str, Any]]) -> str:
+    """List admin tokens."""
+    rows = [
+        (
+            each["id"][:12],
+            each["user"],
+            each["name"],
+            when(each["expires"]),
+            when(each["created"]),
+        )
+        for each in listed
+    ]
+    return table(("TOKEN", "USER", "FOR", "EXPIRES", "CREATED"), rows, "no admin tokens")
+
+
 def agents(listed: Sequence[dict[str, Any]]) -> str:
     """List agents."""
     rows = [

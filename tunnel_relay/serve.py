@@ -1,4 +1,4 @@
-"""Runs the relay: opens the store, the command socket and the public listener, until a signal."""
+"""Runs the relay: opens the store, the command socket and the listeners, until a signal."""
 
 import asyncio
 import gc
@@ -20,8 +20,12 @@ from shared.link import loop
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.app import LiveLinks, Pages, RelayApp, end_by_time_forever, flush_forever
+from tunnel_relay.console.listener import serve_console
+from tunnel_relay.errors import RelayError
+from tunnel_relay.events import EventRing, Keep
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.memory import map_tls_buffers
+from tunnel_relay.server import Server
 from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
 
 log = structlog.get_logger("tunnel_relay")
@@ -33,13 +37,29 @@ BACKLOG = 4096
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
-    configure_logging()
+    events = EventRing()
+    configure_logging(events)
     raise_file_limit()
     map_tls_buffers()
-    loop.run(serve(settings))
+    try:
+        loop.run(serve(settings, events))
+    except BaseExceptionGroup as group:
+        refused = _refusal_in(group)
+        if refused is None:
+            raise
+        raise refused from None
 
 
-async def serve(settings: Settings) -> None:
+def _refusal_in(group: BaseExceptionGroup[Any]) -> RelayError | None:
+    """Return the refusal that ended the tasks of a group, if one did."""
+    for error in group.exceptions:
+        found = _refusal_in(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, RelayError):
+            return found
+    return None
+
+
+async def serve(settings: Settings, events: EventRing) -> None:
     """Open everything in order, listen, and close everything in reverse."""
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
@@ -48,6 +68,7 @@ async def serve(settings: Settings) -> None:
         admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         async with (
             serve_control(admin, settings.control_socket),
+            serve_console(admin, settings, events),
             anyio.create_task_group() as tasks,
         ):
             app.listener.start(tasks)
@@ -110,8 +131,8 @@ def server_config(
     )
 
 
-class PublicServer(uvicorn.Server):
-    """Says when and where it listens, and keeps the collector away from the hot path."""
+class PublicServer(Server):
+    """Takes the process's signals, and keeps the collector away from the hot path."""
 
     def __init__(self, config: uvicorn.Config, app: RelayApp) -> None:
         super().__init__(config)
@@ -133,13 +154,9 @@ class PublicServer(uvicorn.Server):
                 running.remove_signal_handler(number)
 
     async def startup(self, sockets: Any = None) -> None:
-        """Listen, then report the ports (port 0 in the settings picks a free one)."""
+        """Listen, as `Server` does."""
         await super().startup(sockets)
         quiet_collector()
-        for server in self.servers:
-            for socket in server.sockets:
-                host, port = socket.getsockname()[:2]
-                log.info("listening", host=host, port=port, tls=self.config.is_ssl)
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Turn away before closing."""
@@ -174,8 +191,16 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def configure_logging() -> None:
-    """Log one line an event to stderr; libraries below WARNING are silent."""
+class NamedLogger(structlog.PrintLogger):
+    """Prints lines to stderr, and knows who logs."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+def configure_logging(events: EventRing) -> None:
+    """Log one line an event to stderr and into `events`; libraries below WARNING are silent."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(message)s")
     # It repeats as errors what the gateway does on purpose: an unfinished body is a cut one.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -183,12 +208,13 @@ def configure_logging() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            Keep(events),
             structlog.processors.format_exc_info,
             structlog.processors.LogfmtRenderer(
                 key_order=["timestamp", "level", "event"], bool_as_flag=False
             ),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=NamedLogger,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )

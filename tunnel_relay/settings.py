@@ -45,6 +45,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_anywhere(host: str) -> bool:
+    """Tell whether a listener's host means every address of the machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host == ""
+
+
 def normal_origin(text: str) -> str:
     """Return `https://host[:port]` as browsers and clients write it; raises ValueError."""
     try:
@@ -94,6 +102,18 @@ class LinksListen(ConfigModel):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     tls: Tls | None = None
+
+
+class AdminListen(ConfigModel):
+    """The admin API and the console, on a listener of their own; left out, there is none."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8444, ge=0, le=65535)
+    """0 takes a free one and logs it."""
+    public_url: Origin | None = None
+    """The origin in the browser's address bar; left out: the listener's own."""
+    tls: Tls | None = None
+    """Certificate chain and key in PEM. Needed off loopback."""
 
 
 class SessionRules(ConfigModel):
@@ -171,6 +191,7 @@ class Settings(ConfigModel):
     tls: Tls | None = None
     links: LinksListen | None = None
     """Left out, links come in on the same port as agents. Name its origin in public_url too."""
+    admin: AdminListen | None = None
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Whose forwarded headers are believed."""
     allowed_origins: tuple[Origin, ...] = ()
@@ -196,11 +217,22 @@ class Settings(ConfigModel):
                 "without [tls] the relay listens on loopback only, "
                 "or behind a balancer named in trusted_proxies"
             )
+        self._check_admin()
         if len(str(self.control_socket).encode()) > MAX_SOCKET_PATH:
             raise ValueError("state_dir is too long for a Unix socket inside it; shorten it")
         if self.sessions.default_ttl > self.sessions.max_ttl:
             raise ValueError("sessions.default_ttl is longer than sessions.max_ttl")
         return self
+
+    def _check_admin(self) -> None:
+        admin = self.admin
+        if admin is None:
+            return
+        if admin.tls is None and not is_loopback(admin.host):
+            # A proxy in front is no excuse here: passwords would cross a network in clear.
+            raise ValueError("without [admin.tls] the admin listener stays on loopback")
+        if is_anywhere(admin.host) and admin.public_url is None:
+            raise ValueError("on all addresses the admin listener needs admin.public_url")
 
     @property
     def authorization_servers(self) -> tuple[str, ...]:

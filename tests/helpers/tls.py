@@ -18,6 +18,15 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(path))
         return path
 
+    def files(self, folder: Path, *names: str) -> tuple[Path, Path]:
+        """Write a server's certificate chain and key; returns both paths."""
+        cert = self._ca.issue_cert(*names)
+        chain, key = folder / "cert.pem", folder / "key.pem"
+        for pem in cert.cert_chain_pems:
+            pem.write_to_path(str(chain), append=True)
+        cert.private_key_pem.write_to_path(str(key))
+        return chain, key
+
     def server(self, *names: str, expired: bool = False) -> ssl.SSLContext:
         """Return TLS settings of a server with a certificate for `names`."""
         past = datetime.now(UTC) - timedelta(days=2)

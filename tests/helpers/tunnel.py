@@ -226,7 +226,7 @@ async def make_lab(
         lab.relay_config.parent.mkdir()
         await lab.relay_command(
             *("init", "--public-url", lab.origin, "--listen", f"127.0.0.1:{port}"),
-            *("--state-dir", str(lab.folder / "relay" / "state")),
+            *("--state-dir", str(lab.folder / "relay" / "state"), "--admin-listen", "none"),
         )
         try:
             await lab.start_relay()

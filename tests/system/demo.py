@@ -81,7 +81,9 @@ class Demo:
         listen = f"127.0.0.1:{self.port}"
         state = str(self.folder / "relay")
         await stage.run(
-            "tunnel-relay", "init", "--demo", "--listen", listen, "--state-dir", state, lines=3
+            *("tunnel-relay", "init", "--demo", "--listen", listen, "--state-dir", state),
+            *("--admin-listen", "none"),
+            lines=3,
         )
         self.agent.trust.load_verify_locations(self.folder / "relay" / "dev-ca.pem")
         began = time.perf_counter()

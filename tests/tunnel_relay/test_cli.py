@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tunnel_relay import cli_grants
 from tunnel_relay.cli import build
 
 
@@ -252,3 +253,61 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     )
     assert "--server TUNNEL/UPSTREAM" in result.stdout
     assert result.stderr == "[]\n"
+
+
+def test_sessions_are_listed_by_user_by_text_and_not_all_of_them(shell: Shell) -> None:
+    shell.run("tunnel", "create", "office", "--owner", "ada")
+    for user, agent in (("ada", "one"), ("ada", "two"), ("bob", "one")):
+        words = ("--user", user, "--agent", agent, "--server", "office/git")
+        shell.run("session", "create", *words)
+
+    def listed(*words: str) -> list[tuple[str, str]]:
+        found = shell.json("session", "list", *words)["sessions"]
+        return [(each["user"], each["agent"]) for each in found]
+
+    assert listed() == [("bob", "one"), ("ada", "two"), ("ada", "one")]
+    assert listed("--user", "ada") == [("ada", "two"), ("ada", "one")]
+    assert listed("--query", "TWO") == [("ada", "two")]
+    assert listed("--limit", "1") == [("bob", "one")]
+    assert listed("--query", "nothing") == []
+    assert "no sessions" in shell.run("session", "list", "--user", "eve").stdout
+
+
+def test_a_long_listing_is_asked_for_in_pages(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_grants, "PAGE", 2)
+    shell.run("tunnel", "create", "office", "--owner", "ada")
+    for number in range(5):
+        words = ("--user", f"u{number}", "--agent", "a", "--server", "office/git")
+        shell.run("session", "create", *words)
+    for limit, users in (("9", "43210"), ("5", "43210"), ("4", "4321"), ("3", "432")):
+        found = shell.json("session", "list", "--limit", limit)["sessions"]
+        assert [each["user"] for each in found] == [f"u{number}" for number in users]
+    assert len(shell.json("session", "list")["sessions"]) == 5
+
+
+def test_init_may_leave_the_console_out(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    said = shell.init("--public-url", "https://a.example", "--admin-listen", "none").stdout
+    assert "console" not in said
+    assert "admin" not in tomllib.loads(shell.config.read_text())
+
+
+def test_init_tells_how_to_get_into_the_console(shell: Shell, tmp_path: Path) -> None:
+    admin = tomllib.loads(shell.config.read_text())["admin"]
+    assert admin == {"host": "127.0.0.1", "port": 8444}
+    other = Shell(tmp_path / "other")
+    other.folder.mkdir()
+    words = ("--public-url", "https://a.example", "--admin-listen", "localhost:9000")
+    said = other.init(*words).stdout
+    assert "user add" in said
+    assert "http://localhost:9000" in said
+    open_ = Shell(tmp_path / "open")
+    open_.folder.mkdir()
+    refused = open_.run(
+        *("init", "--state-dir", str(open_.folder / "s"), "--public-url", "https://a.example"),
+        *("--admin-listen", "0.0.0.0:8444"),
+        code=78,
+    )
+    assert "[admin.tls]" in refused.stderr  # U14

@@ -47,3 +47,21 @@ def test_an_agent_is_registered_with_a_secret_shown_once(shell: Shell) -> None:
 def test_the_listings_are_empty_at_first(shell: Shell, tmp_path: Path) -> None:
     assert "no users" in shell.run("user", "list").stdout
     assert "no agents" in shell.run("agent", "list").stdout
+
+
+def test_an_admin_token_is_made_listed_and_ended(shell: Shell) -> None:
+    shell.run("user", "add", "ada", "--no-password", "--role", "admin")
+    assert "MT1040" in shell.run("user", "token", "nobody", code=1).stderr
+    assert "MT1024" in shell.run("user", "token", "ada", "--ttl", "91d", code=2).stderr
+    said = shell.run("user", "token", "ada", "--ttl", "8h", "--name", "nightly report").stdout
+    token = said.split()[0]
+    assert token.startswith("mta_")
+    listed = shell.run("user", "tokens", "ada").stdout
+    assert "nightly report" in listed
+    assert token not in listed
+    (shown,) = shell.json("user", "tokens")["tokens"]
+    assert round(shown["expires"] - shown["created"]) == 8 * 3600
+    assert f"token-revoke {shown['id'][:12]}" in said
+    assert "works no more" in shell.run("user", "token-revoke", shown["id"][:12]).stdout
+    assert "no admin tokens" in shell.run("user", "tokens").stdout
+    assert "MT1057" in shell.run("user", "token-revoke", shown["id"], code=1).stderr

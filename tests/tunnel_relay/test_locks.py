@@ -91,3 +91,10 @@ def test_locks_on_links_are_on_tunnels_and_keys() -> None:
     assert table.locks_link("home", "a" * 32, START)
     assert not table.locks_link("home", "a" * 32, START + 1)
     assert not table.locks_link("home", "b" * 32, START)
+
+
+def test_a_subject_is_held_as_long_as_its_lock() -> None:
+    table = LockTable([a_lock(LockKind.USER, "ada", START + 100)])
+    assert table.holds(LockKind.USER, "ada", START + 99)
+    assert not table.holds(LockKind.USER, "ada", START + 100)
+    assert not table.holds(LockKind.AGENT, "ada", START)

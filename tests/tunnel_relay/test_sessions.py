@@ -223,3 +223,17 @@ def test_a_client_that_was_away_is_told_what_ended(token: str) -> None:
     told = table.ended_in("office", START - 100, START + 20)
     assert sorted(told) == sorted([expired.id, revoked.id])
     assert table.ended_in("office", START + 15, START + 20) == []
+
+
+def test_sessions_are_looked_through_without_being_used(token: str) -> None:
+    first, second = a_session(token), a_session(new_token(SESSION_PREFIX))
+    table = SessionTable([first, second])
+    assert table.newest_first() == [second.id, first.id]
+    table.revoke(first.id, START, "gone")
+    looked = dict(table.look([first.id, "unknown", second.id], START))
+    assert [each.id for each in looked] == [first.id, second.id]
+    assert list(looked.values()) == [Refusal.REVOKED, None]
+    assert table.dirty() == {}
+    assert [each.id for each in table.starting(first.id[:12])] == [first.id]
+    assert table.starting(first.id[:12], "bob") == []
+    assert len(table.starting("", first.user)) == 2

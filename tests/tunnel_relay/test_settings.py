@@ -6,7 +6,9 @@ import pytest
 
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.settings import (
+    AdminListen,
     Settings,
+    is_anywhere,
     is_loopback,
     normal_origin,
     parse_settings,
@@ -150,3 +152,29 @@ def test_a_file_others_can_write_is_refused(tmp_path: Path) -> None:
     assert caught.value.code is Code.FILE_UNSAFE
     path.chmod(0o644)
     assert read_settings(path, {}).state_dir == Path("/var/lib/x")
+
+
+def test_there_is_no_admin_listener_unless_it_is_asked_for() -> None:
+    assert read(SMALLEST).admin is None
+    assert read(SMALLEST + "[admin]\n").admin == AdminListen()
+    assert read(SMALLEST, TUNNEL_RELAY_ADMIN__PORT="0").admin == AdminListen(port=0)
+
+
+TLS = '[admin.tls]\ncert_file = "/c"\nkey_file = "/k"\n'
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "console.example.com"])
+def test_the_admin_listener_stays_on_loopback_without_tls(host: str) -> None:
+    """U14: also behind a balancer: passwords would cross a network in clear."""
+    for proxies in ("", 'trusted_proxies = ["10.0.0.0/8"]\n'):
+        text = f'{proxies}{SMALLEST}[admin]\nhost = "{host}"\npublic_url = "https://a.example"\n'
+        assert "[admin.tls]" in report(text)
+        assert read(text + TLS).admin is not None
+
+
+def test_an_admin_listener_on_all_addresses_knows_its_name() -> None:
+    assert "admin.public_url" in report(f'{SMALLEST}[admin]\nhost = "0.0.0.0"\n{TLS}')
+    assert read(f'{SMALLEST}[admin]\nhost = "192.0.2.1"\n{TLS}').admin is not None
+    assert is_anywhere("0.0.0.0")
+    assert is_anywhere("::")
+    assert not is_anywhere("localhost")

@@ -14,9 +14,24 @@ _ACTOR: ContextVar[tuple[str, frozenset[Role]]] = ContextVar(
 )
 
 
+SEE_ALL = frozenset((Role.ADMIN, Role.AUDITOR))
+"""The roles that see what belongs to others."""
+
+
 def actor() -> str:
     """Return who acts: a user's key, or `operator`."""
     return _ACTOR.get()[0]
+
+
+def acts_as_admin() -> bool:
+    """Tell whether the one who acts may do everything."""
+    return Role.ADMIN in _ACTOR.get()[1]
+
+
+def confined_to() -> str | None:
+    """Return the user beyond whose own sessions the one who acts sees nothing; None: sees all."""
+    user, roles = _ACTOR.get()
+    return None if roles & SEE_ALL else user
 
 
 @contextmanager

@@ -1,13 +1,18 @@
 """Calls an Admin's method by its name with JSON arguments: the list of what may be called."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from tunnel_relay.admin.acting import OPERATOR, acting
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import Role, StoreError
+
+MAX_PROBLEM = 500
+"""Characters of what is wrong with the arguments: their names may be long."""
 
 COMMANDS: dict[str, Role] = {
     "status": Role.AUDITOR,
@@ -19,9 +24,9 @@ COMMANDS: dict[str, Role] = {
     "tunnel_rotate": Role.ADMIN,
     "tunnel_delete": Role.ADMIN,
     "session_create": Role.ADMIN,
-    "session_list": Role.AUDITOR,
-    "session_show": Role.AUDITOR,
-    "session_revoke": Role.ADMIN,
+    "session_list": Role.USER,
+    "session_show": Role.USER,
+    "session_revoke": Role.USER,
     "lock_add": Role.ADMIN,
     "lock_list": Role.AUDITOR,
     "lock_remove": Role.ADMIN,
@@ -32,28 +37,55 @@ COMMANDS: dict[str, Role] = {
     "user_password": Role.ADMIN,
     "user_disable": Role.ADMIN,
     "user_enable": Role.ADMIN,
+    "user_token": Role.ADMIN,
+    "user_tokens": Role.AUDITOR,
+    "user_token_revoke": Role.ADMIN,
     "agent_add": Role.ADMIN,
     "agent_list": Role.AUDITOR,
     "agent_disable": Role.ADMIN,
     "agent_enable": Role.ADMIN,
 }
-"""Every command, and the role it takes; an admin may give all of them."""
+"""Every command, and the role it takes. Whose role is `user` gets to see only what is theirs.
+
+One list for the admin API, the console and the control socket.
+"""
 
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)
 
 
-async def run_command(admin: Admin, command: str, arguments: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whoever gives a command."""
+
+    user: str
+    roles: frozenset[Role]
+
+
+THE_OPERATOR = Who(OPERATOR, frozenset((Role.ADMIN,)))
+
+
+def allows(roles: Collection[Role], needed: Role) -> bool:
+    """Tell whether somebody of these roles may do what takes the role `needed`."""
+    return Role.ADMIN in roles or needed in roles
+
+
+async def run_command(
+    admin: Admin, command: str, arguments: Mapping[str, Any], who: Who = THE_OPERATOR
+) -> Any:
     """Return the command's answer; raises RelayError for every refusal, the store's included."""
     if command not in COMMANDS:
         raise RelayError(Code.BAD_REQUEST, "there is no such command")
+    if not allows(who.roles, COMMANDS[command]):
+        raise RelayError(Code.ROLE_NEEDED, f"{command} takes the role {COMMANDS[command]}")
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:
-        return await method(**arguments)
+        with acting(who.user, who.roles):
+            return await method(**arguments)
     except ValidationError as error:
         wrong = ", ".join(
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
             for detail in error.errors(include_url=False, include_input=False)
         )
-        raise RelayError(Code.BAD_REQUEST, wrong) from None
+        raise RelayError(Code.BAD_REQUEST, wrong[:MAX_PROBLEM]) from None
     except StoreError as error:
         raise RelayError(Code.STORE_UNAVAILABLE, str(error)) from error

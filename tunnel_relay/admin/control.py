@@ -1,15 +1,13 @@
 """The running relay's ear for commands: JSON over a Unix socket that only its user can open.
 
 `POST /v1/COMMAND` with the arguments as an object answers `{"result": ...}` or
-`{"error": {"code", "message"}}`. Who may open the socket may do everything.
+`{"error": {"code", "message", "next"}}`. Who may open the socket may do everything.
 """
 
-import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import uvicorn
@@ -18,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tunnel_relay.admin.answers import problem, read_arguments
 from tunnel_relay.admin.commands import run_command
 from tunnel_relay.admin.service import Admin
-from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.errors import RelayError
 
-MAX_REQUEST_BYTES = 64 * 1024
 STOP_DEADLINE = 5.0
 
 
@@ -31,10 +29,10 @@ def control_app(admin: Admin) -> Starlette:
 
     async def run(request: Request) -> JSONResponse:
         try:
-            arguments = await _arguments(request)
+            arguments = await read_arguments(request)
             result = await run_command(admin, request.path_params["command"], arguments)
         except RelayError as error:
-            return JSONResponse({"error": {"code": error.code, "message": error.message}}, 400)
+            return problem(error, 400)
         return JSONResponse({"result": result})
 
     return Starlette(routes=[Route("/v1/{command}", run, methods=["POST"])])
@@ -88,18 +86,3 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-async def _arguments(request: Request) -> dict[str, Any]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise RelayError(Code.BAD_REQUEST, "the request is too large")
-    try:
-        arguments = json.loads(body)
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise RelayError(Code.BAD_REQUEST, "the request is not a JSON object")
-    return arguments

@@ -6,18 +6,21 @@ and is stored last (DESIGN: revocation); what gives is stored first.
 
 import shlex
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from shared.errors import CloseCode
 from shared.ids import fingerprint, new_id, token_digest
+from tunnel_relay.admin.acting import confined_to
 from tunnel_relay.admin.admission import Admission, Admissions
 from tunnel_relay.admin.checks import check_name, check_user
 from tunnel_relay.admin.links import Links, NoLinks
 from tunnel_relay.admin.views import session_view
+from tunnel_relay.admin_tokens import AdminTokens
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import Passwords
@@ -30,6 +33,9 @@ CUT_DEADLINE = 5.0
 """Seconds to wait for the links' word on what was cut; it is denied already by then."""
 MIN_PREFIX = 6
 """Fewest characters by which a session may be named."""
+
+SLICE = 2000
+"""Sessions looked through before calls get their turn: some 2 ms."""
 
 Write = Callable[[], Awaitable[object]]
 log = structlog.get_logger("tunnel_relay.admin")
@@ -61,6 +67,7 @@ class AdminCore:
         self.serving = serving
         self.started = clock()
         self.directory = Directory()
+        self.admin_tokens = AdminTokens()
         self.passwords = Passwords()
         self.tunnels: dict[str, Tunnel] = {}
         # Writes that the store refused after memory had changed; tried again with each flush.
@@ -86,12 +93,19 @@ class AdminCore:
             self.sessions.put(session)
         for token in await self.store.tokens(self.clock()):
             self.sessions.add_token(token)
+        await self._load_admin_tokens()
         for lock in await self.store.locks():
             if lock.expires is not None and lock.expires <= self.clock():
                 await self.store.remove_lock(lock.id)
             else:
                 self.locks.put(lock)
         self.block()
+
+    async def _load_admin_tokens(self) -> None:
+        tokens, now = await self.store.admin_tokens(), self.clock()
+        await self.store.remove_admin_tokens([each.id for each in tokens if each.expires <= now])
+        for token in tokens:
+            self.admin_tokens.put(token)
 
     async def flush_last_used(self) -> None:
         """Write back last uses and what could not be stored before; raises StoreError."""
@@ -133,11 +147,12 @@ class AdminCore:
 
     def session(self, start: str) -> Session:
         """Return the session whose identifier starts so; raises RelayError SESSION_UNKNOWN."""
+        own = confined_to()
         exact = self.sessions.get(start)
-        if exact:
+        if exact and own in (None, exact.user):
             return exact
-        found = [each for each in self.sessions.all() if each.id.startswith(start)]
-        if len(start) < MIN_PREFIX or len(found) != 1:
+        found = self.sessions.starting(start, own) if len(start) >= MIN_PREFIX else []
+        if len(found) != 1:
             raise RelayError(
                 Code.SESSION_UNKNOWN, f"{len(found)} sessions start with this identifier"
             )
@@ -245,3 +260,11 @@ class AdminCore:
             return {"stored": False}
         self.unstored.pop(key, None)
         return {"stored": True}
+
+
+async def in_slices(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
+    """Yield a long list in pieces, and let others run between them."""
+    for start in range(0, len(ids), SLICE):
+        if start:
+            await anyio.lowlevel.checkpoint()
+        yield ids[start : start + SLICE]

@@ -8,12 +8,16 @@ import anyio
 import structlog
 
 from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
-from tunnel_relay.admin.acting import actor
-from tunnel_relay.admin.checks import check_text, split_server
-from tunnel_relay.admin.core import CUT_DEADLINE, AdminCore
+from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
+from tunnel_relay.admin.checks import MAX_TEXT, check_text, split_server
+from tunnel_relay.admin.core import CUT_DEADLINE, AdminCore, in_slices
 from tunnel_relay.admin.views import tunnel_view
 from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.session_search import ALL, LIVE, STATES, Wanted
 from tunnel_relay.store.base import Door, Session, Token, User
+
+MAX_PAGE = 1000
+"""Most sessions in one answer."""
 
 log = structlog.get_logger("tunnel_relay.admin")
 
@@ -135,10 +139,48 @@ class SessionCommands(AdminCore):
         if self.sessions.count_of_user(session.user, self.clock()) >= most:
             raise RelayError(Code.TOO_MANY_SESSIONS, f"{session.user} has {most} sessions already")
 
-    async def session_list(self, ended: bool = False) -> list[dict[str, Any]]:
-        """Return the live sessions, and with `ended` those that are over too, oldest first."""
-        views = (self.view(session) for session in self.sessions.all())
-        return [view for view in views if ended or view["state"] == "live"]
+    async def session_list(
+        self,
+        ended: bool = False,
+        query: str = "",
+        user: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """Return sessions, newest first, and `next` to give as `after` for those that follow.
+
+        Live ones, unless `state` or `ended` asks for others. `query` is found in user, agent and
+        server, or is the start of the identifier or fingerprint.
+        """
+        state = state or (ALL if ended else LIVE)
+        if state not in STATES or not 0 < limit <= MAX_PAGE or len(query) > MAX_TEXT:
+            raise RelayError(
+                Code.BAD_REQUEST,
+                f"limit is 1 to {MAX_PAGE}, query at most {MAX_TEXT} characters, "
+                f"state one of {', '.join(STATES)}",
+            )
+        own = confined_to()
+        if own is not None:
+            user = own if user in (None, own) else ""  # nobody is called so: nothing is found
+        wanted, now = Wanted(state, user, query).test(), self.clock()
+        found: list[Session] = []
+        async for ids in in_slices(self._sessions_after(after)):
+            found += [each for each, over in self.sessions.look(ids, now) if wanted(each, over)]
+            if len(found) > limit:
+                break
+        shown = [each for each in (self.sessions.get(one.id) for one in found[:limit]) if each]
+        more = found[limit - 1].id if len(found) > limit else None
+        return {"sessions": [self.view(each) for each in shown], "next": more}
+
+    def _sessions_after(self, after: str | None) -> list[str]:
+        ids = self.sessions.newest_first()
+        if after is None:
+            return ids
+        try:
+            return ids[ids.index(after) + 1 :]
+        except ValueError:
+            raise RelayError(Code.SESSION_UNKNOWN, "the session to go on after is gone") from None
 
     async def session_show(self, session: str) -> dict[str, Any]:
         """Return one session; the identifier may be shortened."""
@@ -150,6 +192,8 @@ class SessionCommands(AdminCore):
         """End a session for good and report what was cut and whether it is stored."""
         reason = check_text(reason, "the reason")
         now, found = self.clock(), self.session(session)
+        if found.user != actor() and not acts_as_admin():
+            raise RelayError(Code.ROLE_NEEDED, "only an admin ends the sessions of others")
         revoked = self.sessions.revoke(found.id, now, reason) or found
         cut: dict[str, Any] | None = None
         with anyio.move_on_after(CUT_DEADLINE):
@@ -158,5 +202,7 @@ class SessionCommands(AdminCore):
             f"session {found.id}",
             lambda: self.store.revoke_session(found.id, now, reason),
         )
-        log.info("session_revoked", session=fingerprint(found.digest), cut=cut, **stored)
+        log.info(
+            "session_revoked", session=fingerprint(found.digest), cut=cut, by=actor(), **stored
+        )
         return {"session": self.view(revoked), "cut": cut, **stored}

@@ -6,7 +6,9 @@ from shared.keys import key_fingerprint
 from shared.version import VERSION
 from tunnel_relay.admin import locks
 from tunnel_relay.admin.agents import AgentCommands
+from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
+from tunnel_relay.admin.tokens import TokenCommands
 from tunnel_relay.admin.tunnels import TunnelCommands
 from tunnel_relay.admin.users import UserCommands
 from tunnel_relay.admin.views import SCHEMA_VERSION
@@ -14,7 +16,7 @@ from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import LockKind
 
 
-class Admin(TunnelCommands, SessionCommands, UserCommands, AgentCommands):
+class Admin(TunnelCommands, SessionCommands, UserCommands, AgentCommands, TokenCommands):
     """Every command; results are JSON values, refusals are RelayError."""
 
     async def lock_add(
@@ -36,8 +38,9 @@ class Admin(TunnelCommands, SessionCommands, UserCommands, AgentCommands):
     async def status(self) -> dict[str, Any]:
         """Return the state of the relay on one screen."""
         now = self.clock()
-        states = [self.sessions.state(each.id, now) for each in self.sessions.all()]
-        live = states.count(None)
+        kept, live = self.sessions.newest_first(), 0
+        async for ids in in_slices(kept):
+            live += sum(over is None for _, over in self.sessions.look(ids, now))
         return {
             "schema_version": SCHEMA_VERSION,
             "version": VERSION,
@@ -47,7 +50,7 @@ class Admin(TunnelCommands, SessionCommands, UserCommands, AgentCommands):
             "key": key_fingerprint(self.relay_key),
             "tunnels": len(self.tunnels),
             "disabled": sum(tunnel.disabled for tunnel in self.tunnels.values()),
-            "sessions": {"live": live, "ended": len(states) - live},
+            "sessions": {"live": live, "ended": len(kept) - live},
             "locks": len(self.locks.holding(now)),
             "unstored": len(self.unstored),
             "links": self.links.links(),

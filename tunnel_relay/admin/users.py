@@ -1,6 +1,6 @@
 """The commands on users: local accounts, and people that other issuers vouch for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -100,9 +100,10 @@ class UserCommands(AdminCore):
         found = self._user(user)
         if "#" in found.key:
             raise RelayError(Code.BAD_REQUEST, "a user of another issuer logs in there")
-        await self._put(replace(found, password=await self._hashed(password)))
+        hashed = await self._hashed(password)
+        changed = await self._change(found.key, lambda now: replace(now, password=hashed))
         log.info("password_set", user=found.key, by=actor())
-        return {"user": user_view(found)}
+        return {"user": user_view(changed)}
 
     async def user_disable(self, user: str, reason: str = "disabled by an admin") -> dict[str, Any]:
         """Refuse a user from now on and end all that is theirs, links of their tunnels included."""
@@ -119,27 +120,33 @@ class UserCommands(AdminCore):
             for each in self.sessions.all()
             if each.revoked is None and (each.user == found.key or each.tunnel in theirs)
         ]
-        report = await self.end_sessions(ending, reason, partial(self.store.put_user, off))
+        tokens = self.admin_tokens.of_user(found.key)
+        self.admin_tokens.drop(tokens)
+
+        async def store() -> None:
+            await self.store.put_user(off)
+            await self.store.remove_admin_tokens([each.id for each in tokens])
+
+        report = await self.end_sessions(ending, reason, store)
         closed = sum(self.close_for_now(name, "its owner is disabled") for name in theirs)
         log.info("user_disabled", user=found.key, closed=closed, by=actor(), **report)
         return {"user": user_view(off), "closed": closed, **report}
 
     async def user_enable(self, user: str) -> dict[str, Any]:
         """Let a disabled user in again; sessions that ended stay ended."""
-        on = replace(self._user(user), disabled=None)
-        await self._put(on)
+        on = await self._change(user, lambda now: replace(now, disabled=None))
         self.block()
         log.info("user_enabled", user=on.key, by=actor())
         return {"user": user_view(on)}
 
-    async def note_login(self, user: User) -> None:
-        """Remember when a user logged in; not stored is not refused."""
-        # Over what the user is by now: roles that were taken away meanwhile stay away.
-        now = replace(self.directory.users[user.key], last_login=self.clock())
-        self.directory.users[user.key] = now
-        await self.keep(
-            f"login {user.key}", lambda: self.store.put_user(self.directory.users[user.key])
-        )
+    async def note_login(self, user: str) -> None:
+        """Remember when a user logged in last; a database that refuses keeps nobody out."""
+        found = self.directory.active_user(user)
+        if found is None:
+            return
+        # In memory first and at once: roles that are taken away meanwhile stay away.
+        self.directory.users[user] = replace(found, last_login=self.clock())
+        await self.keep(f"login {user}", lambda: self.store.put_user(self.directory.users[user]))
 
     # Inside -------------------------------------------------------------------------------------
 
@@ -153,6 +160,16 @@ class UserCommands(AdminCore):
     async def _put(self, user: User) -> None:
         await self.store.put_user(user)
         self.directory.users[user.key] = user
+
+    async def _change(self, key: str, change: Callable[[User], User]) -> User:
+        """Store a change and let it hold, upon what the user is by then."""
+        while True:
+            before = self._user(key)
+            changed = change(before)
+            await self.store.put_user(changed)
+            if self.directory.users[key] is before:
+                self.directory.users[key] = changed
+                return changed
 
     async def _hashed(self, password: SecretStr | None) -> str | None:
         if password is None:

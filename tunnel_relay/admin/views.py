@@ -5,7 +5,7 @@ from typing import Any
 from shared.ids import fingerprint
 from shared.keys import key_fingerprint
 from tunnel_relay.sessions import Refusal
-from tunnel_relay.store.base import Agent, Instance, Session, Tunnel, User
+from tunnel_relay.store.base import AdminToken, Agent, Instance, Session, Tunnel, User
 
 SCHEMA_VERSION = 1
 
@@ -85,4 +85,16 @@ def agent_view(agent: Agent) -> dict[str, Any]:
         "secret": agent.secret is not None,
         "created": agent.created,
         "disabled": agent.disabled,
+    }
+
+
+def admin_token_view(token: AdminToken) -> dict[str, Any]:
+    """Show an admin token; of its secret only the fingerprint."""
+    return {
+        "id": token.id,
+        "fingerprint": fingerprint(token.digest),
+        "user": token.user,
+        "name": token.name,
+        "created": token.created,
+        "expires": token.expires,
     }

@@ -164,7 +164,7 @@ class AuthorizationServer:
 
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:
         """Go on with a user who proved who they are, by whatever way."""
-        await self._admin.note_login(user)
+        await self._admin.note_login(user.key)
         waiting.user = user.key
         # A new value: whoever planted a cookie before is not logged in by this.
         login = self._login_cookie.fresh()

@@ -190,6 +190,19 @@ class Agent:
     disabled: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AdminToken:
+    """A user's key to the admin API, until `expires`; `digest` is that of the token."""
+
+    id: str
+    digest: bytes = field(repr=False)
+    user: str
+    name: str
+    """What it is for, in the words of whoever made it."""
+    created: float
+    expires: float
+
+
 class LockKind(StrEnum):
     """What a lock can be about."""
 
@@ -333,3 +346,12 @@ class Store(Protocol):
 
     async def agents(self) -> list[Agent]:
         """Return all agents by identifier."""
+
+    async def add_admin_token(self, token: AdminToken) -> None:
+        """Keep a token of the admin API."""
+
+    async def admin_tokens(self) -> list[AdminToken]:
+        """Return every token of the admin API still kept, oldest first."""
+
+    async def remove_admin_tokens(self, tokens: Sequence[str]) -> None:
+        """Forget tokens of the admin API by their identifiers."""

@@ -1,13 +1,14 @@
-"""Users and agents, and the locks on them, on SQL."""
+"""Users and agents, the locks on them and the admin tokens of users, on SQL."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.sql import delete, insert, select
 
-from tunnel_relay.store.base import Agent, AgentKind, Lock, LockKind, Role, User
+from tunnel_relay.store.base import AdminToken, Agent, AgentKind, Lock, LockKind, Role, User
 from tunnel_relay.store.database import Database
-from tunnel_relay.store.tables import AGENTS, LOCKS, USERS
+from tunnel_relay.store.tables import ADMIN_TOKENS, AGENTS, LOCKS, USERS
 
 
 class SqlPeople(Database):
@@ -42,6 +43,18 @@ class SqlPeople(Database):
 
     async def remove_lock(self, lock: str) -> bool:
         return await self.change(delete(LOCKS).where(LOCKS.c.id == lock)) == 1
+
+    async def add_admin_token(self, token: AdminToken) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(insert(ADMIN_TOKENS).values(asdict(token)))
+
+    async def admin_tokens(self) -> list[AdminToken]:
+        rows = await self.rows(select(ADMIN_TOKENS).order_by(ADMIN_TOKENS.c.created))
+        return [AdminToken(**row) for row in rows]
+
+    async def remove_admin_tokens(self, tokens: Sequence[str]) -> None:
+        if tokens:
+            await self.change(delete(ADMIN_TOKENS).where(ADMIN_TOKENS.c.id.in_(tokens)))
 
 
 def _user(row: dict[str, Any]) -> User:

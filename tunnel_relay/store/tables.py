@@ -115,6 +115,17 @@ AGENTS = Table(
     Column("disabled", Float, nullable=True),
 )
 
+ADMIN_TOKENS = Table(
+    "admin_tokens",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("user", String(512), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
 LOCKS = Table(
     "locks",
     METADATA,

@@ -4,6 +4,7 @@ No inline script or style, no foreign origin, no framing, nothing cached. Jinja 
 given, so names and reasons are text whatever they hold.
 """
 
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -17,8 +18,18 @@ from tunnel_relay.render import when
 
 STATIC = {
     "style.css": "text/css; charset=utf-8",
+    "console.css": "text/css; charset=utf-8",
+    "htmx.min.js": "text/javascript; charset=utf-8",
+    "htmx.LICENSE.txt": "text/plain; charset=utf-8",
+    "icon.svg": "image/svg+xml",
 }
 """The files that are served, and as what; a name that is not here is a 404, whatever it spells."""
+
+
+def iso(at: float) -> str:
+    """Write a time as people and browsers both read it: `2026-11-22 09:30:05Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("tunnel_relay.web"),
@@ -29,6 +40,7 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters["duration"] = format_duration
 _ENVIRONMENT.filters["when"] = when
+_ENVIRONMENT.filters["iso"] = iso
 
 
 def headers(form_targets: str = "") -> dict[str, str]:

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from tests.tunnel_relay.making import an_admin
-from tunnel_relay.admin.commands import COMMANDS, run_command
+from tunnel_relay.admin.acting import actor
+from tunnel_relay.admin.commands import COMMANDS, Who, allows, run_command
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.store.base import Role
 
 
 async def test_a_command_runs_by_its_name(tmp_path: Path) -> None:
@@ -43,3 +45,32 @@ async def test_anything_else_is_refused(
 
 def test_every_listed_command_is_there() -> None:
     assert all(callable(getattr(Admin, command)) for command in COMMANDS)
+
+
+def test_an_admin_may_all_and_nobody_else_more_than_is_written_down() -> None:
+    for needed in Role:
+        assert allows({Role.ADMIN}, needed)
+        assert not allows((), needed)
+        for role in (Role.USER, Role.AUDITOR, Role.APPROVER):
+            assert allows({role}, needed) is (role is needed)
+
+
+async def test_a_command_is_given_as_its_caller(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        ada = Who("ada", frozenset((Role.ADMIN,)))
+        await run_command(admin, "tunnel_create", {"name": "office", "owner": "ada"}, ada)
+        given = {"user": "bob", "agent": "bot", "server": "office/git"}
+        made = await run_command(admin, "session_create", given, ada)
+        assert made["session"]["granted_by"] == "ada"
+        assert actor() == "operator"
+        otto = Who("otto", frozenset((Role.AUDITOR,)))
+        with pytest.raises(RelayError) as caught:
+            await run_command(admin, "session_create", given, otto)
+        assert caught.value.code is Code.ROLE_NEEDED
+
+
+async def test_a_long_name_of_an_argument_is_not_repeated_whole(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        with pytest.raises(RelayError) as caught:
+            await run_command(admin, "tunnel_list", {"x" * 10_000: 1})
+        assert len(caught.value.message) <= 500

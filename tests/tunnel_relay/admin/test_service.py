@@ -132,8 +132,8 @@ async def test_revoking_denies_cuts_and_stores(tmp_path: Path) -> None:
         assert report["cut"] == {"streams": 3, "links": 2, "ms": 12.0}
         assert report["stored"]
         assert (report["session"]["state"], report["session"]["reason"]) == ("revoked", "left")
-        assert await admin.session_list() == []
-        assert len(await admin.session_list(ended=True)) == 1
+        assert (await admin.session_list())["sessions"] == []
+        assert len((await admin.session_list(ended=True))["sessions"]) == 1
 
 
 async def test_a_session_is_denied_before_the_links_are_told(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_nothing_is_granted_that_is_not_stored(tmp_path: Path) -> None:
             await admin.session_create("u", "a", "office/git")
         with pytest.raises(StoreError):
             await admin.tunnel_create("home", "alice")
-        assert len(await admin.session_list()) == 1
+        assert len((await admin.session_list())["sessions"]) == 1
         assert len(await admin.tunnel_list()) == 1
         mended(tmp_path)
 
@@ -266,10 +266,10 @@ async def test_creating_revoking_and_using_at_once_leaves_nothing_alive(tmp_path
                 tasks.cancel_scope.cancel()
         assert late == []
         assert uses > 0
-        assert await admin.session_list() == []
+        assert (await admin.session_list())["sessions"] == []
     async with an_admin(tmp_path) as admin:
-        assert await admin.session_list() == []
-        assert len(await admin.session_list(ended=True)) == 40
+        assert (await admin.session_list())["sessions"] == []
+        assert len((await admin.session_list(ended=True))["sessions"]) == 40
 
 
 async def test_a_stolen_database_opens_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Puts the admin listener together: the API, the login, the pages, and the guard before them."""
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
+
+from tunnel_relay.admin.api import Api
+from tunnel_relay.admin.callers import Callers
+from tunnel_relay.admin.edge import AdminEdge, Guard
+from tunnel_relay.admin.logins import Logins
+from tunnel_relay.admin.service import Admin
+from tunnel_relay.console import agents, locks, overview, sessions, tunnels, users
+from tunnel_relay.console.login import LoginPages
+from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
+from tunnel_relay.events import EventRing
+from tunnel_relay.identity.throttle import LoginThrottle
+from tunnel_relay.web.pages import static_route
+
+log = structlog.get_logger("tunnel_relay.console")
+
+
+class ConsoleApp:
+    """What the admin listener serves (ASGI)."""
+
+    def __init__(self, admin: Admin, edge: AdminEdge, events: EventRing) -> None:
+        self.logins = Logins()
+        callers = Callers(admin, self.logins)
+        self.site = Site(admin, events, self.logins, callers, LoginThrottle())
+        self.routes: list[BaseRoute] = [
+            *Api(admin, callers).routes(),
+            *LoginPages(self.site).routes(),
+            *page_routes(self.site),
+            static_route(STATIC),
+        ]
+        inner = Starlette(
+            routes=self.routes, exception_handlers={HTTPException: _plain, Exception: _failed}
+        )
+        inner.router.redirect_slashes = False
+        self._guarded = Guard(inner, edge)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._guarded(scope, receive, send)
+
+
+def console_app(admin: Admin, edge: AdminEdge, events: EventRing) -> ConsoleApp:
+    """Return the ASGI application of the admin listener."""
+    return ConsoleApp(admin, edge, events)
+
+
+def page_routes(site: Site) -> list[BaseRoute]:
+    """Return the routes of all pages and forms behind the login."""
+    tunnel, session = "/tunnels/{name}", "/sessions/{session}"
+    return [
+        view_route(site, "/", overview.overview),
+        view_route(site, "/live", overview.live, live=True),
+        view_route(site, "/events", overview.events),
+        view_route(site, "/events/after/{number:int}", overview.events_after, live=True),
+        view_route(site, "/tunnels", tunnels.tunnels),
+        action_route(site, "/tunnels/create", tunnels.create, tunnels.tunnels),
+        view_route(site, tunnel, tunnels.tunnel),
+        action_route(site, f"{tunnel}/rotate", tunnels.rotate, tunnels.tunnel),
+        action_route(site, f"{tunnel}/disable", tunnels.disable, tunnels.tunnel),
+        action_route(site, f"{tunnel}/enable", tunnels.enable, tunnels.tunnel),
+        view_route(site, "/sessions", sessions.sessions),
+        view_route(site, session, sessions.session),
+        action_route(site, f"{session}/revoke", sessions.revoke, sessions.session),
+        view_route(site, "/users", users.users),
+        view_route(site, "/user", users.user),
+        action_route(site, "/users/add", users.add, users.users),
+        action_route(site, "/users/change", users.change, users.user),
+        action_route(site, "/users/password", users.set_password, users.user),
+        action_route(site, "/users/disable", users.disable, users.user),
+        action_route(site, "/users/enable", users.enable, users.user),
+        action_route(site, "/users/revoke-token", users.revoke_token, users.user),
+        view_route(site, "/agents", agents.agents),
+        action_route(site, "/agents/add", agents.add, agents.agents),
+        action_route(site, "/agents/disable", agents.disable, agents.agents),
+        action_route(site, "/agents/enable", agents.enable, agents.agents),
+        view_route(site, "/locks", locks.locks),
+        action_route(site, "/locks/add", locks.add, locks.locks),
+        action_route(site, "/locks/remove", locks.remove, locks.locks),
+    ]
+
+
+async def _plain(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    text = {404: "There is no such page.\n", 405: "That is not done this way.\n"}
+    return PlainTextResponse(text.get(status, "refused\n"), status, headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # To the log with its trace; to the caller nothing of it.
+    log.error("console_failed", path=request.url.path, exc_info=error)
+    return PlainTextResponse("The relay failed at this; its log says more.\n", 500)

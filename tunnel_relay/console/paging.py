@@ -1,0 +1,28 @@
+"""Long listings in pages. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; pages are numbered from 1."""
+
+    rows: Sequence[dict[str, Any]]
+    number: int
+    pages: int
+    total: int
+    query: str
+
+
+def page_of(rows: Iterable[dict[str, Any]], query: str, number: str, keys: Sequence[str]) -> Page:
+    """Return a page of the rows in which one of `keys` holds `query`, whatever its case."""
+    wanted = query.strip().lower()
+    found = [row for row in rows if any(wanted in str(row[key]).lower() for key in keys)]
+    pages = max(1, -(-len(found) // PAGE))
+    asked = int(number) if number.isascii() and number.isdigit() and len(number) < 7 else 1
+    at = min(max(asked, 1), pages)
+    return Page(found[(at - 1) * PAGE : at * PAGE], at, pages, len(found), query.strip())

@@ -1,0 +1,78 @@
+"""Pages of tunnels: what they are, who is connected, and what an agent needs to use them."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from tunnel_relay.connect_info import KINDS, connect_info
+from tunnel_relay.console.overview import with_links
+from tunnel_relay.console.paging import page_of
+from tunnel_relay.console.visit import Visit
+
+
+async def tunnels(visit: Visit) -> Response:
+    """List tunnels."""
+    status = await visit.run("status")
+    listed = [
+        with_links(each, status["links"], await _locked(visit))
+        for each in await visit.run("tunnel_list")
+    ]
+    shown = page_of(listed, visit.query("query"), visit.query("page"), ("name", "owner", "state"))
+    return visit.show("tunnels.html", page=shown)
+
+
+async def tunnel(visit: Visit) -> Response:
+    """Show one tunnel."""
+    return visit.show("tunnel.html", **await _one(visit, visit.request.path_params["name"]))
+
+
+async def _one(visit: Visit, name: str) -> dict[str, Any]:
+    found = await visit.run("tunnel_show", name=name)
+    status = await visit.run("status")
+    base = visit.site.admin.settings.public_url[0]
+    return {
+        "tunnel": with_links(found, status["links"], await _locked(visit)),
+        "connect": [_connect(name, each, base) for each in found["upstreams"]],
+    }
+
+
+def _connect(tunnel: str, upstream: str, base: str) -> dict[str, Any]:
+    url = f"{base}/t/{tunnel}/{upstream}/mcp"
+    texts = [(kind, connect_info(kind, f"{tunnel}-{upstream}", url)) for kind in KINDS]
+    return {"upstream": upstream, "url": url, "texts": texts}
+
+
+async def _locked(visit: Visit) -> set[str]:
+    locks = await visit.run("lock_list")
+    return {each["subject"] for each in locks if each["kind"] == "tunnel"}
+
+
+async def create(visit: Visit) -> Response:
+    """Register a tunnel and show its join code, this once."""
+    name = visit.form.text("name").strip()
+    made = await visit.run("tunnel_create", name=name, owner=visit.form.text("owner"))
+    return visit.show("join_code.html", made=made, name=name)
+
+
+async def rotate(visit: Visit) -> Response:
+    """Make a new join code and show it, this once."""
+    name = visit.request.path_params["name"]
+    made = await visit.run("tunnel_rotate", name=name)
+    return visit.show("join_code.html", made=made, name=name)
+
+
+async def disable(visit: Visit) -> Response:
+    """Refuse a tunnel."""
+    name = visit.request.path_params["name"]
+    done = await visit.run("tunnel_disable", name=name)
+    visit.tell(f"{name} is disabled; {done['closed']} links closed.")
+    visit.tell_stored(done)
+    return visit.go(f"/tunnels/{name}")
+
+
+async def enable(visit: Visit) -> Response:
+    """Let a tunnel work again."""
+    name = visit.request.path_params["name"]
+    await visit.run("tunnel_enable", name=name)
+    visit.tell(f"{name} is enabled.")
+    return visit.go(f"/tunnels/{name}")

@@ -1,0 +1,106 @@
+"""Pages of users: local accounts, and those other issuers vouch for."""
+
+from urllib.parse import urlencode
+
+from pydantic import SecretStr
+from starlette.responses import Response
+
+from tunnel_relay.console.forms import Form
+from tunnel_relay.console.paging import page_of
+from tunnel_relay.console.visit import Visit
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.store.base import Role
+
+
+async def users(visit: Visit) -> Response:
+    """List users."""
+    listed = await visit.run("user_list")
+    shown = page_of(listed, visit.query("query"), visit.query("page"), ("user", "name", "roles"))
+    return visit.show("users.html", page=shown, roles=list(Role))
+
+
+async def user(visit: Visit) -> Response:
+    """Show one user; the key may hold a URL, so it is no part of the path."""
+    key = visit.query("user") or visit.form.text("user")
+    shown = await visit.run("user_show", user=key)
+    tokens = await visit.run("user_tokens", user=shown["user"])
+    return visit.show("user.html", shown=shown, tokens=tokens, roles=list(Role))
+
+
+async def add(visit: Visit) -> Response:
+    """Add a user."""
+    form, password = visit.form, _password(visit.form)
+    done = await visit.run(
+        "user_add",
+        user=form.text("user"),
+        name=form.given("name"),
+        roles=form.all("roles"),
+        groups=form.words("groups"),
+        servers=form.words("servers"),
+        password=password,
+    )
+    visit.tell(f"{done['user']['user']} is added.")
+    return _to(visit, done["user"]["user"])
+
+
+async def change(visit: Visit) -> Response:
+    """Change what a user is and may."""
+    form, roles = visit.form, None
+    if form.text("with_roles"):  # nobody changes their own: their page has no such field
+        roles = form.all("roles")
+    done = await visit.run(
+        "user_change",
+        user=form.text("user"),
+        name=form.given("name"),
+        roles=roles,
+        groups=form.words("groups"),
+        servers=form.words("servers"),
+    )
+    visit.tell(f"Changed; {done['sessions']} sessions ended.")
+    visit.tell_stored(done)
+    return _to(visit, form.text("user"))
+
+
+async def set_password(visit: Visit) -> Response:
+    """Set a user's password; their logins end."""
+    password = _password(visit.form)
+    if password is None:
+        raise RelayError(Code.WEAK_PASSWORD, "there is no password in the form")
+    await visit.run("user_password", user=visit.form.text("user"), password=password)
+    visit.tell("The password is set; logins with the old one have ended.")
+    return _to(visit, visit.form.text("user"))
+
+
+async def disable(visit: Visit) -> Response:
+    """Refuse a user."""
+    key = visit.form.text("user")
+    reason = visit.form.given("reason") or "disabled by an admin"
+    done = await visit.run("user_disable", user=key, reason=reason)
+    visit.tell(f"Disabled; {done['sessions']} sessions ended, {done['closed']} links closed.")
+    visit.tell_stored(done)
+    return _to(visit, key)
+
+
+async def enable(visit: Visit) -> Response:
+    """Let a user in again."""
+    key = visit.form.text("user")
+    await visit.run("user_enable", user=key)
+    visit.tell("Enabled; sessions that ended stay ended.")
+    return _to(visit, key)
+
+
+async def revoke_token(visit: Visit) -> Response:
+    """End an admin token."""
+    done = await visit.run("user_token_revoke", token=visit.form.text("token"))
+    visit.tell(f"The token {done['admin_token']['name']!r} works no more.")
+    visit.tell_stored(done)
+    return _to(visit, done["admin_token"]["user"])
+
+
+def _password(form: Form) -> SecretStr | None:
+    text = form.text("password")
+    return SecretStr(text) if text else None
+
+
+def _to(visit: Visit, key: str) -> Response:
+    return visit.go("/user?" + urlencode({"user": key.strip()}))
