@@ -26,6 +26,7 @@ from tunnel_relay.gateway.checks import Edge
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.identity.oauth import AuthorizationServer
 from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.ratelimit import RateLimit
@@ -69,6 +70,7 @@ class RelayApp:
     def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
         self.registry = Registry(lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
+        self.issuers = Issuers(admin, settings.issuer)
         self.gateway = Gateway(
             self.edge,
             admin.sessions,
@@ -80,6 +82,7 @@ class RelayApp:
                 Quota(settings.limits.user_calls_per_second, settings.limits.user_streams),
             ),
             guesses=_guesses(settings),
+            issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
             comment_every=settings.limits.sse_comment,
         )

@@ -75,6 +75,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
             app.gateway.start(tasks)
             tasks.start_soon(flush_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
+            tasks.start_soon(app.issuers.run)
             try:
                 await listen(settings, app)
             finally:

@@ -4,10 +4,17 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    IPvAnyNetwork,
+    field_validator,
+    model_validator,
+)
 
 from shared.configfile import ConfigError, ConfigModel, load
 from shared.wire import limits as wire
@@ -142,6 +149,39 @@ class OAuth(ConfigModel):
     """Let any agent register itself (RFC 7591); old agents need it."""
 
 
+class Issuer(ConfigModel):
+    """An issuer of your own, whose access tokens (JWT) agents may bring."""
+
+    url: str
+    """Its identifier, to the letter: https, or http on loopback."""
+    jwks_url: str | None = None
+    """Left out: found in its metadata."""
+    algorithms: tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...] = (
+        *("RS256", "PS256", "ES256", "EdDSA"),
+    )
+    audience: str | None = None
+    """What its tokens name as their audience; left out: the URL of the server."""
+    agent_claim: str = "client_id"
+    """Where a token names the agent; azp is looked at too."""
+    groups_claim: str = "groups"
+    servers: tuple[str, ...] = ()
+    """What everybody it vouches for may use: TUNNEL/UPSTREAM, TUNNEL/* or *."""
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """What a group may use besides."""
+    leeway: float = Field(default=0.0, ge=0, le=60)
+    """Seconds that its clock may differ."""
+
+    @field_validator("url", "jwks_url")
+    @classmethod
+    def _reachable(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            plain = parts.scheme == "http" and is_loopback(parts.hostname or "")
+            if not (parts.scheme == "https" or plain) or not parts.netloc or parts.fragment:
+                raise ValueError("write https://..., or http://... on loopback")
+        return url
+
+
 class Limits(ConfigModel):
     """Bounds; bytes and seconds."""
 
@@ -204,6 +244,8 @@ class Settings(ConfigModel):
     """Left out: mcp-session.key in state_dir."""
     sessions: SessionRules = SessionRules()
     oauth: OAuth = OAuth()
+    issuer: tuple[Issuer, ...] = ()
+    """Written as [[issuer]]; agents are sent to the first one before the relay's own."""
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -237,7 +279,8 @@ class Settings(ConfigModel):
     @property
     def authorization_servers(self) -> tuple[str, ...]:
         """The issuers whose tokens agents may bring, the preferred one first."""
-        return (self.public_url[0],) if self.oauth.enabled else ()
+        own = (self.public_url[0],) if self.oauth.enabled else ()
+        return (*(issuer.url for issuer in self.issuer), *own)
 
     @property
     def link_origins(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from shared.jsonrpc.headers import read_routing
 from shared.repeated import RepeatedHead
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.identity.bearers import Claims, looks_like_jwt
 from tunnel_relay.store.base import Session
 
 PATH = re.compile(rb"/t/([a-z0-9-]{1,63}/[a-z0-9-]{1,63})/mcp")
@@ -51,7 +52,7 @@ class Request:
 
     __slots__ = (
         *("body", "complete", "fields", "head_bytes", "headers", "known", "length", "method"),
-        *("peer", "session", "url"),
+        *("opening", "peer", "session", "url"),
     )
 
     def __init__(self, peer: str = "") -> None:
@@ -66,6 +67,8 @@ class Request:
         self.fields: dict[bytes, bytes] = {}
         self.session: Session = NO_SESSION
         self.known: Known | None = None
+        self.opening: tuple[str, Claims] | None = None
+        """A token of an external issuer that is good, and whose session is still to be opened."""
 
     def forget(self) -> None:
         """Keep only what the answer needs: idle streams live long."""
@@ -206,6 +209,15 @@ def read_token(value: bytes) -> str | None:
         return None
     token = rest.strip().decode("latin-1")
     return token if token.startswith(SESSION_PREFIX) and is_token(token) else None
+
+
+def read_bearer(value: bytes) -> str | None:
+    """Return the bearer token of an Authorization value when it looks like a JWT."""
+    scheme, _, rest = value.partition(b" ")
+    if scheme.lower() != b"bearer":
+        return None
+    token = rest.strip().decode("latin-1")
+    return token if looks_like_jwt(token) else None
 
 
 def refuse_body(request: Request, edge: Edge) -> Answer | None:

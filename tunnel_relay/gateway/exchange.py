@@ -4,7 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from shared.errors import PeerError, ResetCode
-from tunnel_relay.gateway import answers
+from tunnel_relay.gateway import answers, cors
 from tunnel_relay.gateway.responses import ResponseHead, read_head
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Exchange:
         if call.initializes and head.mcp_session == call.mcp_session.encode():
             lines = b"mcp-session-id: %b\r\n" % head.mcp_session
         if call.request.fields:
-            lines += b"".join(b"%b: %b\r\n" % pair for pair in self._gateway.cors(call.request))
+            lines += b"".join(b"%b: %b\r\n" % pair for pair in cors.headers(call.request))
         return lines
 
     @property

@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import anyio.abc
 
@@ -27,16 +28,18 @@ from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.clients.registry import Link, Registry
-from tunnel_relay.gateway import answers, checks
-from tunnel_relay.gateway.answers import Answer, Headers
+from tunnel_relay.gateway import answers, checks, cors
+from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
+from tunnel_relay.gateway.foreign import ForeignTokens, Held
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import BODIES_BYTES, SMALL_BYTES
+from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.quotas import Quotas
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.sessions import SessionTable
@@ -63,6 +66,7 @@ class Gateway:
         challenges: Challenges,
         quotas: Quotas,
         guesses: RateLimit | None,
+        issuers: Issuers | None = None,
         wait_for_client: float,
         comment_every: float,
         clock: Callable[[], float] = time.time,
@@ -77,6 +81,7 @@ class Gateway:
         self._challenges = challenges
         self._quotas = quotas
         self._guesses = guesses
+        self._foreign = ForeignTokens(issuers)
         self._wait_for_client = wait_for_client
         self._comment_every = comment_every
         self._clock = clock
@@ -124,7 +129,7 @@ class Gateway:
             return refused
         if request.method not in checks.METHODS:
             if request.method == b"OPTIONS" and b"origin" in fields:
-                return self._preflight(request)
+                return cors.preflight(request)
             return answers.METHOD_NOT_ALLOWED
         path = checks.PATH.fullmatch(request.path)
         if path is None:
@@ -132,17 +137,25 @@ class Gateway:
         authorization = fields.get(b"authorization")
         if authorization is None:
             return self._challenge(request, token_sent=False)
-        token = checks.read_token(authorization)
-        session = self._sessions.find(token, self._clock()) if token is not None else None
+        place, token = path.group(1).decode(), checks.read_token(authorization)
+        if token is not None:
+            session, ends = self._sessions.find(token, self._clock()), self._sessions.ends(token)
+        else:
+            judged = self._foreign.judge(authorization, place, request, self._clock())
+            if isinstance(judged, Answer):
+                return judged
+            session, ends = judged
+        if request.opening is not None:
+            return checks.refuse_body(request, edge)
         if session is None:
             return self._guessed(request) or self._challenge(request)
-        if session.place != path.group(1).decode():
+        if session.place != place:
             return answers.NOT_FOUND
         request.session = session
         refused = checks.refuse_body(request, edge) or self._too_fast(session)
         if refused is None:
             request.known = checks.Known(request)
-            request.known.token_ends = self._sessions.ends(token) if token else 0.0
+            request.known.token_ends = ends
         return refused
 
     def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
@@ -170,25 +183,8 @@ class Gateway:
         host = request.fields.get(b"host", b"")
         answer = self._challenges.answer(host, request.path, token_sent)
         if b"origin" in request.fields:  # an agent in a page has to read where to log in
-            return replace(answer, headers=[*answer.headers, *self.cors(request)])
+            return replace(answer, headers=[*answer.headers, *cors.headers(request)])
         return answer
-
-    def _preflight(self, request: Request) -> Answer:
-        return Answer(204, b"", [*self.cors(request), *answers.PREFLIGHT])
-
-    def cors(self, request: Request) -> Headers:
-        """Return what lets a page of an allowed origin read the answer; nothing for the rest."""
-        origin = request.fields.get(b"origin")
-        if origin is None:
-            return []
-        return [
-            (b"access-control-allow-origin", origin),
-            (
-                b"access-control-expose-headers",
-                b"mcp-session-id, mcp-protocol-version, www-authenticate",
-            ),
-            (b"vary", b"origin"),
-        ]
 
     def serve_repeated(
         self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
@@ -210,6 +206,14 @@ class Gateway:
 
     def serve(self, request: Request, connection: AgentConnection) -> None:
         """Judge a whole request and carry it; every outcome goes to `connection`."""
+        if request.opening is not None:
+            held = self._held(connection)
+            if held is not None and self._tasks is not None:
+                serve = partial(self.serve, request, connection)
+                self._tasks.start_soon(self._foreign.open, serve, request, connection, held)
+            else:
+                connection.respond(answers.BUSY)
+            return
         try:
             envelope = None
             if request.method == b"POST":
@@ -292,17 +296,23 @@ class Gateway:
             known.mcp_session, known.open_head = call.mcp_session, payload
         return payload
 
-    def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
+    def _held(self, connection: AgentConnection) -> Held | None:
         if self._tasks is None or self._waiting >= MAX_WAITING:
+            return None
+        held = Held()
+        connection.exchange = held
+        return held
+
+    def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
+        held = self._held(connection)
+        if held is None or self._tasks is None:
             connection.respond(answers.not_connected(call.message_id, 5))
             return
         self._waiting += 1
-        held = Held()
-        connection.exchange = held
         self._tasks.start_soon(self._wait, call, instance, connection, held)
 
     async def _wait(
-        self, call: Call, instance: str | None, connection: AgentConnection, held: "Held"
+        self, call: Call, instance: str | None, connection: AgentConnection, held: Held
     ) -> None:
         session = call.session
         try:
@@ -355,16 +365,3 @@ class Gateway:
                     self._sessions.keep_in_use(session, wall)
                 for exchange in list(exchanges):
                     exchange.sweep(now, self._comment_every)
-
-
-class Held:
-    """Stands for a call that waits for its client."""
-
-    gone = False
-
-    def connection_resumed(self) -> None:
-        """Nothing was written that could have been held back."""
-
-    def connection_lost(self) -> None:
-        """The agent did not wait."""
-        self.gone = True
