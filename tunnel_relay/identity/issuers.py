@@ -151,11 +151,12 @@ class Issuers:
                 log.warning("token_of_ended_session", user=user.key, server="/".join(place))
                 return None
             if admin.sessions.state(session.id, now) is None:
-                return session
+                return admin.sessions.get_live(session.id, now, claims.expires)
         made = admin.new_session(
             user, claims.agent, place, door=Door.ISSUER, granted_by=claims.issuer
         )
-        return await admin.open_session(made)
+        await admin.open_session(made)
+        return admin.sessions.get_live(made.id, admin.clock(), claims.expires)
 
     async def _user(self, claims: Claims) -> User:
         """Keep what the issuer says of a user; servers that are no longer theirs end."""
