@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import BaseModel, IPvAnyNetwork, SecretStr
@@ -106,7 +106,7 @@ def field_notes(model: type[BaseModel]) -> dict[str, str]:
 
 def _section(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
     """Return the model a field holds, and whether it holds many of it."""
-    many = get_origin(annotation) is list
+    many = get_origin(annotation) in (list, tuple)
     for each in (annotation, *get_args(annotation)):
         if inspect.isclass(each) and issubclass(each, BaseModel):
             return each, many
@@ -139,6 +139,8 @@ def _type_name(annotation: Any) -> str:
         return f"list of {_type_name(inner[0])}"
     if origin is dict:
         return f"table of {_type_name(inner[1])}"
+    if origin is Literal:
+        return " or ".join(map(str, inner))
     if hasattr(annotation, "__metadata__"):
         return _type_name(inner[0])
     return _KINDS[annotation]
