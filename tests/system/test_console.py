@@ -331,6 +331,8 @@ async def test_it_is_used_by_keyboard_and_has_names_for_everything(tmp_path: Pat
                     seen.open(stage.url + page)
                     assert seen.script(NAMELESS) == [], page
                     assert seen.script("document.querySelectorAll('h1').length") == 1, page
+                    shown = "[...document.querySelectorAll('[hidden]')].filter(e => e.offsetParent)"
+                    assert seen.script(f"{shown}.length") == 0, page
                     assert seen.script("document.documentElement.lang") == "en"
                 seen.open(stage.url + "/")
                 seen.press_tab()
