@@ -66,13 +66,22 @@ class Browser:
         """Click an element."""
         self.find(css).click()
 
+    def follow(self, css: str) -> None:
+        """Click what leads to another page, and wait for that page."""
+        before = self.find("html").id
+        self.click(css)
+        wait = WebDriverWait(self.driver, DEADLINE, 0.05, (WebDriverException,))
+        wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, "html").id != before)
+
     def press_tab(self) -> None:
         """Press the tabulator key wherever the focus is."""
         ActionChains(self.driver).send_keys(Keys.TAB).perform()
 
     def text(self, css: str = "body") -> str:
         """Return the visible text of an element."""
-        return str(self.find(css).text)
+        wait = WebDriverWait(self.driver, DEADLINE, 0.05, (WebDriverException,))
+        # Again when the element was replaced between finding and reading it.
+        return str(wait.until(lambda _: (self.find(css).text,))[0])
 
     def until(self, script: str) -> Any:
         """Wait until a JavaScript expression is true and return its value."""

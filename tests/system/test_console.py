@@ -58,7 +58,7 @@ def log_in(seen: Browser, stage: Stage, user: str = "ada") -> None:
     seen.open(stage.url + "/login")
     seen.fill("[name=user]", user)
     seen.fill("[name=password]", PASSWORD)
-    seen.click("main button")
+    seen.follow("main button")
     seen.find("nav[aria-label=Pages]")
 
 
@@ -216,7 +216,7 @@ async def test_another_page_changes_and_frames_nothing(tmp_path: Path) -> None:
                 seen.script("document.getElementById('f').submit(), 1")
                 seen.until("document.body.innerText.includes('MT1058')")
                 seen.open(elsewhere)
-                seen.click("#a")  # a link is followed, and only shows
+                seen.follow("#a")  # a link is followed, and only shows
                 assert seen.find("h1").text in ("Users", "Log in to the console")
                 assert mine.user == "ada"
 
@@ -242,7 +242,7 @@ async def test_a_session_is_found_and_cut_without_leaving_the_page(tmp_path: Pat
             with browser() as seen:
                 log_in(seen, stage)
                 assert seen.script("document.cookie") == ""
-                seen.click("a[href='/sessions']")
+                seen.follow("a[href='/sessions']")
                 seen.find("#query")
                 assert len(seen.all("#found tbody tr")) == 50
                 seen.script("window.here = 1")
@@ -250,9 +250,15 @@ async def test_a_session_is_found_and_cut_without_leaving_the_page(tmp_path: Pat
                 seen.until("document.querySelectorAll('#found tbody tr').length === 1")
                 assert seen.script("window.here") == 1
                 seen.until("location.search.includes('wanted')")
-                seen.click("#found tbody a")
+                seen.follow("#found tbody a")
                 seen.fill("[name=reason]", "laptop lost")
                 seen.script("window.here = 2")
+                field = "document.querySelector('[name=reason]')"
+                seen.script(f"({field}.maxLength = 500, {field}.value = 'x'.repeat(201))")
+                seen.click("#session button.bad")
+                assert "1 to 200" in seen.text("[role=alert]")  # a refusal is seen too
+                assert seen.script("document.querySelectorAll('#main').length") == 1
+                seen.fill("[name=reason]", "laptop lost")
                 seen.click("#session button.bad")
                 result = "document.querySelector('#result').innerText"
                 told = seen.until(f"{result}.includes('Revoked') && {result}")
@@ -260,7 +266,8 @@ async def test_a_session_is_found_and_cut_without_leaving_the_page(tmp_path: Pat
                 assert seen.script("window.here") == 2
                 assert "laptop lost" in seen.text("#session")
                 assert seen.all("#session form") == []
-                assert seen.complaints() == []
+                assert seen.script("document.activeElement.tagName") == "H1"
+                assert [each for each in seen.complaints() if "400" not in each] == []
 
         await drive(work)
         (ended,) = (await stage.admin.session_list(state="revoked"))["sessions"]
@@ -300,13 +307,13 @@ async def test_it_works_without_script(tmp_path: Path) -> None:
         def work() -> None:
             with browser(javascript=False) as seen:
                 log_in(seen, stage)
-                seen.click("a[href='/sessions']")
+                seen.follow("a[href='/sessions']")
                 seen.fill("#query", "wanted")
-                seen.click("main form button")
-                seen.click("#found tbody a")
-                seen.click("#session button.bad")
+                seen.follow("main form button")
+                seen.follow("#found tbody a")
+                seen.follow("#session button.bad")
                 assert "cut 3 streams on 2 links in 12 ms" in seen.text("#result")
-                seen.click(".who button")
+                seen.follow(".who button")
                 seen.find("[name=password]")
                 assert "Log in" in seen.text("h1")
 
@@ -324,6 +331,8 @@ async def test_it_is_used_by_keyboard_and_has_names_for_everything(tmp_path: Pat
                     seen.open(stage.url + page)
                     assert seen.script(NAMELESS) == [], page
                     assert seen.script("document.querySelectorAll('h1').length") == 1, page
+                    shown = "[...document.querySelectorAll('[hidden]')].filter(e => e.offsetParent)"
+                    assert seen.script(f"{shown}.length") == 0, page
                     assert seen.script("document.documentElement.lang") == "en"
                 seen.open(stage.url + "/")
                 seen.press_tab()

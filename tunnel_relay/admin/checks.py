@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from shared.ids import is_name
+from tunnel_relay.admin.acting import OPERATOR
 from tunnel_relay.errors import Code, RelayError
 
 MAX_TEXT = 200
@@ -39,6 +40,10 @@ def split_server(server: str) -> tuple[str, str]:
 def check_user(text: str, what: str) -> str:
     """Return a user's key: a login name, or `https://issuer#subject` for one of another issuer."""
     key = text.strip()
+    if key == OPERATOR:
+        raise RelayError(
+            Code.BAD_REQUEST, f"{OPERATOR} is what records call who gives commands here"
+        )
     issuer, mark, subject = key.partition("#")
     if not mark:
         return check_text(key, what)

@@ -186,11 +186,10 @@ class SessionCommands(AdminCore):
         """Return one session; the identifier may be shortened."""
         return self.view(self.session(session))
 
-    async def session_revoke(
-        self, session: str, reason: str = "revoked by an admin"
-    ) -> dict[str, Any]:
+    async def session_revoke(self, session: str, reason: str | None = None) -> dict[str, Any]:
         """End a session for good and report what was cut and whether it is stored."""
-        reason = check_text(reason, "the reason")
+        by = "an admin" if acts_as_admin() else "its user"
+        reason = check_text(f"revoked by {by}" if reason is None else reason, "the reason")
         now, found = self.clock(), self.session(session)
         if found.user != actor() and not acts_as_admin():
             raise RelayError(Code.ROLE_NEEDED, "only an admin ends the sessions of others")

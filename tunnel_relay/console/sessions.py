@@ -9,8 +9,6 @@ from tunnel_relay.console.paging import PAGE
 from tunnel_relay.console.visit import Visit
 from tunnel_relay.session_search import LIVE, STATES
 
-REASON = "revoked by an admin"
-
 
 async def sessions(visit: Visit) -> Response:
     """List sessions, the newest first; a search that htmx makes gets only the rows."""
@@ -23,7 +21,7 @@ async def sessions(visit: Visit) -> Response:
     wanted = {"query": query, "user": user, "state": state}
     older = found["next"] and "/sessions?" + urlencode({**wanted, "after": found["next"]})
     show, template = (
-        (visit.piece, "_sessions.html") if visit.by_htmx else (visit.show, "sessions.html")
+        (visit.piece, "_found.html") if visit.by_htmx else (visit.show, "sessions.html")
     )
     return show(
         template,
@@ -44,8 +42,7 @@ async def session(visit: Visit) -> Response:
 async def revoke(visit: Visit) -> Response:
     """End a session, and say what was cut and how fast."""
     which = visit.request.path_params["session"]
-    reason = visit.form.text("reason").strip() or REASON
-    done = await visit.run("session_revoke", session=which, reason=reason)
+    done = await visit.run("session_revoke", session=which, reason=visit.form.given("reason"))
     text = render.cut(done["cut"])
     visit.tell(f"Revoked: {text}." if not text.startswith("revoked") else f"{text.capitalize()}.")
     visit.tell_stored(done)

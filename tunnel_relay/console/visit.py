@@ -38,6 +38,9 @@ NAVIGATION = (
 )
 """Path, label, and the command that whoever may see the page may give."""
 
+_WHOLE_PAGE = {"HX-Retarget": "#main", "HX-Reselect": "#main", "HX-Reswap": "outerHTML"}
+"""What makes htmx show a refusal as a page, where it asked for a piece of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -104,7 +107,7 @@ class Visit:
 
     def piece(self, template: str, **values: Any) -> Response:
         """Return a piece of a page; what is to be told waits for a whole one."""
-        return page(
+        answer = page(
             f"console/{template}",
             200 if self.problem is None else status_of(self.problem),
             static=STATIC,
@@ -115,8 +118,12 @@ class Visit:
             may=self.may,
             problem=self.problem,
             form=self.form,
+            by_htmx=self.by_htmx,
             **values,
         )
+        if self.by_htmx and self.problem is not None:
+            answer.headers.update(_WHOLE_PAGE)
+        return answer
 
 
 View = Callable[[Visit], Awaitable[Response]]
