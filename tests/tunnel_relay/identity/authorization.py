@@ -24,7 +24,7 @@ PAGE = "https://page.example"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 """The pair of RFC 7636 appendix B."""
-Form = dict[str, str]
+Form = dict[str, Any]
 
 
 @dataclass
