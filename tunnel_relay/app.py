@@ -54,6 +54,7 @@ class Pages:
 
     def __init__(self, routes: Sequence[Route], hosts: frozenset[bytes]) -> None:
         self._routes = Starlette(routes=list(routes))
+        self._routes.router.redirect_slashes = False  # one name for one thing
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

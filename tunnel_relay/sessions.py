@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from shared.ids import token_digest
 from tunnel_relay.locks import LockTable
-from tunnel_relay.store.base import Session, Token
+from tunnel_relay.store.base import Session, Token, TokenKind
 
 
 class Refusal(StrEnum):
@@ -85,9 +85,9 @@ class SessionTable:
             heapq.heappush(self._due, (entry.ends, session.id))
 
     def add_token(self, token: Token) -> None:
-        """Let an access token open its session until it expires; ignored for an unknown session."""
+        """Let an access token open its session until it expires; any other kind opens nothing."""
         entry = self._by_id.get(token.session)
-        if entry is not None:
+        if entry is not None and token.kind is TokenKind.ACCESS:
             self._tokens[token.digest] = entry, token.expires
 
     def forget_tokens(self, now: float) -> None:

@@ -223,6 +223,11 @@ async def test_the_challenge_leads_to_the_metadata_and_says_the_same_of_all(lab:
             described = (await http.get(where)).json()
             assert described["resource"] == lab.origin + path
             assert described["authorization_servers"] == [lab.origin]
+            # An agent in a page of an allowed origin has to read the challenge.
+            page = {"Origin": lab.origin}
+            refused = await http.post(lab.origin + path, json={}, headers=page)
+            assert refused.headers["access-control-allow-origin"] == lab.origin
+            assert "www-authenticate" in refused.headers["access-control-expose-headers"]
         in_query = await http.post(lab.url("server") + "?access_token=mts_" + "A" * 43, json={})
         assert in_query.status_code == 401
         wrong = {"Authorization": "Bearer mts_" + "A" * 43}

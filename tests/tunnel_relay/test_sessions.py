@@ -8,7 +8,7 @@ import pytest
 
 from shared.ids import SESSION_PREFIX, fingerprint, is_token, new_id, new_token, token_digest
 from tunnel_relay.sessions import Refusal, SessionTable
-from tunnel_relay.store.base import Session
+from tunnel_relay.store.base import Session, Token, TokenKind
 
 START = 1_000_000.0
 
@@ -237,3 +237,14 @@ def test_sessions_are_looked_through_without_being_used(token: str) -> None:
     assert [each.id for each in table.starting(first.id[:12])] == [first.id]
     assert table.starting(first.id[:12], "bob") == []
     assert len(table.starting("", first.user)) == 2
+
+
+@pytest.mark.parametrize("kind", TokenKind)
+def test_an_access_token_opens_its_session_until_it_ends_and_a_refresh_token_never(
+    token: str, kind: TokenKind
+) -> None:
+    session = a_session(new_token(SESSION_PREFIX))
+    table = SessionTable([session])
+    table.add_token(Token(token_digest(token), session.id, kind, START, START + 10))
+    assert (table.find(token, START + 9) is not None) is (kind is TokenKind.ACCESS)
+    assert table.find(token, START + 10) is None

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 from pydantic import SecretStr
 
@@ -140,3 +141,16 @@ async def test_a_weak_password_is_not_set(tmp_path: Path, password: str) -> None
         assert not (await admin.user_show("ada"))["login"]
         await admin.user_password("ada", PASSWORD)
         assert (await admin.user_show("ada"))["login"]
+
+
+async def test_s29_a_user_disabled_while_a_login_is_noted_stays_disabled(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.user_add("bob", password=PASSWORD)
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(admin.note_login, admin.directory.users["bob"])
+                tasks.start_soon(admin.user_disable, "bob")
+        assert admin.directory.active_user("bob") is None
+        assert admin.directory.users["bob"].last_login is not None
+    async with an_admin(tmp_path) as admin:
+        assert admin.directory.active_user("bob") is None

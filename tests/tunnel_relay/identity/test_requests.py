@@ -66,11 +66,14 @@ def test_every_answer_says_who_gave_it() -> None:
         "https://agent/cb?a=b&code=c+d&state=s%26t&iss=https%3A%2F%2Frelay.example.com"
     )
     assert "state" not in answer_uri("app:/cb", issuer, None, error="access_denied")
+    assert answer_uri("app:/cb?", issuer, None, code="c").startswith("app:/cb?code=c&iss=")
 
 
 def test_people_and_browsers_are_told_where_the_answer_goes() -> None:
     assert form_target("http://127.0.0.1:5/cb?x") == "http://127.0.0.1:5"
     assert form_target("cursor://host/path") == "cursor:"
+    # The policy's grammar has no IPv6 addresses: named so, a browser would block the answer.
+    assert form_target("http://[::1]:5/cb") == "http:"
     assert shown_target("http://localhost:5/cb") == "a program on this computer"
     assert shown_target("https://agent.example/cb") == "agent.example"
     assert shown_target("cursor://x") == "the app for cursor: links"
