@@ -148,7 +148,7 @@ async def test_s29_a_user_disabled_while_a_login_is_noted_stays_disabled(tmp_pat
         await admin.user_add("bob", password=PASSWORD)
         with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(admin.note_login, admin.directory.users["bob"])
+                tasks.start_soon(admin.note_login, "bob")
                 tasks.start_soon(admin.user_disable, "bob")
         assert admin.directory.active_user("bob") is None
         assert admin.directory.users["bob"].last_login is not None
