@@ -44,10 +44,16 @@ class Scene:
     main: Grant
 
     async def grant(
-        self, server: str = SERVER, *, user: str = "ada", ttl: str = "1h", idle: str | None = None
+        self,
+        server: str = SERVER,
+        *,
+        user: str = "ada",
+        ttl: str = "1h",
+        idle: str | None = None,
+        agent: str = "test",
     ) -> Grant:
         """Make a session."""
-        return await grant(self.lab, server, user=user, ttl=ttl, idle=idle)
+        return await grant(self.lab, server, user=user, ttl=ttl, idle=idle, agent=agent)
 
     async def serves(self, agent: Agent | None = None, case: str = "still-serves") -> None:
         """Make a good call and see that exactly this call is answered."""
@@ -79,16 +85,22 @@ class Scene:
 
 
 async def grant(
-    lab: Lab, server: str = SERVER, *, user: str = "ada", ttl: str = "1h", idle: str | None = None
+    lab: Lab,
+    server: str = SERVER,
+    *,
+    user: str = "ada",
+    ttl: str = "1h",
+    idle: str | None = None,
+    agent: str = "test",
 ) -> Grant:
     """Make a session by the public command."""
-    words = ["--user", user, "--agent", "test", "--server", f"{TUNNEL}/{server}", "--ttl", ttl]
+    words = ["--user", user, "--agent", agent, "--server", f"{TUNNEL}/{server}", "--ttl", ttl]
     if idle is not None:
         words += ["--idle", idle]
     made = await lab.relay_json("session", "create", *words)
     token = SecretStr(made["token"])
-    agent = Agent(lab.port, f"/t/{TUNNEL}/{server}/mcp", token, lab.origin.partition("://")[2])
-    return Grant(agent, made["session"]["id"])
+    caller = Agent(lab.port, f"/t/{TUNNEL}/{server}/mcp", token, lab.origin.partition("://")[2])
+    return Grant(caller, made["session"]["id"])
 
 
 async def eventually(condition: Callable[[], Any], every: float = 0.02) -> None:

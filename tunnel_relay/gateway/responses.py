@@ -60,6 +60,8 @@ def _make(status: int, upstream: Headers) -> ResponseHead:
     parts = [STATUS_LINE[status]]
     for name, value in returned(upstream):
         if name == b"cache-control":
+            if b"public" in value.lower():
+                continue  # what is for this session is for nobody else
             cached = True
         elif name == b"x-accel-buffering":
             buffered = True
