@@ -5,6 +5,7 @@ path is plain calls, and one timer per link is all that ticks.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
@@ -288,7 +289,7 @@ class LinkDriver:
                     handler.on_writable()
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        now = max(time.monotonic(), self._loop.time())
         if self._keepalive.expired(now):
             self._transport.abort()
             self.transport_lost(1006, "the peer did not answer a ping in time")
@@ -344,13 +345,14 @@ class LinkDriver:
             handler.on_reset(event.code, event.detail)
 
     def _ponged(self, event: Ponged) -> None:
-        round_trip = self._keepalive.answered(event.payload, self._loop.time())
+        # The loop's own time stands still for a turn, and uvloop's counts whole milliseconds.
+        round_trip = self._keepalive.answered(event.payload, time.monotonic())
         if round_trip is not None:
             # The least of the last few: the rest of a sample is time in queues.
             self._round_trips.append(round_trip)
             self._mux.round_trip = min(self._round_trips)
             if len(self._round_trips) < EARLY_PINGS:
-                self._mux.ping(self._keepalive.ask(self._loop.time()))
+                self._mux.ping(self._keepalive.ask(time.monotonic()))
                 self.flush_soon()
 
     def _catalogued(self, event: Catalogued) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import sys
@@ -28,6 +29,7 @@ from tests.helpers.tunnel import free_port
 TUNNEL = "office"
 COMMITS = 5000
 PYTHON = (sys.executable, "-m")
+ADMIN = "admin"
 CUT_MILLISECONDS = 1000
 """What a revocation may take on a living link."""
 
@@ -40,6 +42,7 @@ class Demo:
         self.folder = stage.folder
         self.port = port
         self.origin = f"https://localhost:{port}"
+        self.console_port = free_port()
         self.tickets_url = ""
         self.agent = DemoAgent(stage, self.origin, TUNNEL)
 
@@ -82,7 +85,7 @@ class Demo:
         state = str(self.folder / "relay")
         await stage.run(
             *("tunnel-relay", "init", "--demo", "--listen", listen, "--state-dir", state),
-            *("--admin-listen", "none"),
+            *("--admin-listen", f"127.0.0.1:{self.console_port}"),
             lines=3,
         )
         self.agent.trust.load_verify_locations(self.folder / "relay" / "dev-ca.pem")
@@ -204,6 +207,28 @@ class Demo:
         if len(listed.splitlines()) != 1 + len(self.agent.tokens):
             raise StageError("not every session is listed")
         await self.stage.run("tunnel-relay", "status")
+        await self.console()
+
+    async def console(self) -> None:
+        """Add an admin, and see that the console lets them in and shows the sessions."""
+        word = secrets.token_urlsafe(9)
+        file = self.folder / "console-password"
+        file.touch(mode=0o600)
+        file.write_text(word + "\n")
+        await self.stage.run(
+            *("tunnel-relay", "user", "add", ADMIN, "--role", "admin"),
+            *("--server", f"{TUNNEL}/*", "--password-file", str(file)),
+        )
+        url = f"http://127.0.0.1:{self.console_port}"
+        async with httpx2.AsyncClient(base_url=url) as http:
+            form = {"user": ADMIN, "password": word}
+            answer = await http.post("/login", data=form, headers={"Origin": url})
+            # A browser takes this Secure cookie on loopback; Python's does not.
+            cookie = answer.headers.get("set-cookie", "").partition(";")[0]
+            shown = await http.get("/sessions", headers={"Cookie": cookie})
+            if answer.status_code != 303 or f"{TUNNEL}/tickets" not in shown.text:
+                raise StageError(f"the console does not show the sessions ({shown.status_code})")
+        self.stage.say(f"   - the same in a browser: {url}  (log in as {ADMIN}, {word})")
 
     async def revoke_in_the_middle(self) -> None:
         """Revoke the session of a call that is running; the call has to end at once."""
@@ -287,6 +312,7 @@ async def stay(stage: Stage) -> None:
     stage.step("It stays up: connect an agent of your own. Ctrl-C ends it")
     stage.say(f"   $ tunnel-relay session create --user you --agent mine --server {TUNNEL}/time")
     stage.say(f"   $ tunnel-relay connect-info {TUNNEL}/time --for json")
+    stage.say("   - or an agent that logs you in by itself, as the user of the console above")
     stage.say("   - agents need the certificate too, for example NODE_EXTRA_CA_CERTS or")
     stage.say(f"     SSL_CERT_FILE={stage.folder / 'relay' / 'dev-ca.pem'}")
     await asyncio.Event().wait()
