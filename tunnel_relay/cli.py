@@ -192,14 +192,17 @@ def status(config: Path | None, as_json: bool) -> None:
 @common
 @click.argument("server", metavar="TUNNEL/UPSTREAM")
 @click.option("--for", "kind", type=click.Choice(AGENTS), default="json", show_default=True)
-def connect_info(config: Path | None, as_json: bool, server: str, kind: str) -> None:
+@click.option("--with-token", "token", is_flag=True, help="For a token that an admin handed over.")
+def connect_info(config: Path | None, as_json: bool, server: str, kind: str, token: bool) -> None:
     """Print what to paste into an agent. The token is never part of it."""
     from tunnel_relay.admin.checks import split_server
     from tunnel_relay.connect_info import connect_info
 
     tunnel, upstream = split_server(server)
-    url = f"{read(config).public_url[0]}/t/{tunnel}/{upstream}/mcp"
-    text = connect_info(kind, f"{tunnel}-{upstream}", url)
+    settings = read(config)
+    url = f"{settings.public_url[0]}/t/{tunnel}/{upstream}/mcp"
+    token = token or not settings.authorization_servers  # nobody could log in
+    text = connect_info(kind, f"{tunnel}-{upstream}", url, token=token)
     if as_json:
         answer({"for": kind, "url": url, "text": text})
     else:

@@ -144,7 +144,9 @@ def session_create(
     )
     option = config_words(config)
     click.echo("Next:")
-    click.echo(f"  tunnel-relay connect-info{option} {shown['server']} --for claude-code")
+    click.echo(
+        f"  tunnel-relay connect-info{option} {shown['server']} --for claude-code --with-token"
+    )
     click.echo(f"  tunnel-relay session revoke{option} {shown['id'][:12]}")
 
 

@@ -1,6 +1,7 @@
 """What to paste into an agent so that it uses a server through the relay; never with a token.
 
-Formats as their makers document them in 2026; the token is asked for or comes from a variable.
+Formats as their makers document them in 2026. An agent that is given the URL alone asks its user to
+log in; with `token` it takes one that an admin handed over from a variable, or asks for it.
 """
 
 import base64
@@ -13,22 +14,24 @@ VARIABLE = "MCP_TUNNEL_TOKEN"
 """The environment variable from which examples take the session token."""
 
 
-def connect_info(kind: str, name: str, url: str) -> str:
+def connect_info(kind: str, name: str, url: str, *, token: bool = False) -> str:
     """Return the text for one kind of agent; `kind` is a key of `KINDS`."""
-    return KINDS[kind](name, url)
+    return KINDS[kind](name, url, token)
 
 
-def _claude_code(name: str, url: str) -> str:
-    header = f"Authorization: Bearer ${VARIABLE}"
-    return (
-        f"claude mcp add --transport http {shlex.quote(name)} {shlex.quote(url)} "
-        f'--header "{header}"\n\n'
-        f"or in .mcp.json:\n{_pretty({'mcpServers': {name: _http(url, f'${{{VARIABLE}}}')}})}"
-    )
+def _claude_code(name: str, url: str, token: bool) -> str:
+    command = f"claude mcp add --transport http {shlex.quote(name)} {shlex.quote(url)}"
+    if token:
+        command += f' --header "Authorization: Bearer ${VARIABLE}"'
+    server = _http(url, f"${{{VARIABLE}}}" if token else None)
+    text = f"{command}\n\nor in .mcp.json:\n{_pretty({'mcpServers': {name: server}})}"
+    return text if token else f"{text}\n\nThen /mcp in Claude Code, to log in."
 
 
-def _cursor(name: str, url: str) -> str:
-    server = {"url": url, "headers": {"Authorization": f"Bearer ${{env:{VARIABLE}}}"}}
+def _cursor(name: str, url: str, token: bool) -> str:
+    server: dict[str, object] = {"url": url}
+    if token:
+        server["headers"] = {"Authorization": f"Bearer ${{env:{VARIABLE}}}"}
     packed = base64.b64encode(json.dumps(server).encode()).decode()
     link = "cursor://anysphere.cursor-deeplink/mcp/install"
     return (
@@ -37,29 +40,39 @@ def _cursor(name: str, url: str) -> str:
     )
 
 
-def _vscode(name: str, url: str) -> str:
-    asked = {
-        "type": "promptString",
-        "id": "mcp-tunnel-token",
-        "description": "Session token of the relay",
-        "password": True,
-    }
-    server = _http(url, "${input:mcp-tunnel-token}")
-    return f"in .vscode/mcp.json:\n{_pretty({'inputs': [asked], 'servers': {name: server}})}"
-
-
-def _desktop(name: str, url: str) -> str:
+def _vscode(name: str, url: str, token: bool) -> str:
+    if token:
+        asked = {
+            "type": "promptString",
+            "id": "mcp-tunnel-token",
+            "description": "Session token of the relay",
+            "password": True,
+        }
+        server = _http(url, "${input:mcp-tunnel-token}")
+        return f"in .vscode/mcp.json:\n{_pretty({'inputs': [asked], 'servers': {name: server}})}"
+    server = _http(url, None)
+    one = json.dumps({"name": name, **server}, separators=(",", ":"))
     return (
-        f"Settings -> Connectors -> Add custom connector\n  name: {name}\n  URL:  {url}\n"
-        "The vendor's cloud makes the calls, so the relay must be reachable from the internet."
+        f"code --add-mcp {shlex.quote(one)}\n\n"
+        f"or open: vscode:mcp/install?{quote(one, safe='')}\n\n"
+        f"or in .vscode/mcp.json:\n{_pretty({'servers': {name: server}})}"
     )
 
 
-def _json(name: str, url: str) -> str:
-    return _pretty({"mcpServers": {name: _http(url, f"${{{VARIABLE}}}")}})
+def _desktop(name: str, url: str, token: bool) -> str:
+    text = (
+        f"Settings -> Connectors -> Add custom connector\n  name: {name}\n  URL:  {url}\n"
+        "The vendor's cloud makes the calls, so the relay must be reachable from the internet.\n"
+        "claude_desktop_config.json does not take servers behind a URL."
+    )
+    return f"{text}\nA connector logs its user in; it takes no token." if token else text
 
 
-KINDS: dict[str, Callable[[str, str], str]] = {
+def _json(name: str, url: str, token: bool) -> str:
+    return _pretty({"mcpServers": {name: _http(url, f"${{{VARIABLE}}}" if token else None)}})
+
+
+KINDS: dict[str, Callable[[str, str, bool], str]] = {
     "claude-code": _claude_code,
     "cursor": _cursor,
     "vscode": _vscode,
@@ -68,8 +81,11 @@ KINDS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-def _http(url: str, token: str) -> dict[str, object]:
-    return {"type": "http", "url": url, "headers": {"Authorization": f"Bearer {token}"}}
+def _http(url: str, token: str | None) -> dict[str, object]:
+    server: dict[str, object] = {"type": "http", "url": url}
+    if token is not None:
+        server["headers"] = {"Authorization": f"Bearer {token}"}
+    return server
 
 
 def _pretty(value: object) -> str:

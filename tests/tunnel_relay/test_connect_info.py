@@ -3,7 +3,7 @@
 import base64
 import json
 import shlex
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -17,31 +17,39 @@ def snippet(text: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_names_the_url_and_no_token(kind: str) -> None:
-    text = connect_info(kind, "office-git", URL)
+@pytest.mark.parametrize("token", [True, False])
+def test_every_kind_names_the_url_and_no_token(kind: str, token: bool) -> None:
+    text = connect_info(kind, "office-git", URL, token=token)
     assert URL in text
     assert "mts_" not in text
+    assert ("Bearer" in text) is (token and kind != "desktop")
 
 
 def test_claude_code_gets_a_command_for_the_shell() -> None:
+    plain = ["claude", "mcp", "add", "--transport", "http", "office-git", URL]
     command = connect_info("claude-code", "office-git", URL).splitlines()[0]
-    assert shlex.split(command) == [
-        *("claude", "mcp", "add", "--transport", "http", "office-git", URL),
-        *("--header", f"Authorization: Bearer ${VARIABLE}"),
-    ]
+    assert shlex.split(command) == plain
+    command = connect_info("claude-code", "office-git", URL, token=True).splitlines()[0]
+    assert shlex.split(command) == [*plain, "--header", f"Authorization: Bearer ${VARIABLE}"]
 
 
-def test_cursor_gets_a_link_that_holds_the_same_as_its_file() -> None:
-    text = connect_info("cursor", "office-git", URL)
+@pytest.mark.parametrize("token", [True, False])
+def test_cursor_gets_a_link_that_holds_the_same_as_its_file(token: bool) -> None:
+    text = connect_info("cursor", "office-git", URL, token=token)
     query = parse_qs(urlsplit(text.splitlines()[0]).query)
     assert query["name"] == ["office-git"]
     packed = json.loads(base64.b64decode(query["config"][0]))
     assert snippet(text) == {"mcpServers": {"office-git": packed}}
 
 
-def test_vscode_asks_for_the_token() -> None:
-    found = snippet(connect_info("vscode", "office-git", URL))
+def test_vscode_asks_for_the_token_or_logs_in() -> None:
+    found = snippet(connect_info("vscode", "office-git", URL, token=True))
     assert set(found) == {"inputs", "servers"}
+    text = connect_info("vscode", "office-git", URL)
+    assert set(snippet(text[text.index("or in") :])) == {"servers"}
+    one = json.loads(shlex.split(text.splitlines()[0])[2])
+    link = text.splitlines()[2].partition("?")[2]
+    assert json.loads(unquote(link)) == one == {"name": "office-git", "type": "http", "url": URL}
 
 
 def test_json_is_only_json() -> None:
