@@ -88,8 +88,7 @@ def enroll(
 
     The code is never an argument, because other users can read those.
     """
-    import anyio
-
+    from shared.link import loop
     from tunnel_client.enroll import check_room, enroll, next_steps, plan_from
     from tunnel_client.settings import default_config, default_state_dir
 
@@ -104,7 +103,7 @@ def enroll(
         environ=os.environ,
     )
     check_room(plan)
-    enrolled = anyio.run(enroll, plan, _join_code(join_code_file))
+    enrolled = loop.run(enroll(plan, _join_code(join_code_file)))
     click.echo(next_steps(plan, enrolled, os.environ))
 
 
@@ -237,8 +236,7 @@ def upstream_add(
 @json_option
 def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     """Connect to an upstream and say which MCP versions it speaks."""
-    import anyio
-
+    from shared.link import loop
     from tunnel_client.errors import UnknownUpstreamError
     from tunnel_client.upstream_probe import probe_upstream, verdict
 
@@ -246,7 +244,7 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     if found is None:
         raise UnknownUpstreamError(f"no upstream is called {name}")
     _quiet()
-    report = anyio.run(probe_upstream, found, dict(os.environ))
+    report = loop.run(probe_upstream(found, dict(os.environ)))
     if as_json:
         _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
     else:
