@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from shared.errors import CloseCode
 from shared.keys import PrivateKey
 from shared.wire.limits import LinkLimits
+from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
@@ -69,7 +70,7 @@ class RelayApp:
     """What the listeners serve: the gateway for `/t/`, Starlette for the cold pages."""
 
     def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
-        self.registry = Registry(lambda tunnel: _ended_lately(admin, tunnel))
+        self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
         self.issuers = Issuers(admin, settings.issuer)
         self.gateway = Gateway(
@@ -77,6 +78,7 @@ class RelayApp:
             admin.sessions,
             self.registry,
             McpSessions(mcp_key),
+            admin.lease,
             challenges=Challenges(settings.public_url, bool(settings.authorization_servers)),
             quotas=Quotas(
                 Quota(settings.limits.session_calls_per_second, settings.limits.session_streams),
@@ -101,6 +103,7 @@ class RelayApp:
             max_links=settings.limits.links,
         )
         self.draining = False
+        self._lease = admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oauth = AuthorizationServer(admin, settings)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
@@ -122,8 +125,9 @@ class RelayApp:
 
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": len(self.registry), "streams": self.gateway.live}
-        ready = not self.draining
-        return JSONResponse({"ready": ready, **counts}, 200 if ready else 503)
+        reason = "stopping" if self.draining else "store" if self._lease.problem else None
+        shown = {"ready": reason is None, "reason": reason, **counts}
+        return JSONResponse(shown, 503 if reason else 200)
 
 
 def _ended_lately(admin: Admin, tunnel: str) -> list[str]:
@@ -188,19 +192,19 @@ class LiveLinks:
         """Describe every live link."""
         return self._registry.links()
 
-    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
+    async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
         """End sessions' streams here, then at every client; says who did and who is silent."""
         started = self._clock()
         streams = sum(self._gateway.cut_session(session) for session in sessions)
         known = [found for found in map(self._sessions.get, sessions) if found is not None]
-        clients = await self._registry.revoke([(each.tunnel, each.id) for each in known])
-        silent = {client["instance"] for client in clients if client["ended"] is None}
+        pairs = [(each.tunnel, each.id) for each in known]
+        clients = await self._registry.revoke(pairs, wait)
         return {
             "streams": streams,
-            "links": len({client["instance"] for client in clients}),
+            "links": sum(client["connected"] for client in clients),
             "ms": round((self._clock() - started) * 1000, 2),
             "clients": clients,
-            "silent": sorted(silent),
+            "silent": sorted(each["instance"] for each in clients if each["lease"] is not None),
         }
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:

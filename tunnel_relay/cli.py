@@ -250,7 +250,8 @@ def must_be_stored(result: dict[str, Any]) -> None:
     from tunnel_relay.errors import Code, RelayError
 
     if not result["stored"]:
-        raise RelayError(Code.NOT_YET_STORED, "enforced, not yet stored")
+        code = Code.NOT_YET_STORED if result["journalled"] else Code.NOT_KEPT
+        raise RelayError(code, "enforced, not yet stored")
 
 
 def _path(config: Path | None) -> Path:

@@ -61,8 +61,10 @@ def tunnel_show(config: Path | None, as_json: bool, name: str) -> None:
 @click.argument("name")
 def tunnel_disable(config: Path | None, as_json: bool, name: str) -> None:
     """End a tunnel's links and refuse it until it is enabled."""
+    from tunnel_relay import render
+
     result = run(config, "tunnel_disable", name=name)
-    _done(result, as_json, f"{name} is disabled; {result['closed']} links closed")
+    _done(result, as_json, f"{name} is disabled; {render.cut(result)}")
 
 
 @tunnel.command("enable")
@@ -95,11 +97,10 @@ def tunnel_delete(config: Path | None, as_json: bool, name: str, yes: bool) -> N
     """Forget a tunnel with its clients and sessions."""
     if not yes:
         click.confirm(f"Delete {name} with its clients and sessions?", abort=True, err=True)
+    from tunnel_relay import render
+
     result = run(config, "tunnel_delete", name=name)
-    said = (
-        f"{name} is deleted; {result['closed']} links closed, {result['sessions']} sessions ended"
-    )
-    _done(result, as_json, said)
+    _done(result, as_json, f"{name} is deleted; {render.cut(result)}")
 
 
 @click.group()
@@ -203,9 +204,7 @@ def session_revoke(config: Path | None, as_json: bool, session_id: str, reason: 
     from tunnel_relay import render
 
     result = run(config, "session_revoke", session=session_id, reason=reason)
-    _done(
-        result, as_json, f"{result['session']['id'][:12]} is revoked; {render.cut(result['cut'])}"
-    )
+    _done(result, as_json, f"{result['session']['id'][:12]} is revoked; {render.cut(result)}")
 
 
 def _done(result: dict[str, Any], as_json: bool, said: str) -> None:

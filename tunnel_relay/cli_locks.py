@@ -39,8 +39,8 @@ def lock_add(
     if as_json:
         answer(result)
     else:
-        shown, cut = result["lock"], result["cut"]
-        click.echo(f"{kind} {shown['subject']} is locked; {render.cut_by_lock(cut)}")
+        shown = result["lock"]
+        click.echo(f"{kind} {shown['subject']} is locked; {render.cut(result)}")
         click.echo(f"Lift it: tunnel-relay lock remove{config_words(config)} {shown['id'][:12]}")
     must_be_stored(result)
 

@@ -109,11 +109,14 @@ def user_change(
     **given: tuple[str, ...],
 ) -> None:
     """Change what a user is and may; what is given takes the place of what was."""
+    from tunnel_relay import render
+
     wanted: dict[str, Any] = {key: list(value) for key, value in given.items() if value}
     if no_servers:
         wanted["servers"] = []
     result = run(config, "user_change", user=user_key, name=name, **wanted)
-    _done(result, as_json, f"{user_key} is changed; {result['sessions']} sessions ended")
+    said = f"; {render.cut(result)}" if result["sessions"] else ""
+    _done(result, as_json, f"{user_key} is changed{said}")
 
 
 @user.command("password")
@@ -135,9 +138,10 @@ def user_password(config: Path | None, as_json: bool, user_key: str, password_fi
 @click.option("--reason", default="disabled by an admin", show_default=True)
 def user_disable(config: Path | None, as_json: bool, user_key: str, reason: str) -> None:
     """Refuse a user, and end all that is theirs, links of their tunnels included."""
+    from tunnel_relay import render
+
     result = run(config, "user_disable", user=user_key, reason=reason)
-    said = f"{user_key} is disabled; {result['sessions']} sessions ended"
-    _done(result, as_json, f"{said}, {result['closed']} links closed")
+    _done(result, as_json, f"{user_key} is disabled; {render.cut(result)}")
 
 
 @user.command("enable")
@@ -233,8 +237,10 @@ def agent_list(config: Path | None, as_json: bool) -> None:
 @click.option("--reason", default="disabled by an admin", show_default=True)
 def agent_disable(config: Path | None, as_json: bool, agent_id: str, reason: str) -> None:
     """Refuse an agent, and end its sessions."""
+    from tunnel_relay import render
+
     result = run(config, "agent_disable", agent=agent_id, reason=reason)
-    _done(result, as_json, f"{agent_id} is disabled; {result['sessions']} sessions ended")
+    _done(result, as_json, f"{agent_id} is disabled; {render.cut(result)}")
 
 
 @agent.command("enable")

@@ -51,6 +51,8 @@ class Code(StrEnum):
     TOKEN_UNKNOWN = "MT1057"  # noqa: S105 # a code
     FOREIGN_PAGE = "MT1058"
     CANNOT_LISTEN = "MT1059"
+    LEASE_LAPSED = "MT1070"
+    NOT_KEPT = "MT1071"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,8 @@ EXPLAINED = {
     ),
     Code.NOT_YET_STORED: Explained(
         UNAVAILABLE,
-        "it holds in memory now, but the database refused; a restart would forget it",
-        "mend the database, then give the command again",
+        "it holds, and the journal has it for the next start, but the database refused",
+        "mend the database; it is stored by itself then, see tunnel-relay status",
     ),
     Code.NOT_PERMITTED: Explained(
         NOT_PERMITTED,
@@ -177,6 +179,16 @@ EXPLAINED = {
         UNAVAILABLE,
         "a port is taken, or the address is not this machine's",
         "set another host or port in the configuration, or end what listens there",
+    ),
+    Code.NOT_KEPT: Explained(
+        UNAVAILABLE,
+        "it holds in memory alone: neither database nor journal took it, a restart forgets it",
+        "do not restart the relay; mend its disk first, then see tunnel-relay status",
+    ),
+    Code.LEASE_LAPSED: Explained(
+        UNAVAILABLE,
+        "the database could not be written for longer than limits.lease: agents are refused",
+        "mend the database; the relay serves again by itself, see tunnel-relay status",
     ),
 }
 

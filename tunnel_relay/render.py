@@ -184,17 +184,6 @@ def locks(listed: Sequence[dict[str, Any]]) -> str:
     return table(("LOCK", "ON", "WHO OR WHAT", "LIFTS", "SINCE", "REASON"), rows, "no locks")
 
 
-def cut_by_lock(report: dict[str, Any]) -> str:
-    """Say what a lock ended."""
-    text = f"ended {report['streams']} streams of {report['sessions']} sessions"
-    text += f" in {report['ms']:.0f} ms"
-    if report["closed"]:
-        text += f", closed {report['closed']} links"
-    if report["silent"]:
-        text += f"; no word from {', '.join(report['silent'])}"
-    return text
-
-
 def status(shown: dict[str, Any]) -> str:
     """Show the relay's state and its links."""
     serving = (
@@ -207,8 +196,13 @@ def status(shown: dict[str, Any]) -> str:
         ("sessions", f"{shown['sessions']['live']} live, {shown['sessions']['ended']} ended"),
         ("locks", str(shown["locks"])),
     ]
+    if shown["store"]["problem"]:
+        pairs.append(("store", _store(shown["store"])))
     if shown["unstored"]:
         pairs.append(("warning", f"{shown['unstored']} changes are not stored yet (MT1013)"))
+    if shown["forgettable"]:
+        warning = f"{shown['forgettable']} of them a restart would forget (MT1071)"
+        pairs.append(("warning", warning))
     rows = [
         (
             str(link.get("tunnel", "-")),
@@ -225,13 +219,37 @@ def status(shown: dict[str, Any]) -> str:
     return f"{facts(pairs)}\n\n{table(columns, rows, 'no links')}"
 
 
-def cut(report: dict[str, Any] | None) -> str:
-    """Say what a revocation cut."""
-    if report is None:
-        return "revoked; the links did not report in time what was cut"
-    text = f"cut {report.get('streams', 0)} streams on {report.get('links', 0)} links"
-    text += f" in {report.get('ms', 0):.0f} ms"
-    silent = report.get("silent") or []
-    if silent:
-        text += f"; no word from {', '.join(map(str, silent))}"
+def _store(facts: dict[str, Any]) -> str:
+    """Say what is wrong with the store, and until when agents are still served."""
+    state = (
+        "agents are refused (MT1070)"
+        if facts["lapsed"]
+        else f"agents are refused in {facts['left']:.0f} s"
+    )
+    return f"failing for {facts['silent']:.0f} s, {state}: {facts['problem']}"
+
+
+def cut(result: dict[str, Any]) -> str:
+    """Say what a command ended at once, who confirmed it, and who did not."""
+    report = result["cut"]
+    if report.get("timed_out"):
+        return f"the links did not report; what was not cut ends within {_seconds(report['lease'])}"
+    text = f"cut {report['streams']} streams"
+    if "sessions" in result or "sessions" in report:
+        text += f" of {result.get('sessions', report.get('sessions'))} sessions"
+    text += f" on {report['links']} links in {report['ms']:.0f} ms"
+    closed = result.get("closed") or report.get("closed")
+    if closed:
+        text += f", closed {closed} links"
+    for client in report["clients"]:
+        name = client["instance"][:12]
+        if client["lease"] is None:
+            text += f"\n  {name}: ended {client['ended']} calls after {client['ms']:.0f} ms"
+        else:
+            why = "no word from it" if client["connected"] else "not connected"
+            text += f"\n  {name}: {why}; its lease ends in {_seconds(client['lease'])}"
     return text
+
+
+def _seconds(span: float) -> str:
+    return f"{span:.0f} s"

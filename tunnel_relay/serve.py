@@ -2,10 +2,8 @@
 
 import asyncio
 import gc
-import logging
 import resource
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +17,13 @@ from shared.errors import CloseCode
 from shared.link import loop
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
+from tunnel_relay.admin.watch import StoreWatch
 from tunnel_relay.app import LiveLinks, Pages, RelayApp, end_by_time_forever, flush_forever
 from tunnel_relay.console.listener import serve_console
 from tunnel_relay.errors import RelayError
-from tunnel_relay.events import EventRing, Keep
+from tunnel_relay.events import EventRing
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
+from tunnel_relay.logs import configure_logging
 from tunnel_relay.memory import map_tls_buffers
 from tunnel_relay.server import Server
 from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
@@ -76,6 +76,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
             tasks.start_soon(flush_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
+            tasks.start_soon(StoreWatch(admin.store, admin.lease, admin.pending.flush).run)
             try:
                 await listen(settings, app)
             finally:
@@ -190,32 +191,3 @@ def raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-class NamedLogger(structlog.PrintLogger):
-    """Prints lines to stderr, and knows who logs."""
-
-    def __init__(self, name: str = "") -> None:
-        super().__init__(sys.stderr)
-        self.name = name
-
-
-def configure_logging(events: EventRing) -> None:
-    """Log one line an event to stderr and into `events`; libraries below WARNING are silent."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(message)s")
-    # It repeats as errors what the gateway does on purpose: an unfinished body is a cut one.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            Keep(events),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(
-                key_order=["timestamp", "level", "event"], bool_as_flag=False
-            ),
-        ],
-        logger_factory=NamedLogger,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )

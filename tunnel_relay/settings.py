@@ -197,6 +197,10 @@ class Limits(ConfigModel):
     """How often both ends of a link ping."""
     ping_deadline: Seconds = 10.0
     """For an answer, or any message; then the link is given up."""
+    lease: Seconds = 30.0
+    """How long the relay serves from memory when the database fails; then it refuses. Also the
+    longest a client may serve without hearing the relay, so ping_interval and ping_deadline
+    together must not be longer."""
     wait_for_client: Seconds = 5.0
     """How long a call is held for a client that is not connected; then 503."""
     sse_comment: Seconds = 15.0
@@ -264,6 +268,8 @@ class Settings(ConfigModel):
             raise ValueError("state_dir is too long for a Unix socket inside it; shorten it")
         if self.sessions.default_ttl > self.sessions.max_ttl:
             raise ValueError("sessions.default_ttl is longer than sessions.max_ttl")
+        if self.limits.ping_interval + self.limits.ping_deadline > self.limits.lease:
+            raise ValueError("limits.ping_interval and ping_deadline together exceed limits.lease")
         return self
 
     def _check_admin(self) -> None:
@@ -302,6 +308,11 @@ class Settings(ConfigModel):
     def database(self) -> Path:
         """The SQLite file."""
         return self.database_file or self.state_dir / "relay.db"
+
+    @property
+    def journal(self) -> Path:
+        """Where revocations are kept that the database did not take."""
+        return self.state_dir / "pending.jsonl"
 
     @property
     def relay_key(self) -> Path:

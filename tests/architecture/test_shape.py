@@ -69,7 +69,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/identity/issuers.py": "tests/integration/test_issuer.py",
     "tunnel_relay/serve.py": "tests/system/test_demo.py",
     "tunnel_relay/server.py": "tests/tunnel_relay/console/test_listener.py",
-    "tunnel_relay/store/database.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/schema.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/sql_people.py": "tests/tunnel_relay/admin/test_users.py",
     "tunnel_relay/store/sql_sessions.py": "tests/tunnel_relay/store/test_sql.py",

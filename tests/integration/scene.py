@@ -122,13 +122,16 @@ async def open_scene(
     via: TcpProxy | None = None,
     upstream: RecordingUpstream | None = None,
     start: bool = True,
+    prepare: Callable[[Lab], None] = lambda _: None,
 ) -> AsyncIterator[Scene]:
     """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
 
     With `via` the client dials the relay through that proxy; without `start` it does not run yet.
+    `prepare` may change the lab before anything runs.
     """
 
-    def prepare(lab: Lab) -> None:
+    def prepare_all(lab: Lab) -> None:
+        prepare(lab)
         if via is not None:
             via.target = lab.port
             origins = [lab.origin, f"http://127.0.0.1:{via.port}"]
@@ -140,6 +143,6 @@ async def open_scene(
 
     async with recording_upstream(upstream) as serving:
         targets = {SERVER: HttpUpstream(serving.url), OTHER: HttpUpstream(serving.url)}
-        async with make_lab(targets, start=start, prepare=prepare) as lab:
+        async with make_lab(targets, start=start, prepare=prepare_all) as lab:
             main = await grant(lab)
             yield Scene(lab, serving, main.agent, main)

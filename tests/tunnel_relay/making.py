@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import CloseCode
+from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.init import Wanted, init
@@ -44,9 +45,10 @@ class RecordedLinks:
     def links(self) -> list[dict[str, Any]]:
         return self.live
 
-    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
+    async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
         self.told.extend(("cut", session) for session in sessions)
-        return {"streams": 3 * len(sessions), "links": 2, "ms": 12.0}
+        counts = {"streams": 3 * len(sessions), "links": 2, "ms": 12.0}
+        return {**counts, "clients": [], "silent": []}
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
         self.told.append(("close_tunnel", tunnel, code))

@@ -123,7 +123,7 @@ def test_a_tunnel_from_creation_to_deletion(shell: Shell) -> None:
     assert shell.json("tunnel", "show", "office")["tunnel"]["instances"] == []
     assert shell.run("tunnel", "rotate", "office").stdout.splitlines()[0] != code
     assert shell.json("tunnel", "rotate", "office", "--drop-clients")["join_code"] != code
-    assert shell.run("tunnel", "disable", "office").stdout == "office is disabled; 0 links closed\n"
+    assert shell.run("tunnel", "disable", "office").stdout.startswith("office is disabled; cut 0")
     assert shell.json("tunnel", "list")["tunnels"][0]["disabled"] is True
     assert shell.run("tunnel", "enable", "office").stdout == "office is enabled\n"
     shell.run("tunnel", "delete", "office", code=1, stdin="n\n")

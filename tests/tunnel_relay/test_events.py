@@ -5,7 +5,7 @@ import logging
 import structlog
 
 from tunnel_relay.events import MAX_FIELDS, MAX_TEXT, EventRing, Keep
-from tunnel_relay.serve import NamedLogger
+from tunnel_relay.logs import NamedLogger
 
 
 def test_the_ring_forgets_the_oldest() -> None:

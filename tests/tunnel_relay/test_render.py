@@ -91,16 +91,31 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "sessions": {"live": 1, "ended": 0},
             "locks": 1,
             "unstored": 1,
+            "forgettable": 1,
+            "store": {"problem": "full", "lapsed": False, "lease": 30.0, "left": 21.0, "silent": 9},
             "links": [link],
         }
     )
+    assert "failing for 9 s, agents are refused in 21 s: full" in said
+    assert "MT1071" in said
     assert "serving for 1m" in said
     assert "MT1013" in said
     assert "office\t0123456789ab\t192.0.2.1" in said
     assert "1.5 ms\t2\tgit, time" in said
 
 
-def test_a_cut_is_reported_with_who_was_silent() -> None:
-    assert render.cut({"streams": 3, "links": 2, "ms": 12.4}) == "cut 3 streams on 2 links in 12 ms"
-    assert render.cut({"silent": ["i1"]}).endswith("; no word from i1")
-    assert "did not report" in render.cut(None)
+def test_a_cut_names_who_confirmed_it_and_until_when_others_may_go_on() -> None:
+    clients = [
+        {"instance": "a" * 32, "connected": True, "ended": 3, "ms": 1.2, "lease": None},
+        {"instance": "b" * 32, "connected": True, "ended": None, "ms": None, "lease": 30.0},
+        {"instance": "c" * 32, "connected": False, "ended": None, "ms": None, "lease": 12.3},
+    ]
+    cut = {"streams": 3, "links": 2, "ms": 2000.4, "clients": clients, "silent": [], "lease": 30.0}
+    assert render.cut({"cut": cut, "sessions": 2, "closed": 1}).splitlines() == [
+        "cut 3 streams of 2 sessions on 2 links in 2000 ms, closed 1 links",
+        "  aaaaaaaaaaaa: ended 3 calls after 1 ms",
+        "  bbbbbbbbbbbb: no word from it; its lease ends in 30 s",
+        "  cccccccccccc: not connected; its lease ends in 12 s",
+    ]
+    late = {**cut, "timed_out": True}
+    assert "ends within 30 s" in render.cut({"cut": late})

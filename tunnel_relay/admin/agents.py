@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import structlog
 
 from shared.ids import AGENT_SECRET_PREFIX, new_token, token_digest
 from tunnel_relay.admin.acting import actor
+from tunnel_relay.admin.changes import DisableAgent
 from tunnel_relay.admin.checks import check_text
 from tunnel_relay.admin.core import AdminCore
 from tunnel_relay.admin.views import agent_view
@@ -78,14 +78,15 @@ class AgentCommands(AdminCore):
         ending = [
             each for each in self.sessions.all() if each.agent == agent and each.revoked is None
         ]
-        report = await self.end_sessions(ending, reason, partial(self.store.put_agent, off))
+        report = await self.end_sessions(ending, reason, DisableAgent(agent, self.clock()))
         log.info("agent_disabled", agent=agent, by=actor(), **report)
         return {"agent": agent_view(off), **report}
 
     async def agent_enable(self, agent: str) -> dict[str, Any]:
         """Let a disabled agent in again; sessions that ended stay ended."""
         on = replace(self._agent(agent), disabled=None)
-        await self.store.put_agent(on)
+        async with self.pending.lifting(f"agent {on.id}"):
+            await self.store.put_agent(on)
         self.directory.agents[agent] = on
         log.info("agent_enabled", agent=agent, by=actor())
         return {"agent": agent_view(on)}

@@ -6,7 +6,7 @@ and is stored last (DESIGN: revocation); what gives is stored first.
 
 import shlex
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -15,18 +15,23 @@ import structlog
 
 from shared.errors import CloseCode
 from shared.ids import fingerprint, new_id, token_digest
+from tunnel_relay.admin import changes
 from tunnel_relay.admin.acting import confined_to
 from tunnel_relay.admin.admission import Admission, Admissions
+from tunnel_relay.admin.changes import EndSessions
 from tunnel_relay.admin.checks import check_name, check_user
-from tunnel_relay.admin.links import Links, NoLinks
+from tunnel_relay.admin.journal import Journal
+from tunnel_relay.admin.links import CUT_WAIT, Links, NoLinks
+from tunnel_relay.admin.pending import Pending
 from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import Passwords
+from tunnel_relay.lease import Lease
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
-from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
+from tunnel_relay.store.base import JoinCode, Session, Store, Tunnel, User
 
 JOIN_CODE_TTL = 3600.0
 CUT_DEADLINE = 5.0
@@ -37,7 +42,6 @@ MIN_PREFIX = 6
 SLICE = 2000
 """Sessions looked through before calls get their turn: some 2 ms."""
 
-Write = Callable[[], Awaitable[object]]
 log = structlog.get_logger("tunnel_relay.admin")
 
 
@@ -66,12 +70,12 @@ class AdminCore:
         self.relay_key = relay_key
         self.serving = serving
         self.started = clock()
+        self.lease = Lease(settings.limits.lease)
         self.directory = Directory()
         self.admin_tokens = AdminTokens()
         self.passwords = Passwords()
         self.tunnels: dict[str, Tunnel] = {}
-        # Writes that the store refused after memory had changed; tried again with each flush.
-        self.unstored: dict[str, Write] = {}
+        self.pending = Pending(store, Journal(settings.journal))
         self.storing_locks = anyio.Lock()
         self._admissions = Admissions(
             store,
@@ -109,10 +113,9 @@ class AdminCore:
 
     async def flush_last_used(self) -> None:
         """Write back last uses and what could not be stored before; raises StoreError."""
-        for key, write in list(self.unstored.items()):
-            if self.unstored.get(key) is write:  # not taken back meanwhile
-                await write()
-                self.unstored.pop(key, None)
+        failed = await self.pending.flush()
+        if failed is not None:
+            raise failed
         self.sessions.forget_tokens(self.clock())
         used = self.sessions.dirty()
         await self.store.touch_sessions(used)
@@ -199,28 +202,37 @@ class AdminCore:
         return len(over)
 
     async def end_sessions(
-        self, sessions: Sequence[Session], reason: str, and_store: Write | None = None
+        self,
+        sessions: Sequence[Session],
+        reason: str,
+        *also: changes.Known,
+        then_close: Callable[[], int] = lambda: 0,
     ) -> dict[str, Any]:
-        """End sessions for good: in memory, then what runs, then stored; reports both.
+        """End sessions for good: in memory, then what runs, then stored; reports all of it.
 
-        `and_store` is stored with it.
+        `then_close` closes links once their clients were told; `also` is stored too.
         """
-        now = self.clock()
-        for session in sessions:
-            self.sessions.revoke(session.id, now, reason)
-        cut: dict[str, Any] | None = {"streams": 0, "links": 0, "ms": 0.0}
+        now, ending = self.clock(), tuple(each.id for each in sessions)
+        for session in ending:
+            self.sessions.revoke(session, now, reason)
+        cut = await self.cut(ending)
+        closed = then_close()
+        if ending:
+            also = (*also, EndSessions(new_id(), ending, now, reason))
+        stored = await self.keep(*also)
+        return {"sessions": len(ending), "cut": cut, "closed": closed, **stored}
+
+    async def cut(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
+        """End what sessions run, here and at every client; reports who did, and who is silent.
+
+        Its `lease` bounds, in seconds, what a silent client can still be doing.
+        """
+        cut: dict[str, Any] = {"streams": 0, "links": 0, "ms": 0.0, "clients": [], "silent": []}
         if sessions:
-            cut = None
+            cut["timed_out"] = True
             with anyio.move_on_after(CUT_DEADLINE):
-                cut = await self.links.cut_sessions([each.id for each in sessions])
-
-        async def write() -> None:
-            if and_store is not None:
-                await and_store()
-            await self.store.revoke_sessions([each.id for each in sessions], now, reason)
-
-        stored = await self.keep(f"ending {new_id()}", write)
-        return {"sessions": len(sessions), "cut": cut, **stored}
+                cut = await self.links.cut_sessions(sessions, wait)
+        return {**cut, "lease": self.lease.seconds}
 
     def join_code(self, code: str, tunnel: str) -> JoinCode:
         """Return what is stored of a fresh join code."""
@@ -246,20 +258,11 @@ class AdminCore:
         """Close a tunnel's links with a code that lets its clients try again, slowly."""
         return self.links.close_tunnel(tunnel, CloseCode.POLICY, reason)
 
-    def take_back(self, key: str) -> None:
-        """Do not store any more what could not be stored so far."""
-        self.unstored.pop(key, None)
-
-    async def keep(self, key: str, write: Write) -> dict[str, Any]:
-        """Store what memory already enforces; what fails is kept to be tried again."""
-        try:
-            await write()
-        except StoreError as error:
-            self.unstored[key] = write
-            log.error("not_stored", code=Code.NOT_YET_STORED, what=key, error=str(error))
-            return {"stored": False}
-        self.unstored.pop(key, None)
-        return {"stored": True}
+    async def keep(self, *enforced: changes.Known) -> dict[str, Any]:
+        """Store what memory already enforces; see `Pending.keep`."""
+        reports = [await self.pending.keep(each) for each in enforced]
+        failed = [each["journalled"] for each in reports if not each["stored"]]
+        return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}
 
 
 async def in_slices(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:

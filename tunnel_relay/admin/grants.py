@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import anyio
 import structlog
 
 from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
+from tunnel_relay.admin.changes import EndSessions
 from tunnel_relay.admin.checks import MAX_TEXT, check_text, split_server
-from tunnel_relay.admin.core import CUT_DEADLINE, AdminCore, in_slices
+from tunnel_relay.admin.core import AdminCore, in_slices
 from tunnel_relay.admin.views import tunnel_view
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.session_search import ALL, LIVE, STATES, Wanted
@@ -109,10 +109,7 @@ class SessionCommands(AdminCore):
         try:
             self._refuse(session)  # what was true may have changed while we stored
         except RelayError:
-            await self.keep(
-                f"session {session.id}",
-                lambda: self.store.revoke_session(session.id, self.clock(), "refused"),
-            )
+            await self.keep(EndSessions(session.id, (session.id,), self.clock(), "refused"))
             raise
         self.sessions.put(session)
         for token in tokens:
@@ -194,13 +191,8 @@ class SessionCommands(AdminCore):
         if found.user != actor() and not acts_as_admin():
             raise RelayError(Code.ROLE_NEEDED, "only an admin ends the sessions of others")
         revoked = self.sessions.revoke(found.id, now, reason) or found
-        cut: dict[str, Any] | None = None
-        with anyio.move_on_after(CUT_DEADLINE):
-            cut = await self.links.cut_sessions([found.id])
-        stored = await self.keep(
-            f"session {found.id}",
-            lambda: self.store.revoke_session(found.id, now, reason),
-        )
+        cut = await self.cut([found.id])
+        stored = await self.keep(EndSessions(found.id, (found.id,), now, reason))
         log.info(
             "session_revoked", session=fingerprint(found.digest), cut=cut, by=actor(), **stored
         )

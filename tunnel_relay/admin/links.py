@@ -5,6 +5,11 @@ from typing import Any, Protocol
 
 from shared.errors import CloseCode
 
+CUT_WAIT = 2.0
+"""Seconds that clients get to say that they cut a session; the report names who did not."""
+CLOSE_WAIT = 0.5
+"""The same where their links are closed next: a silent one must not put that off."""
+
 
 class Links(Protocol):
     """The links of this relay as an admin sees and ends them."""
@@ -16,11 +21,12 @@ class Links(Protocol):
         `streams`, `upstreams` (names). Others are passed on.
         """
 
-    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
+    async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
         """End the streams of sessions; returns what was cut as JSON values.
 
         All is cut here and ordered from the clients at once; only their answers are waited for.
-        Read by the commands: `streams` cut, `links` asked, `ms` it took, and `silent`, the
+        Read by the commands: `streams` cut, `links` asked, `ms` it took, `clients` (each with
+        `instance`, `ended` and `ms`, or the seconds in which its `lease` ends) and `silent`, the
         instances that did not answer.
         """
 
@@ -37,8 +43,8 @@ class NoLinks:
     def links(self) -> list[dict[str, Any]]:
         return []
 
-    async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, Any]:
-        return {"streams": 0, "links": 0, "ms": 0.0}
+    async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
+        return {"streams": 0, "links": 0, "ms": 0.0, "clients": [], "silent": []}
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
         return 0

@@ -5,8 +5,8 @@ stored (DESIGN: revocation). Sessions are not revoked by it: once it is lifted, 
 end meanwhile work again.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
@@ -14,8 +14,10 @@ import structlog
 
 from shared.errors import CloseCode
 from shared.ids import new_id
+from tunnel_relay.admin.changes import AddLock
 from tunnel_relay.admin.checks import check_name, check_text, is_instance, split_server
-from tunnel_relay.admin.links import Links
+from tunnel_relay.admin.links import CLOSE_WAIT, CUT_WAIT, Links
+from tunnel_relay.admin.pending import Pending
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.locks import LockTable
 from tunnel_relay.sessions import SessionTable
@@ -38,11 +40,10 @@ class Owner(Protocol):
     links: Links
     clock: Callable[[], float]
 
-    def take_back(self, key: str) -> None:
-        """Do not store any more what could not be stored so far."""
+    pending: Pending
 
-    async def keep(self, key: str, write: Callable[[], Awaitable[object]]) -> dict[str, Any]:
-        """Store what memory enforces already; tell whether that worked."""
+    async def cut(self, sessions: Sequence[str], wait: float = ...) -> dict[str, Any]:
+        """End what sessions run and tell their clients; report it."""
 
 
 async def add(
@@ -67,8 +68,9 @@ async def add(
     stored: dict[str, Any] = {"stored": True}
     async with owner.storing_locks:
         if lock.id in owner.locks:  # else it was lifted while it cut
-            stored = await _keep(owner, lock)
-        await _purge(owner, now)
+            stored = await owner.pending.keep(AddLock(lock))
+        if stored["stored"]:
+            await _purge(owner, now)
     log.info("lock_added", lock=lock.id, kind=kind.value, subject=lock.subject, cut=cut, **stored)
     return {"lock": view(lock), "cut": cut, **stored}
 
@@ -86,11 +88,11 @@ async def remove(owner: Owner, start: str) -> dict[str, Any]:
     lock = found[0]
     # Stored first: what gives must not be forgotten by the store and then come back.
     async with owner.storing_locks:
-        owner.take_back(f"lock {lock.id}")
         try:
-            await owner.store.remove_lock(lock.id)
+            async with owner.pending.lifting(f"lock {lock.id}"):
+                await owner.store.remove_lock(lock.id)
         except StoreError:
-            await _keep(owner, lock)  # it holds on, after a restart too
+            await owner.pending.keep(AddLock(lock))  # it holds on, after a restart too
             raise
         owner.locks.drop(lock.id)
     log.info("lock_removed", lock=lock.id, kind=lock.kind.value, subject=lock.subject)
@@ -121,17 +123,14 @@ def _subject(kind: LockKind, subject: str) -> str:
     return check_text(subject, "the subject")
 
 
-async def _keep(owner: Owner, lock: Lock) -> dict[str, Any]:
-    return await owner.keep(f"lock {lock.id}", partial(owner.store.add_lock, lock))
-
-
 async def _purge(owner: Owner, now: float) -> None:
-    """Forget the locks whose time is over."""
+    """Forget the locks whose time is over; what the store keeps of them refuses nobody."""
     for lock in owner.locks.all():
         if lock.expires is not None and lock.expires <= now:
             owner.locks.drop(lock.id)
-            owner.take_back(f"lock {lock.id}")
-            await owner.keep(f"lock {lock.id}", partial(owner.store.remove_lock, lock.id))
+            with suppress(StoreError):
+                async with owner.pending.lifting(f"lock {lock.id}"):
+                    await owner.store.remove_lock(lock.id)
 
 
 async def _cut(owner: Owner, lock: Lock) -> dict[str, Any]:
@@ -142,13 +141,11 @@ async def _cut(owner: Owner, lock: Lock) -> dict[str, Any]:
     closed = 0
     if lock.kind is LockKind.KEY:
         closed = owner.links.close_instance(lock.subject, CloseCode.POLICY, "this key is locked")
-    report: dict[str, Any] = {"streams": 0, "links": 0, "ms": 0.0}
-    if hit:
-        report = await owner.links.cut_sessions(hit)
+    report = await owner.cut(hit, CLOSE_WAIT if lock.kind is LockKind.TUNNEL else CUT_WAIT)
     if lock.kind is LockKind.TUNNEL:
         # Last: the orders had to go out on these links.
         closed = owner.links.close_tunnel(lock.subject, CloseCode.POLICY, "the tunnel is locked")
-    return {"sessions": len(hit), "closed": closed, "silent": [], **report}
+    return {"sessions": len(hit), "closed": closed, **report}
 
 
 def _would_live(session: Session, lock: Lock, now: float) -> bool:

@@ -38,6 +38,8 @@ async def open_admin(settings: Settings, *, serving: bool) -> AsyncIterator[Admi
         try:
             await store.purge_sessions(time.time() - KEEP_ENDED)
             admin = Admin(store, SessionTable(), settings, relay_key=key.public, serving=serving)
+            await admin.pending.replay()
+            admin.pending.reserve()
             await admin.load()
             try:
                 yield admin

@@ -52,6 +52,8 @@ class Admin(TunnelCommands, SessionCommands, UserCommands, AgentCommands, TokenC
             "disabled": sum(tunnel.disabled for tunnel in self.tunnels.values()),
             "sessions": {"live": live, "ended": len(kept) - live},
             "locks": len(self.locks.holding(now)),
-            "unstored": len(self.unstored),
+            "unstored": len(self.pending),
+            "forgettable": self.pending.forgettable,
+            "store": self.lease.facts(),
             "links": self.links.links(),
         }

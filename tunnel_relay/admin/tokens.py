@@ -1,13 +1,13 @@
 """The commands on admin tokens: what scripts show to the admin API."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import structlog
 
 from shared.ids import ADMIN_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import OPERATOR, actor
+from tunnel_relay.admin.changes import EndAdminTokens
 from tunnel_relay.admin.checks import check_text, check_user
 from tunnel_relay.admin.core import MIN_PREFIX, AdminCore
 from tunnel_relay.admin.views import admin_token_view
@@ -68,9 +68,7 @@ class TokenCommands(AdminCore):
 
     async def _forget(self, tokens: Sequence[AdminToken]) -> dict[str, Any]:
         ids = [each.id for each in tokens]
-        return await self.keep(
-            f"admin token {ids[0]}", partial(self.store.remove_admin_tokens, ids)
-        )
+        return await self.keep(EndAdminTokens(tuple(ids)))
 
     def _must_be_active(self, key: str) -> None:
         if key not in self.directory.users:

@@ -6,11 +6,13 @@ from typing import Any
 import structlog
 
 from shared.ids import JOIN_PREFIX, new_token
+from tunnel_relay.admin.changes import DeleteTunnel, DisableTunnel
 from tunnel_relay.admin.checks import check_name
 from tunnel_relay.admin.core import AdminCore
+from tunnel_relay.admin.links import CLOSE_WAIT
 from tunnel_relay.admin.views import instance_view, tunnel_view
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.store.base import ExistsError, Tunnel
+from tunnel_relay.store.base import ExistsError, Session, Tunnel
 
 log = structlog.get_logger("tunnel_relay.admin")
 
@@ -47,16 +49,17 @@ class TunnelCommands(AdminCore):
         """Refuse links and sessions of a tunnel until it is enabled, and end the live ones."""
         tunnel = self.tunnels[name] = replace(self.tunnel(name), disabled=True)
         self.block()
+        cut = await self.cut([each.id for each in self._running(name)], CLOSE_WAIT)
         closed = self.close_tunnel(name, "the tunnel was disabled")
-        stored = await self.keep(f"tunnel {name}", lambda: self.store.set_disabled(name, True))
-        log.info("tunnel_disabled", tunnel=name, closed=closed, **stored)
-        return {"tunnel": tunnel_view(tunnel, []), "closed": closed, **stored}
+        stored = await self.keep(DisableTunnel(name))
+        log.info("tunnel_disabled", tunnel=name, cut=cut, closed=closed, **stored)
+        return {"tunnel": tunnel_view(tunnel, []), "cut": cut, "closed": closed, **stored}
 
     async def tunnel_enable(self, name: str) -> dict[str, Any]:
         """Let a disabled tunnel work again."""
         tunnel = self.tunnel(name)
-        self.take_back(f"tunnel {name}")
-        await self.store.set_disabled(name, False)
+        async with self.pending.lifting(f"tunnel {name}"):
+            await self.store.set_disabled(name, False)
         tunnel = self.tunnels[name] = replace(tunnel, disabled=False)
         self.block()
         log.info("tunnel_enabled", tunnel=name)
@@ -76,9 +79,23 @@ class TunnelCommands(AdminCore):
         """Forget a tunnel with its clients and sessions, and end what lives."""
         self.tunnel(name)
         del self.tunnels[name]
-        sessions = self.sessions.drop_tunnel(name)
-        self.block()
+        ending = [each.id for each in self._running(name)]
+        for session in ending:
+            self.sessions.revoke(session, self.clock(), "the tunnel was deleted")
+        cut = await self.cut(ending, CLOSE_WAIT)
         closed = self.close_tunnel(name, "the tunnel was deleted")
-        stored = await self.keep(f"tunnel {name}", lambda: self.store.delete_tunnel(name))
-        log.info("tunnel_deleted", tunnel=name, closed=closed, sessions=len(sessions), **stored)
-        return {"deleted": name, "closed": closed, "sessions": len(sessions), **stored}
+        sessions = len(self.sessions.drop_tunnel(name))
+        self.block()
+        stored = await self.keep(DeleteTunnel(name))
+        report = {"cut": cut, "closed": closed, "sessions": sessions, **stored}
+        log.info("tunnel_deleted", tunnel=name, **report)
+        return {"deleted": name, **report}
+
+    def _running(self, tunnel: str) -> list[Session]:
+        """Return the sessions of a tunnel that may run something."""
+        now = self.clock()
+        return [
+            each
+            for each in self.sessions.all()
+            if each.tunnel == tunnel and each.revoked is None and now < each.expires
+        ]

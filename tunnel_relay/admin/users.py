@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import structlog
 from pydantic import SecretStr
 
 from tunnel_relay.admin.acting import actor
+from tunnel_relay.admin.changes import ChangeUser, EndAdminTokens
 from tunnel_relay.admin.checks import check_text, check_user, split_pattern
 from tunnel_relay.admin.core import AdminCore
 from tunnel_relay.admin.views import user_view
 from tunnel_relay.directory import may_open
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import MIN_LENGTH, acceptable
-from tunnel_relay.store.base import Role, Session, User
+from tunnel_relay.store.base import Role, Session, StoreError, User
 
 MAX_LISTED = 64
 """Groups, or servers, of one user."""
@@ -90,7 +90,7 @@ class UserCommands(AdminCore):
             if self._opened_by_right(each, before) and not self._opened_by_right(each, changed)
         ]
         report = await self.end_sessions(
-            lost, "the user may not use this server any more", partial(self.store.put_user, changed)
+            lost, "the user may not use this server any more", ChangeUser(changed)
         )
         log.info("user_changed", user=before.key, by=actor(), **report)
         return {"user": user_view(changed), **report}
@@ -122,15 +122,18 @@ class UserCommands(AdminCore):
         ]
         tokens = self.admin_tokens.of_user(found.key)
         self.admin_tokens.drop(tokens)
-
-        async def store() -> None:
-            await self.store.put_user(off)
-            await self.store.remove_admin_tokens([each.id for each in tokens])
-
-        report = await self.end_sessions(ending, reason, store)
-        closed = sum(self.close_for_now(name, "its owner is disabled") for name in theirs)
-        log.info("user_disabled", user=found.key, closed=closed, by=actor(), **report)
-        return {"user": user_view(off), "closed": closed, **report}
+        also = [EndAdminTokens(tuple(each.id for each in tokens))] if tokens else []
+        report = await self.end_sessions(
+            ending,
+            reason,
+            ChangeUser(off),
+            *also,
+            then_close=lambda: sum(
+                self.close_for_now(name, "its owner is disabled") for name in theirs
+            ),
+        )
+        log.info("user_disabled", user=found.key, by=actor(), **report)
+        return {"user": user_view(off), **report}
 
     async def user_enable(self, user: str) -> dict[str, Any]:
         """Let a disabled user in again; sessions that ended stay ended."""
@@ -154,9 +157,7 @@ class UserCommands(AdminCore):
             for each in self.sessions.of_user(user.key, self.clock())
             if self._opened_by_right(each, before) and not self._opened_by_right(each, user)
         ]
-        await self.end_sessions(
-            lost, "the user may not use this server any more", partial(self.store.put_user, user)
-        )
+        await self.end_sessions(lost, "the user may not use this server any more", ChangeUser(user))
 
     async def note_login(self, user: str) -> None:
         """Remember when a user logged in last; a database that refuses keeps nobody out."""
@@ -165,7 +166,10 @@ class UserCommands(AdminCore):
             return
         # In memory first and at once: roles that are taken away meanwhile stay away.
         self.directory.users[user] = replace(found, last_login=self.clock())
-        await self.keep(f"login {user}", lambda: self.store.put_user(self.directory.users[user]))
+        try:
+            await self.store.put_user(self.directory.users[user])
+        except StoreError as error:
+            log.warning("login_not_stored", user=user, error=str(error))
 
     # Inside -------------------------------------------------------------------------------------
 
@@ -177,7 +181,8 @@ class UserCommands(AdminCore):
             raise RelayError(Code.USER_UNKNOWN, f"no user is called {shown!r}") from None
 
     async def _put(self, user: User) -> None:
-        await self.store.put_user(user)
+        async with self.pending.lifting(f"user {user.key}"):
+            await self.store.put_user(user)
         self.directory.users[user.key] = user
 
     async def _change(self, key: str, change: Callable[[User], User]) -> User:
@@ -185,7 +190,8 @@ class UserCommands(AdminCore):
         while True:
             before = self._user(key)
             changed = change(before)
-            await self.store.put_user(changed)
+            async with self.pending.lifting(f"user {key}"):
+                await self.store.put_user(changed)
             if self.directory.users[key] is before:
                 self.directory.users[key] = changed
                 return changed

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import anyio
@@ -15,9 +15,6 @@ from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 
 log = structlog.get_logger("tunnel_relay.links")
-
-REVOKE_WAIT = 2.0
-"""Seconds a client gets to say that it cut a session; the report names who did not."""
 
 
 class Link:
@@ -93,12 +90,16 @@ class Link:
 class Registry:
     """All links of this relay. Lookups are plain dictionary reads; waiting is rare.
 
-    `ended` tells of a tunnel which sessions ended lately, for clients that were away.
+    `ended` tells of a tunnel which sessions ended lately, for clients that were away; `lease` is
+    how many seconds one may go on serving without its link.
     """
 
-    def __init__(self, ended: Callable[[str], Sequence[str]] = lambda _: ()) -> None:
+    def __init__(self, lease: float, ended: Callable[[str], Sequence[str]] = lambda _: ()) -> None:
+        self._lease = lease
         self._ended = ended
         self._tunnels: dict[str, dict[str, Link]] = {}
+        # When clients lost their link, for as long as they may go on without one.
+        self._lost: dict[tuple[str, str], float] = {}
         self._changed = anyio.Event()
         self._order = 0
 
@@ -115,6 +116,7 @@ class Registry:
         links = self._tunnels.setdefault(link.tunnel, {})
         before = links.get(link.instance)
         links[link.instance] = link
+        self._lost.pop((link.tunnel, link.instance), None)
         if before is not None:
             before.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
         log.info("link up", **link.names(), peer=link.peer)
@@ -128,8 +130,17 @@ class Registry:
         links = self._tunnels.get(link.tunnel)
         if links is not None and links.get(link.instance) is link:
             del links[link.instance]
+            self._note_lost(link)
             if not links:
                 del self._tunnels[link.tunnel]
+
+    def _note_lost(self, link: Link) -> None:
+        now = asyncio.get_running_loop().time()
+        for client, lost in list(self._lost.items()):  # oldest first
+            if now - lost < self._lease:
+                break
+            del self._lost[client]
+        self._lost[link.tunnel, link.instance] = now
 
     def find(self, tunnel: str, upstream: str, instance: str | None = None) -> Link | None:
         """Return a link that can open a stream to the upstream now; with `instance` only its."""
@@ -188,42 +199,87 @@ class Registry:
         for tunnel in list(self._tunnels):
             self.close_tunnel(tunnel, code, reason)
 
-    async def revoke(self, sessions: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    async def revoke(
+        self, sessions: Sequence[tuple[str, str]], wait: float
+    ) -> list[dict[str, Any]]:
         """Tell every client of a tunnel to cut a session, for each pair of these two.
 
-        Returns who cut what, or who is silent.
-
-        The orders leave in this turn of the loop; only the answers are waited for.
+        The orders leave in this turn of the loop; only the answers are waited for. Returns one
+        report a client: how many exchanges it ended and after how many ms, or in how many seconds
+        its `lease` ends, if it is silent or lost its link so lately that it may still be serving.
         """
-        loop = asyncio.get_running_loop()
-        reports: list[dict[str, Any]] = []
-        waiting = 0
-        done = anyio.Event()
+        started = asyncio.get_running_loop().time()
+        orders = {
+            link: Orders(started) for tunnel in dict(sessions) for link in self.of_tunnel(tunnel)
+        }
+        for tunnel, session in sessions:
+            for link in self.of_tunnel(tunnel):
+                self._order = self._order % 0xFFFFFFFF + 1
+                link.orders[self._order] = orders[link].asked()
+                link.driver.revoke(self._order, session)
+        with anyio.move_on_after(wait):
+            for asked in orders.values():
+                await asked.answered()
+        for link, asked in orders.items():  # who stays silent is not waited for any more
+            link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
+        reports = [asked.report(link.instance, self._lease) for link, asked in orders.items()]
+        return reports + self._away({tunnel for tunnel, _ in sessions}, started)
 
-        def told(report: dict[str, Any], ended: int | None) -> None:
-            nonlocal waiting
-            report["ended"] = ended
-            report["ms"] = round((loop.time() - started) * 1000, 2)
-            waiting -= 1
-            if waiting == 0:
-                done.set()
+    def _away(self, tunnels: Collection[str], now: float) -> list[dict[str, Any]]:
+        """Report the clients that lost their link so lately that their lease still runs."""
+        return [
+            {
+                "instance": instance,
+                "connected": False,
+                "ended": None,
+                "ms": None,
+                "lease": round(self._lease - (now - lost), 1),
+            }
+            for (tunnel, instance), lost in self._lost.items()
+            if tunnel in tunnels and now - lost < self._lease
+        ]
 
-        started = loop.time()
-        asked: list[tuple[Link, int]] = []
-        pairs = ((link, session) for tunnel, session in sessions for link in self.of_tunnel(tunnel))
-        for link, session in pairs:
-            self._order = self._order % 0xFFFFFFFF + 1
-            report: dict[str, Any] = {"instance": link.instance, "ended": None, "ms": None}
-            reports.append(report)
-            waiting += 1
-            link.orders[self._order] = lambda ended, report=report: told(report, ended)  # type: ignore[misc] # bound per link
-            asked.append((link, self._order))
-            link.driver.revoke(self._order, session)
-        try:
-            if waiting:
-                with anyio.move_on_after(REVOKE_WAIT):
-                    await done.wait()
-        finally:
-            for link, order in asked:  # who stays silent is not waited for any more
-                link.orders.pop(order, None)
-        return reports
+
+class Orders:
+    """What one client was told to cut, and what it said."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._waiting = 0
+        self._ended = 0
+        self._last: float | None = None
+        self._refused = False
+        self._done = anyio.Event()
+
+    def asked(self) -> Callable[[int | None], None]:
+        """Count one order; returns what takes its answer."""
+        self._waiting += 1
+        return self.told
+
+    def told(self, ended: int | None) -> None:
+        """Take an answer: how many exchanges ended, None when the link was lost instead."""
+        self._waiting -= 1
+        if ended is None:
+            self._refused = True
+        else:
+            self._ended += ended
+            self._last = asyncio.get_running_loop().time()
+        if self._waiting <= 0:
+            self._done.set()
+
+    async def answered(self) -> None:
+        """Wait until every order was answered."""
+        if self._waiting > 0:
+            await self._done.wait()
+
+    def report(self, instance: str, lease: float) -> dict[str, Any]:
+        """Return what became of it as JSON values."""
+        silent = self._waiting > 0 or self._refused or self._last is None
+        ms = None if self._last is None else round((self._last - self._started) * 1000, 2)
+        return {
+            "instance": instance,
+            "connected": True,
+            "ended": None if silent else self._ended,
+            "ms": None if silent else ms,
+            "lease": lease if silent else None,
+        }

@@ -27,7 +27,7 @@ async def add(visit: Visit) -> Response:
         ttl=form.seconds("ttl"),
     )
     lock = done["lock"]
-    visit.tell(f"{lock['kind']} {lock['subject']} is locked: {render.cut_by_lock(done['cut'])}.")
+    visit.tell(f"{lock['kind']} {lock['subject']} is locked: {render.cut(done)}.")
     visit.tell_stored(done)
     return visit.go("/locks")
 

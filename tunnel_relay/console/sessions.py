@@ -43,8 +43,7 @@ async def revoke(visit: Visit) -> Response:
     """End a session, and say what was cut and how fast."""
     which = visit.request.path_params["session"]
     done = await visit.run("session_revoke", session=which, reason=visit.form.given("reason"))
-    text = render.cut(done["cut"])
-    visit.tell(f"Revoked: {text}." if not text.startswith("revoked") else f"{text.capitalize()}.")
+    visit.tell(f"Revoked: {render.cut(done)}.")
     visit.tell_stored(done)
     if visit.by_htmx:
         return visit.show("_session.html", session=done["session"])

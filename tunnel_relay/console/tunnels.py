@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from tunnel_relay import render
 from tunnel_relay.connect_info import KINDS, connect_info
 from tunnel_relay.console.overview import with_links
 from tunnel_relay.console.paging import page_of
@@ -65,7 +66,7 @@ async def disable(visit: Visit) -> Response:
     """Refuse a tunnel."""
     name = visit.request.path_params["name"]
     done = await visit.run("tunnel_disable", name=name)
-    visit.tell(f"{name} is disabled; {done['closed']} links closed.")
+    visit.tell(f"{name} is disabled: {render.cut(done)}.")
     visit.tell_stored(done)
     return visit.go(f"/tunnels/{name}")
 

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 from pydantic import SecretStr
 from starlette.responses import Response
 
+from tunnel_relay import render
 from tunnel_relay.console.forms import Form
 from tunnel_relay.console.paging import page_of
 from tunnel_relay.console.visit import Visit
@@ -76,7 +77,7 @@ async def disable(visit: Visit) -> Response:
     key = visit.form.text("user")
     reason = visit.form.given("reason") or "disabled by an admin"
     done = await visit.run("user_disable", user=key, reason=reason)
-    visit.tell(f"Disabled; {done['sessions']} sessions ended, {done['closed']} links closed.")
+    visit.tell(f"Disabled: {render.cut(done)}.")
     visit.tell_stored(done)
     return _to(visit, key)
 

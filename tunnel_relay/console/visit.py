@@ -94,7 +94,8 @@ class Visit:
     def tell_stored(self, result: dict[str, Any]) -> None:
         """Say it where a change holds in memory and the database refused it."""
         if not result.get("stored", True):
-            self.tell("Enforced, not yet stored: the database refuses (MT1013).", "warn")
+            code = "MT1013" if result["journalled"] else "MT1071: a restart would forget it"
+            self.tell(f"Enforced, not yet stored: the database refuses ({code}).", "warn")
 
     def go(self, path: str) -> Response:
         """Send the browser on, so that reloading does nothing twice."""

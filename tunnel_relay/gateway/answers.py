@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 
 from shared.errors import NEVER_SENT, ResetCode
 from shared.jsonrpc.envelope import EnvelopeError, error_body
@@ -59,6 +60,13 @@ BUSY = _own(
     "this relay takes in too much at once; try again soon",
     data={"delivery": "never_sent"},
     headers=[(b"retry-after", b"1")],
+)
+UNCHECKED = _own(
+    503,
+    UNAVAILABLE,
+    "this relay cannot check sessions now; try again soon",
+    data={"delivery": "never_sent"},
+    headers=[(b"retry-after", b"5")],
 )
 MCP_SESSION_GONE = _own(
     404,
@@ -125,7 +133,17 @@ def not_connected(message_id: str | int | None, retry_after: int) -> Answer:
     )
 
 
-_FAILURES: dict[ResetCode, tuple[int, int, str]] = {
+class Cut(Enum):
+    """Why the relay itself ended a call, where no reset code says so."""
+
+    UNCHECKED = "unchecked"
+    """The relay's lease lapsed: it does not know any more whether the session lives."""
+
+
+Cause = ResetCode | Cut
+
+_FAILURES: dict[Cause, tuple[int, int, str]] = {
+    Cut.UNCHECKED: (503, INTERRUPTED, "this relay cannot check sessions now; the call was cut"),
     ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
     ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
     ResetCode.UPSTREAM_UNREACHABLE: (502, UNAVAILABLE, "the private server is not reachable"),
@@ -136,19 +154,19 @@ _FAILURES: dict[ResetCode, tuple[int, int, str]] = {
 _BROKEN = (502, INTERRUPTED, "the connection to the private server broke; the call may have run")
 
 
-def failed(code: ResetCode, message_id: str | int | None) -> Answer:
+def failed(code: Cause, message_id: str | int | None) -> Answer:
     """Answer a call whose stream ended before a head came."""
     status, own_code, message = _FAILURES.get(code, _BROKEN)
     headers: Headers = [(b"retry-after", b"1")] if status == 503 else []
     return _own(status, own_code, message, message_id, _delivery(code), headers)
 
 
-def failure_event(code: ResetCode, message_id: str | int) -> bytes:
+def failure_event(code: Cause, message_id: str | int) -> bytes:
     """Return the last SSE event of a stream that was cut after its head went out."""
     _, own_code, message = _FAILURES.get(code, _BROKEN)
     told = {"origin": "relay"} | _delivery(code)
     return b"event: message\ndata: " + error_body(message_id, own_code, message, told) + b"\n\n"
 
 
-def _delivery(code: ResetCode) -> dict[str, object]:
+def _delivery(code: Cause) -> dict[str, object]:
     return {"delivery": "never_sent" if code in NEVER_SENT else "unknown"}

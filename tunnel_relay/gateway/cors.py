@@ -23,3 +23,10 @@ def headers(request: Request) -> Headers:
 def preflight(request: Request) -> Answer:
     """Answer the question a browser asks before it sends what a page wants to send."""
     return Answer(204, b"", [*headers(request), *answers.PREFLIGHT])
+
+
+def other_method(request: Request) -> Answer:
+    """Answer a method that is not MCP's: a browser's question, or one that is not allowed."""
+    if request.method == b"OPTIONS" and b"origin" in request.fields:
+        return preflight(request)
+    return answers.METHOD_NOT_ALLOWED

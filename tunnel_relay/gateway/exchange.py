@@ -117,6 +117,9 @@ class Exchange:
 
     def on_reset(self, code: ResetCode, detail: str) -> None:
         """End early; a response that was whole already stays whole."""
+        self._end_early(code)
+
+    def _end_early(self, cause: answers.Cause) -> None:
         if self.done or self._ended:
             return
         connection, self._connection = self._connection, None
@@ -124,9 +127,9 @@ class Exchange:
         if connection is None:
             return
         if not self._started:
-            connection.respond(answers.failed(code, self.call.message_id))
+            connection.respond(answers.failed(cause, self.call.message_id))
         elif self._event_stream and self._at_event_boundary and not self._chunks:
-            connection.write(self._last_event(code), end=True)
+            connection.write(self._last_event(cause), end=True)
         else:
             connection.break_off()
 
@@ -179,12 +182,12 @@ class Exchange:
             self.last_sent = now
             self._connection.write(COMMENT, end=False)
 
-    def cut(self, code: ResetCode) -> None:
+    def cut(self, cause: answers.Cause = ResetCode.REVOKED) -> None:
         """End the call at once, at both ends."""
         if not self.done:
-            self._driver.reset(self.stream, code)
+            self._driver.reset(self.stream, ResetCode.REVOKED)
             self._ended = False
-            self.on_reset(code, "")
+            self._end_early(cause)
 
     # Inside -------------------------------------------------------------------------------------
 
@@ -233,9 +236,9 @@ class Exchange:
     def _at_event_boundary(self) -> bool:
         return not self._tail or self._tail.endswith(_BOUNDARIES)
 
-    def _last_event(self, code: ResetCode) -> bytes:
+    def _last_event(self, cause: answers.Cause) -> bytes:
         message_id = self.call.message_id
-        return b"" if message_id is None else answers.failure_event(code, message_id)
+        return b"" if message_id is None else answers.failure_event(cause, message_id)
 
     def _discard(self, count: int, end: bool) -> None:
         self._driver.consumed(self.stream, count)

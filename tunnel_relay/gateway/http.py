@@ -3,7 +3,7 @@
 Security steps, in order; the first that fails answers, and nothing reaches the upstream:
 
 1. size of the head, repeated fields, Host (421), Origin (403)
-2. method (405), path (404)
+2. method (405), path (404), the relay's lease (503)
 3. token: exactly one, in the header, of a living session (401)
 4. the session is for this tunnel and upstream (404, the same as for one that does not exist)
 5. media type, encoding and size of the body (415, 413)
@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 
 import anyio.abc
+import structlog
 
 from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
@@ -40,10 +41,13 @@ from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import BODIES_BYTES, SMALL_BYTES
 from tunnel_relay.identity.issuers import Issuers
+from tunnel_relay.lease import Lease
 from tunnel_relay.quotas import Quotas
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Session
+
+log = structlog.get_logger("tunnel_relay.gateway")
 
 SWEEP_SECONDS = 1.0
 MAX_WAITING = 1024
@@ -62,6 +66,7 @@ class Gateway:
         sessions: SessionTable,
         registry: Registry,
         mcp_sessions: McpSessions,
+        lease: Lease,
         *,
         challenges: Challenges,
         quotas: Quotas,
@@ -78,6 +83,7 @@ class Gateway:
         self._sessions = sessions
         self._registry = registry
         self._mcp_sessions = mcp_sessions
+        self._lease = lease
         self._challenges = challenges
         self._quotas = quotas
         self._guesses = guesses
@@ -110,7 +116,14 @@ class Gateway:
         """End every call of a session at once; returns how many were cut."""
         exchanges = list(self._live.get(session, ()))
         for exchange in exchanges:
-            exchange.cut(ResetCode.REVOKED)
+            exchange.cut()
+        return len(exchanges)
+
+    def cut_unchecked(self) -> int:
+        """End every call because nobody knows whether its session lives; returns how many."""
+        exchanges = [exchange for live in self._live.values() for exchange in live]
+        for exchange in exchanges:
+            exchange.cut(answers.Cut.UNCHECKED)
         return len(exchanges)
 
     # Steps 1 to 5, before the body is read ------------------------------------------------------
@@ -128,12 +141,12 @@ class Gateway:
         if refused is not None:
             return refused
         if request.method not in checks.METHODS:
-            if request.method == b"OPTIONS" and b"origin" in fields:
-                return cors.preflight(request)
-            return answers.METHOD_NOT_ALLOWED
+            return cors.other_method(request)
         path = checks.PATH.fullmatch(request.path)
         if path is None:
             return answers.NOT_FOUND
+        if not self._lease.held:
+            return answers.UNCHECKED
         authorization = fields.get(b"authorization")
         if authorization is None:
             return self._challenge(request, token_sent=False)
@@ -160,6 +173,9 @@ class Gateway:
 
     def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
         """Judge a head that is the same as one that passed: only what can have changed."""
+        if not self._lease.held:
+            request.fields = known.fields
+            return answers.UNCHECKED
         if self._sessions.again(known.session, self._clock(), known.token_ends) is None:
             request.fields = known.fields
             return self._challenge(request)
@@ -231,9 +247,9 @@ class Gateway:
                 Answer(202, b"") if error.status == 202 else answers.envelope_refused(error)
             )
             return
-        # A body takes its time: what was true of the session at its head need not be true now.
-        if self._sessions.state(request.session.id, self._clock()) is not None:
-            connection.respond(self._challenge(request))
+        late = self._judge_late(request)
+        if late is not None:
+            connection.respond(late)
             return
         call = Call(request, request.session, envelope)
         instance: str | None = None
@@ -250,6 +266,14 @@ class Gateway:
             self._carry(call, link, connection)
         else:
             self._hold(call, instance, connection)
+
+    def _judge_late(self, request: Request) -> Answer | None:
+        """Look again at what was true at the head: a body, or a client, takes its time."""
+        if not self._lease.held:
+            return answers.UNCHECKED
+        if self._sessions.state(request.session.id, self._clock()) is not None:
+            return self._challenge(request)
+        return None
 
     def _carry(self, call: Call, link: Link, connection: AgentConnection) -> None:
         session, request = call.session, call.request
@@ -324,9 +348,9 @@ class Gateway:
         if held.gone:
             return
         connection.exchange = None
-        # Waiting took time: what was true of the session then need not be true now.
-        if self._sessions.state(session.id, self._clock()) is not None:
-            connection.respond(self._challenge(call.request))
+        refused = self._judge_late(call.request)
+        if refused is not None:
+            connection.respond(refused)
         elif link is None:
             connection.respond(answers.not_connected(call.message_id, 5))
         else:
@@ -357,6 +381,8 @@ class Gateway:
             since, now = now, self.time()
             wall = self._sessions.reach(self._clock())
             self._quotas.forget(now)
+            if self._live and not self._lease.held:
+                log.error("calls_cut", calls=self.cut_unchecked(), reason="the lease lapsed")
             for connection in list(self.connections):
                 if 0 < connection.deadline <= now:
                     connection.expire()

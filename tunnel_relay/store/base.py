@@ -253,6 +253,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of the database; the store cannot be used afterwards."""
 
+    async def ping(self) -> None:
+        """Write something and make it durable: proof that a change could be stored now."""
+
     async def add_tunnel(self, tunnel: Tunnel, code: JoinCode) -> None:
         """Register a tunnel with its first join code; ExistsError when the name is taken."""
 
@@ -338,11 +341,17 @@ class Store(Protocol):
     async def put_user(self, user: User) -> None:
         """Keep a user, in place of one with the same key."""
 
+    async def change_user(self, user: User) -> None:
+        """Store what a known user is now, all but password and last login."""
+
     async def users(self) -> list[User]:
         """Return all users by key."""
 
     async def put_agent(self, agent: Agent) -> None:
         """Keep an agent, in place of one with the same identifier."""
+
+    async def disable_agent(self, agent: str, at: float) -> None:
+        """Switch a known agent off."""
 
     async def agents(self) -> list[Agent]:
         """Return all agents by identifier."""

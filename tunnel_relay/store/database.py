@@ -1,4 +1,7 @@
-"""One SQLite database in WAL mode, used in transactions."""
+"""One SQLite database in WAL mode, used in transactions.
+
+Every wait for it is bounded: the queue in length and time, the lock of other processes in time.
+"""
 
 import os
 import stat
@@ -9,19 +12,22 @@ from typing import Any, Self
 
 import anyio
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, event, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tunnel_relay.store.base import ExistsError, StoreError
 from tunnel_relay.store.schema import upgrade
+from tunnel_relay.store.tables import PULSE
 
-QUEUE_TIMEOUT = 10.0
-"""Seconds a transaction waits for those before it: as long as a handshake may take."""
+QUEUE_TIMEOUT = 5.0
+"""Seconds a transaction waits for those before it."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process's write (a backup, a command) before giving up."""
 OPENING_TRIES = 10
 OPENING_PAUSE = 0.05
+MAX_WAITING = 256
+"""Transactions that wait at a time; a database that is slow must not pile up callers."""
 CONNECTIONS = 1
 """Every transaction takes the write lock, and waiting in our queue is fair; SQLite's is not."""
 
@@ -29,8 +35,11 @@ CONNECTIONS = 1
 class Database:
     """An open database; made by `open`, ended by `close`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, path: Path) -> None:
         self._engine = engine
+        self._path = path
+        self._file = _identity(path)
+        self._turn = anyio.Lock()
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -40,13 +49,12 @@ class Database:
             URL.create("sqlite+aiosqlite", database=str(path)),
             pool_size=CONNECTIONS,
             max_overflow=0,
-            pool_timeout=QUEUE_TIMEOUT,
             # An error must not repeat digests and names.
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "connect", _on_connect)
         event.listen(engine.sync_engine, "begin", _on_begin)
-        store = cls(engine)
+        store = cls(engine, path)
         try:
             for left in reversed(range(OPENING_TRIES)):
                 try:
@@ -68,6 +76,10 @@ class Database:
         """Let go of the database."""
         await self._engine.dispose()
 
+    async def ping(self) -> None:
+        """See `tunnel_relay.store.base.Store`."""
+        await self.change(update(PULSE).values(beats=PULSE.c.beats + 1))
+
     async def rows(self, query: Any) -> list[dict[str, Any]]:
         """Return what a query finds."""
         async with self.transaction() as connection:
@@ -80,9 +92,36 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Hold the write lock; all of it is kept or nothing. Raises StoreError."""
+        """Hold the write lock; all of it is kept or nothing. Raises StoreError.
+
+        A caller may give up while it waits for its turn; after that it hears the outcome.
+        """
+        await self._take_turn()
+        try:
+            # SQLite's thread cannot be called off: a connection left in the middle of something
+            # is never closed, and would hold up the end of the program.
+            with anyio.CancelScope(shield=True):
+                async with self._begun() as connection:
+                    yield connection
+        finally:
+            self._turn.release()
+
+    async def _take_turn(self) -> None:
+        if self._turn.statistics().tasks_waiting >= MAX_WAITING:
+            raise StoreError("too many changes wait for the database")
+        try:
+            with anyio.fail_after(QUEUE_TIMEOUT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreError("the database takes too long with what was asked before") from None
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[AsyncConnection]:
         try:
             async with self._engine.begin() as connection:
+                # SQLite goes on writing into a file that was moved away: into nothing, for us.
+                if _identity(self._path) != self._file:
+                    raise StoreError(f"{self._path} was moved or replaced while it was in use")
                 yield connection
         except IntegrityError as error:
             # SQLAlchemy's text repeats the statement; the driver's names only the constraint.
@@ -91,6 +130,15 @@ class Database:
         except (SQLAlchemyError, CommandError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise StoreError(f"{type(cause).__name__}: {cause}") from None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file is at a path now, None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _own_file(path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy.sql import delete, insert, select
+from sqlalchemy.sql import delete, insert, select, update
 
 from tunnel_relay.store.base import AdminToken, Agent, AgentKind, Lock, LockKind, Role, User
 from tunnel_relay.store.database import Database
@@ -19,6 +19,11 @@ class SqlPeople(Database):
             await connection.execute(delete(USERS).where(USERS.c.key == user.key))
             await connection.execute(insert(USERS).values(asdict(user)))
 
+    async def change_user(self, user: User) -> None:
+        kept = {"key", "created", "password", "last_login"}
+        values = {name: value for name, value in asdict(user).items() if name not in kept}
+        await self.change(update(USERS).where(USERS.c.key == user.key).values(values))
+
     async def users(self) -> list[User]:
         return [_user(row) for row in await self.rows(select(USERS).order_by(USERS.c.key))]
 
@@ -26,6 +31,9 @@ class SqlPeople(Database):
         async with self.transaction() as connection:
             await connection.execute(delete(AGENTS).where(AGENTS.c.id == agent.id))
             await connection.execute(insert(AGENTS).values(asdict(agent)))
+
+    async def disable_agent(self, agent: str, at: float) -> None:
+        await self.change(update(AGENTS).where(AGENTS.c.id == agent).values(disabled=at))
 
     async def agents(self) -> list[Agent]:
         rows = await self.rows(select(AGENTS).order_by(AGENTS.c.id))

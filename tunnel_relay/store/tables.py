@@ -126,6 +126,13 @@ ADMIN_TOKENS = Table(
     Column("expires", Float, nullable=False),
 )
 
+PULSE = Table(
+    "pulse",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("beats", Integer, nullable=False),
+)
+
 LOCKS = Table(
     "locks",
     METADATA,

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, is_token
 from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.sessions import Refusal
@@ -129,7 +130,8 @@ async def test_revoking_denies_cuts_and_stores(tmp_path: Path) -> None:
         report = await admin.session_revoke(session, "left")
         assert admin.sessions.find(token, time.time()) is None
         assert links.told == [("cut", session)]
-        assert report["cut"] == {"streams": 3, "links": 2, "ms": 12.0}
+        assert (report["cut"]["streams"], report["cut"]["ms"]) == (3, 12.0)
+        assert report["cut"]["lease"] == 30.0
         assert report["stored"]
         assert (report["session"]["state"], report["session"]["reason"]) == ("revoked", "left")
         assert (await admin.session_list())["sessions"] == []
@@ -141,9 +143,11 @@ async def test_a_session_is_denied_before_the_links_are_told(tmp_path: Path) -> 
     async with an_admin(tmp_path) as admin:
 
         class Watching(RecordedLinks):
-            async def cut_sessions(self, sessions: Sequence[str]) -> dict[str, object]:
+            async def cut_sessions(
+                self, sessions: Sequence[str], wait: float = CUT_WAIT
+            ) -> dict[str, object]:
                 seen.append(admin.sessions.state(session, time.time()))
-                return await super().cut_sessions(sessions)
+                return await super().cut_sessions(sessions, wait)
 
         admin.links = Watching()
         session, _ = await granted(admin)
@@ -195,9 +199,10 @@ async def test_nothing_is_granted_that_is_not_stored(tmp_path: Path) -> None:
 async def test_a_disabled_tunnel_rests_until_it_is_enabled(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         links = admin.links = RecordedLinks()
-        _, token = await granted(admin)
+        session, token = await granted(admin)
         assert (await admin.tunnel_disable("office"))["closed"] == 1
-        assert links.told == [("close_tunnel", "office", CloseCode.REVOKED)]
+        closing = ("close_tunnel", "office", CloseCode.REVOKED)
+        assert links.told == [("cut", session), closing], "told before its link is closed"
         assert admin.sessions.why(token, time.time()) is Refusal.DISABLED
         assert await refused(admin.session_create("u", "a", "office/git")) is Code.BAD_REQUEST
     async with an_admin(tmp_path) as admin:
@@ -208,8 +213,10 @@ async def test_a_disabled_tunnel_rests_until_it_is_enabled(tmp_path: Path) -> No
 
 async def test_deleting_a_tunnel_ends_its_sessions(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
-        _, token = await granted(admin)
+        links = admin.links = RecordedLinks()
+        session, token = await granted(admin)
         report = await admin.tunnel_delete("office")
+        assert [told[:2] for told in links.told] == [("cut", session), ("close_tunnel", "office")]
         assert (report["sessions"], report["stored"]) == (1, True)
         assert admin.sessions.find(token, time.time()) is None
         assert await refused(admin.tunnel_delete("office")) is Code.TUNNEL_UNKNOWN

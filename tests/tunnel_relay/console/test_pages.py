@@ -146,7 +146,7 @@ async def test_users_are_added_changed_and_switched_off(tmp_path: Path) -> None:
         assert "password is set" in await after(hand, await hand.post("/users/password", reset))
         assert (await hand.post("/users/password", {"user": "new"})).status_code == 400
         off = await hand.post("/users/disable", {"user": "new", "reason": "left"})
-        assert "Disabled; 0 sessions ended" in await after(hand, off)
+        assert "Disabled: cut 0 streams of 0 sessions" in await after(hand, off)
         assert "Enabled" in await after(hand, await hand.post("/users/enable", {"user": "new"}))
         assert (await hand.get("/user?user=nobody")).status_code == 404
         foreign = {"user": "https://login.example.com/x#s/1?&"}
@@ -210,7 +210,7 @@ async def test_locks_are_added_and_lifted(tmp_path: Path) -> None:
         hand = await stage.logged_in("ada")
         fields = {"kind": "user", "subject": "mallory", "reason": "left", "ttl": "5m"}
         text = await after(hand, await hand.post("/locks/add", fields))
-        assert "user mallory is locked: ended 0 streams" in text
+        assert "user mallory is locked: cut 0 streams" in text
         for wrong in ({"ttl": "soon"}, {"kind": "moon"}, {"reason": ""}, {"subject": "x" * 201}):
             answer = await hand.post("/locks/add", fields | wrong)
             assert answer.status_code == 400, wrong

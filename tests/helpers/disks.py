@@ -1,0 +1,68 @@
+"""Disks that fail on command: a small one in memory that fills up, and one on a loop device."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHUNK = b"\0" * 4096
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True, timeout=30)
+
+
+def _skip(why: object) -> None:
+    pytest.skip(f"NOT TESTED: this fault needs root and a mount here: {why}")
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str = "4m") -> Iterator[Path]:
+    """Mount a disk of `size` in memory at `folder`; skips, loudly, where that is not allowed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder))
+    except (OSError, subprocess.SubprocessError) as error:
+        _skip(error)
+    try:
+        yield folder
+    finally:
+        _run("umount", str(folder))
+
+
+@contextlib.contextmanager
+def ext4_disk(image: Path, folder: Path, size: str = "16m") -> Iterator[Path]:
+    """Mount a file as an ext4 disk at `folder`; skips, loudly, where that is not allowed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        _run("truncate", "-s", size, str(image))
+        _run("mkfs.ext4", "-q", str(image))
+        _run("mount", "-o", "loop", str(image), str(folder))
+    except (OSError, subprocess.SubprocessError) as error:
+        _skip(error)
+    folder.chmod(0o700)
+    try:
+        yield folder
+    finally:
+        _run("umount", str(folder))
+
+
+def fill(folder: Path) -> Path:
+    """Leave no byte free on the disk of `folder`; returns what to remove again."""
+    filler = folder / "filler"
+    file = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        with contextlib.suppress(OSError):
+            while os.write(file, CHUNK):
+                pass
+    finally:
+        os.close(file)
+    return filler
+
+
+def turn_read_only(folder: Path) -> None:
+    """Make an ext4 disk read-only as its kernel does after an error, files in use or not."""
+    _run("mount", "-o", "remount,abort", str(folder))

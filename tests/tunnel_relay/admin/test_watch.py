@@ -1,0 +1,69 @@
+"""The watch keeps the lease true: it hears a store that works and loses one that does not."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+
+from tests.integration.scene import eventually
+from tests.tunnel_relay.admin.test_service import broken, granted, mended
+from tests.tunnel_relay.making import an_admin
+from tunnel_relay.admin.service import Admin
+from tunnel_relay.admin.watch import StoreWatch
+from tunnel_relay.lease import Lease
+
+
+def watch(admin: Admin, seconds: float = 30.0) -> tuple[StoreWatch, Lease]:
+    lease = Lease(seconds)
+    return StoreWatch(admin.store, lease, admin.pending.flush), lease
+
+
+async def test_a_beat_really_writes(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        watching, lease = watch(admin)
+        assert await watching.beat()
+        assert await watching.beat()
+        assert lease.problem is None
+    with closing(sqlite3.connect(tmp_path / "state" / "relay.db")) as connection:
+        assert connection.execute("SELECT id, beats FROM pulse").fetchall() == [(1, 2)]
+
+
+async def test_a_store_that_fails_is_noticed_and_what_was_missed_is_stored(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        session, _ = await granted(admin)
+        watching, lease = watch(admin)
+        broken(tmp_path, "pulse", "sessions")
+        assert not await watching.beat()
+        assert "pulse" in str(lease.problem)
+        assert not (await admin.session_revoke(session))["stored"]
+        mended(tmp_path, "pulse", "sessions")
+        assert await watching.beat()
+        assert lease.problem is None
+        assert len(admin.pending) == 0
+
+
+async def test_a_database_that_was_moved_away_is_no_store(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        watching, lease = watch(admin)
+        path = tmp_path / "state" / "relay.db"
+        away = path.rename(path.with_name("away.db"))
+        assert not await watching.beat()
+        assert "was moved or replaced" in str(lease.problem)
+        path.write_bytes(b"")
+        assert not await watching.beat(), "another file is not the database"
+        away.replace(path)
+        assert await watching.beat()
+
+
+async def test_it_asks_until_it_is_cancelled(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        watching, lease = watch(admin, 0.03)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watching.run)
+            for _ in range(3):
+                broken(tmp_path, "pulse")
+                await eventually(lambda: not lease.held)
+                mended(tmp_path, "pulse")
+                await eventually(lambda: lease.held)
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,58 @@
+"""Asks the store again and again whether it can still be written: that keeps the lease true."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import structlog
+
+from tunnel_relay.errors import Code
+from tunnel_relay.lease import Lease
+from tunnel_relay.store.base import Store, StoreError
+
+BEAT = 5.0
+"""Seconds from one question to the next, a third of a short lease at most."""
+RETRY = 1.0
+"""The same while the store fails: what is mended shall serve again soon."""
+
+log = structlog.get_logger("tunnel_relay.store")
+
+
+class StoreWatch:
+    """Keeps a lease by writing to the store; `mended` runs after every write that succeeded."""
+
+    def __init__(self, store: Store, lease: Lease, mended: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._lease = lease
+        self._mended = mended
+        self._lapsed = False
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell_lapses)
+            while True:
+                heard = await self.beat()
+                await anyio.sleep(min(BEAT if heard else RETRY, self._lease.seconds / 3))
+
+    async def beat(self) -> bool:
+        """Ask once; tells whether the store could be written."""
+        asked = self._lease.clock()
+        try:
+            # Without a deadline: a disk that hangs cannot be called off, and the lease runs on.
+            await self._store.ping()
+        except StoreError as error:
+            if self._lease.failed(str(error)):
+                log.error("store_failed", reason=str(error), left=round(self._lease.left, 1))
+            return False
+        if self._lease.heard(asked):
+            log.warning("store_mended", serving=self._lease.held)
+        await self._mended()
+        return True
+
+    async def _tell_lapses(self) -> None:
+        while True:
+            await anyio.sleep(min(1.0, self._lease.seconds / 3))
+            lapsed = not self._lease.held
+            if lapsed and not self._lapsed:
+                log.error("lease_lapsed", code=Code.LEASE_LAPSED, reason=self._lease.problem)
+            self._lapsed = lapsed
