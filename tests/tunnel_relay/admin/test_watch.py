@@ -1,5 +1,6 @@
 """The watch keeps the lease true: it hears a store that works and loses one that does not."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,8 +63,8 @@ async def test_it_asks_until_it_is_cancelled(tmp_path: Path) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watching.run)
             for _ in range(3):
-                broken(tmp_path, "pulse")
+                await asyncio.to_thread(broken, tmp_path, "pulse")
                 await eventually(lambda: not lease.held)
-                mended(tmp_path, "pulse")
+                await asyncio.to_thread(mended, tmp_path, "pulse")
                 await eventually(lambda: lease.held)
             tasks.cancel_scope.cancel()
