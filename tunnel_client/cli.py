@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shared.version import VERSION
+from tunnel_client.cli_connect import connect
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
 if TYPE_CHECKING:
@@ -277,6 +278,9 @@ def _settings(config: Path | None) -> "ClientSettings":
 
 def _print(answer: dict[str, Any] | str) -> None:
     click.echo(answer if isinstance(answer, str) else json.dumps(answer, indent=2))
+
+
+cli.add_command(connect)
 
 
 def main() -> None:

@@ -84,6 +84,12 @@ def check_mirrored(wanted: tuple[Mirrored, ...], envelope: Envelope, headers: He
             raise EnvelopeError(HEADER_MISMATCH, message, envelope.id)
 
 
+def shown_argument(one: Mirrored, envelope: Envelope) -> str | None:
+    """Return what the header of one argument must say, before encoding; None: no such header."""
+    arguments = (envelope.params or {}).get("arguments")
+    return _shown(_argument(arguments, one.path))
+
+
 def _fault(one: Mirrored, value: Any, sent: list[str]) -> str | None:
     """Say what is wrong with the headers sent for one argument; None when nothing is."""
     if len(sent) > 1:

@@ -1,0 +1,1 @@
+"""`tunnel-client connect`: an MCP server over HTTP for an agent that only speaks stdio."""

@@ -1,0 +1,46 @@
+"""Our own refusals as the JSON-RPC errors that an agent gets in place of an answer. Pure."""
+
+from typing import Any, Literal
+
+import jiter
+
+from shared.jsonrpc.envelope import error_body
+from tunnel_client.errors import EXIT_NOT_PERMITTED, ClientError
+
+# The codes of the relay's own answers, so that an agent sees one set (docs/operations.md).
+UNAVAILABLE = -31001
+INTERRUPTED = -31002
+REFUSED = -31004
+
+Delivery = Literal["never_sent", "unknown"]
+"""Whether a call certainly did not run, or may have."""
+
+
+def fault(error: ClientError, message_id: str | int | None, delivery: Delivery) -> bytes:
+    """Write a refusal as the answer to a request."""
+    if delivery == "unknown":
+        code = INTERRUPTED
+    else:
+        code = REFUSED if error.exit_code == EXIT_NOT_PERMITTED else UNAVAILABLE
+    text = f"{error.code}: {error.cause}; next: {error.next}"
+    told = {"origin": "tunnel-client", "code": error.code, "delivery": delivery}
+    return error_body(message_id, code, text, told)
+
+
+def error_of(body: bytes, message_id: str | int | None) -> bytes | None:
+    """Return the JSON-RPC error in the body of a failed request, addressed to who asked.
+
+    None when there is none: any bytes may come.
+    """
+    try:
+        document = jiter.from_json(body)
+    except ValueError:
+        return None
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return None
+    code, message = error.get("code"), error.get("message")
+    if type(code) is not int or not isinstance(message, str):
+        return None
+    data: Any = error.get("data")
+    return error_body(message_id, code, message, data)
