@@ -68,6 +68,15 @@ def _desktop(name: str, url: str, token: bool) -> str:
     return f"{text}\nA connector logs its user in; it takes no token." if token else text
 
 
+def _stdio(name: str, url: str, token: bool) -> str:
+    server = {"command": "tunnel-client", "args": ["connect", url]}
+    text = _pretty({"mcpServers": {name: server}})
+    note = (
+        f"It takes the token from {VARIABLE}." if token else "It opens a browser to log in, once."
+    )
+    return f"{text}\n\nFor agents that only start programs; tunnel-client must be installed. {note}"
+
+
 def _json(name: str, url: str, token: bool) -> str:
     return _pretty({"mcpServers": {name: _http(url, f"${{{VARIABLE}}}" if token else None)}})
 
@@ -77,6 +86,7 @@ KINDS: dict[str, Callable[[str, str, bool], str]] = {
     "cursor": _cursor,
     "vscode": _vscode,
     "desktop": _desktop,
+    "stdio": _stdio,
     "json": _json,
 }
 

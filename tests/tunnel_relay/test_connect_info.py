@@ -22,7 +22,7 @@ def test_every_kind_names_the_url_and_no_token(kind: str, token: bool) -> None:
     text = connect_info(kind, "office-git", URL, token=token)
     assert URL in text
     assert "mts_" not in text
-    assert ("Bearer" in text) is (token and kind != "desktop")
+    assert ("Bearer" in text) is (token and kind not in ("desktop", "stdio"))
 
 
 def test_claude_code_gets_a_command_for_the_shell() -> None:
@@ -50,6 +50,16 @@ def test_vscode_asks_for_the_token_or_logs_in() -> None:
     one = json.loads(shlex.split(text.splitlines()[0])[2])
     link = text.splitlines()[2].partition("?")[2]
     assert json.loads(unquote(link)) == one == {"name": "office-git", "type": "http", "url": URL}
+
+
+def test_an_agent_that_only_starts_programs_gets_our_bridge() -> None:
+    text = connect_info("stdio", "office-git", URL)
+    found = json.loads(text[: text.rindex("}") + 1])
+    assert found["mcpServers"]["office-git"] == {
+        "command": "tunnel-client",
+        "args": ["connect", URL],
+    }
+    assert VARIABLE in connect_info("stdio", "office-git", URL, token=True)
 
 
 def test_json_is_only_json() -> None:
