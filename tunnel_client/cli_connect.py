@@ -41,8 +41,7 @@ def connect(
     """
     if only_login and only_logout:
         raise click.UsageError("give either --login or --logout")
-    import anyio
-
+    from shared.link.loop import run as run_loop
     from tunnel_client.connect import run
     from tunnel_client.settings import default_state_dir
 
@@ -56,14 +55,14 @@ def connect(
         opens_browser=not no_browser,
     )
     if only_logout:
-        ended = anyio.run(run.log_out, plan)
+        ended = run_loop(run.log_out(plan))
         click.echo("logged out" if ended else "there was no login")
     elif only_login:
-        anyio.run(run.log_in, plan)
+        run_loop(run.log_in(plan))
         click.echo(f"logged in at {plan.server.origin}")
     else:
         incoming, outgoing = run.take_over_pipes()
-        anyio.run(run.carry, plan, incoming, outgoing)
+        run_loop(run.carry(plan, incoming, outgoing))
         # A keyring or browser in a thread of its own must not hold up the end.
         sys.stderr.flush()
         os._exit(0)
