@@ -11,7 +11,8 @@ import structlog
 from shared.errors import CloseCode, PeerError, TunnelError
 from shared.ids import is_name
 from shared.link import handshake
-from shared.link.driver import LinkDriver, StreamHandler
+from shared.link.driver import LinkDriver
+from shared.link.owner import StreamHandler
 from shared.link.websocket import ClientWebSocket, LinkLostError
 from shared.version import VERSION
 from shared.wire.handshake import Hello
@@ -62,6 +63,9 @@ class ClientLink:
 
     def on_revoked(self, order: int, ended: int) -> None:
         """Never called: only the relay gives orders."""
+
+    def on_late(self, whose: str, answer: bytes) -> None:
+        """Never called: only the relay cuts."""
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""

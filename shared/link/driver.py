@@ -8,15 +8,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from shared.errors import CloseCode, PeerError, ResetCode
+from shared.link.owner import LinkOwner, StreamHandler
 from shared.link.transport import MessageTransport
 from shared.wire.events import (
     Catalogued,
     Draining,
     Event,
     Headed,
+    Late,
     Opened,
     Ponged,
     Received,
@@ -37,25 +39,6 @@ EARLY_PINGS = 4
 and would stand alone for a whole ping interval."""
 
 
-class StreamHandler(Protocol):
-    """Who a stream's bytes are for; called on the event loop's thread, never waits."""
-
-    def on_head(self, head: bytes, end: bool) -> None:
-        """The response head came (relay side only)."""
-
-    def on_response(self, head: bytes, body: bytes) -> None:
-        """A whole small response came (relay side only); nothing more comes."""
-
-    def on_data(self, data: bytes, end: bool) -> None:
-        """Body bytes came; report them to `LinkDriver.consumed` once used."""
-
-    def on_reset(self, code: ResetCode, detail: str) -> None:
-        """The stream ended early; nothing more comes."""
-
-    def on_writable(self) -> None:
-        """The stream takes data again after `LinkDriver.data` returned False."""
-
-
 class _Nobody:
     """Stands in for a stream's handler while the owner makes one."""
 
@@ -71,34 +54,6 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-
-
-class LinkOwner(Protocol):
-    """Who a link's own facts are for."""
-
-    def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
-        """The relay opened a stream; None refuses it, after `LinkDriver.reset` or without.
-
-        A stream answered or reset before this returns is over: its handler hears nothing.
-        """
-
-    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
-        """The relay opened a stream with a whole small request; as `on_open` otherwise."""
-
-    def on_catalog(self, upstreams: list[str]) -> None:
-        """The client serves these upstreams."""
-
-    def on_drain(self, detail: str) -> None:
-        """The relay asks to move to another link."""
-
-    def on_revoke(self, order: int, session: str) -> None:
-        """The relay cuts a session."""
-
-    def on_revoked(self, order: int, ended: int) -> None:
-        """The client carried out an order."""
-
-    def on_lost(self, code: int, reason: str) -> None:
-        """The link is gone; its streams were told already. Called once."""
 
 
 class LinkDriver:
@@ -191,6 +146,12 @@ class LinkDriver:
         """End a stream early; its handler hears no more of it."""
         self._streams.pop(stream, None)
         self._mux.reset(stream, code, detail)
+        self.flush_soon()
+
+    def cut(self, stream: int, code: ResetCode, whose: str) -> None:
+        """End a stream early; an answer that comes even so is reported as `whose`."""
+        self._streams.pop(stream, None)
+        self._mux.reset(stream, code, whose=whose)
         self.flush_soon()
 
     # The link itself ----------------------------------------------------------------------------
@@ -344,6 +305,9 @@ class LinkDriver:
         if handler is not None:
             handler.on_reset(event.code, event.detail)
 
+    def _late(self, event: Late) -> None:
+        self._owner.on_late(event.whose, event.answer)
+
     def _ponged(self, event: Ponged) -> None:
         # The loop's own time stands still for a turn, and uvloop's counts whole milliseconds.
         round_trip = self._keepalive.answered(event.payload, time.monotonic())
@@ -375,6 +339,7 @@ class LinkDriver:
         Requested: _requested,
         Responded: _responded,
         WasReset: _was_reset,
+        Late: _late,
         Ponged: _ponged,
         Catalogued: _catalogued,
         Draining: _draining,

@@ -60,6 +60,14 @@ class WasReset:
 
 
 @dataclass(slots=True)
+class Late:
+    """An answer, or its beginning, came for a stream that was cut for `whose`: it was dropped."""
+
+    whose: str
+    answer: bytes
+
+
+@dataclass(slots=True)
 class Ponged:
     """The peer answered our PING with these 8 bytes."""
 
@@ -103,6 +111,7 @@ Event = (
     | Responded
     | Received
     | WasReset
+    | Late
     | Ponged
     | Draining
     | Catalogued

@@ -154,11 +154,13 @@ class Mux(ControlFrames):
         self._settle(stream)
         return more
 
-    def reset(self, stream_id: int, code: ResetCode, detail: str = "") -> None:
-        """End a stream early and forget what it held; ignored when it is over."""
+    def reset(self, stream_id: int, code: ResetCode, detail: str = "", whose: str = "") -> None:
+        """End a stream early; ignored when it is over. With `whose` a late answer is Late."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return
+        if whose:
+            self._streams.note_cut(stream_id, whose)
         self._discard(stream)
         self._outbox.put(FrameType.RESET, stream_id, codec.encode_reset(code, detail))
 
@@ -236,7 +238,7 @@ class Mux(ControlFrames):
         events.append(Opened(stream_id, payload, bool(flags)))
 
     def _on_head(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
-        stream = self._streams.expected(stream_id)
+        stream = self._streams.answered(stream_id, events, b"")
         if stream is None:
             return
         if self._stepped(stream, Input.HEAD_END if flags else Input.HEAD, events):
@@ -256,7 +258,7 @@ class Mux(ControlFrames):
         self, stream_id: int, _flags: int, payload: bytes, events: list[Event]
     ) -> None:
         head, body = codec.decode_whole(payload)
-        stream = self._streams.expected(stream_id)
+        stream = self._streams.answered(stream_id, events, body)
         if stream is not None and self._stepped(stream, Input.HEAD_END, events):
             events.append(Responded(stream_id, head, body))
             self._settle(stream)
@@ -264,7 +266,7 @@ class Mux(ControlFrames):
     def _on_data(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
         size = len(payload)
         self._receive.received(size)
-        stream = self._streams.expected(stream_id)
+        stream = self._streams.answered(stream_id, events, payload)
         if stream is None:
             self._link_consumed(size)
             return

@@ -1,11 +1,14 @@
 """The streams of one link: their states, their credit, and what the reader still holds."""
 
 from shared.errors import PeerError
+from shared.wire.events import Event, Late
 from shared.wire.limits import LinkLimits
 from shared.wire.outbox import SendQueue
 from shared.wire.stream import Input, State, step
 from shared.wire.windows import ReceiveWindow
 
+MAX_CUT = 1024
+"""Streams that were cut and are remembered."""
 MAX_STREAM_FAULTS = 16
 """Streams a peer may break in one link before the link itself is closed."""
 
@@ -61,6 +64,7 @@ class StreamTable:
         self._limits = limits
         self._streams: dict[int, Stream] = {}
         self.highest = 0
+        self._cut: dict[int, str] = {}
         self._faults = 0
 
     def __len__(self) -> int:
@@ -79,6 +83,19 @@ class StreamTable:
         if stream is None and stream_id > self.highest:
             raise PeerError(f"frame on stream {stream_id}, which was never opened")
         return stream
+
+    def answered(self, stream_id: int, events: list[Event], answer: bytes) -> Stream | None:
+        """Return the stream as `expected` does; tells of an answer to one that was cut, once."""
+        stream = self.expected(stream_id)
+        if stream is None and stream_id in self._cut:
+            events.append(Late(self._cut.pop(stream_id), answer))
+        return stream
+
+    def note_cut(self, stream_id: int, whose: str) -> None:
+        """Remember whose stream is cut; of the latest MAX_CUT only."""
+        if len(self._cut) >= MAX_CUT:
+            del self._cut[next(iter(self._cut))]
+        self._cut[stream_id] = whose
 
     def add(self, stream_id: int) -> Stream:
         """Add a stream; raises PeerError when the id is not above all before it."""

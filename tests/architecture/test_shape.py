@@ -25,6 +25,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "shared/version.py": "three constants",
     "shared/wire/events.py": "values",
     "shared/wire/limits.py": "numbers; docs/protocol.md is compared with them",
+    "shared/link/owner.py": "protocols",
     "shared/link/transport.py": "protocols",
     "tunnel_client/upstream/base.py": "protocols",
     "tunnel_relay/gateway/patience.py": "numbers",

@@ -1,6 +1,7 @@
 """Which clients are connected now: the links of this relay, by tunnel and instance."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -9,7 +10,8 @@ import anyio
 import structlog
 
 from shared.errors import CloseCode
-from shared.link.driver import LinkDriver, StreamHandler
+from shared.link.driver import LinkDriver
+from shared.link.owner import StreamHandler
 from shared.link.transport import MessageTransport
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
@@ -60,6 +62,13 @@ class Link:
         told = self.orders.pop(order, None)
         if told is not None:
             told(ended)
+
+    def on_late(self, whose: str, answer: bytes) -> None:
+        """The result of a cut call came: nobody gets it, and the log says that there was one."""
+        digest = hashlib.sha256(answer).hexdigest()[:16]
+        log.warning(
+            "late_result", session=whose[:12], bytes=len(answer), sha256=digest, **self.names()
+        )
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""

@@ -185,7 +185,7 @@ class Exchange:
     def cut(self, cause: answers.Cause = ResetCode.REVOKED) -> None:
         """End the call at once, at both ends."""
         if not self.done:
-            self._driver.reset(self.stream, ResetCode.REVOKED)
+            self._driver.cut(self.stream, ResetCode.REVOKED, self.call.session.id)
             self._ended = False
             self._end_early(cause)
 

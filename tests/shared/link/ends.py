@@ -11,7 +11,8 @@ import anyio
 from websockets.http11 import Request
 
 from shared.errors import ResetCode
-from shared.link.driver import LinkDriver, StreamHandler
+from shared.link.driver import LinkDriver
+from shared.link.owner import StreamHandler
 from shared.link.transport import MessageHandler
 from shared.link.websocket import ClientWebSocket, Inbox, ServerWebSocket
 from shared.wire.limits import LinkLimits
@@ -134,6 +135,9 @@ class Owner:
 
     def on_revoked(self, order: int, ended: int) -> None:
         self.facts.append((order, ended))
+
+    def on_late(self, whose: str, answer: bytes) -> None:
+        self.facts.append((whose, answer))
 
     def on_lost(self, code: int, reason: str) -> None:
         self.lost.append((code, reason))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import CloseCode, ResetCode
-from shared.link.driver import StreamHandler
+from shared.link.owner import StreamHandler
 from shared.wire.frames import FrameType, decode_frames, encode_frame, encode_message
 from shared.wire.limits import KIB, MIB, LinkLimits
 from tests.helpers.tls import Authority
@@ -202,6 +202,25 @@ async def test_a_reset_reaches_the_other_sides_handler_and_nothing_follows() -> 
         assert lane.head is None
         assert not lane.resets
         assert ends.relay.driver.open_streams == ends.client.driver.open_streams == 0
+
+
+async def test_an_answer_to_a_stream_that_was_cut_is_told_once_and_handed_to_nobody() -> None:
+    """S09: the client had answered before it heard of the cut."""
+    async with link() as ends:
+        whole, long = await call(ends), await call(ends)
+        other = await call(ends)
+        for lane, whose in ((whole, "one"), (long, "two")):
+            ends.relay.driver.cut(lane.id, ResetCode.REVOKED, whose)
+        ends.relay.driver.reset(other.id, ResetCode.CANCELLED)
+        ends.client.driver.respond(whole.id, b"200", b"late result")
+        ends.client.driver.respond(other.id, b"200", b"nobody asks")
+        ends.client.driver.head(long.id, b"200", end=False)
+        ends.client.driver.data(long.id, b"late", end=True)
+        await until(lambda: len(ends.relay.facts) == 2)
+        assert ends.relay.facts == [("one", b"late result"), ("two", b"")]
+        assert [lane.body for lane in (whole, long, other)] == [b"", b"", b""]
+        assert not any(lane.head for lane in (whole, long, other))
+        assert ends.relay.driver.open_streams == 0
 
 
 async def test_a_stream_nobody_serves_is_refused() -> None:

@@ -3,8 +3,9 @@
 import pytest
 
 from shared.errors import PeerError
+from shared.wire.events import Event, Late
 from shared.wire.limits import LinkLimits
-from shared.wire.streams import MAX_STREAM_FAULTS, Stream, StreamTable
+from shared.wire.streams import MAX_CUT, MAX_STREAM_FAULTS, Stream, StreamTable
 
 LIMITS = LinkLimits(stream_window=100, max_streams=3)
 
@@ -70,3 +71,17 @@ def test_without_room_readers_that_let_their_window_fill_are_named_and_others_wa
     assert table.park_stalled(20) == (0, [full])
     assert table.park_stalled(50) == (30, [full])
     assert part.parked == 30
+
+
+def test_what_was_cut_is_remembered_within_bounds_and_told_once() -> None:
+    table = StreamTable(LinkLimits())
+    for stream in range(1, MAX_CUT + 2):
+        table.add(stream)
+        table.note_cut(stream, f"s{stream}")
+        table.remove(stream)
+    events: list[Event] = []
+    assert table.answered(1, events, b"x") is None
+    assert events == [], "the oldest is forgotten"
+    assert table.answered(2, events, b"x") is None
+    assert table.answered(2, events, b"more") is None
+    assert events == [Late("s2", b"x")]
