@@ -72,19 +72,22 @@ class RelayApp:
     def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
         self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
-        self.issuers = Issuers(admin, settings.issuer)
+        guesses = _guesses(settings)
+        self.issuers = Issuers(admin, guesses)
         self.gateway = Gateway(
             self.edge,
             admin.sessions,
             self.registry,
             McpSessions(mcp_key),
             admin.lease,
-            challenges=Challenges(settings.public_url, bool(settings.authorization_servers)),
+            challenges=Challenges(
+                settings.public_url, bool(settings.authorization_servers), settings.scopes
+            ),
             quotas=Quotas(
                 Quota(settings.limits.session_calls_per_second, settings.limits.session_streams),
                 Quota(settings.limits.user_calls_per_second, settings.limits.user_streams),
             ),
-            guesses=_guesses(settings),
+            guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
             comment_every=settings.limits.sse_comment,

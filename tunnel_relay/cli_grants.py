@@ -204,7 +204,36 @@ def session_revoke(config: Path | None, as_json: bool, session_id: str, reason: 
     from tunnel_relay import render
 
     result = run(config, "session_revoke", session=session_id, reason=reason)
-    _done(result, as_json, f"{result['session']['id'][:12]} is revoked; {render.cut(result)}")
+    shown = result["session"]
+    said = f"{shown['id'][:12]} is revoked; {render.cut(result)}"
+    if shown["door"] == "issuer":
+        said += (
+            "\nTokens of the same login at the issuer open nothing any more. "
+            f"Lift that: tunnel-relay session lift{config_words(config)} {shown['id'][:12]}"
+        )
+    _done(result, as_json, said)
+
+
+@session.command("barred")
+@common
+def session_barred(config: Path | None, as_json: bool) -> None:
+    """List revoked sessions that keep an issuer's tokens out."""
+    from tunnel_relay import render
+
+    listing(as_json, "barred", run(config, "session_barred"), render.barred)
+
+
+@session.command("lift")
+@common
+@click.argument("session_id", metavar="SESSION")
+def session_lift(config: Path | None, as_json: bool, session_id: str) -> None:
+    """Let an issuer's tokens open again what was revoked."""
+    result = run(config, "session_lift", session=session_id)
+    if as_json:
+        answer(result)
+    else:
+        shown = result["barred"]
+        click.echo(f"{shown['user']} may use {shown['server']} with {shown['agent']} again")
 
 
 def _done(result: dict[str, Any], as_json: bool, said: str) -> None:

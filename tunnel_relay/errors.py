@@ -51,6 +51,8 @@ class Code(StrEnum):
     TOKEN_UNKNOWN = "MT1057"  # noqa: S105 # a code
     FOREIGN_PAGE = "MT1058"
     CANNOT_LISTEN = "MT1059"
+    ISSUER_UNREACHABLE = "MT1060"
+    SECRET_UNUSABLE = "MT1061"  # noqa: S105 # a code
     LEASE_LAPSED = "MT1070"
     NOT_KEPT = "MT1071"
 
@@ -179,6 +181,17 @@ EXPLAINED = {
         UNAVAILABLE,
         "a port is taken, or the address is not this machine's",
         "set another host or port in the configuration, or end what listens there",
+    ),
+    Code.ISSUER_UNREACHABLE: Explained(
+        UNAVAILABLE,
+        "the keys of an issuer cannot be fetched; its new tokens wait, or are refused",
+        "compare issuer.url or oidc.issuer with the issuer's metadata, and see that the relay "
+        "reaches it",
+    ),
+    Code.SECRET_UNUSABLE: Explained(
+        CONFIGURATION,
+        "a secret that the configuration refers to is absent, empty or open to others",
+        "tunnel-relay check-config",
     ),
     Code.NOT_KEPT: Explained(
         UNAVAILABLE,

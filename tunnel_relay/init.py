@@ -10,11 +10,11 @@ from tunnel_relay.devcert import make_dev_certificate
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import check_state_dir, write_new
 from tunnel_relay.keyfiles import new_session_key
+from tunnel_relay.setting_types import is_loopback
 from tunnel_relay.settings import (
     DEV_AUTHORITY,
     DEV_CERTIFICATE,
     Settings,
-    is_loopback,
     parse_settings,
     read_settings,
 )

@@ -26,6 +26,11 @@ class RateLimit:
             self._buckets.popitem(last=False)
         return wait
 
+    def spent(self, key: str, now: float) -> bool:
+        """Tell whether the next use would have to wait; counts nothing."""
+        level, at = self._buckets.get(key, (self._burst, now))
+        return level + max(0.0, now - at) * self._per_second < 1
+
 
 def address_key(address: str) -> str:
     """Return what to count an address under: one IPv6 user holds a whole /64."""

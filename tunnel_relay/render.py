@@ -112,6 +112,23 @@ def session(shown: dict[str, Any]) -> str:
     return facts([*pairs, ("reason", shown["reason"] or "-")])
 
 
+def barred(listed: Sequence[dict[str, Any]]) -> str:
+    """List what keeps issuers' tokens out."""
+    rows = [
+        (
+            each["session"][:12],
+            each["user"],
+            each["agent"],
+            each["server"],
+            when(each["since"]),
+            each["reason"],
+        )
+        for each in listed
+    ]
+    columns = ("SESSION", "USER", "AGENT", "SERVER", "SINCE", "REASON")
+    return table(columns, rows, "no revoked session keeps an issuer's tokens out")
+
+
 def users(listed: Sequence[dict[str, Any]]) -> str:
     """List users."""
     rows = [

@@ -71,6 +71,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
             serve_console(admin, settings, events),
             anyio.create_task_group() as tasks,
         ):
+            await app.issuers.apply_rules()
             app.listener.start(tasks)
             app.gateway.start(tasks)
             tasks.start_soon(flush_forever, admin)

@@ -267,11 +267,6 @@ class SessionTable:
         """Return every session of a user that is kept, ended ones too, newest first."""
         return [entry.current() for entry in reversed(self._by_user.get(user, ()))]
 
-    def get_live(self, session: str, now: float, ends: float) -> Session | None:
-        """Return a session that lives, and whose token ends then, and count this as a use."""
-        entry = self._by_id.get(session)
-        return None if entry is None else self._use(entry, now, ends)
-
     def count_of_user(self, user: str, now: float) -> int:
         """Return how many sessions of a user are alive."""
         return sum(

@@ -1,90 +1,31 @@
 """The relay's configuration: one TOML file, overridden by `TUNNEL_RELAY_*`."""
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    IPvAnyNetwork,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, model_validator
 
 from shared.configfile import ConfigError, ConfigModel, load
 from shared.wire import limits as wire
-from tunnel_relay.durations import parse_duration
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import read_config
+from tunnel_relay.identity.resources import SCOPE
+from tunnel_relay.setting_types import (
+    AbsolutePath,
+    Origin,
+    Seconds,
+    as_tuple,
+    is_anywhere,
+    is_loopback,
+)
+from tunnel_relay.settings_issuers import MAX_ISSUERS, IssuerSettings, OidcSettings
 
 PREFIX = "TUNNEL_RELAY_"
 DEV_CERTIFICATE = "dev-cert.pem"
 DEV_AUTHORITY = "dev-ca.pem"
 MAX_SOCKET_PATH = 100
 """Bytes; the kernel takes 107 for the path of a Unix socket."""
-
-_HOST = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]+")
-"""What may follow `https://`: it is printed inside commands to paste into a shell."""
-
-
-def _seconds(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("write an absolute path")
-    return path
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can only mean this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_anywhere(host: str) -> bool:
-    """Tell whether a listener's host means every address of the machine."""
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return host == ""
-
-
-def normal_origin(text: str) -> str:
-    """Return `https://host[:port]` as browsers and clients write it; raises ValueError."""
-    try:
-        url = urlsplit(text.strip())
-        host, port = url.hostname or "", url.port
-    except ValueError:
-        host, port = "", None
-    if not _HOST.fullmatch(host) or url.scheme not in ("https", "http"):
-        raise ValueError("write an origin like https://relay.example.com")
-    if url.path not in ("", "/") or url.query or url.fragment or "@" in url.netloc:
-        raise ValueError("write only https://host or https://host:port, without a path")
-    if url.scheme == "http" and not is_loopback(host):
-        raise ValueError("http:// is for loopback only; use https://")
-    shown = f"[{host}]" if ":" in host else host
-    default = 443 if url.scheme == "https" else 80
-    return f"{url.scheme}://{shown}" + (f":{port}" if port not in (None, default) else "")
-
-
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-Origin = Annotated[str, AfterValidator(normal_origin)]
 
 
 class Listen(ConfigModel):
@@ -149,39 +90,6 @@ class OAuth(ConfigModel):
     """Let any agent register itself (RFC 7591); old agents need it."""
 
 
-class Issuer(ConfigModel):
-    """An issuer of your own, whose access tokens (JWT) agents may bring."""
-
-    url: str
-    """Its identifier, to the letter: https, or http on loopback."""
-    jwks_url: str | None = None
-    """Left out: found in its metadata."""
-    algorithms: tuple[Literal["RS256", "PS256", "ES256", "EdDSA"], ...] = (
-        *("RS256", "PS256", "ES256", "EdDSA"),
-    )
-    audience: str | None = None
-    """What its tokens name as their audience; left out: the URL of the server."""
-    agent_claim: str = "client_id"
-    """Where a token names the agent; azp is looked at too."""
-    groups_claim: str = "groups"
-    servers: tuple[str, ...] = ()
-    """What everybody it vouches for may use: TUNNEL/UPSTREAM, TUNNEL/* or *."""
-    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """What a group may use besides."""
-    leeway: float = Field(default=0.0, ge=0, le=60)
-    """Seconds that its clock may differ."""
-
-    @field_validator("url", "jwks_url")
-    @classmethod
-    def _reachable(cls, url: str | None) -> str | None:
-        if url is not None:
-            parts = urlsplit(url)
-            plain = parts.scheme == "http" and is_loopback(parts.hostname or "")
-            if not (parts.scheme == "https" or plain) or not parts.netloc or parts.fragment:
-                raise ValueError("write https://..., or http://... on loopback")
-        return url
-
-
 class Limits(ConfigModel):
     """Bounds; bytes and seconds."""
 
@@ -227,7 +135,7 @@ class Limits(ConfigModel):
 class Settings(ConfigModel):
     """Everything `tunnel-relay serve` needs to know."""
 
-    public_url: Annotated[tuple[Origin, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    public_url: Annotated[tuple[Origin, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     """The origins agents and clients may use, the main one first."""
     state_dir: AbsolutePath
     """Folder of the database, the keys and the control socket; mode 0700."""
@@ -248,8 +156,8 @@ class Settings(ConfigModel):
     """Left out: mcp-session.key in state_dir."""
     sessions: SessionRules = SessionRules()
     oauth: OAuth = OAuth()
-    issuer: tuple[Issuer, ...] = ()
-    """Written as [[issuer]]; agents are sent to the first one before the relay's own."""
+    oidc: OidcSettings | None = None
+    issuer: list[IssuerSettings] = Field(default_factory=list, max_length=MAX_ISSUERS)
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -264,6 +172,7 @@ class Settings(ConfigModel):
                 "or behind a balancer named in trusted_proxies"
             )
         self._check_admin()
+        self._check_issuers()
         if len(str(self.control_socket).encode()) > MAX_SOCKET_PATH:
             raise ValueError("state_dir is too long for a Unix socket inside it; shorten it")
         if self.sessions.default_ttl > self.sessions.max_ttl:
@@ -282,11 +191,27 @@ class Settings(ConfigModel):
         if is_anywhere(admin.host) and admin.public_url is None:
             raise ValueError("on all addresses the admin listener needs admin.public_url")
 
+    def _check_issuers(self) -> None:
+        urls = [each.url for each in self.issuer]
+        if len(set(urls)) != len(urls):
+            raise ValueError("an [[issuer]] is there twice")
+        if self.oauth.enabled and self.public_url[0] in urls:
+            raise ValueError("the relay itself cannot be an [[issuer]] beside its own oauth")
+        if self.oidc is not None and not self.oauth.enabled and self.admin is None:
+            raise ValueError("with [oidc] but neither oauth nor [admin] nobody could log in")
+
     @property
     def authorization_servers(self) -> tuple[str, ...]:
         """The issuers whose tokens agents may bring, the preferred one first."""
         own = (self.public_url[0],) if self.oauth.enabled else ()
-        return (*(issuer.url for issuer in self.issuer), *own)
+        return (*(each.url for each in self.issuer), *own)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What agents are told to ask for: of the relay, and what issuers' tokens must have."""
+        own = [SCOPE] if self.oauth.enabled or not self.issuer else []
+        theirs = [scope for each in self.issuer for scope in (each.scope or "").split()]
+        return tuple(dict.fromkeys([*own, *theirs]))
 
     @property
     def link_origins(self) -> tuple[str, ...]:

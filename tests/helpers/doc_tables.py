@@ -25,6 +25,7 @@ from tunnel_client.reconnect import GiveUp, Reconnect
 from tunnel_client.settings import ClientSettings
 from tunnel_relay.errors import EXPLAINED
 from tunnel_relay.settings import Settings
+from tunnel_relay.store.base import Role
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 _BEGIN = "<!-- begin {name}: written by python -m tests.helpers.doc_tables -->"
@@ -37,6 +38,7 @@ _KINDS = {
     Path: "path",
     SecretStr: "text (secret)",
     SecretRef: "secret reference",
+    Role: "role",
     IPvAnyNetwork: "address or network",
 }
 

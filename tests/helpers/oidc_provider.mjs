@@ -48,7 +48,9 @@ function make(keys) {
         }),
       },
     },
-    extraTokenClaims: (_context, token) => ({
+    extraTokenClaims: ({ oidc }, token) => ({
+      // A refreshed token keeps the time of the login it came from.
+      auth_time: (oidc.entities.AuthorizationCode ?? oidc.entities.RefreshToken)?.authTime,
       groups: (token.accountId ?? "").split("+").slice(1),
       email: "shared@example.com",
     }),

@@ -37,6 +37,12 @@ def test_on_a_terminal_a_table_shows_text_as_it_is(monkeypatch: pytest.MonkeyPat
     assert "bob [bold]" in render.sessions([SESSION])
 
 
+def test_what_keeps_tokens_out_is_listed() -> None:
+    bar = {**SESSION, "session": "b" * 32, "since": 0.0, "reason": "gone"}
+    assert "gone" in render.barred([bar])
+    assert render.barred([]).startswith("no revoked")
+
+
 def test_times_are_relative_to_now() -> None:
     assert render.when(None) == "-"
     assert render.when(time.time() - 7200 - 1) == "2h ago"

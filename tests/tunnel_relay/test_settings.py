@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 
 from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.setting_types import is_anywhere, is_loopback, normal_origin
 from tunnel_relay.settings import (
     AdminListen,
     Settings,
-    is_anywhere,
-    is_loopback,
-    normal_origin,
     parse_settings,
     read_settings,
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from tunnel_relay.store.base import Lock, Store, User
+from tunnel_relay.store.base import Bar, Lock, Store, User
 
 
 class Change(Protocol):
@@ -87,6 +87,21 @@ class AddLock:
 
 
 @dataclass(frozen=True, slots=True)
+class AddBar:
+    """A revoked session keeps its issuer's tokens out."""
+
+    bar: Bar
+    do: Literal["add_bar"] = "add_bar"
+
+    @property
+    def key(self) -> str:
+        return f"bar {self.bar.id}"
+
+    async def store(self, store: Store) -> None:
+        await store.add_bar(self.bar)
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeUser:
     """A user is another one now, all but password and last login."""
 
@@ -137,6 +152,7 @@ Known = (
     | EndSessions
     | DisableTunnel
     | DeleteTunnel
+    | AddBar
     | AddLock
     | ChangeUser
     | DisableAgent

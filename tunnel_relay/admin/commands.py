@@ -27,6 +27,8 @@ COMMANDS: dict[str, Role] = {
     "session_list": Role.USER,
     "session_show": Role.USER,
     "session_revoke": Role.USER,
+    "session_barred": Role.AUDITOR,
+    "session_lift": Role.ADMIN,
     "lock_add": Role.ADMIN,
     "lock_list": Role.AUDITOR,
     "lock_remove": Role.ADMIN,

@@ -25,6 +25,7 @@ from tunnel_relay.admin.links import CUT_WAIT, Links, NoLinks
 from tunnel_relay.admin.pending import Pending
 from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
+from tunnel_relay.bars import BarTable
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import Passwords
@@ -73,6 +74,7 @@ class AdminCore:
         self.lease = Lease(settings.limits.lease)
         self.directory = Directory()
         self.admin_tokens = AdminTokens()
+        self.bars = BarTable()
         self.passwords = Passwords()
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
@@ -98,6 +100,7 @@ class AdminCore:
         for token in await self.store.tokens(self.clock()):
             self.sessions.add_token(token)
         await self._load_admin_tokens()
+        self.bars = BarTable(await self.store.bars())
         for lock in await self.store.locks():
             if lock.expires is not None and lock.expires <= self.clock():
                 await self.store.remove_lock(lock.id)

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunnel_relay.admin.answers import StatusError, problem
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.settings import AdminListen, is_anywhere, is_loopback
+from tunnel_relay.setting_types import is_anywhere, is_loopback
+from tunnel_relay.settings import AdminListen
 
 API = "/v1/"
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))

@@ -8,13 +8,13 @@ import structlog
 
 from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
-from tunnel_relay.admin.changes import EndSessions
+from tunnel_relay.admin.changes import AddBar, EndSessions
 from tunnel_relay.admin.checks import MAX_TEXT, check_text, split_server
-from tunnel_relay.admin.core import AdminCore, in_slices
-from tunnel_relay.admin.views import tunnel_view
+from tunnel_relay.admin.core import MIN_PREFIX, AdminCore, in_slices
+from tunnel_relay.admin.views import bar_view, tunnel_view
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.session_search import ALL, LIVE, STATES, Wanted
-from tunnel_relay.store.base import Door, Session, Token, User
+from tunnel_relay.store.base import Bar, Door, Session, StoreError, Token, User
 
 MAX_PAGE = 1000
 """Most sessions in one answer."""
@@ -191,9 +191,48 @@ class SessionCommands(AdminCore):
         if found.user != actor() and not acts_as_admin():
             raise RelayError(Code.ROLE_NEEDED, "only an admin ends the sessions of others")
         revoked = self.sessions.revoke(found.id, now, reason) or found
+        bar = self._bar(revoked, reason)
         cut = await self.cut([found.id])
-        stored = await self.keep(EndSessions(found.id, (found.id,), now, reason))
+        ended = EndSessions(found.id, (found.id,), now, reason)
+        stored = await self.keep(*(() if bar is None else (AddBar(bar),)), ended)
         log.info(
             "session_revoked", session=fingerprint(found.digest), cut=cut, by=actor(), **stored
         )
         return {"session": self.view(revoked), "cut": cut, **stored}
+
+    def _bar(self, session: Session, reason: str) -> Bar | None:
+        """Keep out the tokens of the login that a session of an issuer's came from."""
+        if session.door is not Door.ISSUER:
+            return None
+        bar = Bar(
+            session.id,
+            session.user,
+            session.agent,
+            session.tunnel,
+            session.upstream,
+            self.clock(),
+            reason,
+        )
+        self.bars.put(bar)
+        return bar
+
+    async def session_barred(self) -> list[dict[str, Any]]:
+        """Return what keeps issuers' tokens out since their sessions were revoked."""
+        return [bar_view(bar) for bar in self.bars.all()]
+
+    async def session_lift(self, session: str) -> dict[str, Any]:
+        """Let issuers' tokens open again what was revoked; the identifier may be shortened."""
+        found = [bar for bar in self.bars.all() if bar.id.startswith(session)]
+        if len(session) < MIN_PREFIX or len(found) != 1:
+            raise RelayError(
+                Code.SESSION_UNKNOWN, f"{len(found)} barred sessions start with this identifier"
+            )
+        try:
+            async with self.pending.lifting(f"bar {found[0].id}"):
+                await self.store.remove_bar(found[0].id)
+        except StoreError:
+            await self.pending.keep(AddBar(found[0]))  # it holds on, after a restart too
+            raise
+        self.bars.drop(found[0])
+        log.info("session_lifted", user=found[0].user, agent=found[0].agent, by=actor())
+        return {"barred": bar_view(found[0])}

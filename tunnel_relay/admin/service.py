@@ -10,13 +10,13 @@ from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
 from tunnel_relay.admin.tokens import TokenCommands
 from tunnel_relay.admin.tunnels import TunnelCommands
-from tunnel_relay.admin.users import UserCommands
 from tunnel_relay.admin.views import SCHEMA_VERSION
+from tunnel_relay.admin.vouched import VouchedUsers
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import LockKind
 
 
-class Admin(TunnelCommands, SessionCommands, UserCommands, AgentCommands, TokenCommands):
+class Admin(TunnelCommands, SessionCommands, VouchedUsers, AgentCommands, TokenCommands):
     """Every command; results are JSON values, refusals are RelayError."""
 
     async def lock_add(

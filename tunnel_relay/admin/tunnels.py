@@ -85,6 +85,7 @@ class TunnelCommands(AdminCore):
         cut = await self.cut(ending, CLOSE_WAIT)
         closed = self.close_tunnel(name, "the tunnel was deleted")
         sessions = len(self.sessions.drop_tunnel(name))
+        self.bars.drop_tunnel(name)
         self.block()
         stored = await self.keep(DeleteTunnel(name))
         report = {"cut": cut, "closed": closed, "sessions": sessions, **stored}

@@ -142,23 +142,6 @@ class UserCommands(AdminCore):
         log.info("user_enabled", user=on.key, by=actor())
         return {"user": user_view(on)}
 
-    async def put_user(self, user: User) -> None:
-        """Know a user as an issuer describes it now; sessions no longer allowed end.
-
-        What takes away holds at once, what gives once it is stored. Raises StoreError.
-        """
-        before = self.directory.users.get(user.key)
-        if before is None or set(user.servers) >= set(before.servers):
-            await self._put(user)
-            return
-        self.directory.users[user.key] = user
-        lost = [
-            each
-            for each in self.sessions.of_user(user.key, self.clock())
-            if self._opened_by_right(each, before) and not self._opened_by_right(each, user)
-        ]
-        await self.end_sessions(lost, "the user may not use this server any more", ChangeUser(user))
-
     async def note_login(self, user: str) -> None:
         """Remember when a user logged in last; a database that refuses keeps nobody out."""
         found = self.directory.active_user(user)

@@ -5,7 +5,7 @@ from typing import Any
 from shared.ids import fingerprint
 from shared.keys import key_fingerprint
 from tunnel_relay.sessions import Refusal
-from tunnel_relay.store.base import AdminToken, Agent, Instance, Session, Tunnel, User
+from tunnel_relay.store.base import AdminToken, Agent, Bar, Instance, Session, Tunnel, User
 
 SCHEMA_VERSION = 1
 
@@ -55,6 +55,18 @@ def session_view(session: Session, ended: Refusal | None) -> dict[str, Any]:
         "last_used": session.last_used,
         "revoked": session.revoked,
         "reason": session.reason,
+    }
+
+
+def bar_view(bar: Bar) -> dict[str, Any]:
+    """Show what a revoked session leaves behind."""
+    return {
+        "session": bar.id,
+        "user": bar.user,
+        "agent": bar.agent,
+        "server": f"{bar.tunnel}/{bar.upstream}",
+        "since": bar.since,
+        "reason": bar.reason,
     }
 
 

@@ -1,6 +1,7 @@
 """Every answer the relay makes itself (DESIGN: responses the agent sees). Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -68,6 +69,13 @@ UNCHECKED = _own(
     data={"delivery": "never_sent"},
     headers=[(b"retry-after", b"5")],
 )
+LATER = _own(
+    503,
+    UNAVAILABLE,
+    "this relay cannot judge the token now; try again soon",
+    data={"delivery": "never_sent"},
+    headers=[(b"retry-after", b"5")],
+)
 MCP_SESSION_GONE = _own(
     404,
     -32600,
@@ -89,14 +97,21 @@ PREFLIGHT: Headers = [
 ]
 
 
-def unauthorized(realm: str, token_sent: bool, metadata: str | None = None) -> Answer:
+def _challenge(realm: str, metadata: str | None, scopes: Sequence[str]) -> str:
+    challenge = f'Bearer realm="{realm}"'
+    if scopes:
+        challenge += f', scope="{" ".join(scopes)}"'
+    return challenge if metadata is None else f'{challenge}, resource_metadata="{metadata}"'
+
+
+def unauthorized(
+    realm: str, token_sent: bool, metadata: str | None = None, scopes: Sequence[str] = ("mcp",)
+) -> Answer:
     """Answer a request without a good token; the same for unknown, expired and revoked ones.
 
     `metadata` is where the server's metadata is (RFC 9728), None where nobody can log in.
     """
-    challenge = f'Bearer realm="{realm}", scope="mcp"'
-    if metadata is not None:
-        challenge += f', resource_metadata="{metadata}"'
+    challenge = _challenge(realm, metadata, scopes)
     if token_sent:
         # RFC 6750 section 3.1: no error code when no credentials came.
         challenge += ', error="invalid_token"'
@@ -104,6 +119,17 @@ def unauthorized(realm: str, token_sent: bool, metadata: str | None = None) -> A
         401,
         REFUSED,
         "a valid session token is required; log in, or ask the relay's admin for a session",
+        headers=[(b"www-authenticate", challenge.encode())],
+    )
+
+
+def insufficient_scope(realm: str, metadata: str | None, scopes: Sequence[str]) -> Answer:
+    """Answer a good token without a scope that the configuration asks for (RFC 6750)."""
+    challenge = f'{_challenge(realm, metadata, scopes)}, error="insufficient_scope"'
+    return _own(
+        403,
+        REFUSED,
+        "the token lacks a scope that this relay asks for",
         headers=[(b"www-authenticate", challenge.encode())],
     )
 

@@ -4,33 +4,40 @@ from collections.abc import Sequence
 
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
-from tunnel_relay.identity.resources import PRM, origins_by_host
+from tunnel_relay.identity.resources import PRM, SCOPE, origins_by_host
 
 MAX_KEPT = 1024
 
 
 class Challenges:
-    """Answers of 401 by path; the same whatever is wrong with the token."""
+    """Answers of 401 by path, the same whatever is wrong with the token; 403 for its scope."""
 
-    def __init__(self, public_urls: Sequence[str], discovery: bool) -> None:
+    def __init__(
+        self, public_urls: Sequence[str], discovery: bool, scopes: Sequence[str] = (SCOPE,)
+    ) -> None:
         self._origins = {
             host.encode(): origin for host, origin in origins_by_host(public_urls).items()
         }
         self._realm = public_urls[0]
         self._discovery = discovery
-        self._kept: dict[tuple[bytes, bytes, bool], Answer] = {}
+        self._scopes = scopes
+        self._kept: dict[tuple[bytes, bytes, bool, bool], Answer] = {}
 
-    def answer(self, host: bytes, path: bytes, token_sent: bool) -> Answer:
+    def answer(
+        self, host: bytes, path: bytes, token_sent: bool, insufficient: bool = False
+    ) -> Answer:
         """Return the answer for a path that has the form of a server's; `host` is one of ours."""
-        key = host, path, token_sent
+        key = host, path, token_sent, insufficient
         found = self._kept.get(key)
         if found is None:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            found = self._kept[key] = self._make(host, path, token_sent)
+            found = self._kept[key] = self._make(host, path, token_sent, insufficient)
         return found
 
-    def _make(self, host: bytes, path: bytes, token_sent: bool) -> Answer:
+    def _make(self, host: bytes, path: bytes, token_sent: bool, insufficient: bool) -> Answer:
         origin = self._origins.get(host.lower(), self._realm)
         where = f"{origin}{PRM}{path.decode('ascii')}" if self._discovery else None
-        return answers.unauthorized(self._realm, token_sent, where)
+        if insufficient:
+            return answers.insufficient_scope(self._realm, where, self._scopes)
+        return answers.unauthorized(self._realm, token_sent, where, self._scopes)

@@ -2,14 +2,18 @@
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shared.ids import SESSION_PREFIX, is_token
 from shared.jsonrpc.headers import read_routing
 from shared.repeated import RepeatedHead
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
-from tunnel_relay.identity.bearers import Claims, looks_like_jwt
+from tunnel_relay.identity.signed import MAX_TOKEN
 from tunnel_relay.store.base import Session
+
+if TYPE_CHECKING:
+    from tunnel_relay.identity.issuers import Accepted, Waits
 
 PATH = re.compile(rb"/t/([a-z0-9-]{1,63}/[a-z0-9-]{1,63})/mcp")
 HOT = b"/t/"
@@ -67,8 +71,8 @@ class Request:
         self.fields: dict[bytes, bytes] = {}
         self.session: Session = NO_SESSION
         self.known: Known | None = None
-        self.opening: tuple[str, Claims] | None = None
-        """A token of an external issuer that is good, and whose session is still to be opened."""
+        self.opening: Waits | None = None
+        """What a token of an external issuer has to wait for before it is served."""
 
     def forget(self) -> None:
         """Keep only what the answer needs: idle streams live long."""
@@ -128,12 +132,14 @@ class Known:
     """
 
     __slots__ = (
-        *("fields", "headers", "mcp_session", "method", "open_head", "repeated", "routing"),
+        *("accepted", "fields", "headers", "mcp_session", "method", "open_head", "repeated"),
+        "routing",
         *("session", "token_ends", "url"),
     )
 
     def __init__(self, request: Request) -> None:
         self.token_ends = 0.0
+        self.accepted: Accepted | None = None
         self.method = request.method
         self.url = request.url
         self.headers = request.headers
@@ -212,12 +218,13 @@ def read_token(value: bytes) -> str | None:
 
 
 def read_bearer(value: bytes) -> str | None:
-    """Return the bearer token of an Authorization value when it looks like a JWT."""
+    """Return the bearer token of an Authorization value when it may be one of an issuer."""
     scheme, _, rest = value.partition(b" ")
     if scheme.lower() != b"bearer":
         return None
-    token = rest.strip().decode("latin-1")
-    return token if looks_like_jwt(token) else None
+    token = rest.strip()
+    likely = token.startswith(b"eyJ") and len(token) <= MAX_TOKEN and token.count(b".") == 2
+    return token.decode("latin-1") if likely else None
 
 
 def refuse_body(request: Request, edge: Edge) -> Answer | None:

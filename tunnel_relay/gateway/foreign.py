@@ -1,18 +1,25 @@
 """Requests with a token of an external issuer: judged like ours, but for the first use.
 
-A first use opens a session, which is stored, so that the request has to wait a moment.
+A first use opens a session, which is stored, so that the request has to wait a moment. What waits
+is bounded, apart from the calls that wait for their client.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+import anyio.abc
 
 from tunnel_relay.gateway import answers, checks
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.checks import Request
-from tunnel_relay.gateway.responses import Response
-from tunnel_relay.identity.bearers import Claims
-from tunnel_relay.identity.issuers import Busy, Issuers
-from tunnel_relay.store.base import Session
+from tunnel_relay.identity.issuers import Accepted, Issuers, No, Waits
+
+if TYPE_CHECKING:
+    from tunnel_relay.gateway.connection import AgentConnection
+
+    Serve = Callable[[Request, AgentConnection], None]
+
+MAX_WAITING = 256
 
 
 class Held:
@@ -28,56 +35,92 @@ class Held:
         self.gone = True
 
 
-class Connection(Protocol):
-    """What is needed of the agent's connection."""
-
-    exchange: Response | None
-
-    def respond(self, answer: Answer) -> None:
-        """Send a whole answer."""
-
-
 class ForeignTokens:
-    """The door of external issuers; without any it is shut."""
+    """The door of external issuers; without any it is shut. `refuse` answers for an outcome."""
 
-    def __init__(self, issuers: Issuers | None) -> None:
-        self._issuers = issuers or None
-
-    def judge(
-        self, authorization: bytes, place: str, request: Request, now: float
-    ) -> tuple[Session | None, float] | Answer:
-        """Return the session of a token that is none of ours and when the token ends.
-
-        A good one without a session is noted in `request.opening`.
-        """
-        token = checks.read_bearer(authorization) if self._issuers is not None else None
-        if token is None or self._issuers is None:
-            return None, 0.0
-        found = self._issuers.find(token, self._issuers.resource(place), now)
-        if isinstance(found, Busy):
-            return answers.BUSY
-        if isinstance(found, Claims):
-            request.opening = token, found
-            return None, 0.0
-        return found or (None, 0.0)
-
-    async def open(
-        self, serve: Callable[[], None], request: Request, connection: Connection, held: Held
+    def __init__(
+        self,
+        issuers: Issuers | None,
+        refuse: Callable[[Request, No], Answer],
+        tick: Callable[[], float],
     ) -> None:
-        """Open the session of a good token, then `serve` the request that brought it."""
+        self._issuers = issuers or None
+        self._refuse = refuse
+        self._tick = tick
+        self._waiting = 0
+
+    def judge(self, authorization: bytes, place: str, request: Request) -> Accepted | Answer | None:
+        """Return the verdict on a token that is none of ours.
+
+        None for a good one that still has to wait, which is noted in `request.opening`.
+        """
+        token = checks.read_bearer(authorization)
+        if token is None or self._issuers is None:
+            return self._refuse(request, No.TOKEN)
+        found = self._issuers.judge(token, place, request.peer, self._tick())
+        if isinstance(found, Waits):
+            request.opening = found
+            return None
+        return self._refuse(request, found) if isinstance(found, No) else found
+
+    def open(
+        self,
+        request: Request,
+        connection: "AgentConnection",
+        tasks: anyio.abc.TaskGroup | None,
+        serve: "Serve",
+    ) -> None:
+        """Let a request wait for its session, then `serve` it."""
         opening, request.opening = request.opening, None
-        if opening is None or self._issuers is None:
+        if opening is None or tasks is None or self._waiting >= MAX_WAITING:
+            connection.respond(self._refuse(request, No.LATER))
             return
-        tunnel, _, upstream = request.path.decode()[3:-4].partition("/")
-        session = await self._issuers.open(*opening, (tunnel, upstream))
+        self._waiting += 1
+        held = Held()
+        connection.exchange = held
+        tasks.start_soon(self._settle, opening, request, connection, held, serve)
+
+    async def _settle(
+        self,
+        opening: Waits,
+        request: Request,
+        connection: "AgentConnection",
+        held: Held,
+        serve: "Serve",
+    ) -> None:
+        verdict: Accepted | No = No.LATER
+        try:
+            if self._issuers is not None:
+                verdict = await self._issuers.settle(opening, self._tick)
+        finally:
+            self._waiting -= 1
         if held.gone:
             return
         connection.exchange = None
-        if isinstance(session, Busy):
-            connection.respond(answers.BUSY)
-        elif session is None:
-            # Not permitted, or no such server, or ended by an admin: the log knows which.
-            connection.respond(answers.NOT_FOUND)
+        if isinstance(verdict, No) or verdict.session is None:
+            outcome = verdict if isinstance(verdict, No) else No.TOKEN
+            connection.respond(self._refuse(request, outcome))
         else:
-            request.session = session
-            serve()
+            request.session = verdict.session
+            serve(request, connection)
+
+
+def holds(known: checks.Known) -> bool:
+    """Tell whether the verdict on a head may still be used as it is.
+
+    That on an issuer's token is made anew when its key vanished or its session ended: the same
+    token may open another one.
+    """
+    return known.accepted is None or known.accepted.good
+
+
+def outcome(no: No) -> Answer | None:
+    """Return the answer that does not depend on the request; None for those that do."""
+    return _ANSWERS.get(no)
+
+
+_ANSWERS = {
+    No.SERVER: answers.NOT_FOUND,
+    No.LATER: answers.LATER,
+    No.SESSIONS: answers.too_many("sessions", 60.0),
+}

@@ -18,7 +18,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import anyio.abc
 import structlog
@@ -29,7 +28,7 @@ from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.clients.registry import Link, Registry
-from tunnel_relay.gateway import answers, checks, cors
+from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.challenges import Challenges
@@ -40,7 +39,7 @@ from tunnel_relay.gateway.foreign import ForeignTokens, Held
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import BODIES_BYTES, SMALL_BYTES
-from tunnel_relay.identity.issuers import Issuers
+from tunnel_relay.identity.issuers import Issuers, No
 from tunnel_relay.lease import Lease
 from tunnel_relay.quotas import Quotas
 from tunnel_relay.ratelimit import RateLimit, address_key
@@ -87,13 +86,13 @@ class Gateway:
         self._challenges = challenges
         self._quotas = quotas
         self._guesses = guesses
-        self._foreign = ForeignTokens(issuers)
         self._wait_for_client = wait_for_client
         self._comment_every = comment_every
         self._clock = clock
         self._live: dict[str, set[Exchange]] = {}
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
+        self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._waiting = 0
 
@@ -130,8 +129,12 @@ class Gateway:
 
     def judge(self, request: Request, known: checks.Known | None) -> Answer | None:
         """Return the refusal of a head; `known` is one that passed on this connection before."""
-        if known is not None and known.matches(request):
-            return self.judge_again(request, known)
+        if known is not None and known.matches(request) and foreign.holds(known):
+            again = self.judge_again(request, known)
+            # A token of an issuer may open another session than the one that ended.
+            if known.accepted is None or request.known is not None:
+                return again
+            request.fields = {}
         return self.judge_head(request)
 
     def judge_head(self, request: Request) -> Answer | None:
@@ -151,25 +154,38 @@ class Gateway:
         if authorization is None:
             return self._challenge(request, token_sent=False)
         place, token = path.group(1).decode(), checks.read_token(authorization)
-        if token is not None:
-            session, ends = self._sessions.find(token, self._clock()), self._sessions.ends(token)
-        else:
-            judged = self._foreign.judge(authorization, place, request, self._clock())
-            if isinstance(judged, Answer):
-                return judged
-            session, ends = judged
-        if request.opening is not None:
-            return checks.refuse_body(request, edge)
+        if token is None:
+            return self._judge_foreign(request, authorization, place)
+        session = self._sessions.find(token, self._clock())
         if session is None:
             return self._guessed(request) or self._challenge(request)
         if session.place != place:
             return answers.NOT_FOUND
+        return self._let_in(request, session, self._sessions.ends(token))
+
+    def _let_in(self, request: Request, session: Session, ends: float) -> Answer | None:
         request.session = session
-        refused = checks.refuse_body(request, edge) or self._too_fast(session)
+        refused = checks.refuse_body(request, self.edge) or self._too_fast(session)
         if refused is None:
             request.known = checks.Known(request)
             request.known.token_ends = ends
         return refused
+
+    def _judge_foreign(self, request: Request, authorization: bytes, place: str) -> Answer | None:
+        judged = self._foreign.judge(authorization, place, request)
+        if judged is None:
+            return checks.refuse_body(request, self.edge)
+        if isinstance(judged, Answer):
+            return judged
+        refused = self._let_in(request, judged.session or checks.NO_SESSION, judged.access.ends)
+        if request.known is not None:
+            request.known.accepted = judged
+        return refused
+
+    def _refuse_foreign(self, request: Request, no: No) -> Answer:
+        if no is No.TOKEN:
+            return self._guessed(request) or self._challenge(request)
+        return foreign.outcome(no) or self._challenge(request, insufficient=True)
 
     def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
         """Judge a head that is the same as one that passed: only what can have changed."""
@@ -195,9 +211,11 @@ class Gateway:
         wait = self._guesses.take(address_key(request.peer), self.time())
         return answers.too_many("wrong tokens", wait) if wait else None
 
-    def _challenge(self, request: Request, token_sent: bool = True) -> Answer:
+    def _challenge(
+        self, request: Request, token_sent: bool = True, insufficient: bool = False
+    ) -> Answer:
         host = request.fields.get(b"host", b"")
-        answer = self._challenges.answer(host, request.path, token_sent)
+        answer = self._challenges.answer(host, request.path, token_sent, insufficient)
         if b"origin" in request.fields:  # an agent in a page has to read where to log in
             return replace(answer, headers=[*answer.headers, *cors.headers(request)])
         return answer
@@ -206,7 +224,7 @@ class Gateway:
         self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
     ) -> bool:
         """Serve a request whose head is known by its bytes; False leaves it to the parser."""
-        if known.repeated is None or len(data) > SMALL_BYTES:
+        if known.repeated is None or len(data) > SMALL_BYTES or not foreign.holds(known):
             return False
         body = known.repeated.body_of(bytes(data))
         if body is None:
@@ -223,12 +241,7 @@ class Gateway:
     def serve(self, request: Request, connection: AgentConnection) -> None:
         """Judge a whole request and carry it; every outcome goes to `connection`."""
         if request.opening is not None:
-            held = self._held(connection)
-            if held is not None and self._tasks is not None:
-                serve = partial(self.serve, request, connection)
-                self._tasks.start_soon(self._foreign.open, serve, request, connection, held)
-            else:
-                connection.respond(answers.BUSY)
+            self._foreign.open(request, connection, self._tasks, self.serve)
             return
         try:
             envelope = None
@@ -320,19 +333,13 @@ class Gateway:
             known.mcp_session, known.open_head = call.mcp_session, payload
         return payload
 
-    def _held(self, connection: AgentConnection) -> Held | None:
-        if self._tasks is None or self._waiting >= MAX_WAITING:
-            return None
-        held = Held()
-        connection.exchange = held
-        return held
-
     def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
-        held = self._held(connection)
-        if held is None or self._tasks is None:
+        if self._tasks is None or self._waiting >= MAX_WAITING:
             connection.respond(answers.not_connected(call.message_id, 5))
             return
         self._waiting += 1
+        held = Held()
+        connection.exchange = held
         self._tasks.start_soon(self._wait, call, instance, connection, held)
 
     async def _wait(

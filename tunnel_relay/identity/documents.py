@@ -76,23 +76,16 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not parsed.is_multicast
 
 
-async def fetch(
-    url: str,
-    private_hosts: Sequence[str],
-    trust: ssl.SSLContext | None,
-    media_types: Sequence[str] = ("application/json",),
-) -> dict[str, Any]:
+async def fetch(url: str, private_hosts: Sequence[str], trust: ssl.SSLContext) -> dict[str, Any]:
     """Return the document at a URL that `is_document_url`; raises DocumentError.
 
-    Hosts in `private_hosts` may have private addresses: an operator named them. `trust` is None
-    for plain http, which only an operator's own loopback address may be asked by.
+    Hosts in `private_hosts` may have private addresses: an operator named them.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
         with anyio.fail_after(DEADLINE):
-            port = parts.port or (443 if trust is not None else 80)
-            addresses = await _resolve(host, port, host in private_hosts)
+            addresses = await _resolve(host, parts.port or 443, host in private_hosts)
             reader, writer = await _connect(addresses, host, trust)
             try:
                 status, media_type, body = await _get(reader, writer, url)
@@ -102,7 +95,7 @@ async def fetch(
         raise DocumentError(UNREACHABLE, "too slow") from None
     except OSError as error:
         raise DocumentError(UNREACHABLE, type(error).__name__) from None
-    if status != 200 or media_type not in media_types:
+    if status != 200 or media_type != "application/json":
         raise DocumentError("it is not a JSON document")
     try:
         document = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
@@ -139,16 +132,15 @@ async def _resolve(host: str, port: int, may_be_private: bool) -> list[tuple[str
 
 
 async def _connect(
-    addresses: Sequence[tuple[str, int]], host: str, trust: ssl.SSLContext | None
+    addresses: Sequence[tuple[str, int]], host: str, trust: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to one of the addresses that were judged; they are not looked up again."""
-    name = host if trust is not None else None
     for address in addresses[:-1]:
         try:
-            return await asyncio.open_connection(*address, ssl=trust, server_hostname=name)
+            return await asyncio.open_connection(*address, ssl=trust, server_hostname=host)
         except OSError:
             continue
-    return await asyncio.open_connection(*addresses[-1], ssl=trust, server_hostname=name)
+    return await asyncio.open_connection(*addresses[-1], ssl=trust, server_hostname=host)
 
 
 async def _get(

@@ -1,228 +1,359 @@
-"""External issuers: fetches their keys, and makes sessions of the tokens they gave out.
+"""Access tokens of external issuers: verdicts from memory, and the sessions they open.
 
-A token opens the session of its user, agent and server, which is made at the first use. A later
-token of the same three opens the same session while it lives. A session that an admin ended is not
-opened again by a token that was issued before; one that ended by time is followed by a new one.
+A token opens the session of its user, agent and server, which is made at the first use; a later
+token of the same three opens the same session while it lives. What ended by time is followed by a
+new session. What an admin revoked stays shut for every token of the login it came from
+(`tunnel_relay/bars.py`), refreshed ones too.
+
+Cheap checks come first. A token that was judged is known by its digest, good or bad, and costs one
+look-up after that.
 """
 
-import ssl
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+from typing import TypeVar
 
 import anyio
 import structlog
 
-from shared.ids import token_digest
+from shared.ids import fingerprint, token_digest
 from tunnel_relay.admin.service import Admin
+from tunnel_relay.admin.vouched import NO_MORE
 from tunnel_relay.directory import may_open
-from tunnel_relay.errors import RelayError
-from tunnel_relay.identity.bearers import (
-    BearerError,
-    Claims,
-    IssuerKeys,
-    NoKeyError,
-    judge,
-)
-from tunnel_relay.identity.documents import DocumentError, fetch
-from tunnel_relay.settings import Issuer
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.identity.claims import Access, read_access
+from tunnel_relay.identity.providers import Provider, Vanished
+from tunnel_relay.identity.rights import Rules
+from tunnel_relay.identity.signed import TokenError, Unverified, check_signature, looks_signed, read
+from tunnel_relay.ratelimit import RateLimit, address_key
+from tunnel_relay.settings_issuers import IssuerSettings
 from tunnel_relay.store.base import Door, Session, StoreError, User
 
-REFRESH_SECONDS = 300.0
-AGAIN_SECONDS = 10.0
-"""The keys are not fetched more often than this, however many unknown ones are named."""
-MAX_KNOWN = 50_000
-MAX_OPENING = 256
+MAX_KEPT = 10_000
+"""Good tokens, and bad ones, that are known by their digest."""
+CHECKS = 1000.0, 1000.0
+"""(a second, at once) signatures that are checked: at most a tenth of a core."""
+TOLD = 1.0, 20.0
+"""(a second, at once) bad tokens that the log explains."""
+TYPES = frozenset(("jwt", "at+jwt"))
+_ALL = "all"
+
+V = TypeVar("V")
 
 log = structlog.get_logger("tunnel_relay.issuers")
 
 
-class Busy:
-    """No verdict can be given now: no keys were fetched yet, or too many sessions are opening."""
+class No(Enum):
+    """Why a token opens nothing now; the caller learns only what its answer says."""
+
+    TOKEN = auto()
+    SERVER = auto()
+    """Not permitted, or there is none: the same answer."""
+    SCOPE = auto()
+    SESSIONS = auto()
+    """Its user has as many as one may have."""
+    LATER = auto()
+    """No keys yet, the database refuses, or too much at once."""
 
 
-BUSY = Busy()
+class Accepted:
+    """A good token for one server; `session` is what it opened, if it did already.
+
+    `good` is cleared when its key vanishes: whoever holds on to this has to look.
+    """
+
+    __slots__ = ("access", "good", "issuer", "key", "place", "session")
+
+    def __init__(
+        self, access: Access, issuer: "Issuer", key: tuple[str, str], place: tuple[str, str]
+    ) -> None:
+        self.access = access
+        self.issuer = issuer
+        self.key = key
+        self.place = place
+        self.session: Session | None = None
+        self.good = True
+
+    @property
+    def subject(self) -> tuple[str, str, str, str]:
+        """User, agent, tunnel, upstream."""
+        return (self.access.person.key, self.access.agent, *self.place)
+
+
+class Waits:
+    """Something has to be waited for: keys (`accepted` is None), or the store."""
+
+    __slots__ = ("accepted", "address", "issuer", "place", "token")
+
+    def __init__(
+        self, issuer: "Issuer", token: str, place: str, address: str, accepted: Accepted | None
+    ) -> None:
+        self.issuer = issuer
+        self.token = token
+        self.place = place
+        self.address = address
+        self.accepted = accepted
+
+
+class Issuer:
+    """One configured issuer and its keys."""
+
+    def __init__(self, settings: IssuerSettings, on_change: Callable[[Vanished], None]) -> None:
+        self.settings = settings
+        self.scopes = frozenset((settings.scope or "").split())
+        self.provider = Provider(
+            settings.url,
+            settings.algorithms,
+            jwks_url=settings.jwks_url,
+            ca_file=settings.ca_file,
+            on_change=on_change,
+        )
 
 
 class Issuers:
-    """Judges tokens of external issuers; one instance a relay, `run` in its task group."""
+    """Judges tokens of external issuers; `run` in a task group. One instance a relay.
 
-    def __init__(
-        self,
-        admin: Admin,
-        issuers: Sequence[Issuer],
-        trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
-    ) -> None:
+    `guesses` counts wrong tokens by address: whoever sent too many gets no signature checked.
+    """
+
+    def __init__(self, admin: Admin, guesses: RateLimit | None = None) -> None:
         self._admin = admin
-        self._issuers = {issuer.url: IssuerKeys(issuer) for issuer in issuers}
-        self._trust = trust
-        self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
-        self._bad: OrderedDict[tuple[bytes, str], float] = OrderedDict()
-        self._opening = anyio.Lock()
-        self._waiting = 0
-        self._wanted = anyio.Event()
-
-    def resource(self, place: str) -> str:
-        """Return the canonical URL of `tunnel/upstream`."""
-        tunnel, _, upstream = place.partition("/")
-        return self._admin.server_url(tunnel, upstream)
+        self._guesses = guesses
+        self._rules = Rules(admin.settings)
+        self._issuers: dict[str, Issuer] = {}
+        for settings in admin.settings.issuer:
+            self._issuers[settings.url] = Issuer(settings, self._forget_by(settings.url))
+        self._kept: OrderedDict[bytes, Accepted] = OrderedDict()
+        self._bad: OrderedDict[bytes, None] = OrderedDict()
+        self._checks = RateLimit(*CHECKS)
+        self._told = RateLimit(*TOLD)
+        self._turns = Turns()
 
     def __bool__(self) -> bool:
         return bool(self._issuers)
 
-    # The hot path -------------------------------------------------------------------------------
-
-    def find(
-        self, token: str, resource: str, now: float
-    ) -> tuple[Session, float] | Claims | Busy | None:
-        """Return the session of a token and when the token ends, or what to open one with.
-
-        Busy when nobody can tell now; None when the token opens nothing.
-        """
-        digest = token_digest(token)
-        known = self._known.get(digest)
-        if known is not None:
-            session = self._admin.sessions.get_live(known[0], now, known[1])
-            if session is not None:
-                # For another server it is no audience of it: judged anew, and refused.
-                if self._admin.server_url(session.tunnel, session.upstream) == resource:
-                    return session, known[1]
-            else:
-                del self._known[digest]
-        if self._bad.get((digest, resource), 0.0) > now:
-            return None
-        try:
-            return judge(token, self._issuers, resource, now)
-        except NoKeyError as error:
-            self._wanted.set()
-            if not error.fetched:
-                return BUSY
-            return None
-        except BearerError as error:
-            log.info("token_refused", reason=str(error))
-            self._bad[digest, resource] = now + REFRESH_SECONDS
-            if len(self._bad) > MAX_KNOWN:
-                self._bad.popitem(last=False)
-            return None
-
-    # Opening ------------------------------------------------------------------------------------
-
-    async def open(
-        self, token: str, claims: Claims, place: tuple[str, str]
-    ) -> Session | Busy | None:
-        """Return the session that a good token is for, made when there is none.
-
-        None when its user may not open this server, or an admin ended it after the token came.
-        """
-        if self._waiting >= MAX_OPENING:
-            return BUSY
-        self._waiting += 1
-        try:
-            async with self._opening:
-                session = await self._open(claims, place)
-        except StoreError as error:
-            log.error("session_not_stored", error=str(error))
-            return BUSY
-        except RelayError as error:
-            log.info("session_refused", reason=error.message)
-            return None
-        finally:
-            self._waiting -= 1
-        if session is not None:
-            self._known[token_digest(token)] = session.id, claims.expires
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
-        return session
-
-    async def _open(self, claims: Claims, place: tuple[str, str]) -> Session | None:
-        admin, now = self._admin, self._admin.clock()
-        user = await self._user(claims)
-        tunnel = admin.tunnels.get(place[0])
-        if tunnel is None or not may_open(user, tunnel, place[1]):
-            return None
-        for session in admin.sessions.all_of_user(user.key):
-            if (session.agent, session.tunnel, session.upstream) != (claims.agent, *place):
-                continue
-            if session.door is not Door.ISSUER:
-                continue
-            if session.revoked is not None and claims.issued <= session.revoked:
-                log.warning("token_of_ended_session", user=user.key, server="/".join(place))
-                return None
-            if admin.sessions.state(session.id, now) is None:
-                return admin.sessions.get_live(session.id, now, claims.expires)
-        made = admin.new_session(
-            user, claims.agent, place, door=Door.ISSUER, granted_by=claims.issuer
-        )
-        await admin.open_session(made)
-        return admin.sessions.get_live(made.id, admin.clock(), claims.expires)
-
-    async def _user(self, claims: Claims) -> User:
-        """Keep what the issuer says of a user; servers that are no longer theirs end."""
-        admin, issuer = self._admin, self._issuers[claims.issuer].settings
-        servers = {*issuer.servers}
-        for group in claims.groups:
-            servers.update(issuer.groups.get(group, ()))
-        before = admin.directory.users.get(claims.user)
-        if before is None:
-            name = claims.name or claims.subject
-            before = User(claims.user, name, admin.clock())
-        wanted = replace(before, groups=claims.groups, servers=tuple(sorted(servers)))
-        if admin.directory.users.get(claims.user) != wanted:
-            await admin.put_user(wanted)
-        return wanted
-
-    # Keys ---------------------------------------------------------------------------------------
-
     async def run(self) -> None:
         """Keep the keys fresh, until cancelled."""
-        while self._issuers:
-            began = time.monotonic()
-            for known in self._issuers.values():
-                await self._refresh(known)
-            self._wanted = anyio.Event()
-            await anyio.sleep(max(0.0, AGAIN_SECONDS - (time.monotonic() - began)))
-            with anyio.move_on_after(REFRESH_SECONDS):
-                await self._wanted.wait()
+        async with anyio.create_task_group() as tasks:
+            for issuer in self._issuers.values():
+                tasks.start_soon(issuer.provider.run)
 
-    async def _refresh(self, known: IssuerKeys) -> None:
-        url = known.settings.url
+    # From memory --------------------------------------------------------------------------------
+
+    def judge(self, token: str, place: str, address: str, tick: float) -> Accepted | Waits | No:
+        """Judge a token brought to `tunnel/upstream` from an address; counts a use of its session.
+
+        `tick` in the seconds of the clock of `guesses`.
+        """
+        digest = token_digest(f"{place} {token}")
+        kept = self._kept.get(digest)
+        if kept is not None:
+            session = kept.session
+            if session is not None and kept.good:
+                now = self._admin.clock()
+                if self._admin.sessions.again(session, now, kept.access.ends) is not None:
+                    self._kept.move_to_end(digest)
+                    return kept
+            return self._admit(kept, token, place, address)
+        if digest in self._bad:
+            return No.TOKEN
         try:
-            where = known.settings.jwks_url or await self._discover(url)
-            count = known.replace(await self._fetch(where, "application/jwk-set+json"))
-        except DocumentError as error:
-            log.error("issuer_keys_not_fetched", issuer=url, reason=str(error))
-        else:
-            log.info("issuer_keys", issuer=url, keys=count)
+            return self._verify(digest, token, place, address, tick)
+        except TokenError as error:
+            if error.lasting:
+                _remember(self._bad, digest, None)
+            # Anybody can send as many of these as they like.
+            if not self._told.take(_ALL, tick):
+                log.info("token_refused", reason=str(error), token=fingerprint(digest))
+            return No.TOKEN
 
-    async def _discover(self, issuer: str) -> str:
-        parts = urlsplit(issuer)
-        path = parts.path.rstrip("/")
-        origin = f"{parts.scheme}://{parts.netloc}"
-        for where in (
-            f"{origin}{path}/.well-known/openid-configuration",
-            f"{origin}/.well-known/oauth-authorization-server{path}",
-        ):
+    def _verify(
+        self, digest: bytes, token: str, place: str, address: str, tick: float
+    ) -> Accepted | Waits | No:
+        if not looks_signed(token):
+            return No.TOKEN
+        said = read(token)
+        issuer, access = self._claimed(said, place)
+        key = issuer.provider.key(said.kid, said.algorithm)
+        if not issuer.provider.ready:
+            return No.LATER
+        if key is None:
+            if issuer.provider.may_look:
+                return Waits(issuer, token, place, address, None)
+            raise TokenError("signed with a key that is not known", lasting=False)
+        if self._guesses is not None and self._guesses.spent(address_key(address), tick):
+            return No.TOKEN
+        if self._checks.take(_ALL, tick):
+            return No.LATER
+        check_signature(said, key)
+        tunnel, _, upstream = place.partition("/")
+        accepted = Accepted(access, issuer, (said.kid, said.algorithm), (tunnel, upstream))
+        gone = _remember(self._kept, digest, accepted)
+        if gone is not None:
+            gone.good = False  # its connection brings it again
+        return self._admit(accepted, token, place, address)
+
+    def _claimed(self, said: Unverified, place: str) -> tuple[Issuer, Access]:
+        """Return what a token claims, if that would be good; raises TokenError."""
+        url = said.claims.get("iss")
+        issuer = self._issuers.get(url) if isinstance(url, str) else None
+        if issuer is None:
+            raise TokenError("of an issuer that is not configured")
+        if said.kind not in TYPES or said.algorithm not in issuer.settings.algorithms:
+            raise TokenError("of another type, or signed in a way that is not allowed")
+        audiences = [f"{url}/t/{place}/mcp" for url in self._admin.settings.public_url]
+        if issuer.settings.audience is not None:
+            audiences.append(issuer.settings.audience)
+        return issuer, read_access(said.claims, issuer.settings, audiences, self._admin.clock())
+
+    def _admit(self, kept: Accepted, token: str, place: str, address: str) -> Accepted | Waits | No:
+        """Find the session of a verified token as things stand now."""
+        refused = self._refuses(kept)
+        if refused is not None:
+            return refused
+        person, admin = kept.access.person, self._admin
+        rights = self._rules.rights(person.issuer, person.groups)
+        # Whom no rule gives anything fills no table.
+        if not rights and person.key not in admin.directory.users:
+            return No.SERVER
+        user = admin.vouched(person, rights)
+        if user is None:
+            return Waits(kept.issuer, token, place, address, kept)
+        if not self._may(user, kept):
+            return No.SERVER
+        session = self._live(kept)
+        if session is None:
+            return Waits(kept.issuer, token, place, address, kept)
+        kept.session = session
+        return kept
+
+    def _refuses(self, kept: Accepted) -> No | None:
+        admin, access = self._admin, kept.access
+        if not kept.good or admin.sessions.reach(admin.clock()) >= access.ends:
+            return No.TOKEN
+        if admin.directory.refuses(access.person.key, access.agent):
+            return No.TOKEN
+        if not kept.issuer.scopes <= access.scopes:
+            return No.SCOPE
+        leeway = kept.issuer.settings.leeway
+        return No.TOKEN if admin.bars.bars(kept.subject, access.logged_in, leeway) else None
+
+    def _may(self, user: User, kept: Accepted) -> bool:
+        tunnel = self._admin.tunnels.get(kept.place[0])
+        return tunnel is not None and may_open(user, tunnel, kept.place[1])
+
+    def _live(self, kept: Accepted) -> Session | None:
+        """Return the session of the same user, agent and server, and count a use of it."""
+        admin, (user, agent, *place) = self._admin, kept.subject
+        for session in admin.sessions.all_of_user(user):
+            if session.door is Door.ISSUER and session.agent == agent:
+                same = [session.tunnel, session.upstream] == place
+                if same and admin.sessions.again(session, admin.clock(), kept.access.ends):
+                    return session
+        return None
+
+    def _forget_by(self, url: str) -> Callable[[Vanished], None]:
+        def forget(vanished: Vanished) -> None:
+            # A token that was bad because of its key may be good with a new one.
+            self._bad.clear()
+            for digest, kept in list(self._kept.items()):
+                if kept.issuer.settings.url == url and kept.key in vanished:
+                    kept.good = False
+                    del self._kept[digest]
+
+        return forget
+
+    # What has to wait ---------------------------------------------------------------------------
+
+    async def settle(self, waits: Waits, tick: Callable[[], float]) -> Accepted | No:
+        """Wait for what a token needs: its key, then its session."""
+        if waits.accepted is None:
+            await waits.issuer.provider.look()
+            judged = self.judge(waits.token, waits.place, waits.address, tick())
+            if not isinstance(judged, Waits):
+                return judged
+            if judged.accepted is None:
+                return No.TOKEN
+            waits = judged
+        kept = waits.accepted
+        return No.TOKEN if kept is None else await self._open(kept)
+
+    async def _open(self, kept: Accepted) -> Accepted | No:
+        person = kept.access.person
+        async with self._turns.of(person.key):
             try:
-                described = await self._fetch(where)
-            except DocumentError:
-                continue
-            found = described.get("jwks_uri")
-            if described.get("issuer") == issuer and isinstance(found, str):
-                return _same_kind(found, issuer)
-        raise DocumentError("no metadata that names this issuer")
+                opened = await self._opened(kept)
+            except StoreError as error:
+                log.error("session_not_stored", error=str(error))
+                return No.LATER
+            except RelayError as error:
+                log.info("session_refused", user=person.key, code=error.code, reason=error.message)
+                return No.SESSIONS if error.code is Code.TOO_MANY_SESSIONS else No.TOKEN
+        if isinstance(opened, No):
+            return opened
+        kept.session = opened
+        return kept
 
-    async def _fetch(self, url: str, *media_types: str) -> dict[str, object]:
-        parts = urlsplit(url)
-        trust = self._trust() if parts.scheme == "https" else None
-        hosts = [parts.hostname or ""]  # the operator named it
-        return await fetch(url, hosts, trust, ("application/json", *media_types))
+    async def _opened(self, kept: Accepted) -> Session | No:
+        """Bring the user up to date and return the session, made when there is none."""
+        admin, access = self._admin, kept.access
+        refused = self._refuses(kept)
+        if refused is not None:
+            return refused
+        person = access.person
+        rights = self._rules.rights(person.issuer, person.groups)
+        if not self._may(await admin.vouch(person, rights), kept):
+            return No.SERVER
+        session = self._live(kept)
+        if session is not None:
+            return session
+        user = admin.directory.users[person.key]
+        made = admin.new_session(
+            user, access.agent, kept.place, door=Door.ISSUER, granted_by=person.issuer
+        )
+        await admin.open_session(made)
+        # While it was stored there was no session that could have ended.
+        if not self._may(admin.directory.users[person.key], kept):
+            await admin.end_sessions([made], NO_MORE)
+            return No.SERVER
+        refused = self._refuses(kept)
+        if refused is not None:
+            await admin.end_sessions([made], "its token opens nothing any more")
+            return refused
+        return admin.sessions.again(made, admin.clock(), access.ends) or No.TOKEN
+
+    async def apply_rules(self) -> None:
+        """Hold the rules of today against the users of issuers, before anybody is served."""
+        lost = await self._admin.apply_rules(self._rules)
+        if lost:
+            log.info("rules_applied", users=lost)
 
 
-def _same_kind(url: str, issuer: str) -> str:
-    """Return the address of a key set: https, or on loopback where the issuer is there too."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme, parts.netloc) == urlsplit(issuer)[:2]:
-        return url
-    raise DocumentError("its key set is not served by https")
+class Turns:
+    """One at a time for each key."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[anyio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Wait for one's turn."""
+        lock, waiting = self._locks.get(key, (anyio.Lock(), 0))
+        self._locks[key] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks[key]
+            if waiting == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = lock, waiting - 1
+
+
+def _remember(kept: "OrderedDict[bytes, V]", digest: bytes, value: V) -> V | None:
+    """Keep a value; returns the one that had to go for it."""
+    kept[digest] = value
+    return kept.popitem(last=False)[1] if len(kept) > MAX_KEPT else None

@@ -48,7 +48,9 @@ class Metadata:
         origin = self._origins.get(request.headers.get("host", "").lower())
         if origin is None or not SERVER_PATH.fullmatch(path):
             return JSONResponse({"error": "not_found"}, 404)
-        described = resource_metadata(origin + path, self._settings.authorization_servers)
+        described = resource_metadata(
+            origin + path, self._settings.authorization_servers, self._settings.scopes
+        )
         return JSONResponse(described, headers=_KEPT)
 
     async def _server(self, _request: Request) -> Response:

@@ -33,14 +33,18 @@ def origins_by_host(public_urls: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def resource_metadata(resource: str, issuers: Sequence[str]) -> dict[str, Any]:
+def resource_metadata(
+    resource: str, issuers: Sequence[str], scopes: Sequence[str] = (SCOPE,)
+) -> dict[str, Any]:
     """Describe a protected resource (RFC 9728 section 2)."""
-    return {
+    described: dict[str, Any] = {
         "resource": resource,
         "authorization_servers": list(issuers),
-        "scopes_supported": [SCOPE],
         "bearer_methods_supported": ["header"],
     }
+    if scopes:
+        described["scopes_supported"] = list(scopes)
+    return described
 
 
 def server_metadata(issuer: str, *, registration: bool, documents: bool) -> dict[str, Any]:

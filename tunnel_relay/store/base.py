@@ -153,6 +153,8 @@ class User:
     """An argon2 hash; None: no login here."""
     disabled: float | None = None
     last_login: float | None = None
+    as_of: float | None = None
+    """When the issuer last said what the user is; None: only admins did. Older words count not."""
 
     @property
     def issuer(self) -> str:
@@ -224,6 +226,23 @@ class Lock:
     created: float
     expires: float | None
     """When it lifts itself; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What is left of a revoked session that an issuer's token had opened: it keeps others out.
+
+    `id` is that of the session. A token opens a session of this user, agent and server again when
+    the user logged in at the issuer after `since`, or when an admin lifts the bar.
+    """
+
+    id: str
+    user: str
+    agent: str
+    tunnel: str
+    upstream: str
+    since: float
+    reason: str
 
 
 class Joining(StrEnum):
@@ -328,6 +347,15 @@ class Store(Protocol):
 
     async def remove_lock(self, lock: str) -> bool:
         """Forget a lock; False when unknown."""
+
+    async def add_bar(self, bar: Bar) -> None:
+        """Keep a bar, in place of one on the same user, agent and server."""
+
+    async def bars(self) -> list[Bar]:
+        """Return every bar, oldest first."""
+
+    async def remove_bar(self, bar: str) -> None:
+        """Forget a bar by its identifier."""
 
     async def purge_sessions(self, before: float) -> int:
         """Forget sessions, and tokens, that ended before this time; returns how many sessions."""

@@ -8,12 +8,14 @@ from typing import Any
 from sqlalchemy import bindparam
 from sqlalchemy.sql import delete, insert, or_, select, update
 
-from tunnel_relay.store.base import Door, Renewal, Session, Token, TokenKind
+from tunnel_relay.store.base import Bar, Door, Renewal, Session, Token, TokenKind
 from tunnel_relay.store.database import Database
-from tunnel_relay.store.tables import MARKS, SESSIONS, TOKENS
+from tunnel_relay.store.tables import BARS, MARKS, SESSIONS, TOKENS
 
 CLOCK = "clock"
 READ_ROWS = 1000
+BARRED = ("user", "agent", "tunnel", "upstream")
+"""What a bar is on."""
 REPEATED = ("user", "agent", "tunnel", "upstream", "granted_by", "reason")
 """Texts that many sessions share; one copy of each is kept."""
 
@@ -93,6 +95,19 @@ class SqlSessions(Database):
         rows = [{"of": each, "at": at, "count": calls} for each, (at, calls) in used.items()]
         async with self.transaction() as connection:
             await connection.execute(touch, rows)
+
+    async def add_bar(self, bar: Bar) -> None:
+        same = (getattr(BARS.c, name) == getattr(bar, name) for name in BARRED)
+        async with self.transaction() as connection:
+            await connection.execute(delete(BARS).where(*same))
+            await connection.execute(insert(BARS).values(asdict(bar)))
+
+    async def bars(self) -> list[Bar]:
+        rows = await self.rows(select(BARS).order_by(BARS.c.since))
+        return [Bar(**row) for row in rows]
+
+    async def remove_bar(self, bar: str) -> None:
+        await self.change(delete(BARS).where(BARS.c.id == bar))
 
     async def mark_time(self, now: float) -> None:
         this = MARKS.c.name == CLOCK

@@ -101,6 +101,7 @@ USERS = Table(
     Column("password", String(255), nullable=True),
     Column("disabled", Float, nullable=True),
     Column("last_login", Float, nullable=True),
+    Column("as_of", Float, nullable=True),
 )
 
 AGENTS = Table(
@@ -131,6 +132,18 @@ PULSE = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("beats", Integer, nullable=False),
+)
+
+BARS = Table(
+    "bars",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("user", String(255), nullable=False),
+    Column("agent", String(255), nullable=False),
+    _tunnel(),
+    Column("upstream", String(63), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("reason", String(255), nullable=False),
 )
 
 LOCKS = Table(

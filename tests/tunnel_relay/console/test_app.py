@@ -10,7 +10,7 @@ from starlette.routing import Route
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
 from tunnel_relay.admin.commands import COMMANDS, allows
 from tunnel_relay.console.app import ConsoleApp
-from tunnel_relay.store.base import Role
+from tunnel_relay.store.base import Bar, Role
 
 OPEN, ANYBODY = "open", "who may log in"
 ROLES = {"uma": Role.USER, "otto": Role.AUDITOR, "pia": Role.APPROVER, "ada": Role.ADMIN}
@@ -70,6 +70,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "session_list": {},
     "session_show": {"session": "of abe"},
     "session_revoke": {"session": "of abe"},
+    "session_barred": {},
+    "session_lift": {"session": "a bar"},
     "lock_add": {"kind": "user", "subject": "mallory", "reason": "gone"},
     "lock_list": {},
     "lock_remove": {"lock": "a lock"},
@@ -99,7 +101,8 @@ async def furnish(stage: Stage) -> dict[str, str]:
     await admin.user_add("ned")
     await admin.agent_add("bot", ["https://a.example/cb"])
     lock = await admin.lock_add("agent", "spider", "it crawls")
-    theirs = {}
+    admin.bars.put(Bar("b" * 32, "uma", "bot", "office", "git", 1.0, "gone"))
+    theirs = {"a bar": "b" * 32}
     for user in ("uma", "abe"):
         made = await admin.session_create(user, "bot", "office/git")
         theirs[f"of {user}"] = made["session"]["id"]
