@@ -26,7 +26,7 @@ KEY_LINES = (
     r"page 3 of 3 after ",
     r"older agent: MCP 2025-11-25",
     r"git_log: \d{3,} KiB, first to last commit",
-    r"claude mcp add --transport http office-tickets https://localhost:\d+/t/office/tickets/mcp ",
+    r"claude mcp add --transport http office-tickets https://localhost:\d+/t/office/tickets/mcp",
     r"revoked; cut 1 streams on 1 links in \d+ ms",
     r"JSON-RPC error -31003: ",
     r"tickets, raw: HTTP 401",
