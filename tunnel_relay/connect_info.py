@@ -71,10 +71,24 @@ def _desktop(name: str, url: str, token: bool) -> str:
 def _stdio(name: str, url: str, token: bool) -> str:
     server = {"command": "tunnel-client", "args": ["connect", url]}
     text = _pretty({"mcpServers": {name: server}})
-    note = (
-        f"It takes the token from {VARIABLE}." if token else "It opens a browser to log in, once."
-    )
-    return f"{text}\n\nFor agents that only start programs; tunnel-client must be installed. {note}"
+    intro = "For agents that only start programs; tunnel-client must be installed."
+    if token:
+        how = (
+            f"It takes the token from {VARIABLE}, or from a file that only its user can read:\n"
+            'add "--token-file", "FILE" to args.'
+        )
+    else:
+        how = (
+            f"It opens a browser to log in, once; beforehand: {_shell('--login', url)}\n"
+            "Where agents may not register themselves, make it an id on the relay, and add\n"
+            '"--agent-id", "ID" to args:\n'
+            "  tunnel-relay agent add ID --redirect-uri http://127.0.0.1/callback"
+        )
+    return f"{text}\n\n{intro}\n{how}"
+
+
+def _shell(option: str, url: str) -> str:
+    return f"tunnel-client connect {option} {shlex.quote(url)}"
 
 
 def _json(name: str, url: str, token: bool) -> str:

@@ -40,6 +40,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
     "tunnel_client/connect/call.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listener.py": "tests/tunnel_client/connect/test_carrier.py",
+    "tunnel_client/connect/listing.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/run.py": "tests/tunnel_client/test_cli_connect.py",
     "tunnel_client/connect/server.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/token_endpoint.py": "tests/tunnel_client/connect/test_login.py",

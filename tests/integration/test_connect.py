@@ -289,6 +289,44 @@ async def test_a_person_logs_in_once_for_all_agents_and_logs_out(place: Place) -
     assert "mts_" not in place.log.read_text()
 
 
+async def test_a_registered_agent_renews_for_all_its_processes_and_keeps_its_session(
+    place: Place,
+) -> None:
+    """Two bridges share a refresh token that the relay takes only once."""
+    await place.lab.relay_command(
+        *("agent", "add", "desk", "--redirect-uri", "http://127.0.0.1/callback")
+    )
+    words = ("--agent-id", "desk", "--state-dir", str(place.lab.folder / "desk"))
+    with anyio.fail_after(120):
+        command = place.command(*words, upstream="recorder", **person(place))
+        login = place.command("--login", *words, upstream="recorder", **person(place))
+        assert (await run(login)).startswith(b"logged in at ")
+        (made,) = await sessions(place)
+        assert (made["agent"], made["server"]) == ("desk", f"{TUNNEL}/recorder")
+        (kept,) = (place.lab.folder / "desk" / "connect").glob("*.json")
+        first = json.loads(kept.read_text())
+        kept.write_text(json.dumps(first | {"expires": 0}))  # as if it were about to end
+        async with (
+            place.agent(command, "legacy") as one,
+            place.agent(command, "legacy") as two,
+            anyio.create_task_group() as tasks,
+        ):
+            for client in (one, two, one, two):
+                tasks.start_soon(client.call_tool, "echo", {"case": "renewed"})
+        second = json.loads(kept.read_text())
+        assert second["refresh"] != first["refresh"]
+        assert [each["id"] for each in await sessions(place)] == [made["id"]]
+        # Revoked: the next call waits for the person, at the address that is printed.
+        silent = place.command(*words, "--no-browser", upstream="recorder")
+        async with place.agent(silent, "legacy") as client:
+            await place.lab.relay_command("session", "revoke", made["id"])
+            before = place.log.read_text().count("/oauth/authorize?")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.call_tool, "echo", {"case": "revoked"})
+                await eventually(lambda: place.log.read_text().count("/oauth/authorize?") > before)
+                tasks.cancel_scope.cancel()
+
+
 async def test_a_person_who_says_no_is_told_to_the_agent(place: Place) -> None:
     with anyio.fail_after(60):
         command = place.command(**person(place, DECISION="deny"))

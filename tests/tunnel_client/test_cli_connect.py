@@ -59,6 +59,19 @@ def test_logging_out_without_a_login_says_so(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "there was no login\n")
 
 
+def test_a_signal_ends_it_as_a_service_manager_expects(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1/mcp"
+    words = [str(BIN / "tunnel-client"), "connect", url, "--state-dir", str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(b"[]\n")
+        running.stdin.flush()
+        assert b"-32600" in running.stdout.readline()
+        running.terminate()
+        assert running.wait(timeout=30) == 0
+
+
 def test_an_agent_that_leaves_at_once_ends_it_and_only_it_is_spoken_to(tmp_path: Path) -> None:
     url = "http://127.0.0.1:1/mcp"
     words = [str(BIN / "tunnel-client"), "connect", url, "--state-dir", str(tmp_path)]

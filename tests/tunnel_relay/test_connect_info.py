@@ -54,12 +54,31 @@ def test_vscode_asks_for_the_token_or_logs_in() -> None:
 
 def test_an_agent_that_only_starts_programs_gets_our_bridge() -> None:
     text = connect_info("stdio", "office-git", URL)
-    found = json.loads(text[: text.rindex("}") + 1])
+    found = json.loads(text[: text.rindex("}\n\n") + 1])
     assert found["mcpServers"]["office-git"] == {
         "command": "tunnel-client",
         "args": ["connect", URL],
     }
     assert VARIABLE in connect_info("stdio", "office-git", URL, token=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("token", [True, False])
+def test_a_hostile_name_stays_one_word_of_every_command_and_link(kind: str, token: bool) -> None:
+    """U18: whatever a name is, it is quoted where it is pasted."""
+    name, url = "x\"; $(calc) `calc` '&calc", URL + "?a=';calc"
+    text = connect_info(kind, name, url, token=token)
+    first = text.splitlines()[0]
+    if kind == "claude-code":
+        assert shlex.split(first)[5:7] == [name, url]
+    elif kind == "cursor":
+        assert parse_qs(urlsplit(first).query)["name"] == [name]
+        assert not set(first) & set("\"'`$ ;()")
+    elif kind == "vscode" and not token:
+        assert json.loads(shlex.split(first)[2]) == {"name": name, "type": "http", "url": url}
+        assert not set(text.splitlines()[2].partition("?")[2]) & set("\"'`$ ;()&")
+    elif kind == "stdio":
+        assert json.loads(text[: text.rindex("}\n\n") + 1])["mcpServers"][name]["args"][1] == url
 
 
 def test_json_is_only_json() -> None:

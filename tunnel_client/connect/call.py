@@ -6,10 +6,10 @@ from typing import Protocol
 import anyio
 import httpx2
 
-from shared.jsonrpc.envelope import Envelope
+from shared.jsonrpc.envelope import HEADER_MISMATCH, Envelope
 from tunnel_client.connect.agent_lines import MAX_LINE
 from tunnel_client.connect.events import Event, EventReader, EventTooLargeError
-from tunnel_client.connect.faults import Delivery, error_of, fault
+from tunnel_client.connect.faults import Delivery, code_of, error_of, fault
 from tunnel_client.connect.headers import ToolHeaders, message_headers
 from tunnel_client.connect.http import (
     NEVER_SENT,
@@ -18,6 +18,7 @@ from tunnel_client.connect.http import (
     read_body,
     refusal,
 )
+from tunnel_client.connect.listing import learn_tools
 from tunnel_client.connect.mcp_session import McpSession
 from tunnel_client.connect.server import Server
 from tunnel_client.errors import (
@@ -62,6 +63,7 @@ class Call:
         self._last_event: str | None = None
         self._retry = 1.0
         self._sent = False
+        self._asked_for_tools = False
 
     @property
     def listens(self) -> bool:
@@ -109,9 +111,29 @@ class Call:
             self._sent = response.is_success or response.status_code >= 500
             if begins and response.is_success:
                 session.begin(response.headers.get("mcp-session-id"))
-            await self._take(response)
+            wants_headers = await self._wants_headers(response)
+            if not (wants_headers or self.answered):
+                await self._take(response)
+        if wants_headers:
+            # Refused before it ran: sending it again with what was missing is no second run.
+            await learn_tools(self._server, self._agent.tools, self.envelope)
+            await self._post()
         if not self.answered and self._last_event is not None and not self.envelope.is_modern:
             await self._resume()
+
+    async def _wants_headers(self, response: httpx2.Response) -> bool:
+        """Tell whether a call lacks headers that only the tool's listing tells, this once."""
+        unknown = self.envelope.method == "tools/call" and self.envelope.is_modern
+        if not unknown or response.status_code != 400 or self._asked_for_tools:
+            return False
+        if self._agent.tools.knows(self.envelope):
+            return False
+        self._asked_for_tools = True
+        body = await read_body(response, MAX_ERROR_BODY)
+        if code_of(body) == HEADER_MISMATCH:
+            return True
+        await self._explain(response, body)
+        return False
 
     async def _take(self, response: httpx2.Response) -> None:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -126,7 +148,9 @@ class Call:
             raise ServerAnswerError(f"the server sent {what[:60] or 'no type'} in place of MCP")
 
     async def _failed(self, response: httpx2.Response) -> None:
-        body = await read_body(response, MAX_ERROR_BODY)
+        await self._explain(response, await read_body(response, MAX_ERROR_BODY))
+
+    async def _explain(self, response: httpx2.Response, body: bytes) -> None:
         told = error_of(body, self.envelope.id)
         if told is not None:
             await self._agent.answer(self, told)

@@ -32,6 +32,19 @@ def error_of(body: bytes, message_id: str | int | None) -> bytes | None:
 
     None when there is none: any bytes may come.
     """
+    error = _error(body)
+    if error is None:
+        return None
+    return error_body(message_id, error["code"], error["message"], error.get("data"))
+
+
+def code_of(body: bytes) -> int | None:
+    """Return the code of the JSON-RPC error in a body, None when there is none."""
+    error = _error(body)
+    return None if error is None else error["code"]
+
+
+def _error(body: bytes) -> dict[str, Any] | None:
     try:
         document = jiter.from_json(body)
     except ValueError:
@@ -39,8 +52,5 @@ def error_of(body: bytes, message_id: str | int | None) -> bytes | None:
     error = document.get("error") if isinstance(document, dict) else None
     if not isinstance(error, dict):
         return None
-    code, message = error.get("code"), error.get("message")
-    if type(code) is not int or not isinstance(message, str):
-        return None
-    data: Any = error.get("data")
-    return error_body(message_id, code, message, data)
+    known = type(error.get("code")) is int and isinstance(error.get("message"), str)
+    return error if known else None

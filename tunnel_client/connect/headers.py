@@ -27,6 +27,10 @@ class ToolHeaders:
             if isinstance(name, str) and (name in self._known or len(self._known) < MAX_TOOLS):
                 self._known[name] = mirrored(tool.get("inputSchema"))
 
+    def knows(self, envelope: Envelope) -> bool:
+        """Tell whether the tool of a call was in a listing."""
+        return envelope.name in self._known
+
     def headers(self, envelope: Envelope) -> dict[str, str]:
         """Return the `Mcp-Param-*` headers of a call."""
         found = {}

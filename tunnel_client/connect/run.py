@@ -6,7 +6,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -92,7 +92,8 @@ async def carry(plan: Plan, incoming: int, outgoing: int) -> None:
 
 async def log_in(plan: Plan) -> None:
     """Make sure there is a good token, asking the person if need be; raises ClientError."""
-    async with _opened(plan, Notes()) as server, translated(plan.server):
+    asks = replace(plan, token=None)
+    async with _opened(asks, Notes()) as server, translated(plan.server):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         # Not a message of MCP: only whether it is let in is asked.
         async with server.send("POST", headers, b"{}") as response:

@@ -297,3 +297,48 @@ async def test_an_agent_that_no_longer_reads_ends_the_bridge() -> None:
         await seen.result({})
         with anyio.fail_after(20):
             await made.ended.wait()
+
+
+class Strict(RecordingUpstream):
+    """Wants the header that its tool's schema names, and lists its tools on two pages."""
+
+    def __init__(self, listed: str) -> None:
+        super().__init__()
+        self.listed = listed
+
+    async def serve(self, seen: Seen) -> None:
+        document = seen.document
+        if document.get("method") == "tools/list":
+            if "cursor" not in document["params"]:
+                await seen.result({"tools": [], "nextCursor": "2"})
+                return
+            schema = {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+            await seen.event_stream()
+            tools = {"tools": [{"name": self.listed, "inputSchema": schema}]}
+            await seen.event({"jsonrpc": "2.0", "method": "notifications/message"})
+            await seen.event({"jsonrpc": "2.0", "id": document["id"], "result": tools})
+            await seen.end()
+        elif seen.values("mcp-param-region") or document["params"]["name"] != "echo":
+            await super().serve(seen)
+        else:
+            error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32020, "message": "header"}}
+            await seen.answer(400, json.dumps(error).encode(), [JSON])
+
+
+async def test_a_tool_that_was_never_listed_is_looked_up_when_its_call_lacks_a_header() -> None:
+    async with bridge(Strict("echo")) as made:
+        made.agent.send(call("echo", id=1, case="unlisted", region="north"))
+        assert "result" in await made.agent.receive()
+        methods = [seen.document["method"] for seen in made.upstream.seen]
+        assert methods == ["tools/call", "tools/list", "tools/list", "tools/call"]
+        assert made.upstream.seen[1].document["params"].keys() == {"_meta"}
+
+
+async def test_a_header_that_stays_wrong_is_told_and_not_tried_forever() -> None:
+    async with bridge(Strict("other")) as made:
+        made.agent.send(call("echo", id=1, case="wrong", region="north"))
+        assert (await made.agent.receive())["error"]["code"] == -32020
+        assert len(made.upstream.calls("wrong")) == 2
+        body = json.dumps({"error": {"code": -32602, "message": "m"}})
+        made.agent.send(call("status", id=2, status=400, body=body))
+        assert (await made.agent.receive())["error"]["code"] == -32602
