@@ -51,6 +51,7 @@ async def serve(
         decode_public(settings.relay.public_key),
         identity,
         upstreams,
+        lease=settings.relay.lease,
     )
     outcome: list[GiveUp] = []
 

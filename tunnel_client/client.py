@@ -20,6 +20,7 @@ from shared.wire.mux import Role
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.identity import Identity
+from tunnel_client.lease import Lease
 from tunnel_client.reconnect import GiveUp, Next, Reconnect
 from tunnel_client.upstream.base import Upstream
 
@@ -89,6 +90,7 @@ class Client:
         identity: Identity,
         upstreams: Mapping[str, Upstream],
         *,
+        lease: float = 30.0,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         if not is_name(tunnel):
@@ -98,6 +100,7 @@ class Client:
         self._relay_key = relay_key
         self._identity = identity
         self._upstreams = upstreams
+        self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
         self.link: ClientLink | None = None
         self.links_made = 0
@@ -126,6 +129,7 @@ class Client:
                 code, reason = await link.ended()
             finally:
                 self.link = None
+                self._lease.link_lost(link.driver.last_heard)
                 if not link.driver.lost:
                     link.driver.close(CloseCode.GOING_AWAY, "the client stops")
         except LinkLostError as error:
@@ -164,6 +168,7 @@ class Client:
             limits = await handshake.prove(
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
+            self._lease.check(limits)
             link = ClientLink(self._upstreams)
             link.epoch = counter
             link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
@@ -176,6 +181,7 @@ class Client:
             socket.abort()
             raise
         self.link = link
+        self._lease.link_up()
         self.links_made += 1
         log.info("link up", relay=relay.authority, epoch=counter)
         return link

@@ -246,6 +246,18 @@ class DialSettingsError(DialError):
     retryable = False
 
 
+# 20xx, once more: what both sides have to agree on
+
+
+class PingsTooRareError(ClientError):
+    """The relay's links may be silent for longer than this client serves without hearing it."""
+
+    code = "MT2060"
+    exit_code = EXIT_CONFIGURATION
+    retryable = True
+    next_command = "lower limits.ping_interval at the relay, or raise relay.lease here"
+
+
 # 23xx: enrolment
 
 

@@ -84,6 +84,8 @@ class RelaySettings(ConfigModel):
     """`http://host:port`, `https://host:port` or `none`; left out: HTTPS_PROXY and NO_PROXY."""
     proxy_auth: SecretRef | None = None
     """Where `user:password` for the proxy is: `env:NAME`, `file:PATH` or `credential:NAME`."""
+    lease: Seconds = 30.0
+    """How long what agents began here may run without a word from the relay."""
 
 
 class UpstreamSettings(ConfigModel):

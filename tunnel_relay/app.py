@@ -198,10 +198,11 @@ class LiveLinks:
     async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
         """End sessions' streams here, then at every client; says who did and who is silent."""
         started = self._clock()
-        streams = sum(self._gateway.cut_session(session) for session in sessions)
         known = [found for found in map(self._sessions.get, sessions) if found is not None]
-        pairs = [(each.tunnel, each.id) for each in known]
-        clients = await self._registry.revoke(pairs, wait)
+        # Before the streams: a client counts what it ends itself. Both leave in this turn.
+        revoking = self._registry.revoke([(each.tunnel, each.id) for each in known])
+        streams = sum(self._gateway.cut_session(session) for session in sessions)
+        clients = await revoking.answers(wait)
         return {
             "streams": streams,
             "links": sum(client["connected"] for client in clients),

@@ -91,6 +91,11 @@ class LinkDriver:
         return self._mux.round_trip
 
     @property
+    def last_heard(self) -> float:
+        """When the last message came, by the loop's clock."""
+        return self._keepalive.last_heard
+
+    @property
     def open_streams(self) -> int:
         """How many streams are not over yet."""
         return self._mux.open_streams

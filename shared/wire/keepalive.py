@@ -13,12 +13,16 @@ class Keepalive:
     up while bytes still come. A peer that answers nothing is gone after interval + deadline.
     """
 
-    __slots__ = ("_answer_due", "_asked_at", "_counter", "_deadline", "_interval", "_next_ask")
+    __slots__ = (
+        *("_answer_due", "_asked_at", "_counter", "_deadline", "_interval", "_next_ask"),
+        "last_heard",
+    )
 
     def __init__(self, interval: float, deadline: float, now: float) -> None:
         self._interval = interval
         self._deadline = deadline
         self._counter = 0
+        self.last_heard = now
         self._asked_at = now
         self._answer_due = inf
         self._next_ask = now + interval
@@ -30,6 +34,7 @@ class Keepalive:
 
     def heard(self, now: float) -> None:
         """Note that a message came."""
+        self.last_heard = now
         if self._answer_due != inf:
             self._answer_due = now + self._deadline
 

@@ -73,5 +73,8 @@ class Upstream(Protocol):
     def end_session(self, session: str) -> None:
         """Forget the MCP sessions below a session and end what they hold."""
 
+    def lapse(self) -> int:
+        """End what runs for agents though no link is left; returns how many MCP sessions ended."""
+
     async def aclose(self) -> None:
         """Cancel what runs and leave no process or connection behind."""

@@ -113,6 +113,10 @@ class HttpUpstream:
         for gone in self._sessions.forget_session(session):
             self._farewells.say(gone)
 
+    def lapse(self) -> int:
+        """See `base.Upstream`: exchanges ended with the link, so nothing runs."""
+        return 0
+
     async def aclose(self) -> None:
         """Fail what is open and close every connection; MCP sessions upstream are left to idle."""
         self._loop = None

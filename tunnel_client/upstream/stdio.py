@@ -63,6 +63,10 @@ class StdioUpstream:
         self._legacy.end_session(session)
         self._modern.end_session(session)
 
+    def lapse(self) -> int:
+        """See `base.Upstream`: modern calls were cancelled with the link, legacy ones run on."""
+        return self._legacy.lapse()
+
     @property
     def children(self) -> int:
         """Processes alive, those that are ending included."""

@@ -59,6 +59,14 @@ class LegacyFront:
             del self._sessions[found.name]
             found.cut(ResetCode.REVOKED, "the session ended")
 
+    def lapse(self) -> int:
+        """End the MCP sessions that still run a call; returns how many. Idle ones do nothing."""
+        running = [each for each in self._sessions.values() if each.runs]
+        for found in running:
+            del self._sessions[found.name]
+            found.cut(ResetCode.REVOKED, "the relay was silent for too long")
+        return len(running)
+
     def sweep(self, now: float) -> None:
         """Begin streams that were silent for long, and end MCP sessions nobody used for long."""
         due = now - self._limits.commit_after

@@ -72,6 +72,11 @@ class McpSession:
         """Whether an agent waits for anything."""
         return self._get is not None or any(call.open for call in self._calls.values())
 
+    @property
+    def runs(self) -> bool:
+        """Whether a call is under way, its agent there or not."""
+        return bool(self._calls)
+
     def call(self, request: UpstreamRequest, envelope: Envelope, reply: Reply) -> LegacyStream:
         """Send a request to the child; the head of its answer waits for what comes first."""
         key = envelope.id

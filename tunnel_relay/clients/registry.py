@@ -208,31 +208,24 @@ class Registry:
         for tunnel in list(self._tunnels):
             self.close_tunnel(tunnel, code, reason)
 
-    async def revoke(
-        self, sessions: Sequence[tuple[str, str]], wait: float
-    ) -> list[dict[str, Any]]:
-        """Tell every client of a tunnel to cut a session, for each pair of these two.
+    def revoke(self, sessions: Sequence[tuple[str, str]]) -> "Revoking":
+        """Order every client of a tunnel to cut a session, for each pair of these two.
 
-        The orders leave in this turn of the loop; only the answers are waited for. Returns one
-        report a client: how many exchanges it ended and after how many ms, or in how many seconds
-        its `lease` ends, if it is silent or lost its link so lately that it may still be serving.
+        The orders leave in this turn of the loop.
         """
         started = asyncio.get_running_loop().time()
-        orders = {
-            link: Orders(started) for tunnel in dict(sessions) for link in self.of_tunnel(tunnel)
-        }
+        orders: dict[Link, Orders] = {}
         for tunnel, session in sessions:
             for link in self.of_tunnel(tunnel):
                 self._order = self._order % 0xFFFFFFFF + 1
-                link.orders[self._order] = orders[link].asked()
+                asked = orders.setdefault(link, Orders(started))
+                link.orders[self._order] = asked.asked()
                 link.driver.revoke(self._order, session)
-        with anyio.move_on_after(wait):
-            for asked in orders.values():
-                await asked.answered()
-        for link, asked in orders.items():  # who stays silent is not waited for any more
-            link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
-        reports = [asked.report(link.instance, self._lease) for link, asked in orders.items()]
-        return reports + self._away({tunnel for tunnel, _ in sessions}, started)
+        told = {link.instance for link in orders}
+        away = self._away({tunnel for tunnel, _ in sessions}, started)
+        return Revoking(
+            orders, [each for each in away if each["instance"] not in told], self._lease
+        )
 
     def _away(self, tunnels: Collection[str], now: float) -> list[dict[str, Any]]:
         """Report the clients that lost their link so lately that their lease still runs."""
@@ -247,6 +240,31 @@ class Registry:
             for (tunnel, instance), lost in self._lost.items()
             if tunnel in tunnels and now - lost < self._lease
         ]
+
+
+class Revoking:
+    """Orders that were given; `away` reports the clients that could not be told."""
+
+    def __init__(
+        self, orders: "dict[Link, Orders]", away: list[dict[str, Any]], lease: float
+    ) -> None:
+        self._orders = orders
+        self._away = away
+        self._lease = lease
+
+    async def answers(self, wait: float) -> list[dict[str, Any]]:
+        """Wait for the clients' words, `wait` seconds at most; returns one report a client.
+
+        It says how many exchanges the client ended and after how many ms, or in how many seconds
+        its `lease` ends, if it is silent or lost its link so lately that it may still be serving.
+        """
+        with anyio.move_on_after(wait):
+            for asked in self._orders.values():
+                await asked.answered()
+        for link, asked in self._orders.items():  # who stays silent is not waited for any more
+            link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
+        reports = [asked.report(link.instance, self._lease) for link, asked in self._orders.items()]
+        return reports + self._away
 
 
 class Orders:
