@@ -109,9 +109,13 @@ class Person:
             await anyio.sleep(0.1)
 
     def _log_in(self, url: str) -> None:
-        browser = self._browser
         self.logins += 1
-        browser.open(url)
+        self._browser.open(url)
+        self.prove()
+
+    def prove(self) -> None:
+        """Log in at the relay's own pages, and consent."""
+        browser = self._browser
         if browser.all("input[name=password]"):
             browser.fill("input[name=user]", self._user)
             browser.fill("input[name=password]", PASSWORD)
@@ -121,6 +125,24 @@ class Person:
         browser.screenshot(f"consent-{self._user}")
         browser.click("button[value=allow]")
         browser.until("!location.href.includes('/oauth/consent')")
+
+
+class Employee(Person):
+    """Logs in at a provider of the organisation instead, in its group ops."""
+
+    def prove(self) -> None:
+        """Log in and consent at the provider; it may know the browser already."""
+        browser = self._browser
+        browser.find("button[type=submit]")
+        if browser.all("input[name=login]"):
+            browser.fill("input[name=login]", f"{self._user}+ops")
+            browser.fill("input[name=password]", "x")
+            browser.click("button[type=submit]")
+            browser.until("!document.querySelector('input[name=login]')")
+        if browser.all("button[type=submit]"):
+            browser.screenshot(f"provider-{self._user}")
+            browser.click("button[type=submit]")
+            browser.until("!location.href.includes('/interaction/')")
 
 
 async def run(argv: tuple[str, ...], url: str, environment: dict[str, str]) -> Told:

@@ -11,7 +11,8 @@ from tests.helpers.browser import Browser, browser
 from tests.helpers.fixture_process import http_fixture
 from tests.helpers.login import PASSWORD
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
-from tests.logins.matrix import DEADLINE, TOOL, Person, agents, last_json, run
+from tests.integration.test_issuer import World, make_world
+from tests.logins.matrix import DEADLINE, TOOL, Employee, Person, agents, last_json, run
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -34,23 +35,24 @@ async def lab() -> AsyncIterator[Lab]:
         yield made
 
 
-@pytest.mark.parametrize("name", ["python-sdk", "fastmcp", "ts-v2", "inspector"])
-async def test_an_agent_logs_its_user_in_through_a_browser(
-    chromium: Browser, lab: Lab, name: str, tmp_path: Path
-) -> None:
-    secret = tmp_path / "password"
-    secret.write_text(PASSWORD + "\n")
-    words = ("--server", f"{TUNNEL}/server", "--password-file", str(secret))
-    await lab.relay_command("user", "add", name, *words)
-    agent = agents()[name]
-    person = Person(chromium, name, tmp_path)
-    environment = person.environment(tmp_path)
-    told = []
+AGENTS = ["python-sdk", "fastmcp", "ts-v2", "inspector"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world() -> AsyncIterator[World]:
+    async with make_world() as made:
+        yield made
+
+
+async def attended(person: Person, name: str, url: str, folder: Path) -> int:
+    """Let an agent do all its steps; returns how many there were."""
+    agent, told = agents()[name], []
+    environment = person.environment(folder)
     with anyio.fail_after(2 * DEADLINE):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(person.attend)
             for step in agent.steps:
-                done = await run(step, lab.url("server"), environment)
+                done = await run(step, url, environment)
                 assert done.code == 0, (done.errors[-2000:], done.output[-500:])
                 told.append(last_json(done.output))
             tasks.cancel_scope.cancel()
@@ -63,8 +65,31 @@ async def test_an_agent_logs_its_user_in_through_a_browser(
     assert not failed
     # The inspector, without a keychain, forgets its login between two commands.
     assert person.logins == len(agent.steps)
+    return len(agent.steps)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_an_agent_logs_its_user_in_through_a_browser(
+    chromium: Browser, lab: Lab, name: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(PASSWORD + "\n")
+    words = ("--server", f"{TUNNEL}/server", "--password-file", str(secret))
+    await lab.relay_command("user", "add", name, *words)
+    steps = await attended(Person(chromium, name, tmp_path), name, lab.url("server"), tmp_path)
     sessions = (await lab.relay_json("session", "list"))["sessions"]
     mine = [each for each in sessions if each["user"] == name]
-    assert len(mine) == len(agent.steps)
+    assert len(mine) == steps
     assert {each["door"] for each in mine} == {"oauth"}
     assert sum(each["calls"] for each in mine) >= 2
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_an_agent_logs_its_user_in_at_the_organisations_provider(
+    chromium: Browser, world: World, name: str, tmp_path: Path
+) -> None:
+    person = Employee(chromium, name, tmp_path)
+    await attended(person, name, world.lab.url("server"), tmp_path)
+    mine = await world.sessions(f"{name}+ops")
+    assert len(mine) == 1
+    assert {each["door"] for each in mine} == {"issuer"}
