@@ -1,5 +1,6 @@
 """Puts the relay together: what answers which path, and what admins reach of it."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +30,8 @@ from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.identity.oauth import AuthorizationServer
+from tunnel_relay.identity.oidc import OidcClient
+from tunnel_relay.keyfiles import read_secret
 from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
@@ -108,7 +111,8 @@ class RelayApp:
         self.draining = False
         self._lease = admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
-        self.oauth = AuthorizationServer(admin, settings)
+        self.oidc = oidc_client(admin)
+        self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
         self.links_pages = Pages([enrolment.route, *health], self.edge.hosts)
@@ -137,6 +141,17 @@ def _ended_lately(admin: Admin, tunnel: str) -> list[str]:
     """Return what a client that was away has to be told, the latest sessions if too many."""
     now = admin.clock()
     return admin.sessions.ended_in(tunnel, now - ABSENCE_SECONDS, now)[-MAX_TOLD:]
+
+
+def oidc_client(admin: Admin) -> OidcClient | None:
+    """Return the relay as a client of its OpenID provider; raises RelayError SECRET_UNUSABLE."""
+    oidc = admin.settings.oidc
+    if oidc is None:
+        return None
+    reference = oidc.client_secret
+    return OidcClient(
+        admin, oidc, None if reference is None else read_secret(reference, os.environ)
+    )
 
 
 def _guesses(settings: Settings) -> RateLimit | None:

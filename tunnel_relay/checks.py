@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import read_config, read_private
-from tunnel_relay.keyfiles import read_relay_key, read_session_key
+from tunnel_relay.keyfiles import read_relay_key, read_secret, read_session_key
 from tunnel_relay.settings import Settings, Tls, read_settings
 
 
@@ -17,7 +17,11 @@ def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
     except RelayError as error:
         return [error]
     problems: list[RelayError] = []
-    for look in (_relay_key, _session_key, _tls, _database):
+
+    def secrets(settings: Settings) -> None:
+        _issuers(settings, environ)
+
+    for look in (_relay_key, _session_key, _tls, _database, secrets):
         try:
             look(settings)
         except RelayError as error:
@@ -55,6 +59,21 @@ def _tls(settings: Settings) -> None:
     for tls in (settings.tls, *others):
         if tls is not None:
             check_tls(tls)
+
+
+def _issuers(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Look for the files and the secret of issuers; nobody is asked anything."""
+    oidc = settings.oidc
+    for section in (*settings.issuer, *(() if oidc is None else (oidc,))):
+        if section.ca_file is not None:
+            read_config(section.ca_file)
+            try:
+                ssl.create_default_context(cafile=str(section.ca_file))
+            except (OSError, ValueError) as error:
+                message = f"{section.ca_file} holds no certificates of authorities"
+                raise RelayError(Code.KEY_UNUSABLE, message) from error
+    if oidc is not None and oidc.client_secret is not None:
+        read_secret(oidc.client_secret, environ)
 
 
 def _database(settings: Settings) -> None:

@@ -2,12 +2,14 @@
 
 import itertools
 import secrets
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
 
+from shared.configfile import SecretError, SecretRef
 from shared.keys import BadKeyError, PrivateKey
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import read_private
@@ -61,3 +63,18 @@ def _public_secrets() -> frozenset[bytes]:
     return frozenset(
         PrivateKey(Ed25519PrivateKey.from_private_bytes(seed)).public for seed in seeds
     )
+
+
+def read_secret(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:
+    """Fetch the secret that the configuration refers to.
+
+    Raises RelayError: SECRET_UNUSABLE, and FILE_UNSAFE when others could read or change its file.
+    """
+    try:
+        return reference.resolve(environ, lambda path: read_private(Path(path)))
+    except SecretError as error:
+        raise RelayError(Code.SECRET_UNUSABLE, str(error)) from None
+    except RelayError as error:
+        if error.code is Code.FILE_UNSAFE:
+            raise
+        raise RelayError(Code.SECRET_UNUSABLE, error.message) from None

@@ -77,6 +77,8 @@ async def serve(settings: Settings, events: EventRing) -> None:
             tasks.start_soon(flush_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
+            if app.oidc is not None:
+                tasks.start_soon(app.oidc.provider.run)
             tasks.start_soon(StoreWatch(admin.store, admin.lease, admin.pending.flush).run)
             try:
                 await listen(settings, app)

@@ -73,6 +73,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/gateway/foreign.py": "tests/integration/test_issuer.py",
     "tunnel_relay/gateway/http.py": "tests/integration/test_agent_http.py",
     "tunnel_relay/gateway/responses.py": "tests/integration/test_agent_http.py",
+    "tunnel_relay/identity/oidc_pages.py": "tests/integration/test_oidc_login.py",
     "tunnel_relay/serve.py": "tests/system/test_demo.py",
     "tunnel_relay/server.py": "tests/tunnel_relay/console/test_listener.py",
     "tunnel_relay/setting_types.py": "tests/tunnel_relay/test_settings.py",

@@ -11,6 +11,10 @@ const require = createRequire(new URL("../node/package.json", import.meta.url));
 const { Provider } = await import(require.resolve("oidc-provider"));
 
 const port = Number(process.argv[2]);
+// The relay as a client of its own users' provider: where they come back to.
+const RELAY_SECRET = "s3cret:of+the/relay";
+const RELAY_CALLBACKS = process.argv.slice(3);
+if (!RELAY_CALLBACKS.length) RELAY_CALLBACKS.push("https://relay.example.com/oauth/oidc/callback");
 const issuer = `http://127.0.0.1:${port}`;
 
 function key() {
@@ -29,8 +33,16 @@ function make(keys) {
         application_type: "native",
         grant_types: ["authorization_code", "refresh_token"],
       },
+      {
+        client_id: "relay",
+        client_secret: RELAY_SECRET,
+        redirect_uris: RELAY_CALLBACKS,
+        grant_types: ["authorization_code"],
+      },
     ],
     scopes: ["openid", "offline_access", "mcp"],
+    claims: { openid: ["sub", "groups"], profile: ["name"] },
+    conformIdTokenClaims: false,
     pkce: { required: () => true },
     features: {
       devInteractions: { enabled: true },
@@ -54,7 +66,9 @@ function make(keys) {
       groups: (token.accountId ?? "").split("+").slice(1),
       email: "shared@example.com",
     }),
-    findAccount: (_context, id) => ({ accountId: id, claims: () => ({ sub: id.split("+")[0] }) }),
+    findAccount: (_context, id) => ({ accountId: id, 
+      claims: () => ({ sub: id, name: `Name of ${id}`, groups: id.split("+").slice(1) }),
+    }),
   });
 }
 

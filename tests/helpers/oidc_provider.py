@@ -12,14 +12,19 @@ from tests.helpers import node_packages
 from tests.helpers.tunnel import free_port
 
 START_SECONDS = 30.0
+RELAY_SECRET = "s3cret:of+the/relay"
+"""What the relay shows there as the client `relay`."""
 SCRIPT = Path(__file__).with_suffix(".mjs")
 
 
 @asynccontextmanager
-async def oidc_provider(port: int | None = None) -> AsyncIterator[str]:
-    """Run the provider and yield its issuer; it is gone afterwards."""
+async def oidc_provider(port: int | None = None, *callbacks: str) -> AsyncIterator[str]:
+    """Run the provider and yield its issuer; it is gone afterwards.
+
+    `callbacks` are where it sends users of the relay back to, who log in there.
+    """
     node_packages.node_modules()
-    argv = [str(node_packages.node()), str(SCRIPT), str(port or free_port())]
+    argv = [str(node_packages.node()), str(SCRIPT), str(port or free_port()), *callbacks]
     process = await anyio.open_process(argv, stderr=DEVNULL)
     try:
         assert process.stdout is not None

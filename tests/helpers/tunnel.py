@@ -212,6 +212,7 @@ async def make_lab(
     upstreams: Mapping[str, HttpUpstream | StdioUpstream],
     *,
     start: bool = True,
+    port: int | None = None,
     prepare: Callable[[Lab], None] | None = None,
 ) -> AsyncIterator[Lab]:
     """Set up relay and client with these upstreams, start them, and stop them after.
@@ -219,7 +220,7 @@ async def make_lab(
     `prepare` may change the environment of both programs before any of them runs.
     """
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-        port = free_port()
+        port = port or free_port()
         lab = Lab(Path(folder), f"http://127.0.0.1:{port}", port)
         if prepare is not None:
             prepare(lab)

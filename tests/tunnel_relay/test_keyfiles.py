@@ -7,10 +7,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from shared.configfile import SecretRef
 from shared.keys import PrivateKey
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import write_new
-from tunnel_relay.keyfiles import new_session_key, read_relay_key, read_session_key
+from tunnel_relay.keyfiles import new_session_key, read_relay_key, read_secret, read_session_key
 
 
 def refused(read: object, path: Path, text: str) -> str:
@@ -66,3 +67,19 @@ def test_what_is_no_signing_key_is_refused_without_repeating_it(tmp_path: Path) 
 )
 def test_a_weak_session_key_is_refused(tmp_path: Path, text: str, why: str) -> None:
     assert why in refused(read_session_key, tmp_path / "key", text)
+
+
+def test_a_secret_comes_from_where_the_configuration_says(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    write_new(file, "hunter2\n")
+    assert read_secret(SecretRef("file", str(file)), {}).get_secret_value() == "hunter2"
+    assert read_secret(SecretRef("env", "S"), {"S": "x"}).get_secret_value() == "x"
+    for reference in (SecretRef("env", "S"), SecretRef("file", str(tmp_path / "none"))):
+        with pytest.raises(RelayError) as caught:
+            read_secret(reference, {})
+        assert caught.value.code is Code.SECRET_UNUSABLE
+    file.chmod(0o644)
+    with pytest.raises(RelayError) as caught:
+        read_secret(SecretRef("file", str(file)), {})
+    assert caught.value.code is Code.FILE_UNSAFE
+    assert "hunter2" not in caught.value.message

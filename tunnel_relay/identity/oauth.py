@@ -21,6 +21,8 @@ from tunnel_relay.admin.service import Admin
 from tunnel_relay.directory import may_open
 from tunnel_relay.identity.agents import AgentFinder
 from tunnel_relay.identity.metadata import Metadata
+from tunnel_relay.identity.oidc import OidcClient
+from tunnel_relay.identity.oidc_pages import OidcPages, Place
 from tunnel_relay.identity.pending import (
     CODE_SECONDS,
     LOGIN_SECONDS,
@@ -64,7 +66,11 @@ class AuthorizationServer:
     """The embedded authorization server of one relay; `routes` go onto the public listener."""
 
     def __init__(
-        self, admin: Admin, settings: Settings, clock: Callable[[], float] = time.monotonic
+        self,
+        admin: Admin,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        oidc: OidcClient | None = None,
     ) -> None:
         self._admin = admin
         self._settings = settings
@@ -81,6 +87,10 @@ class AuthorizationServer:
         self._browser_cookie = BrowserCookie("mcp-browser", secure=secure, same_site="Lax")
         self._login_cookie = BrowserCookie("mcp-login", secure=secure, same_site="Lax")
         self._tokens = TokenEndpoint(admin, settings.oauth, self.finder, self._codes, clock)
+        self._oidc: OidcPages | None = None
+        if oidc is not None:
+            place = Place(self.issuer, "/oauth/oidc", STATIC)
+            self._oidc = OidcPages(oidc, place, self._awaits_login, self._back_from_oidc, clock)
 
     @property
     def routes(self) -> list[Route]:
@@ -97,6 +107,7 @@ class AuthorizationServer:
             shared_route("/oauth/token", self._tokens.token, "POST", pages),
             shared_route("/oauth/revoke", self._tokens.revoke, "POST", pages),
             static_route(STATIC),
+            *(() if self._oidc is None else self._oidc.routes),
         ]
         if self._settings.oauth.dynamic_registration:
             routes.append(shared_route("/oauth/register", self._tokens.register, "POST", pages))
@@ -286,7 +297,14 @@ class AuthorizationServer:
 
     def other_logins(self, name: str) -> Sequence[tuple[str, str]]:
         """Return (text, address) of other ways to log in for a request that waits."""
-        return ()
+        return () if self._oidc is None else (self._oidc.link(name),)
+
+    def _awaits_login(self, request: Request, name: str) -> bool:
+        return self._mine(request, name) is not None
+
+    async def _back_from_oidc(self, user: User, request: Request, name: str) -> Response:
+        waiting = self._mine(request, name)
+        return self._problem(OVER) if waiting is None else await self.logged_in(user, name, waiting)
 
     def _ask(self, name: str, waiting: Waiting) -> Response:
         asked, rules, agent = waiting.request, self._settings.sessions, waiting.agent
