@@ -51,6 +51,7 @@ class Code(StrEnum):
     TOKEN_UNKNOWN = "MT1057"  # noqa: S105 # a code
     FOREIGN_PAGE = "MT1058"
     CANNOT_LISTEN = "MT1059"
+    CLOCK_BEHIND = "MT1065"
     LEASE_LAPSED = "MT1070"
     NOT_KEPT = "MT1071"
 
@@ -184,6 +185,11 @@ EXPLAINED = {
         UNAVAILABLE,
         "it holds in memory alone: neither database nor journal took it, a restart forgets it",
         "do not restart the relay; mend its disk first, then see tunnel-relay status",
+    ),
+    Code.CLOCK_BEHIND: Explained(
+        UNAVAILABLE,
+        "the clock is behind a time this relay has seen: sessions that ended then stay ended",
+        "set the clock right; if it was ahead before, see docs/operations.md, The clock",
     ),
     Code.LEASE_LAPSED: Explained(
         UNAVAILABLE,
