@@ -245,6 +245,16 @@ async def flush_forever(admin: Admin, every: float = 30.0) -> None:
             log.error("not stored yet", reason=str(error))
 
 
+async def purge_forever(admin: Admin, every: float = 3600.0) -> None:
+    """Forget sessions that ended long ago; a store that fails is tried again next time."""
+    while True:
+        await anyio.sleep(every)
+        try:
+            await admin.purge()
+        except StoreError as error:
+            log.error("sessions_not_purged", error=str(error))
+
+
 async def end_by_time_forever(admin: Admin, every: float = 0.5) -> None:
     """Cut the running calls of sessions whose time is over, at both ends."""
     async with anyio.create_task_group() as tasks:

@@ -53,6 +53,7 @@ class Code(StrEnum):
     CANNOT_LISTEN = "MT1059"
     ISSUER_UNREACHABLE = "MT1060"
     SECRET_UNUSABLE = "MT1061"  # noqa: S105 # a code
+    CLOCK_BEHIND = "MT1065"
     LEASE_LAPSED = "MT1070"
     NOT_KEPT = "MT1071"
 
@@ -197,6 +198,11 @@ EXPLAINED = {
         UNAVAILABLE,
         "it holds in memory alone: neither database nor journal took it, a restart forgets it",
         "do not restart the relay; mend its disk first, then see tunnel-relay status",
+    ),
+    Code.CLOCK_BEHIND: Explained(
+        UNAVAILABLE,
+        "the clock is behind a time this relay has seen: sessions that ended then stay ended",
+        "set the clock right; if it was ahead before, see docs/operations.md, The clock",
     ),
     Code.LEASE_LAPSED: Explained(
         UNAVAILABLE,

@@ -18,7 +18,14 @@ from shared.link import loop
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.watch import StoreWatch
-from tunnel_relay.app import LiveLinks, Pages, RelayApp, end_by_time_forever, flush_forever
+from tunnel_relay.app import (
+    LiveLinks,
+    Pages,
+    RelayApp,
+    end_by_time_forever,
+    flush_forever,
+    purge_forever,
+)
 from tunnel_relay.console.listener import serve_console
 from tunnel_relay.errors import RelayError
 from tunnel_relay.events import EventRing
@@ -75,6 +82,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
             app.listener.start(tasks)
             app.gateway.start(tasks)
             tasks.start_soon(flush_forever, admin)
+            tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
             if app.oidc is not None:

@@ -6,6 +6,7 @@ made here first when it takes away, and last when it gives.
 
 import heapq
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
@@ -13,6 +14,9 @@ from enum import StrEnum
 from shared.ids import token_digest
 from tunnel_relay.locks import LockTable
 from tunnel_relay.store.base import Session, Token, TokenKind
+
+KEEP_TOLD_SECONDS = 86400.0
+"""For so long it is known at once which sessions ended, for clients that were away."""
 
 
 class Refusal(StrEnum):
@@ -67,6 +71,8 @@ class SessionTable:
         self._mark = -math.inf
         # (when to look, session): no later than the session's end by time.
         self._due: list[tuple[float, str]] = []
+        # By tunnel, when the sessions ended that did so lately.
+        self._ended: dict[str, dict[str, float]] = {}
         for session in sessions:
             self.put(session)
 
@@ -81,8 +87,15 @@ class SessionTable:
         if before is not None:
             mine.remove(before)
         mine.append(entry)
-        if not entry.dead:
+        ended = session.revoked if entry.dead else entry.ends
+        if ended is None or ended > self._mark:
             heapq.heappush(self._due, (entry.ends, session.id))
+        elif ended > self._mark - KEEP_TOLD_SECONDS:
+            # Over before it was put, by a restart: nothing runs of it here.
+            self._note_ended(session, ended)
+
+    def _note_ended(self, session: Session, when: float) -> None:
+        self._ended.setdefault(session.tunnel, {})[session.id] = when
 
     def add_token(self, token: Token) -> None:
         """Let an access token open its session until it expires; any other kind opens nothing."""
@@ -180,10 +193,14 @@ class SessionTable:
         if entry is not None and not entry.dead and now < entry.ends:
             entry.last_used = max(entry.last_used, now)
 
-    def over(self, now: float) -> list[tuple[Session, Refusal]]:
-        """Return the sessions that ended by time since this was asked last, each once, and why."""
-        now, ended = self.reach(now), []
-        while self._due and self._due[0][0] <= now:
+    def over(self, now: float, most: int = sys.maxsize) -> list[tuple[Session, Refusal]]:
+        """Return the sessions that ended by time since this was asked last, each once, and why.
+
+        At most so many; ask again for the rest. Their `last_used` and `calls` are those stored.
+        """
+        ended: list[tuple[Session, Refusal]] = []
+        now = self.reach(now)
+        while self._due and self._due[0][0] <= now and len(ended) < most:
             _, session = heapq.heappop(self._due)
             entry = self._by_id.get(session)
             if entry is None or entry.dead:
@@ -192,18 +209,54 @@ class SessionTable:
                 heapq.heappush(self._due, (entry.ends, session))
             else:
                 why = Refusal.EXPIRED if now >= entry.expires else Refusal.IDLE
-                ended.append((entry.current(), why))
+                self._note_ended(entry.session, entry.ends)
+                ended.append((entry.session, why))
         return ended
 
     def ended_in(self, tunnel: str, since: float, now: float) -> list[str]:
-        """Return the sessions of a tunnel that ended, by whatever, after `since`."""
+        """Return the sessions of a tunnel that were revoked, or told by `over`, after `since`.
+
+        Looks back for KEEP_TOLD_SECONDS at most.
+        """
         now = max(now, self._mark)
-        return [
-            session
-            for session, entry in self._by_id.items()
-            if entry.session.tunnel == tunnel
-            and (since <= (entry.session.revoked or entry.ends) <= now)
-        ]
+        self._let_go(tunnel, now - KEEP_TOLD_SECONDS)
+        found = self._ended.get(tunnel, {})
+        return [session for session, when in found.items() if since <= when <= now]
+
+    def _let_go(self, tunnel: str, before: float) -> None:
+        lately = {
+            session: when for session, when in self._ended.get(tunnel, {}).items() if when >= before
+        }
+        if lately:
+            self._ended[tunnel] = lately
+        else:
+            self._ended.pop(tunnel, None)
+
+    def forget(self, sessions: Iterable[str], before: float) -> int:
+        """Forget those of these sessions that ended for good before; returns how many.
+
+        One that is only idle stays until its absolute end, as in the store.
+        """
+        gone = []
+        for session in sessions:
+            entry = self._by_id.get(session)
+            if entry is not None and min(entry.session.revoked or math.inf, entry.expires) < before:
+                gone.append(entry)
+        for entry in gone:
+            entry.dead = True
+            del self._by_id[entry.session.id], self._by_digest[entry.session.digest]
+        for user in {entry.session.user for entry in gone}:
+            self._keep_of_user(user)
+        for tunnel in {entry.session.tunnel for entry in gone}:
+            self._let_go(tunnel, self._mark - KEEP_TOLD_SECONDS)
+        return len(gone)
+
+    def _keep_of_user(self, user: str) -> None:
+        kept = [entry for entry in self._by_user.get(user, ()) if entry.session.id in self._by_id]
+        if kept:
+            self._by_user[user] = kept
+        else:
+            self._by_user.pop(user, None)
 
     def revoke(self, session: str, now: float, reason: str) -> Session | None:
         """End a session for good; returns it, None when unknown. The first reason stays."""
@@ -213,6 +266,7 @@ class SessionTable:
         if not entry.dead:
             entry.dead = True
             entry.session = replace(entry.session, revoked=now, reason=reason)
+            self._note_ended(entry.session, now)
         return entry.current()
 
     def block(self, tunnels: Iterable[str]) -> None:
@@ -225,7 +279,9 @@ class SessionTable:
         for entry in gone:
             entry.dead = True
             del self._by_id[entry.session.id], self._by_digest[entry.session.digest]
-            self._by_user[entry.session.user].remove(entry)
+        for user in {entry.session.user for entry in gone}:
+            self._keep_of_user(user)
+        self._ended.pop(tunnel, None)
         self._tokens = {key: pair for key, pair in self._tokens.items() if not pair[0].dead}
         return [entry.session for entry in gone]
 
@@ -274,13 +330,17 @@ class SessionTable:
             for entry in self._by_user.get(user, ())
         )
 
-    def dirty(self) -> dict[str, tuple[float, int]]:
-        """Return the sessions used since `mark_stored`: identifier -> last use, uses in all."""
-        return {
-            session: (entry.last_used, entry.calls)
-            for session, entry in self._by_id.items()
-            if entry.last_used > entry.stored
-        }
+    def dirty(self, sessions: Iterable[str] | None = None) -> dict[str, tuple[float, int]]:
+        """Return the sessions used since `mark_stored`: identifier -> last use, uses in all.
+
+        Those of all, or of the given ones.
+        """
+        found = {}
+        for session in self._by_id if sessions is None else sessions:
+            entry = self._by_id.get(session)
+            if entry is not None and entry.last_used > entry.stored:
+                found[session] = entry.last_used, entry.calls
+        return found
 
     def mark_stored(self, used: Mapping[str, tuple[float, int]]) -> None:
         """Note that these last uses are in the store now."""

@@ -1,5 +1,6 @@
 """What a token opens, and until when."""
 
+import math
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.ids import SESSION_PREFIX, fingerprint, is_token, new_id, new_token, token_digest
-from tunnel_relay.sessions import Refusal, SessionTable
+from tunnel_relay.sessions import KEEP_TOLD_SECONDS, Refusal, SessionTable
 from tunnel_relay.store.base import Session, Token, TokenKind
 
 START = 1_000_000.0
@@ -220,6 +221,8 @@ def test_a_client_that_was_away_is_told_what_ended(token: str) -> None:
     live, elsewhere = a_session("c"), replace(a_session("d", ttl=1), tunnel="home")
     table = SessionTable([expired, revoked, live, elsewhere])
     table.revoke(revoked.id, START + 5, "x")
+    assert table.ended_in("office", START - 100, START + 20) == [revoked.id]
+    assert [each.id for each, _ in table.over(START + 20)] == [elsewhere.id, expired.id]
     told = table.ended_in("office", START - 100, START + 20)
     assert sorted(told) == sorted([expired.id, revoked.id])
     assert table.ended_in("office", START + 15, START + 20) == []
@@ -248,3 +251,107 @@ def test_an_access_token_opens_its_session_until_it_ends_and_a_refresh_token_nev
     table.add_token(Token(token_digest(token), session.id, kind, START, START + 10))
     assert (table.find(token, START + 9) is not None) is (kind is TokenKind.ACCESS)
     assert table.find(token, START + 10) is None
+
+
+def test_a_restart_does_not_end_again_what_ended_before_it(token: str) -> None:
+    """D16: a day's worth of ended sessions is no burst of work at a start."""
+    long_over, lately, live = a_session("a", ttl=10), a_session("b", ttl=90), a_session(token)
+    later = START + KEEP_TOLD_SECONDS + 20
+    table = SessionTable()
+    table.reach(later)
+    for session in (
+        long_over,
+        replace(lately, idle=1e9, expires=later - 1),
+        replace(live, idle=1e9, expires=later + 1),
+    ):
+        table.put(session)
+    assert table.over(later) == []
+    # A client that was away at the start is told all the same, of what it can still hold.
+    assert table.ended_in("office", later - KEEP_TOLD_SECONDS, later) == [lately.id]
+    assert [each.id for each, _ in table.over(later + 1)] == [live.id]
+
+
+def test_what_ended_together_is_told_in_pieces_and_each_once() -> None:
+    sessions = [a_session(str(number), ttl=10) for number in range(25)]
+    table = SessionTable(sessions)
+    pieces = [[each.id for each, _ in table.over(START + 10, most=10)] for _ in range(4)]
+    assert [len(piece) for piece in pieces] == [10, 10, 5, 0]
+    assert {one for piece in pieces for one in piece} == {each.id for each in sessions}
+
+
+def test_d16_what_ended_long_ago_leaves_no_trace_in_memory() -> None:
+    table = SessionTable()
+    for number in range(300):
+        session = replace(a_session(str(number), ttl=10), user=f"user{number}")
+        table.put(session)
+        table.add_token(
+            Token(token_digest(f"t{number}"), session.id, TokenKind.ACCESS, START, START + 10)
+        )
+        if number % 2:
+            table.revoke(session.id, START + 5, "x")
+    kept = a_session("kept", ttl=10_000, idle=10_000)
+    table.put(kept)
+    table.over(START + 10)
+    assert table.forget(table.newest_first(), START + 5) == 0
+    table.forget_tokens(START + 10)
+    assert table.forget(table.newest_first(), START + 11) == 300
+    assert [each.id for each in table.all()] == [kept.id]
+    assert table.ended_in("office", START, START + KEEP_TOLD_SECONDS * 3) == []
+    assert not table._tokens
+    assert list(table._by_user) == [kept.user]
+    assert set(table._by_digest) == {kept.digest}
+    assert len(table._due) == 1
+
+
+def test_threads_that_create_use_and_revoke_never_see_a_use_after_a_revoke() -> None:
+    """200 threads, each with sessions of its own and those of all others."""
+    table = SessionTable()
+    made: list[tuple[str, Session]] = []
+    over: set[str] = set()
+    late: list[str] = []
+    start = threading.Barrier(200)
+
+    def race(number: int) -> None:
+        start.wait(30)
+        for turn in range(20):
+            token = f"{number}-{turn}"
+            session = a_session(token)
+            table.put(session)
+            made.append((token, session))
+            assert table.find(token, START + 1) is not None
+            for other, theirs in (made[-1], made[turn]):
+                acknowledged = theirs.id in over
+                found = table.find(other, START + 1) or table.again(theirs, START + 1)
+                if acknowledged and found is not None:
+                    late.append(theirs.id)
+            table.revoke(session.id, START + 1, "race")
+            over.add(session.id)
+            if table.find(token, START + 1) or table.again(session, START + 1):
+                late.append(session.id)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert late == []
+    assert len(over) == 4000
+    assert all(table.why(token, START + 1) is Refusal.REVOKED for token, _ in made)
+
+
+@pytest.mark.parametrize("way", ["find", "again", "state"])
+def test_s05_a_session_ends_at_its_very_second_however_it_is_asked_for(
+    token: str, way: str
+) -> None:
+    session = replace(a_session(token, idle=1e9), expires=START + 0.1)
+    table = SessionTable([session])
+
+    def lives(now: float) -> bool:
+        if way == "state":
+            return table.state(session.id, now) is None
+        found = table.find(token, now) if way == "find" else table.again(session, now)
+        return found is not None
+
+    assert lives(math.nextafter(session.expires, 0))
+    assert not lives(session.expires)
+    assert [why for _, why in table.over(session.expires)] == [Refusal.EXPIRED]

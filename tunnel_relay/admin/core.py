@@ -32,7 +32,7 @@ from tunnel_relay.identity.passwords import Passwords
 from tunnel_relay.lease import Lease
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
-from tunnel_relay.store.base import JoinCode, Session, Store, Tunnel, User
+from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
 
 JOIN_CODE_TTL = 3600.0
 CUT_DEADLINE = 5.0
@@ -40,6 +40,12 @@ CUT_DEADLINE = 5.0
 MIN_PREFIX = 6
 """Fewest characters by which a session may be named."""
 
+CUT_TOGETHER = 200
+"""Sessions that are ended by time before calls get their turn."""
+KEEP_ENDED = 30 * 86400.0
+"""Seconds for which a session that ended is still listed."""
+CLOCK_TOLERANCE = 5.0
+"""Seconds that a clock may be set back before it is worth a word."""
 SLICE = 2000
 """Sessions looked through before calls get their turn: some 2 ms."""
 
@@ -93,10 +99,11 @@ class AdminCore:
         """Read what verdicts are made of into memory; raises StoreError."""
         self.tunnels = {tunnel.name: tunnel for tunnel in await self.store.tunnels()}
         self.directory = Directory(await self.store.users(), await self.store.agents())
-        self.sessions.reach(await self.store.latest_time())
+        self._read_clock(await self.store.latest_time())
         for session in await self.store.sessions():
-            self.sessions.reach(session.last_used)
+            self.sessions.reach(max(session.last_used, session.revoked or 0.0))
             self.sessions.put(session)
+        self._warn_of_clock()
         for token in await self.store.tokens(self.clock()):
             self.sessions.add_token(token)
         await self._load_admin_tokens()
@@ -107,6 +114,15 @@ class AdminCore:
             else:
                 self.locks.put(lock)
         self.block()
+
+    def _read_clock(self, stored: float) -> None:
+        # Before the sessions come: those that are over need no end any more.
+        self.sessions.reach(max(stored, self.clock()))
+
+    def _warn_of_clock(self) -> None:
+        behind = self.sessions.mark - self.clock()
+        if behind > CLOCK_TOLERANCE:
+            log.error("clock_behind", code=Code.CLOCK_BEHIND, seconds=round(behind))
 
     async def _load_admin_tokens(self) -> None:
         tokens, now = await self.store.admin_tokens(), self.clock()
@@ -120,10 +136,20 @@ class AdminCore:
         if failed is not None:
             raise failed
         self.sessions.forget_tokens(self.clock())
-        used = self.sessions.dirty()
-        await self.store.touch_sessions(used)
-        self.sessions.mark_stored(used)
+        async for ids in in_slices(self.sessions.newest_first()):
+            used = self.sessions.dirty(ids)
+            if used:
+                await self.store.touch_sessions(used)
+                self.sessions.mark_stored(used)
         await self.store.mark_time(self.sessions.reach(self.clock()))
+
+    async def purge(self) -> int:
+        """Forget sessions that ended so long ago that nobody lists them; raises StoreError."""
+        before = self.clock() - KEEP_ENDED
+        gone = await self.store.purge_sessions(before)
+        async for ids in in_slices(self.sessions.newest_first()):
+            self.sessions.forget(ids, before)
+        return gone
 
     # Clients ------------------------------------------------------------------------------------
 
@@ -197,12 +223,25 @@ class AdminCore:
 
     async def end_by_time(self) -> int:
         """Cut what runs of the sessions whose time came since the last look; returns how many."""
-        over = self.sessions.over(self.clock())
-        for session, why in over:
-            log.info("session_ended", session=fingerprint(session.digest), why=why.value)
-        if over:
-            await self.links.cut_sessions([session.id for session, _ in over])
-        return len(over)
+        count = 0
+        async with anyio.create_task_group() as tasks:
+            while over := self.sessions.over(self.clock(), most=CUT_TOGETHER):
+                count += len(over)
+                for session, why in over:
+                    log.info("session_ended", session=fingerprint(session.digest), why=why.value)
+                # Not awaited: a client that is silent must not hold up the others.
+                tasks.start_soon(self.links.cut_sessions, [session.id for session, _ in over])
+                await anyio.lowlevel.checkpoint()
+            if count:
+                await self._store_time()
+        return count
+
+    async def _store_time(self) -> None:
+        """Let a clock that is set back at a restart revive nothing that ended now."""
+        try:
+            await self.store.mark_time(self.sessions.mark)
+        except StoreError as error:
+            log.error("time_not_stored", error=str(error))
 
     async def end_sessions(
         self,

@@ -69,6 +69,8 @@ class SessionCommands(AdminCore):
         """
         ttl, idle = self.lifetime(ttl, idle)
         now = self.clock()
+        if now + min(ttl, idle) <= self.sessions.mark:
+            raise RelayError(Code.CLOCK_BEHIND, "a session made now would be over already")
         return Session(
             id=new_id(),
             digest=token_digest(new_token(SESSION_PREFIX)),

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import structlog
 
+from tunnel_relay.admin.core import KEEP_ENDED
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import check_state_dir
@@ -19,8 +20,6 @@ from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import StoreError
 from tunnel_relay.store.sql import SqlStore
 
-KEEP_ENDED = 30 * 86400.0
-"""Seconds for which a session that ended is still listed."""
 CLOSE_DEADLINE = 5.0
 log = structlog.get_logger("tunnel_relay.admin")
 
