@@ -12,18 +12,18 @@ START = "<!-- results: written by `python -m bench --write-doc`, do not edit -->
 END = "<!-- end of results -->"
 
 
-def replaced(document: str, results: str) -> str:
+def replaced(document: str, results: str, first: str = START, last: str = END) -> str:
     """The document with everything between its markers replaced; ValueError without markers."""
-    before, start, rest = document.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, rest = document.partition(first)
+    _, end, after = rest.partition(last)
     if not start or not end:
-        raise ValueError(f"no {START!r} ... {END!r} in the document")
-    return f"{before}{START}\n\n{results.strip()}\n\n{END}{after}"
+        raise ValueError(f"no {first!r} ... {last!r} in the document")
+    return f"{before}{first}\n\n{results.strip()}\n\n{last}{after}"
 
 
-def write(results: str) -> None:
-    """Put results into docs/benchmarks.md."""
-    DOCUMENT.write_text(replaced(DOCUMENT.read_text(), results))
+def write(results: str, first: str = START, last: str = END) -> None:
+    """Put results into docs/benchmarks.md, between these markers."""
+    DOCUMENT.write_text(replaced(DOCUMENT.read_text(), results, first, last))
 
 
 def _processor() -> str:

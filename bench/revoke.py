@@ -1,12 +1,15 @@
-"""How soon a revocation is true: `python -m bench.revoke [COUNT]`.
+"""How soon a revocation is true: `python -m bench.revoke [COUNT] [--write-doc]`.
 
 Each session has a call that runs as an event stream at a real upstream. Beside it 16 connections of
-another session call without a pause. A session is revoked by the command that admins give; measured
-is when the agent's stream ended and when the upstream's connection was closed. The upstream sends a
-last event after that: delivered to nobody, or it is counted.
+another session call without a pause. A session is revoked by the command that admins give, over the
+relay's control socket; measured is when the agent's stream ended and when the upstream's connection
+was closed. The upstream sends an event every millisecond until then, which says when it was sent.
+An event that was sent after the report to the admin, or that follows the relay's error, is a late
+result. Exit code 1 when a promise is missed.
 """
 
 import asyncio
+import datetime
 import json
 import sys
 import tempfile
@@ -18,6 +21,7 @@ from typing import Any, cast
 
 import httptools
 
+from bench import doc
 from bench.base import HOST, Target
 from bench.load import FIRST_ID, Wrk, call_body, post
 from bench.needs import NGINX, WRK
@@ -28,7 +32,12 @@ from bench.upstreams import Upstream, start_static
 from tunnel_relay.admin.call import call_control
 
 CONNECTIONS = 16
-LATE = b"too late"
+TICK = 0.001
+"""Seconds between two events of a running call."""
+BOUND_MS = 250.0
+"""The promise, at p99, for the agent's stream and for the upstream's call."""
+START = "<!-- revocation: written by `python -m bench.revoke --write-doc`, do not edit -->"
+END = "<!-- end of revocation -->"
 PAUSE = 0.05
 """Seconds between two revocations; the load goes on meanwhile."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -61,6 +70,7 @@ class SlowConnection(asyncio.Protocol):
         self._body = b""
         self._call = 0
         self._transport: asyncio.Transport | None = None
+        self._ticking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -76,12 +86,18 @@ class SlowConnection(asyncio.Protocol):
         self._call = int(message["id"])
         if self._transport is not None:
             self._transport.write(HEAD + chunk(b'{"begun":true}'))
+            self._tick()
         self._server.started(self._call).set()
+
+    def _tick(self) -> None:
+        if self._transport is not None:
+            self._transport.write(chunk(b'{"sent":%.6f}' % time.monotonic()))
+        self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.ended[self._call] = time.monotonic()
-        if self._transport is not None:
-            self._transport.write(chunk(LATE))
+        if self._ticking is not None:
+            self._ticking.cancel()
 
 
 class Stream(asyncio.Protocol):
@@ -89,7 +105,7 @@ class Stream(asyncio.Protocol):
 
     def __init__(self, request: bytes) -> None:
         self._request = request
-        self.text = b""
+        self.body = b""
         self.ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
 
@@ -97,8 +113,10 @@ class Stream(asyncio.Protocol):
         cast(asyncio.Transport, transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self.text += data
         self._parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
 
     def on_message_complete(self) -> None:
         self._end()
@@ -120,6 +138,13 @@ class Timings:
     command: list[float] = field(default_factory=list)
     late: int = 0
     unfinished: int = 0
+    load: float = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise was kept."""
+        worst = max(quantile(sorted(values), 0.99) for values in (self.agent, self.upstream))
+        return worst < BOUND_MS and not self.late and not self.unfinished
 
     def table(self) -> str:
         """The figures as a Markdown table."""
@@ -132,8 +157,22 @@ class Timings:
             figures = sorted(values)
             shown = (quantile(figures, 0.5), quantile(figures, 0.99), figures[-1])
             rows.append(f"| {what} | " + " | ".join(f"{ms:.1f} ms" for ms in shown) + " |")
-        counted = f"{len(self.agent)} revocations, late results delivered: {self.late}"
-        return "\n".join([*rows, "", f"{counted}, streams that did not end: {self.unfinished}"])
+        counted = (
+            f"{len(self.agent)} revocations beside {self.load:,.0f} calls/s. "
+            f"Late results delivered: {self.late}. Streams that did not end: {self.unfinished}."
+        )
+        return "\n".join([*rows, "", counted])
+
+
+def late_events(body: bytes, reported: float) -> int:
+    """Count the events an agent got that were sent after `reported`, or came after the error."""
+    late, over = 0, False
+    for line in body.split(b"\n")[:-1]:  # the last one is not whole
+        if line.startswith(b"data: {"):
+            event = json.loads(line[6:])
+            late += over or event.get("sent", 0.0) > reported
+            over = over or "error" in event
+    return late
 
 
 async def measure(place: Target, control: Path, slow: Slow, count: int) -> Timings:
@@ -151,14 +190,15 @@ async def measure(place: Target, control: Path, slow: Slow, count: int) -> Timin
         await asyncio.sleep(PAUSE)
         began = time.monotonic()
         await ask(control, "session_revoke", session=made["session"]["id"])
-        timings.command.append((time.monotonic() - began) * 1000)
+        reported = time.monotonic()
+        timings.command.append((reported - began) * 1000)
         try:
             ended = await asyncio.wait_for(stream.ended, 10)
             timings.agent.append((ended - began) * 1000)
             timings.upstream.append((slow.ended[call] - began) * 1000)
         except (TimeoutError, KeyError):
             timings.unfinished += 1
-        timings.late += LATE in stream.text
+        timings.late += late_events(stream.body, reported)
     return timings
 
 
@@ -187,11 +227,19 @@ async def run(count: int, folder: Path) -> Timings:
         load = await asyncio.to_thread(Wrk, peer.targets["call"], CONNECTIONS, seconds)
         try:
             control = folder / "peer" / "relay" / "state" / "control.sock"
+            before, since = await calls(control), time.monotonic()
             timings = await measure(peer.targets["slow"], control, slow, count)
+            timings.load = (await calls(control) - before) / (time.monotonic() - since)
         finally:
             load.kill()
     server.close()
     return timings
+
+
+async def calls(control: Path) -> int:
+    """Return how many calls the session of the load has made so far."""
+    found = await ask(control, "session_list", query="bench/call")
+    return sum(each["calls"] for each in found["sessions"])
 
 
 SLOW_PORT: dict[str, int] = {}
@@ -207,12 +255,18 @@ class Both(Upstream):
 
 
 def main() -> None:
-    """Print the table."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    """Print the table; with --write-doc put it into docs/benchmarks.md."""
+    given = [word for word in sys.argv[1:] if word != "--write-doc"]
+    count = int(given[0]) if given else 200
     NGINX.path()
     WRK.path()
     with tempfile.TemporaryDirectory(prefix="revoke-") as folder:
-        print(asyncio.run(run(count, Path(folder))).table())
+        timings = asyncio.run(run(count, Path(folder)))
+    print(timings.table())
+    if "--write-doc" in sys.argv:
+        when = doc.machine(datetime.datetime.now(datetime.UTC))
+        doc.write(f"{when}\n\n{timings.table()}", START, END)
+    sys.exit(0 if timings.kept else 1)
 
 
 if __name__ == "__main__":
