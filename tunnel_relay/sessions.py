@@ -214,14 +214,22 @@ class SessionTable:
         return ended
 
     def ended_in(self, tunnel: str, since: float, now: float) -> list[str]:
-        """Return the sessions of a tunnel that were revoked, or told by `over`, after `since`.
+        """Return the sessions of a tunnel that were cut or told by `over` after `since`.
 
-        Looks back for KEEP_TOLD_SECONDS at most.
+        One that a lock had cut and that lives again is left out. Looks back for
+        KEEP_TOLD_SECONDS at most.
         """
         now = max(now, self._mark)
         self._let_go(tunnel, now - KEEP_TOLD_SECONDS)
         found = self._ended.get(tunnel, {})
-        return [session for session, when in found.items() if since <= when <= now]
+        lately = [session for session, when in found.items() if since <= when <= now]
+        return [session for session in lately if self.state(session, now) is not None]
+
+    def note_cut(self, sessions: Iterable[str], now: float) -> None:
+        """Remember that sessions were cut though they are not over, as a lock does."""
+        for entry in map(self._by_id.get, sessions):
+            if entry is not None:
+                self._note_ended(entry.session, max(now, self._mark))
 
     def _let_go(self, tunnel: str, before: float) -> None:
         lately = {

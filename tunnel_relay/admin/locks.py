@@ -137,6 +137,7 @@ async def _cut(owner: Owner, lock: Lock) -> dict[str, Any]:
     """End what the lock is about, all of it at once; then wait for the clients' word."""
     now = owner.clock()
     hit = [each.id for each in owner.sessions.all() if _would_live(each, lock, now)]
+    owner.sessions.note_cut(hit, now)  # for clients that are away now
     # Not with the code for what is gone for good: the client tries again, slowly.
     closed = 0
     if lock.kind is LockKind.KEY:

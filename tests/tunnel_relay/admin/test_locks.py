@@ -219,3 +219,15 @@ async def test_a_lock_holds_before_the_store_is_asked_anything(tmp_path: Path) -
         admin.store.remove_lock = watched  # type: ignore[method-assign] # to see what holds by then
         await admin.lock_add("user", "bob@example.com", "why")
         assert seen == [(Refusal.LOCKED, [("cut", session)])]
+
+
+async def test_a_client_that_was_away_is_told_what_a_lock_cut_until_it_is_lifted(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        session, _ = await granted(admin)
+        before = admin.clock()
+        made = await admin.lock_add("user", "bob@example.com", "why")
+        assert admin.sessions.ended_in("office", before, admin.clock()) == [session]
+        await admin.lock_remove(made["lock"]["id"])
+        assert admin.sessions.ended_in("office", before, admin.clock()) == []
