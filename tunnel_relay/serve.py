@@ -75,7 +75,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
         admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         async with (
             serve_control(admin, settings.control_socket),
-            serve_console(admin, settings, events),
+            serve_console(admin, settings, events, app.oidc),
             anyio.create_task_group() as tasks,
         ):
             await app.issuers.apply_rules()

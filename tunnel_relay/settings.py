@@ -63,6 +63,14 @@ class AdminListen(ConfigModel):
     tls: Tls | None = None
     """Certificate chain and key in PEM. Needed off loopback."""
 
+    @property
+    def origin(self) -> str | None:
+        """Where browsers find it, None when that is not known before it listens."""
+        if self.public_url is not None or not self.port:
+            return self.public_url
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self.tls is None else 'https'}://{shown}:{self.port}"
+
 
 class SessionRules(ConfigModel):
     """How long sessions may live."""

@@ -59,7 +59,8 @@ class Callers:
             return None
         who = self.who(login.user)
         user = self._admin.directory.users.get(login.user)
-        changed = user is None or user.password is None or user.password != login.password
+        # None for both: a user of another issuer, who logged in there.
+        changed = user is None or user.password != login.password
         if who is None or changed or not who.roles & CONSOLE_ROLES:
             self._logins.close(cookie)
             return None

@@ -17,6 +17,7 @@ from tunnel_relay.console import agents, locks, overview, sessions, tunnels, use
 from tunnel_relay.console.login import LoginPages
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
+from tunnel_relay.identity.oidc import OidcClient
 from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.web.pages import static_route
 
@@ -26,13 +27,20 @@ log = structlog.get_logger("tunnel_relay.console")
 class ConsoleApp:
     """What the admin listener serves (ASGI)."""
 
-    def __init__(self, admin: Admin, edge: AdminEdge, events: EventRing) -> None:
+    def __init__(
+        self,
+        admin: Admin,
+        edge: AdminEdge,
+        events: EventRing,
+        oidc: OidcClient | None = None,
+        origin: str | None = None,
+    ) -> None:
         self.logins = Logins()
         callers = Callers(admin, self.logins)
         self.site = Site(admin, events, self.logins, callers, LoginThrottle())
         self.routes: list[BaseRoute] = [
             *Api(admin, callers).routes(),
-            *LoginPages(self.site).routes(),
+            *LoginPages(self.site, oidc, origin).routes(),
             *page_routes(self.site),
             static_route(STATIC),
         ]
@@ -47,9 +55,15 @@ class ConsoleApp:
         await self._guarded(scope, receive, send)
 
 
-def console_app(admin: Admin, edge: AdminEdge, events: EventRing) -> ConsoleApp:
-    """Return the ASGI application of the admin listener."""
-    return ConsoleApp(admin, edge, events)
+def console_app(
+    admin: Admin,
+    edge: AdminEdge,
+    events: EventRing,
+    oidc: OidcClient | None = None,
+    origin: str | None = None,
+) -> ConsoleApp:
+    """Return the ASGI application of the admin listener; `origin` is where providers lead back."""
+    return ConsoleApp(admin, edge, events, oidc, origin)
 
 
 def page_routes(site: Site) -> list[BaseRoute]:

@@ -11,6 +11,7 @@ from tunnel_relay.admin.service import Admin
 from tunnel_relay.console.app import console_app
 from tunnel_relay.console.connection import ConsoleConnection
 from tunnel_relay.events import EventRing
+from tunnel_relay.identity.oidc import OidcClient
 from tunnel_relay.server import Server
 from tunnel_relay.settings import AdminListen, Settings
 
@@ -22,7 +23,9 @@ BACKLOG = 128
 
 
 @asynccontextmanager
-async def serve_console(admin: Admin, settings: Settings, events: EventRing) -> AsyncIterator[None]:
+async def serve_console(
+    admin: Admin, settings: Settings, events: EventRing, oidc: OidcClient | None = None
+) -> AsyncIterator[None]:
     """Serve while the context is open; without an `[admin]` section nothing listens.
 
     Raises RelayError CANNOT_LISTEN, in a group.
@@ -31,7 +34,7 @@ async def serve_console(admin: Admin, settings: Settings, events: EventRing) -> 
     if place is None:
         yield
         return
-    server = ConsoleServer(server_config(admin, settings, place, events))
+    server = ConsoleServer(server_config(admin, settings, place, events, oidc))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve)
         try:
@@ -42,11 +45,15 @@ async def serve_console(admin: Admin, settings: Settings, events: EventRing) -> 
 
 
 def server_config(
-    admin: Admin, settings: Settings, place: AdminListen, events: EventRing
+    admin: Admin,
+    settings: Settings,
+    place: AdminListen,
+    events: EventRing,
+    oidc: OidcClient | None = None,
 ) -> uvicorn.Config:
     """Return how uvicorn listens."""
     return uvicorn.Config(
-        console_app(admin, edge_of(place), events),
+        console_app(admin, edge_of(place), events, oidc, place.origin),
         host=place.host,
         port=place.port,
         http=ConsoleConnection,

@@ -15,11 +15,16 @@ from tunnel_relay.admin.logins import COOKIE
 from tunnel_relay.console.forms import read_form
 from tunnel_relay.console.visit import STATIC, Site, Visit, action_route
 from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.identity.oidc import OidcClient
+from tunnel_relay.identity.oidc_pages import OidcPages, Place
 from tunnel_relay.store.base import User
 from tunnel_relay.web.pages import headers, page
 
 AT_ONCE = 8
 """Passwords that are verified or wait for it."""
+CONSOLE = "console"
+"""What a login at a provider is for that was begun here."""
+NOT_YOURS = "This account may not use the console."
 WRONG = "The name or the password is wrong, or this account may not use the console."
 
 log = structlog.get_logger("tunnel_relay.console")
@@ -28,9 +33,15 @@ log = structlog.get_logger("tunnel_relay.console")
 class LoginPages:
     """The login page, and what its form does."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(
+        self, site: Site, oidc: OidcClient | None = None, origin: str | None = None
+    ) -> None:
         self._site = site
         self._busy = 0
+        self._oidc: OidcPages | None = None
+        if oidc is not None and origin is not None:
+            place = Place(origin, "/login/oidc", STATIC)
+            self._oidc = OidcPages(oidc, place, _is_ours, self._back_from_oidc)
 
     def routes(self) -> list[Route]:
         """Return the routes of logging in and out."""
@@ -38,13 +49,14 @@ class LoginPages:
             Route("/login", self.show, methods=["GET"], name="GET /login"),
             Route("/login", self.log_in, methods=["POST"], name="POST /login"),
             action_route(self._site, "/logout", log_out, log_out),
+            *(() if self._oidc is None else self._oidc.routes),
         ]
 
     async def show(self, request: Request) -> Response:
         """Show the page, or go on when somebody is logged in."""
         if self._site.callers.of_console(request) is not None:
             return RedirectResponse("/", 303, headers())
-        return _page()
+        return self._page()
 
     async def log_in(self, request: Request) -> Response:
         """Check name and password; one answer for every reason against it."""
@@ -54,15 +66,42 @@ class LoginPages:
             self._may_try(request, name)
             user = await self._verified(name, password)
         except RelayError as error:
-            return _page(error)
+            return self._page(error)
+        answer = RedirectResponse("/", 303, headers())
+        self._open(user, request, answer)
+        return answer
+
+    def _open(self, user: User, request: Request, answer: Response) -> None:
         # A login that was there before ends, and the cookie is a fresh one: nothing is fixed.
         before = request.cookies.get(COOKIE)
         if before is not None:
             self._site.logins.close(before)
         cookie, _ = self._site.logins.open(user, self._site.admin.clock())
         log.info("console_login", user=user.key, address=_address(request))
-        answer = RedirectResponse("/", 303, headers())
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
+
+    async def _back_from_oidc(self, user: User, request: Request, _then: str) -> Response:
+        """Let in who proved who they are at the provider, if their roles of today allow it."""
+        who = self._site.callers.who(user.key)
+        if who is None or not who.roles & CONSOLE_ROLES:
+            log.warning("console_login_refused", user=user.key)
+            return self._page(StatusError(403, NOT_YOURS, code=Code.LOGIN_NEEDED))
+        await self._site.admin.note_login(user.key)
+        # A page, not a redirect: a browser that comes from elsewhere shows no strict cookie yet.
+        answer = page("console/welcome.html", static=STATIC)
+        self._open(user, request, answer)
+        return answer
+
+    def _page(self, problem: RelayError | None = None) -> Response:
+        answer = page(
+            "console/login.html",
+            200 if not isinstance(problem, StatusError) else problem.status,
+            static=STATIC,
+            problem=problem,
+            others=() if self._oidc is None else (self._oidc.link(CONSOLE),),
+        )
+        if isinstance(problem, StatusError):
+            answer.headers.update(problem.headers)
         return answer
 
     def _may_try(self, request: Request, name: str) -> None:
@@ -103,16 +142,8 @@ async def log_out(visit: Visit) -> Response:
     return answer
 
 
-def _page(problem: RelayError | None = None) -> Response:
-    answer = page(
-        "console/login.html",
-        200 if not isinstance(problem, StatusError) else problem.status,
-        static=STATIC,
-        problem=problem,
-    )
-    if isinstance(problem, StatusError):
-        answer.headers.update(problem.headers)
-    return answer
+def _is_ours(_request: Request, then: str) -> bool:
+    return then == CONSOLE
 
 
 def _address(request: Request) -> str:
