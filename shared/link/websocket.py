@@ -203,6 +203,11 @@ class WebSocketTransport(Reader):
             return
         for data in self._ws.data_to_send():
             if data is SEND_EOF or not data:
+                if self._upgraded and self._ws.close_rcvd is None and not self._lost:
+                    # It may still be sending: closing on unread bytes resets the connection, and
+                    # the reset can overtake our reason.
+                    self._close_soon()
+                    continue
                 # TLS has no half-close: closing after the buffer is flushed is the same to both.
                 transport.close()
             elif not transport.is_closing():
