@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from tunnel_relay.store.base import Session
 
 BURST = 2.0
-"""Seconds of the allowed rate that may come at once."""
-MAX_METERS = 200_000
+"""Seconds of the allowed rate that may come at once; one call always may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +18,16 @@ class Quota:
 
     calls_per_second: float = 0.0
     streams: int = 0
+
+    @property
+    def burst(self) -> float:
+        """How many calls may come at once."""
+        return max(1.0, self.calls_per_second * BURST)
+
+    @property
+    def recovery(self) -> float:
+        """Seconds after which nothing that was counted matters any more."""
+        return self.burst / self.calls_per_second if self.calls_per_second else BURST
 
 
 class Meter:
@@ -46,9 +55,20 @@ class Quotas:
         """Count a call; returns 0 when it may come, else the seconds to wait."""
         if not self._rated:
             return 0.0
-        wait = _take(self._sessions, session.id, self._session, now)
+        mine = theirs = None
+        wait = 0.0
+        if self._session.calls_per_second:
+            mine = _filled(self._sessions, session.id, self._session, now)
+            wait = _wait(mine, self._session)
+        if self._user.calls_per_second:
+            theirs = _filled(self._users, session.user, self._user, now)
+            wait = max(wait, _wait(theirs, self._user))
         if not wait:
-            wait = _take(self._users, session.user, self._user, now)
+            # Only what may come is counted: a refusal by one bound costs nothing of the other.
+            if mine is not None:
+                mine.level -= 1
+            if theirs is not None:
+                theirs.level -= 1
         return wait
 
     def begin(self, session: Session, now: float) -> bool:
@@ -70,33 +90,55 @@ class Quotas:
 
     def forget(self, now: float) -> None:
         """Let go of meters that say nothing: idle, and full again."""
-        for meters in (self._sessions, self._users):
-            idle = [
-                key for key, meter in meters.items() if not meter.streams and now - meter.at > BURST
-            ]
+        for meters, quota in ((self._sessions, self._session), (self._users, self._user)):
+            before = now - quota.recovery
+            idle = [key for key, meter in meters.items() if not meter.streams and meter.at < before]
             for key in idle:
                 del meters[key]
+
+
+class Waiting:
+    """Counts calls that wait for their client: so many of all users, and of one."""
+
+    def __init__(self, most: int, of_user: int) -> None:
+        self._most = most
+        self._of_user = of_user
+        self.total = 0
+        self.users: dict[str, int] = {}
+
+    def begin(self, user: str) -> bool:
+        """Count a call that waits from now on; False when too many do, and nothing is counted."""
+        mine = self.users.get(user, 0)
+        if self.total >= self._most or mine >= self._of_user:
+            return False
+        self.total += 1
+        self.users[user] = mine + 1
+        return True
+
+    def end(self, user: str) -> None:
+        """Count a call that waits no longer."""
+        self.total -= 1
+        self.users[user] -= 1
+        if not self.users[user]:
+            del self.users[user]
 
 
 def _meter(meters: dict[str, Meter], key: str, quota: Quota, now: float) -> Meter:
     meter = meters.get(key)
     if meter is None:
-        meter = meters[key] = Meter(quota.calls_per_second * BURST, now)
+        meter = meters[key] = Meter(quota.burst, now)
     return meter
 
 
-def _take(meters: dict[str, Meter], key: str, quota: Quota, now: float) -> float:
-    rate = quota.calls_per_second
-    if not rate:
-        return 0.0
+def _filled(meters: dict[str, Meter], key: str, quota: Quota, now: float) -> Meter:
     meter = _meter(meters, key, quota, now)
-    level = meter.level + (now - meter.at) * rate
-    most = rate * BURST
-    if level > most:
-        level = most
-    meter.at = now
-    if level < 1:
-        meter.level = level
-        return (1 - level) / rate
-    meter.level = level - 1
-    return 0.0
+    if now > meter.at:
+        level = meter.level + (now - meter.at) * quota.calls_per_second
+        most = quota.burst
+        meter.level = level if level < most else most
+        meter.at = now
+    return meter
+
+
+def _wait(meter: Meter, quota: Quota) -> float:
+    return 0.0 if meter.level >= 1 else (1 - meter.level) / quota.calls_per_second

@@ -131,6 +131,11 @@ class Limits(ConfigModel):
     """The same for all sessions of one user together."""
     user_streams: int = Field(default=1024, ge=0)
     """The same for all sessions of one user together."""
+    session_body_bytes: int = Field(default=32 * wire.MIB, ge=0)
+    """Bytes of one session's request bodies on their way through the relay; 429 beyond it; 0: no
+    bound."""
+    user_body_bytes: int = Field(default=64 * wire.MIB, ge=0)
+    """The same for all sessions of one user together."""
     user_sessions: int = Field(default=1000, ge=1)
     """Living sessions of one user."""
     bad_tokens_per_minute: int = Field(default=120, ge=1)
@@ -181,6 +186,9 @@ class Settings(ConfigModel):
             )
         self._check_admin()
         self._check_issuers()
+        for share in (self.limits.session_body_bytes, self.limits.user_body_bytes):
+            if 0 < share < self.limits.body_bytes:
+                raise ValueError("a share of body bytes is smaller than limits.body_bytes")
         if len(str(self.control_socket).encode()) > MAX_SOCKET_PATH:
             raise ValueError("state_dir is too long for a Unix socket inside it; shorten it")
         if self.sessions.default_ttl > self.sessions.max_ttl:

@@ -20,6 +20,8 @@ SERVER = "server"
 UNHURRIED: dict[str, object] = {
     "limits.session_calls_per_second": "0",
     "limits.user_calls_per_second": "0",
+    "limits.session_body_bytes": "0",
+    "limits.user_body_bytes": "0",
     "limits.bad_tokens_per_minute": "1000000",
 }
 """Tests call faster than any agent; what happens then has tests of its own (test_limits)."""

@@ -1,10 +1,11 @@
 """A session and its user get what they may, and nobody pays for another."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tunnel_relay.test_sessions import a_session
-from tunnel_relay.quotas import BURST, Quota, Quotas
+from tunnel_relay.quotas import BURST, Quota, Quotas, Waiting
 
 NONE = Quota()
 
@@ -69,3 +70,43 @@ def test_in_any_stretch_of_time_no_more_than_rate_and_burst_pass(pauses: list[fl
     for index, start in enumerate(passed):
         for count, end in enumerate(passed[index:], 1):
             assert count <= 7 * (end - start) + 7 * BURST + 1e-6
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.4, 1.0])
+def test_less_than_one_call_a_second_is_slow_and_not_never(rate: float) -> None:
+    for of_session, of_user in ((rate, 0), (0, rate)):
+        quotas = Quotas(Quota(calls_per_second=of_session), Quota(calls_per_second=of_user))
+        session, now = a_session("x"), 0.0
+        assert quotas.take(session, now) == 0
+        while quotas.take(session, now) == 0:  # what may come at once
+            pass
+        wait = quotas.take(session, now)
+        assert 0 < wait <= 1 / rate
+        # What was counted is not forgotten before it is made good.
+        quotas.forget(now + wait * 0.9)
+        assert quotas.take(session, now + wait * 0.9) > 0
+        assert quotas.take(session, now + wait * 1.001) == 0
+
+
+def test_a_call_that_is_refused_for_the_user_costs_the_session_nothing() -> None:
+    quotas = Quotas(Quota(calls_per_second=5), Quota(calls_per_second=5))
+    greedy, modest = a_session("greedy"), a_session("modest")
+    while quotas.take(greedy, 0.0) == 0:
+        pass
+    for _ in range(100):
+        assert quotas.take(modest, 0.0) > 0
+    assert [quotas.take(modest, 1.0) for _ in range(5)] == [0.0] * 5
+
+
+def test_one_user_leaves_places_to_wait_for_others() -> None:
+    """D03, D14."""
+    waiting = Waiting(most=100, of_user=25)
+    assert [waiting.begin("ada") for _ in range(30)].count(True) == 25
+    assert sum(waiting.begin(f"user{number}") for number in range(100)) == 75
+    assert not waiting.begin("late")
+    waiting.end("ada")
+    assert waiting.begin("late")
+    assert not waiting.begin("ada")
+    for _ in range(24):
+        waiting.end("ada")
+    assert "ada" not in waiting.users

@@ -2,7 +2,9 @@
 
 from shared.jsonrpc.envelope import MODERN, Envelope, Kind
 from shared.jsonrpc.headers import VERSION_HEADER
+from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
+from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
@@ -30,6 +32,24 @@ class Call:
     def runs_on(self) -> bool:
         """A legacy agent that leaves has not cancelled its call; a GET stream just ends."""
         return not self.modern and self.request.method == b"POST"
+
+    def open_head(self) -> bytes:
+        """Return the payload that opens the stream; raises TooBigError."""
+        request, known = self.request, self.request.known
+        if known is not None and known.open_head and known.mcp_session == self.mcp_session:
+            return known.open_head
+        payload = encode_open(
+            OpenHead(
+                self.session.upstream,
+                request.method.decode(),
+                self.session.id,
+                self.mcp_session,
+                forwarded(request.headers, request.fields.get(b"connection")),
+            )
+        )
+        if known is not None:
+            known.mcp_session, known.open_head = self.mcp_session, payload
+        return payload
 
 
 def is_modern(request: Request, envelope: Envelope | None) -> bool:

@@ -56,7 +56,7 @@ class Request:
 
     __slots__ = (
         *("body", "complete", "fields", "head_bytes", "headers", "known", "length", "method"),
-        *("opening", "peer", "session", "url"),
+        *("opening", "paid", "payer", "peer", "session", "url"),
     )
 
     def __init__(self, peer: str = "") -> None:
@@ -73,6 +73,9 @@ class Request:
         self.known: Known | None = None
         self.opening: Waits | None = None
         """What a token of an external issuer has to wait for before it is served."""
+        self.payer: tuple[str, str] | None = None
+        self.paid = 0
+        """See `tunnel_relay.gateway.bodies`: bytes, and the session and user they count for."""
 
     def forget(self) -> None:
         """Keep only what the answer needs: idle streams live long."""

@@ -102,7 +102,7 @@ class AgentConnection(Reader):
         """Tell the exchange that its agent is gone."""
         self._server_state.connections.discard(self)
         self._gateway.connections.discard(self)
-        self._take_body()
+        self._gateway.bodies.free(self._request)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.connection_lost()
@@ -137,6 +137,11 @@ class AgentConnection(Reader):
             return
         finally:
             self._fresh = b""
+        request = self._request
+        if self._body and request is not None and request.hot:  # more of it is to come
+            refused = self._gateway.bodies.pay(request, self._size)
+            if refused is not None:
+                self._refuse(refused)
         if self._head_bytes > patience.HEAD_BYTES and self.exchange is None:
             self._fail(answers.HEADERS_TOO_LARGE)
 
@@ -223,14 +228,6 @@ class AgentConnection(Reader):
             self._close_linger()
         elif not self._refused:
             self._body += body
-            self._gateway.assembling += len(body)
-            if self._size > patience.SMALL_BYTES and self._gateway.crowded:
-                self._refuse(answers.BUSY)
-
-    def _take_body(self) -> bytes:
-        body, self._body = bytes(self._body), bytearray()
-        self._gateway.assembling -= len(body)
-        return body
 
     def on_message_complete(self) -> None:
         """Serve the request, or go on after a refusal."""
@@ -244,7 +241,7 @@ class AgentConnection(Reader):
             self._finished()
             return
         self.deadline = 0.0
-        request.body = self._take_body()
+        request.body, self._body = bytes(self._body), bytearray()
         known = request.known
         if known is not None and known.repeated is None and not self._close_after:
             known.repeated = RepeatedHead.of(bytes(self._fresh), request.body)
@@ -341,8 +338,9 @@ class AgentConnection(Reader):
     def _refuse(self, answer: Answer) -> None:
         """Answer at once and let the rest of the request pass by unread."""
         self._refused = True
-        self._take_body()
         request = self._request
+        self._body = bytearray()
+        self._gateway.bodies.free(request)
         over = request is None or request.expects_continue or request.method == b"HEAD"
         if over or answer.status in (413, 431):
             self._close_after = True

@@ -134,7 +134,8 @@ class Exchange:
             connection.break_off()
 
     def on_writable(self) -> None:
-        """Never needed: a request is queued whole."""
+        """The link took most of the request's body."""
+        self._gateway.bodies.free(self.call.request)
 
     # The agent's connection ---------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import anyio.abc
 
 from tunnel_relay.gateway import answers, checks
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.gateway.bodies import Bodies
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.identity.issuers import Accepted, Issuers, No, Waits
 
@@ -43,7 +44,9 @@ class ForeignTokens:
         issuers: Issuers | None,
         refuse: Callable[[Request, No], Answer],
         tick: Callable[[], float],
+        bodies: Bodies,
     ) -> None:
+        self._bodies = bodies
         self._issuers = issuers or None
         self._refuse = refuse
         self._tick = tick
@@ -71,6 +74,10 @@ class ForeignTokens:
         serve: "Serve",
     ) -> None:
         """Let a request wait for its session, then `serve` it."""
+        refused = self._bodies.pay(request, len(request.body))
+        if refused is not None:
+            connection.respond(refused)
+            return
         opening, request.opening = request.opening, None
         if opening is None or tasks is None or self._waiting >= MAX_WAITING:
             connection.respond(self._refuse(request, No.LATER))
@@ -95,10 +102,12 @@ class ForeignTokens:
         finally:
             self._waiting -= 1
         if held.gone:
+            self._bodies.free(request)
             return
         connection.exchange = None
         if isinstance(verdict, No) or verdict.session is None:
             outcome = verdict if isinstance(verdict, No) else No.TOKEN
+            self._bodies.free(request)
             connection.respond(self._refuse(request, outcome))
         else:
             request.session = verdict.session

@@ -26,22 +26,21 @@ from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
-from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.gateway.bodies import LINGERING_BYTES, Bodies
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.foreign import ForeignTokens, Held
-from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.gateway.mcp_sessions import McpSessions
-from tunnel_relay.gateway.patience import BODIES_BYTES, SMALL_BYTES
+from tunnel_relay.gateway.patience import SMALL_BYTES
 from tunnel_relay.identity.issuers import Issuers, No
 from tunnel_relay.lease import Lease
-from tunnel_relay.quotas import Quotas
+from tunnel_relay.quotas import Quotas, Waiting
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Session
@@ -51,6 +50,7 @@ log = structlog.get_logger("tunnel_relay.gateway")
 SWEEP_SECONDS = 1.0
 MAX_WAITING = 1024
 """Calls held at a time until their client comes back; more are turned away at once."""
+MAX_WAITING_OF_USER = 256
 MAX_RUNNING_ON = 64
 """Calls of one session that run on without their agents; the next is cancelled as it is left. An
 agent that gives up and asks again would fill its upstream for everybody else."""
@@ -69,6 +69,7 @@ class Gateway:
         *,
         challenges: Challenges,
         quotas: Quotas,
+        bodies: Bodies,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -77,8 +78,7 @@ class Gateway:
     ) -> None:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
-        self.assembling = 0
-        """Bytes of request bodies that are still coming, of all connections."""
+        self.bodies = bodies
         self._sessions = sessions
         self._registry = registry
         self._mcp_sessions = mcp_sessions
@@ -92,9 +92,9 @@ class Gateway:
         self._live: dict[str, set[Exchange]] = {}
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
-        self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time)
+        self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._waiting = 0
+        self._waiting = Waiting(MAX_WAITING, MAX_WAITING_OF_USER)
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve from now on; what has to wait runs in `tasks`."""
@@ -105,11 +105,6 @@ class Gateway:
     def live(self) -> int:
         """How many calls are under way."""
         return sum(map(len, self._live.values()))
-
-    @property
-    def crowded(self) -> bool:
-        """Do bodies that are still coming hold all they may? Small ones are let in even so."""
-        return self.assembling > BODIES_BYTES
 
     def cut_session(self, session: str) -> int:
         """End every call of a session at once; returns how many were cut."""
@@ -242,7 +237,12 @@ class Gateway:
         """Judge a whole request and carry it; every outcome goes to `connection`."""
         if request.opening is not None:
             self._foreign.open(request, connection, self._tasks, self.serve)
-            return
+        else:
+            self._serve(request, connection)
+        if connection.exchange is None:  # it was answered
+            self.bodies.free(request)
+
+    def _serve(self, request: Request, connection: AgentConnection) -> None:
         try:
             envelope = None
             if request.method == b"POST":
@@ -275,7 +275,9 @@ class Gateway:
                 return
             call.mcp_session = sent.decode()
         link = self._registry.find(call.session.tunnel, call.session.upstream, instance)
-        if link is not None:
+        if not self._quotas.begin(call.session, self.time()):
+            connection.respond(answers.too_many("calls at a time", 1, call.message_id))
+        elif link is not None:
             self._carry(call, link, connection)
         else:
             self._hold(call, instance, connection)
@@ -292,21 +294,25 @@ class Gateway:
         session, request = call.session, call.request
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
-        if not self._quotas.begin(session, self.time()):
-            connection.respond(answers.too_many("calls at a time", 1, call.message_id))
-            return
         exchange = Exchange(self, call, link.driver, connection)
+        refused = None
+        lingers = len(request.body) > LINGERING_BYTES
         try:
-            head = self._open_head(call)
-            exchange.stream = link.driver.request(head, request.body, exchange)
+            head = call.open_head()
+            if lingers:
+                refused = self.bodies.pay(request, len(request.body), call.message_id)
+            if refused is None:
+                exchange.stream = link.driver.request(head, request.body, exchange)
         except TooBigError:
-            self._quotas.end(session)
-            connection.respond(answers.HEADERS_TOO_LARGE)
-            return
+            refused = answers.HEADERS_TOO_LARGE
         except MisuseError:
+            refused = answers.failed(ResetCode.REFUSED, call.message_id)
+        if refused is not None:
             self._quotas.end(session)
-            connection.respond(answers.failed(ResetCode.REFUSED, call.message_id))
+            connection.respond(refused)
             return
+        if not lingers:
+            self.bodies.free(request)
         # Idle streams live long: they keep nothing of the request but what the answer needs.
         request.forget()
         connection.exchange = exchange
@@ -315,31 +321,16 @@ class Gateway:
             live = self._live[session.id] = set()
         live.add(exchange)
 
-    def _open_head(self, call: Call) -> bytes:
-        """Return the payload that opens the stream; raises TooBigError."""
-        request, session, known = call.request, call.session, call.request.known
-        if known is not None and known.open_head and known.mcp_session == call.mcp_session:
-            return known.open_head
-        payload = encode_open(
-            OpenHead(
-                session.upstream,
-                request.method.decode(),
-                session.id,
-                call.mcp_session,
-                forwarded(request.headers, request.fields.get(b"connection")),
-            )
-        )
-        if known is not None:
-            known.mcp_session, known.open_head = call.mcp_session, payload
-        return payload
-
     def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
-        if self._tasks is None or self._waiting >= MAX_WAITING:
-            connection.respond(answers.not_connected(call.message_id, 5))
+        request, user = call.request, call.session.user
+        refused = self.bodies.pay(request, len(request.body), call.message_id)
+        if refused is None and not (self._tasks is not None and self._waiting.begin(user)):
+            refused = answers.not_connected(call.message_id, 5)
+        if refused is not None or self._tasks is None:
+            self._quotas.end(call.session)
+            connection.respond(refused or answers.BUSY)
             return
-        self._waiting += 1
-        held = Held()
-        connection.exchange = held
+        held = connection.exchange = Held()
         self._tasks.start_soon(self._wait, call, instance, connection, held)
 
     async def _wait(
@@ -351,17 +342,25 @@ class Gateway:
                 session.tunnel, session.upstream, instance, self._wait_for_client
             )
         finally:
-            self._waiting -= 1
+            self._waiting.end(session.user)
         if held.gone:
+            self._end_waiting(call)
             return
         connection.exchange = None
         refused = self._judge_late(call.request)
-        if refused is not None:
-            connection.respond(refused)
-        elif link is None:
-            connection.respond(answers.not_connected(call.message_id, 5))
-        else:
+        if refused is None and link is None:
+            refused = answers.not_connected(call.message_id, 5)
+        if refused is None and link is not None:
             self._carry(call, link, connection)
+            if connection.exchange is None:
+                self.bodies.free(call.request)
+        else:
+            self._end_waiting(call)
+            connection.respond(refused or answers.BUSY)
+
+    def _end_waiting(self, call: Call) -> None:
+        self._quotas.end(call.session)
+        self.bodies.free(call.request)
 
     def may_run_on(self, exchange: Exchange) -> bool:
         """Tell whether a call may run on though its agent is gone."""
@@ -370,6 +369,7 @@ class Gateway:
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call that is over."""
+        self.bodies.free(exchange.call.request)
         session = exchange.call.session.id
         live = self._live.get(session)
         if live is not None and exchange in live:
