@@ -1,19 +1,23 @@
 """What 100,000 sessions cost a relay: `python -m bench.sessions [COUNT]`."""
 
 import asyncio
+import io
 import os
 import sys
 import tempfile
 import time
 import timeit
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import structlog
 from sqlalchemy.sql import insert
 
 from shared.ids import SESSION_PREFIX, new_id, new_token, token_digest
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.init import Wanted, init
+from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import JoinCode, Session, Tunnel
 from tunnel_relay.store.sql import SqlStore
@@ -70,13 +74,47 @@ async def measure(settings: Settings, token: str) -> None:
         print(f"memory          {resident_mib() - before:.0f} MiB for {len(admin.sessions.all())}")
         found = admin.sessions.find(token, time.time())
         assert found is not None
+        quotas = Quotas(Quota(200_000, 256), Quota(500_000, 1024))
+
+        def limited() -> None:
+            quotas.take(found, time.monotonic())
+            quotas.begin(found, 0.0)
+            quotas.end(found)
+
         for name, act in {
             "find": lambda: admin.sessions.find(token, time.time()),
             "again": lambda: admin.sessions.again(found, time.time()),
             "state": lambda: admin.sessions.state(found.id, time.time()),
+            "limits": limited,
         }.items():
             seconds = min(timeit.repeat(act, number=20_000, repeat=5)) / 20_000
             print(f"{name:<15} {seconds * 1e6:.2f} us")
+        for session in admin.sessions.all():
+            admin.sessions.again(session, time.time())
+        stall, took = await longest_stall(admin.flush_last_used)
+        print(f"flush of all    {took:.2f} s, longest stall {stall * 1000:.0f} ms")
+        admin.clock = lambda: time.time() + 7 * 86400
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(io.StringIO()))
+        stall, took = await longest_stall(admin.end_by_time)
+        print(f"end of all      {took:.2f} s, longest stall {stall * 1000:.0f} ms")
+
+
+async def longest_stall(act: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    """Return for how long at most nothing else ran while `act` did, and how long it took; s."""
+    worst, last = 0.0, time.perf_counter()
+
+    async def beat() -> None:
+        nonlocal worst, last
+        while True:
+            await asyncio.sleep(0)
+            worst, last = max(worst, time.perf_counter() - last), time.perf_counter()
+
+    beating, began = asyncio.create_task(beat()), time.perf_counter()
+    await act()
+    took = time.perf_counter() - began
+    await asyncio.sleep(0)
+    beating.cancel()
+    return worst, took
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers.agent import LEGACY, Agent, call, initialize, request
 from tests.helpers.tunnel import TUNNEL
-from tests.integration.scene import OTHER, SERVER, Grant, Scene
+from tests.integration.scene import OTHER, SERVER, Grant, Scene, eventually
 
 pytestmark = [
     pytest.mark.system,
@@ -65,6 +65,28 @@ async def test_s15_nothing_resumes_after_a_revocation(scene: Scene) -> None:
     reply = await victim.agent.ask(method="GET", headers=[*named, ("Last-Event-ID", "1")])
     assert reply.status == 401
     assert len([each for each in scene.upstream.seen if each.method == "GET"]) == seen
+
+
+async def test_s15_nothing_resumes_after_the_end_of_the_time(scene: Scene) -> None:
+    victim = await scene.grant(ttl="2s")
+    named = await begun(victim.agent)
+    seen = len([each for each in scene.upstream.seen if each.method == "GET"])
+    await eventually(lambda: ended(scene, victim), every=0.2)
+    reply = await victim.agent.ask(method="GET", headers=[*named, ("Last-Event-ID", "1")])
+    assert reply.status == 401
+    assert len([each for each in scene.upstream.seen if each.method == "GET"]) == seen
+    # Nor with another session of the very same user, agent and server.
+    again = await (await scene.grant()).agent.ask(
+        method="GET", headers=[*named, ("Last-Event-ID", "1")]
+    )
+    assert again.status == 404
+    assert len([each for each in scene.upstream.seen if each.method == "GET"]) == seen
+
+
+async def ended(scene: Scene, grant: Grant) -> bool:
+    """Tell whether a session is over."""
+    shown = await scene.lab.relay_json("session", "show", grant.id)
+    return bool(shown["session"]["state"] == "expired")
 
 
 async def test_s28_no_answer_may_be_kept_for_others(scene: Scene) -> None:
