@@ -245,6 +245,15 @@ def config_words(config: Path | None) -> str:
     return f" --config {shlex.quote(str(config.absolute()))}"
 
 
+def done(result: dict[str, Any], as_json: bool, said: str) -> None:
+    """Say what was done, as a sentence or as JSON, and fail if it is not stored yet."""
+    if as_json:
+        answer(result)
+    else:
+        click.echo(said)
+    must_be_stored(result)
+
+
 def must_be_stored(result: dict[str, Any]) -> None:
     """End with an error when a change holds in memory but not in the database."""
     from tunnel_relay.errors import Code, RelayError

@@ -10,8 +10,8 @@ from tunnel_relay.cli import (
     answer,
     common,
     config_words,
+    done,
     listing,
-    must_be_stored,
     run,
 )
 
@@ -64,7 +64,7 @@ def tunnel_disable(config: Path | None, as_json: bool, name: str) -> None:
     from tunnel_relay import render
 
     result = run(config, "tunnel_disable", name=name)
-    _done(result, as_json, f"{name} is disabled; {render.cut(result)}")
+    done(result, as_json, f"{name} is disabled; {render.cut(result)}")
 
 
 @tunnel.command("enable")
@@ -100,7 +100,7 @@ def tunnel_delete(config: Path | None, as_json: bool, name: str, yes: bool) -> N
     from tunnel_relay import render
 
     result = run(config, "tunnel_delete", name=name)
-    _done(result, as_json, f"{name} is deleted; {render.cut(result)}")
+    done(result, as_json, f"{name} is deleted; {render.cut(result)}")
 
 
 @click.group()
@@ -211,7 +211,7 @@ def session_revoke(config: Path | None, as_json: bool, session_id: str, reason: 
             "\nTokens of the same login at the issuer open nothing any more. "
             f"Lift that: tunnel-relay session lift{config_words(config)} {shown['id'][:12]}"
         )
-    _done(result, as_json, said)
+    done(result, as_json, said)
 
 
 @session.command("barred")
@@ -234,14 +234,6 @@ def session_lift(config: Path | None, as_json: bool, session_id: str) -> None:
     else:
         shown = result["barred"]
         click.echo(f"{shown['user']} may use {shown['server']} with {shown['agent']} again")
-
-
-def _done(result: dict[str, Any], as_json: bool, said: str) -> None:
-    if as_json:
-        answer(result)
-    else:
-        click.echo(said)
-    must_be_stored(result)
 
 
 def _join_code(result: dict[str, Any], as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tunnel_relay.cli import Duration, answer, common, listing, must_be_stored, run
+from tunnel_relay.cli import Duration, answer, common, done, listing, run
 
 role_option = click.option(
     "--role",
@@ -116,7 +116,7 @@ def user_change(
         wanted["servers"] = []
     result = run(config, "user_change", user=user_key, name=name, **wanted)
     said = f"; {render.cut(result)}" if result["sessions"] else ""
-    _done(result, as_json, f"{user_key} is changed{said}")
+    done(result, as_json, f"{user_key} is changed{said}")
 
 
 @user.command("password")
@@ -141,7 +141,7 @@ def user_disable(config: Path | None, as_json: bool, user_key: str, reason: str)
     from tunnel_relay import render
 
     result = run(config, "user_disable", user=user_key, reason=reason)
-    _done(result, as_json, f"{user_key} is disabled; {render.cut(result)}")
+    done(result, as_json, f"{user_key} is disabled; {render.cut(result)}")
 
 
 @user.command("enable")
@@ -189,7 +189,7 @@ def user_token_revoke(config: Path | None, as_json: bool, token: str) -> None:
     """End an admin token; the start of its identifier is enough."""
     result = run(config, "user_token_revoke", token=token)
     shown = result["admin_token"]
-    _done(result, as_json, f"{shown['id'][:12]} of {shown['user']} works no more")
+    done(result, as_json, f"{shown['id'][:12]} of {shown['user']} works no more")
 
 
 @click.group()
@@ -240,7 +240,7 @@ def agent_disable(config: Path | None, as_json: bool, agent_id: str, reason: str
     from tunnel_relay import render
 
     result = run(config, "agent_disable", agent=agent_id, reason=reason)
-    _done(result, as_json, f"{agent_id} is disabled; {render.cut(result)}")
+    done(result, as_json, f"{agent_id} is disabled; {render.cut(result)}")
 
 
 @agent.command("enable")
@@ -263,11 +263,3 @@ def _password(source: Any) -> str:
         raise click.UsageError("no terminal to ask on: give --password-file - and pipe it in")
     typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return typed
-
-
-def _done(result: dict[str, Any], as_json: bool, said: str) -> None:
-    if as_json:
-        answer(result)
-    else:
-        click.echo(said)
-    must_be_stored(result)

@@ -166,7 +166,12 @@ class UserCommands(AdminCore):
     async def _put(self, user: User) -> None:
         async with self.pending.lifting(f"user {user.key}"):
             await self.store.put_user(user)
-        self.directory.users[user.key] = user
+            found = self.directory.users.setdefault(user.key, user)
+            if found is not user:
+                # Made by somebody else meanwhile, and perhaps disabled since: that one stays.
+                await self.store.put_user(found)
+        if found is not user:
+            raise RelayError(Code.USER_EXISTS, f"{user.key} was made by somebody else meanwhile")
 
     async def _change(self, key: str, change: Callable[[User], User]) -> User:
         """Store a change and let it hold, upon what the user is by then."""

@@ -154,3 +154,22 @@ async def test_s29_a_user_disabled_while_a_login_is_noted_stays_disabled(tmp_pat
         assert admin.directory.users["bob"].last_login is not None
     async with an_admin(tmp_path) as admin:
         assert admin.directory.active_user("bob") is None
+
+
+async def test_s29_a_user_made_and_disabled_while_it_is_added_stays_disabled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        hashed = admin.passwords.hash
+
+        async def meanwhile(password: SecretStr) -> str:
+            await admin.person("bob", "the user")
+            await admin.user_disable("bob")
+            return await hashed(password)
+
+        monkeypatch.setattr(admin.passwords, "hash", meanwhile)
+        assert await refused(admin.user_add("bob", password=PASSWORD)) is Code.USER_EXISTS
+        assert admin.directory.active_user("bob") is None
+    async with an_admin(tmp_path) as admin:
+        assert admin.directory.active_user("bob") is None
+        assert admin.directory.users["bob"].password is None
