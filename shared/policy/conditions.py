@@ -1,0 +1,229 @@
+"""Conditions on arguments, in CEL; the only module that knows which library evaluates them.
+
+The library cannot be interrupted, so its time is bounded beforehand: by the length and the shape of
+an expression when it is read, and by the size of the arguments before it is asked.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import cel
+
+MAX_LENGTH = 2000
+"""Characters of an expression."""
+MAX_BRACKETS = 24
+"""How deep brackets may nest in an expression."""
+MAX_PATTERNS = 2
+"""Calls of `matches` in an expression: each compiles its pattern when it is reached."""
+MAX_PATTERN_LENGTH = 200
+MAX_ARGS_BYTES = 64 * 1024
+"""Of the arguments, about as JSON: UTF-8 of names and strings, and a few bytes for all else."""
+MAX_ARGS_DEPTH = 32
+MAX_WALKED = 256
+"""Values in the arguments when an expression walks over lists."""
+
+VARIABLES = ("agent", "args", "groups", "server", "tool", "user")
+FUNCTIONS = frozenset(
+    {
+        *("has", "size", "type", "int", "uint", "double", "string", "contains", "startsWith"),
+        *("endsWith", "matches", "timestamp", "duration", "max", "min"),
+    }
+)
+WALKS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+_WORDS = frozenset({"true", "false", "null", "in"})
+_TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"})
+_INT64 = 2**63
+
+_TOKEN = re.compile(
+    r"""
+      (?P<comment>//[^\n]*)
+    | (?P<string>[rR]?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+    | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<number>[0-9][0-9A-Za-z.]*)
+    | (?P<space>\s+)
+    | (?P<mark>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COUNTED = re.compile(r"\{\s*\d*\s*,?\s*(\d+)")
+MAX_COUNTED = 100
+"""Largest number in the counted repetitions of a pattern, all of them multiplied."""
+
+
+class ConditionError(Exception):
+    """An expression that cannot be used, or that came to no answer; holds no argument's value."""
+
+
+class Condition:
+    """One compiled expression; `text` is as in the file."""
+
+    __slots__ = ("_program", "_walks", "text")
+
+    def __init__(self, text: str) -> None:
+        """Compile; raises ConditionError, which says what is wrong in words of the file."""
+        if len(text) > MAX_LENGTH:
+            raise ConditionError(f"longer than {MAX_LENGTH} characters")
+        tokens = list(_tokens(text))
+        _check_brackets(tokens)
+        self.text = text
+        self._walks = _check_walks(tokens)
+        _check_words(tokens)
+        _check_patterns(tokens)
+        try:
+            self._program = cel.compile(text)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the expression is no use
+            raise ConditionError(f"not CEL: {_first_line(error)}") from None
+
+    def holds(self, args: Mapping[str, Any], **variables: Any) -> bool:
+        """Evaluate to true or false; raises ConditionError for anything else.
+
+        `variables` are those of VARIABLES but `args`.
+        """
+        _check_args(args, MAX_WALKED if self._walks else MAX_ARGS_BYTES)
+        try:
+            answer = self._program.execute({"args": args, **variables})
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
+            raise ConditionError(type(error).__name__) from None
+        if answer is True or answer is False:
+            return bool(answer)
+        raise ConditionError("the answer is neither true nor false")
+
+
+Token = tuple[str, str]
+
+
+def _tokens(text: str) -> Iterator[Token]:
+    for found in _TOKEN.finditer(text):
+        kind = found.lastgroup or ""
+        if kind == "mark" and found[0] in "\"'":
+            raise ConditionError("a string is not closed (write it on one line, in one pair)")
+        if kind not in ("space", "comment"):
+            yield kind, found[0]
+
+
+def _check_brackets(tokens: list[Token]) -> None:
+    depth = 0
+    for kind, text in tokens:
+        if kind == "mark" and text in "([{":
+            depth += 1
+            if depth > MAX_BRACKETS:
+                raise ConditionError(f"brackets nest deeper than {MAX_BRACKETS}")
+        elif kind == "mark" and text in ")]}":
+            depth -= 1
+
+
+def _calls(tokens: list[Token]) -> Iterator[tuple[int, str]]:
+    """Yield where and what is called."""
+    for place, (kind, text) in enumerate(tokens[:-1]):
+        if kind == "word" and tokens[place + 1] == ("mark", "("):
+            yield place, text
+
+
+def _check_walks(tokens: list[Token]) -> bool:
+    """Tell whether lists are walked; a walk in a walk takes the square of the time."""
+    walks = [place for place, name in _calls(tokens) if name in WALKS]
+    for place in walks:
+        if any(place < other <= _end_of_call(tokens, place + 1) for other in walks):
+            raise ConditionError("one of all, exists, map and filter stands inside another")
+    if len(walks) > MAX_PATTERNS:
+        raise ConditionError(f"more than {MAX_PATTERNS} of all, exists, map and filter")
+    if walks and any(name == "matches" for _, name in _calls(tokens)):
+        raise ConditionError("matches does not go with all, exists, map and filter; use endsWith")
+    return bool(walks)
+
+
+def _end_of_call(tokens: list[Token], opening: int) -> int:
+    depth = 0
+    for place in range(opening, len(tokens)):
+        kind, text = tokens[place]
+        if kind == "mark" and text in "([{":
+            depth += 1
+        elif kind == "mark" and text in ")]}":
+            depth -= 1
+            if depth == 0:
+                return place
+    return len(tokens)
+
+
+def _check_words(tokens: list[Token]) -> None:
+    """Refuse names that mean nothing here: `||` and `&&` could hide them until it matters."""
+    called = dict(_calls(tokens))
+    own = {
+        tokens[place + 2][1]
+        for place, name in called.items()
+        if name in WALKS and place + 2 < len(tokens)
+    }
+    if own & {*VARIABLES, *_TYPES}:
+        raise ConditionError("a name of all, exists, map or filter is taken already")
+    for place, (kind, text) in enumerate(tokens):
+        if kind != "word":
+            continue
+        after_dot = place > 0 and tokens[place - 1] == ("mark", ".")
+        if place in called:
+            valid = FUNCTIONS | WALKS
+        elif after_dot:
+            continue
+        else:
+            valid = frozenset({*VARIABLES, *_WORDS, *_TYPES, *own})
+        if text not in valid:
+            near = difflib.get_close_matches(text, sorted(valid), 1)
+            hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(sorted(valid))}"
+            raise ConditionError(f"unknown name {text}; {hint}")
+
+
+def _check_patterns(tokens: list[Token]) -> None:
+    places = [place for place, name in _calls(tokens) if name == "matches"]
+    if len(places) > MAX_PATTERNS:
+        raise ConditionError(f"more than {MAX_PATTERNS} calls of matches")
+    for place in places:
+        inside = tokens[place + 2 : _end_of_call(tokens, place + 1)]
+        if len(inside) != 1 or inside[0][0] != "string":
+            # A pattern made of arguments would be the caller's own program.
+            raise ConditionError("matches takes one string written out, as in matches('^[a-z]+$')")
+        pattern = inside[0][1]
+        repeated = 1
+        for found in _COUNTED.finditer(pattern):
+            repeated *= max(1, int(found[1][:6]))
+        if len(pattern) > MAX_PATTERN_LENGTH or repeated > MAX_COUNTED:
+            raise ConditionError("the pattern of matches is too long or repeats too much")
+        try:
+            cel.evaluate(f"''.matches({pattern})")
+        except Exception:  # noqa: BLE001 - whatever it is, the pattern is no use
+            raise ConditionError("the pattern of matches is not a regular expression") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("ERROR: ")[2].partition("\n")[0] or type(error).__name__
+
+
+def _check_args(args: Mapping[str, Any], most: int) -> None:
+    """Bound what the library is asked to look at; raises ConditionError."""
+    size = count = 0
+    level: list[Any] = [args]
+    for _ in range(MAX_ARGS_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is str:
+                size += len(value) if value.isascii() else len(value.encode(errors="replace"))
+            elif kind is dict:
+                below += value.values()
+                size += sum(map(len, value))
+            elif kind is list:
+                below += value
+            elif kind is int and not -_INT64 <= value < _INT64:
+                raise ConditionError("a number is outside 64 bits")
+            elif kind is float and value - value != 0:
+                raise ConditionError("a number is not finite")
+        count += len(level)
+        size += 2 * len(level)
+        if size > MAX_ARGS_BYTES or count > most:
+            raise ConditionError("the arguments are too large for a condition")
+        if not below:
+            return
+        level = below
+    raise ConditionError("the arguments are nested too deep for a condition")
