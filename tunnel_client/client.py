@@ -17,6 +17,7 @@ from shared.link.websocket import ClientWebSocket, LinkLostError
 from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
+from shared.wire.tools import ToolWord
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.identity import Identity
@@ -64,6 +65,9 @@ class ClientLink:
 
     def on_revoked(self, order: int, ended: int) -> None:
         """Never called: only the relay gives orders."""
+
+    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """Never called: the relay has no tools."""
 
     def on_late(self, whose: str, answer: bytes) -> None:
         """Never called: only the relay cuts."""

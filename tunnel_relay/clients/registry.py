@@ -15,6 +15,7 @@ from shared.link.owner import StreamHandler
 from shared.link.transport import MessageTransport
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
+from shared.wire.tools import ToolWord
 
 log = structlog.get_logger("tunnel_relay.links")
 
@@ -31,6 +32,7 @@ class Link:
         self.program = ""
         self.since = time.time()
         self.upstreams: frozenset[str] = frozenset()
+        self.tools: dict[str, list[ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
         self.driver: LinkDriver
 
@@ -62,6 +64,13 @@ class Link:
         told = self.orders.pop(order, None)
         if told is not None:
             told(ended)
+
+    def on_grant(self, grant: bytes) -> None:
+        """Never called: only the relay grants."""
+
+    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """The client said all there is to know of an upstream's tools."""
+        self.tools[upstream] = tools
 
     def on_late(self, whose: str, answer: bytes) -> None:
         """The result of a cut call came: nobody gets it, and the log says that there was one."""
