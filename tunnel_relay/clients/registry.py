@@ -16,6 +16,7 @@ from shared.link.transport import MessageTransport
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
+from tunnel_relay.clients.grants import LinkGrants
 
 log = structlog.get_logger("tunnel_relay.links")
 
@@ -35,6 +36,7 @@ class Link:
         self.tools: dict[str, list[ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
         self.driver: LinkDriver
+        self.grants: LinkGrants
 
     def attach(self, transport: MessageTransport, limits: LinkLimits) -> None:
         """Start to drive the link over a transport whose handshake is over."""
@@ -230,6 +232,7 @@ class Registry:
                 asked = orders.setdefault(link, Orders(started))
                 link.orders[self._order] = asked.asked()
                 link.driver.revoke(self._order, session)
+                link.grants.forget(session)
         told = {link.instance for link in orders}
         away = self._away({tunnel for tunnel, _ in sessions}, started)
         return Revoking(
