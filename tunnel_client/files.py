@@ -22,7 +22,8 @@ def read_guarded(
     """Return a file's bytes after checking who owns it and who else may use it.
 
     `forbidden` are the permission bits that must not be set, `links` tells whether `path` may be
-    a symbolic link, `limit` is the largest size in bytes. The facts are those of the open file, so it cannot be swapped in between.
+    a symbolic link, `limit` is the largest size in bytes. The facts are those of the open file, so
+    it cannot be swapped in between.
     Raises UnsafeFileError and OSError.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)

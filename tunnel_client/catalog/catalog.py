@@ -29,6 +29,7 @@ log = structlog.get_logger("tunnel_client.catalog")
 MAX_SHOWN = 20
 """Names a status lists for each upstream."""
 MAX_VERDICTS = 20_000
+PINNING_OFF = "OFF: agents can call every tool, new and changed ones too"
 
 
 class State(StrEnum):
@@ -140,7 +141,7 @@ class Catalog:
         return listed if len(kept) == len(listed) else list(kept.values())
 
     def filter_others(self, upstream: str, kind: Kind, listed: list[Any]) -> list[Any]:
-        """Return the prompts or resources that hide nothing, and those that are pinned as they are."""
+        """Return the prompts or resources that hide nothing, and those pinned as they are."""
         shelf = self._shelves.get(upstream)
         if shelf is None:
             return []
@@ -188,6 +189,10 @@ class Catalog:
         """Take in a whole listing: what it does not hold is gone."""
         shelf = self._shelves[upstream]
         before = (shelf.seen, shelf.listed, shelf.error, shelf.nameless)
+        if set(shelf.seen) != set(listing.items):
+            # Other definitions may speak of these names: they are read again when next asked for.
+            self._known.clear()
+            self._flags.clear()
         shelf.seen = dict(listing.items)
         shelf.listed, shelf.error, shelf.nameless = True, None, listing.nameless
         for kind, name in listing.twice:
@@ -271,7 +276,7 @@ class Catalog:
     def _take_pins(self, upstream: str) -> None:
         shelf = self._shelves[upstream]
         shelf.pins = self._pins.of(upstream, Kind.TOOL)
-        # Pinned again, even the same definition, is an approval again: what was seen before is past.
+        # Pinned again, be it the same definition, is approved again: what was seen before is past.
         shelf.changed = {n: pin for n, pin in shelf.changed.items() if shelf.pins.get(n) == pin}
         shelf.callable = {n: pin for n, pin in shelf.pins.items() if n not in shelf.changed}
 

@@ -1,5 +1,6 @@
 """What an upstream lists: tools, prompts, resources, and the one digest each of them has. Pure."""
 
+import hashlib
 import json
 import secrets
 from collections import OrderedDict
@@ -38,19 +39,12 @@ class Item(NamedTuple):
     name: str
     definition: str
     sha256: str
+    title: str = ""
+    """What people are shown beside the name; cut, and not escaped."""
 
     def value(self) -> dict[str, Any]:
         """Return the entry as an object again."""
         return dict(json.loads(self.definition))
-
-    @property
-    def title(self) -> str:
-        """What people are shown beside the name; cut, and not escaped."""
-        found = self.value()
-        notes = found.get("annotations")
-        of_notes = notes.get("title") if isinstance(notes, dict) else None
-        titles = (found.get("title"), of_notes)
-        return next((each[:200] for each in titles if isinstance(each, str) and each), "")
 
 
 def name_of(kind: Kind, entry: object) -> str | None:
@@ -72,7 +66,8 @@ def item_of(kind: Kind, entry: object) -> Item | None:
     if name is None:
         return None
     try:
-        return Item(kind, name, canonical(entry).decode(), digest(entry))
+        text = canonical(entry)
+        return Item(kind, name, text.decode(), _sha256(text), _title(entry))
     except (ValueError, RecursionError):
         return None
 
@@ -81,10 +76,20 @@ def instructions_item(text: str) -> Item | None:
     """Return a server's `instructions` as an item; None for what is not Unicode."""
     entry = {"instructions": text}
     try:
-        definition = canonical(entry).decode()
+        definition = canonical(entry)
     except ValueError:
         return None
-    return Item(Kind.INSTRUCTIONS, INSTRUCTIONS_NAME, definition, digest(entry))
+    return Item(Kind.INSTRUCTIONS, INSTRUCTIONS_NAME, definition.decode(), _sha256(definition))
+
+
+def _sha256(definition: bytes) -> str:
+    return hashlib.sha256(definition).hexdigest()
+
+
+def _title(entry: Any) -> str:
+    notes = entry.get("annotations")
+    titles = (entry.get("title"), notes.get("title") if isinstance(notes, dict) else None)
+    return next((each[:200] for each in titles if isinstance(each, str) and each), "")
 
 
 class Digests:

@@ -21,7 +21,7 @@ from shared.ids import is_name
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.definitions import MAX_NAME, Kind
 from tunnel_client.errors import BrokenPinsError, StateWriteError
-from tunnel_client.files import read_guarded, write_private
+from tunnel_client.files import make_folder, read_guarded, write_private
 
 FILE_NAME = "pins.json"
 LOCK_NAME = "pins.lock"
@@ -49,7 +49,7 @@ class Pin:
 Key = tuple[str, Kind, str]
 """Upstream, kind, name."""
 Table = dict[Key, Pin]
-_Stamp = tuple[int, int, int] | None
+_Stamp = tuple[int, int, int, int] | None
 
 
 class Pins:
@@ -78,14 +78,15 @@ class Pins:
     def refresh(self) -> bool:
         """Read the file again if it is another one; tells whether it was.
 
-        Cheap when nothing changed: one stat. Raises as `__init__`, and then keeps what was known.
+        Cheap when nothing changed: one stat. Raises as `__init__`, once for a broken file,
+        and then keeps what was known.
         """
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return False
         # A file that was there and is gone took every approval with it: that is what it says.
-        table = read_pins(self._path.parent)
-        self._stamp, self.table = stamp, table
+        self._stamp = stamp
+        self.table = read_pins(self._path.parent)
         self.version += 1
         return True
 
@@ -118,6 +119,7 @@ def editing(folder: Path) -> Iterator[Table]:
     StateWriteError.
     """
     try:
+        make_folder(folder)
         descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StateWriteError(f"cannot write in {folder}: {error.strerror}") from None
@@ -147,7 +149,7 @@ def _stamp(path: Path) -> _Stamp:
         facts = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
 
 def _encode(table: Mapping[Key, Pin]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Flag(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Names a definition of one upstream should not speak of, and all tools' names by their look."""
+    """Names that one upstream should not speak of, and all tools' names by how they look."""
 
     names: Mapping[str, Code] = field(default_factory=dict)
     skeletons: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -74,36 +74,56 @@ _LINK = re.compile(r"\b(?:https?|ftp|wss?)://(?!json-schema\.org/)", re.IGNORECA
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{2,127}")
 _QUALIFIED = re.compile(r"[_.\-0-9]|[a-z][A-Z]")
 
+_MANNER = "(?:all|any|the|your|of|these|those|my|every|what)"
+_EARLIER = (
+    "(?:previous|prior|above|earlier|preceding|other|existing|system|safety|former"
+    "|instructions|rules|guidelines)"
+)
+_NOT = (
+    "(?:do not|don't|don\u2019t|dont|never|without|must not|should not|no need to|avoid) (?:ever )?"
+)
+_TELL = (
+    "(?:tell|telling|inform|informing|mention|mentioning|reveal|revealing|show|showing|notify"
+    "|notifying|alert|alerting|warn|warning|ask|asking|disclose|disclosing|explain|say)"
+)
+_PEOPLE = "(?:user|users|human|operator|customer|person|anyone|anybody|them)"
+_AROUND = "(?:before|after|when|whenever|while|prior to|instead of) (?:you )?"
+_CALL = "(?:using|calling|invoking|running|executing|use|call|invoke|run)"
+_WHICH = "(?:this|any|another|other|the|all|every|each)"
+_MUST = "you (?:must|should|shall|need to|have to|are required to)"
+_DO = (
+    "(?:call|read|invoke|run|use|send|include|pass|copy|forward|access|open|execute|reply|respond)"
+)
+_A_NAME = "[a-z0-9_.`'\"-]{2,60}"
+_AS_TOOL = "(?:tool|function|file|with|first|before)"
+_MODEL = "(?:ai|llm|language|assistant|model)"
+_TAKE = "(?:read|cat|open|include|pass|send|attach|upload|paste|content|contents)"
+_TREASURE = (
+    r"(?:~/|\.ssh|id_rsa|/etc/passwd|/etc/shadow|\.env\b|\.aws|mcp\.json|private key|api key"
+    "|access token|password|credentials|conversation|chat history|system prompt)"
+)
 _INSTRUCTIONS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(?:ignore|disregard|forget|override|bypass) (?:(?:all|any|the|your|of|these|those|my|every|what)"
-        r" ){0,4}(?:previous|prior|above|earlier|preceding|other|existing|system|safety|former"
-        r"|instructions|rules|guidelines)",
-        r"(?:do not|don't|don’t|dont|never|without|must not|should not|no need to|avoid) "
-        r"(?:ever )?(?:tell|telling|inform|informing|mention|mentioning|reveal|revealing|show|showing"
-        r"|notify|notifying|alert|alerting|warn|warning|ask|asking|disclose|disclosing|explain|say)\b"
-        r"[^.!?]{0,40}\b(?:user|users|human|operator|customer|person|anyone|anybody|them)\b",
-        r"(?:before|after|when|whenever|while|prior to|instead of) (?:you )?(?:using|calling|invoking"
-        r"|running|executing|use|call|invoke|run) (?:this|any|another|other|the|all|every|each)\b"
-        r"[^.!?]{0,20}\b(?:tool|function|server)",
-        r"you (?:must|should|shall|need to|have to|are required to) (?:always |first |also |now |then ){0,2}"
-        r"(?:call|read|invoke|run|use|send|include|pass|copy|forward|access|open|execute|reply|respond)\b",
-        r"(?:always|first|then|now),? (?:call|invoke|run|execute|read|send|forward) (?:the |this )?"
-        r"[a-z0-9_.`'\"-]{2,60} (?:tool|function|file|with|first|before)",
-        r"(?:read|cat|open|include|pass|send|attach|upload|paste|content|contents)\b[^.!?]{0,60}"
-        r"(?:~/|\.ssh|id_rsa|/etc/passwd|/etc/shadow|\.env\b|\.aws|mcp\.json|private key|api key"
-        r"|access token|password|credentials|conversation|chat history|system prompt)",
-        r"(?:system prompt|developer message|hidden instruction|secret instruction|jailbreak)",
-        r"you are now (?:a|an|the|in|no)\b",
-        r"(?:tell|instruct|convince|persuade) the (?:model|assistant|agent|ai|llm)\b",
-        r"(?:as|dear|attention|note to|hey),? (?:an |the )?(?:ai|llm|language|assistant|model)\b",
+    map(
+        re.compile,
+        [
+            f"(?:ignore|disregard|forget|override|bypass) (?:{_MANNER} ){{0,4}}{_EARLIER}",
+            rf"{_NOT}{_TELL}\b[^.!?]{{0,40}}\b{_PEOPLE}\b",
+            rf"{_AROUND}{_CALL} {_WHICH}\b[^.!?]{{0,20}}\b(?:tool|function|server)",
+            rf"{_MUST} (?:always |first |also |now |then ){{0,2}}{_DO}\b",
+            rf"(?:always|first|then|now),? {_DO} (?:the |this )?{_A_NAME} {_AS_TOOL}",
+            rf"{_TAKE}\b[^.!?]{{0,60}}{_TREASURE}",
+            "system prompt|developer message|hidden instruction|secret instruction|jailbreak",
+            r"you are now (?:a|an|the|in|no)\b",
+            r"(?:tell|instruct|convince|persuade) the (?:model|assistant|agent|ai|llm)\b",
+            rf"(?:as|dear|attention|note to|hey),? (?:an |the )?{_MODEL}\b",
+        ],
     )
 )
 _TRIGGERS = re.compile(
-    r"ignore|disregard|forget|override|bypass|not |n't|n’t|dont|never|without|avoid|before|after"
-    r"|when|while|prior|instead|you |always|first|then|now|read|cat|open|include|pass|send|attach"
-    r"|upload|paste|content|prompt|developer|hidden|secret|jailbreak|the |ai|llm|model|assistant"
+    "ignore|disregard|forget|override|bypass|not |n't|n\u2019t|dont|never|without|avoid|before"
+    "|after|when|while|prior|instead|you |always|first|then|now|read|cat|open|include|pass|send"
+    "|attach|upload|paste|content|prompt|developer|hidden|secret|jailbreak|the |ai|llm|model"
+    "|assistant"
 )
 
 Found = Iterator[tuple[Code, str]]
@@ -217,14 +237,14 @@ def _instructions(text: str) -> Found:
 
 
 def _unmasked(text: str) -> str:
-    """Return the text as it reads: nothing invisible, one width, twins of Latin letters as Latin."""
+    """Return the text as it reads: nothing invisible, one width, Latin for what looks so."""
     shown = _SUSPECT.sub("", text)
     return unicodedata.normalize("NFKC", shown).lower().translate(_TWINS)
 
 
 def _is_named(text: str, word: re.Match[str]) -> bool:
     before, after = text[word.start() - 1 : word.start()], text[word.end() : word.end() + 8].lower()
-    quoted = before in ("`", "'", '"', "“") and after[:1] in ("`", "'", '"', "”")
+    quoted = before in ("`", "'", '"', "\u201c") and after[:1] in ("`", "'", '"', "\u201d")
     return quoted or after.lstrip(" `'\"").startswith(("tool", "server"))
 
 
