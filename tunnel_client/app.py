@@ -15,6 +15,9 @@ import structlog
 from shared.keys import decode_public
 from shared.link import loop
 from shared.version import VERSION
+from tunnel_client.catalog.catalog import Catalog
+from tunnel_client.catalog.keeper import Keeper
+from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.errors import EXIT_FAILED
@@ -53,6 +56,14 @@ async def serve(
         upstreams,
         lease=settings.relay.lease,
     )
+    catalog = make_catalog(settings)
+    keeper = Keeper(
+        catalog,
+        upstreams,
+        at_start=[each.name for each in settings.upstream if each.catalog_at_start],
+        periodic=[each.name for each in settings.upstream if each.url is not None],
+        linked=lambda: client.link is not None,
+    )
     outcome: list[GiveUp] = []
 
     def status() -> dict[str, Any]:
@@ -62,6 +73,7 @@ async def serve(
             "pid": os.getpid(),
             "upstreams": sorted(upstreams),
             **client.status(),
+            "tools": {name: catalog.status(name) for name in sorted(upstreams)},
         }
 
     async with AsyncExitStack() as stack:
@@ -75,6 +87,7 @@ async def serve(
         gc.set_threshold(100_000, 50, 100)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            tasks.start_soon(keeper.run)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
     if outcome:
@@ -82,6 +95,14 @@ async def serve(
         return outcome[0].exit_code or EXIT_FAILED
     log.info("stopped")
     return 0
+
+
+def make_catalog(settings: ClientSettings) -> Catalog:
+    """Read the pins and return the catalogue of what is configured; raises BrokenPinsError."""
+    unpinned = [each.name for each in settings.upstream if each.pinning == "off"]
+    for name in unpinned:
+        log.warning("pinning is off: agents can call every tool", upstream=name)
+    return Catalog(Pins(settings.state_dir), [each.name for each in settings.upstream], unpinned)
 
 
 async def _close(upstream: Upstream) -> None:

@@ -12,12 +12,18 @@ MAX_BYTES = 1024 * 1024
 
 
 def read_guarded(
-    path: Path, *, forbidden: int, owners: tuple[int, ...], links: bool = True
+    path: Path,
+    *,
+    forbidden: int,
+    owners: tuple[int, ...],
+    links: bool = True,
+    limit: int = MAX_BYTES,
 ) -> bytes:
     """Return a file's bytes after checking who owns it and who else may use it.
 
     `forbidden` are the permission bits that must not be set, `links` tells whether `path` may be
-    a symbolic link. The facts are those of the open file, so it cannot be swapped in between.
+    a symbolic link, `limit` is the largest size in bytes. The facts are those of the open file, so
+    it cannot be swapped in between.
     Raises UnsafeFileError and OSError.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
@@ -29,9 +35,10 @@ def read_guarded(
         if not stat.S_ISREG(facts.st_mode):
             raise UnsafeFileError(f"{path} is not a regular file", f"ls -l {path}")
         _check(path, facts, forbidden, owners)
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise UnsafeFileError(f"{path} is larger than 1 MiB", f"ls -l {path}")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        size = f"{limit // (1024 * 1024)} MiB"
+        raise UnsafeFileError(f"{path} is larger than {size}", f"ls -l {path}")
     return content
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
@@ -111,6 +111,10 @@ class UpstreamSettings(ConfigModel):
     """Longest wait for the head of an answer."""
     max_children: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most processes at a time: one for the modern era, one for each legacy MCP session."""
+    pinning: Literal["required", "off"] = "required"
+    """`off`: agents can call every tool of this server, new and changed ones too."""
+    catalog_at_start: bool = True
+    """Ask the server for its tools when the client starts; a program is started for that."""
 
     @field_validator("command")
     @classmethod
