@@ -159,6 +159,28 @@ def parse(body: bytes) -> Envelope:
         raise _answer(document, body, refused) from None
 
 
+def read_strict(text: bytes) -> dict[str, Any]:
+    """Read a message that an upstream sent, as strictly; raises EnvelopeError (-32700, -32600).
+
+    Only the syntax is judged, and the members of the top level: what stands in them is the
+    upstream's. A batch is refused, as no request is one.
+    """
+    try:
+        document = jiter.from_json(
+            text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
+        )
+    except ValueError:
+        raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None
+    if type(document) is not dict:
+        raise EnvelopeError(INVALID_REQUEST, "Body must be a single JSON-RPC message object")
+    try:
+        _check_case(document, _FOLDED_TOP)
+        _check_tree(document, 1)
+    except _RefusedError as refused:
+        raise EnvelopeError(refused.code, str(refused)) from None
+    return document
+
+
 def error_body(
     id: str | int | None,  # noqa: A002 - the word JSON-RPC has for it
     code: int,
