@@ -160,10 +160,11 @@ def parse(body: bytes) -> Envelope:
 
 
 def read_strict(text: bytes) -> dict[str, Any]:
-    """Read a message that an upstream sent, as strictly; raises EnvelopeError (-32700, -32600).
+    """Read a message that an upstream sent; raises EnvelopeError.
 
-    Only the syntax is judged, and the members of the top level: what stands in them is the
-    upstream's. A batch is refused, as no request is one.
+    No key comes twice at any depth, nor but for its case at the top and in `result`; further in,
+    what is said is the upstream's (a schema may well have both `a` and `A`). No batch: no request
+    is one.
     """
     try:
         document = jiter.from_json(
@@ -173,9 +174,11 @@ def read_strict(text: bytes) -> dict[str, Any]:
         raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None
     if type(document) is not dict:
         raise EnvelopeError(INVALID_REQUEST, "Body must be a single JSON-RPC message object")
+    for members in (document, document.get("result")):
+        if type(members) is dict and len({*map(str.casefold, members)}) != len(members):
+            raise EnvelopeError(PARSE_ERROR, "Parse error: duplicate keys but for case")
     try:
         _check_case(document, _FOLDED_TOP)
-        _check_tree(document, 1)
     except _RefusedError as refused:
         raise EnvelopeError(refused.code, str(refused)) from None
     return document

@@ -154,8 +154,7 @@ class Editor:
     They are sought in the bytes: only for what an upstream has no reason to hide.
     """
 
-    __slots__ = (
-        *("_cutter", "_edit", "_event_stream", "_needles")
+    __slots__ = ("_cutter", "_edit", "_event_stream", "_needles")
 
     def __init__(
         self,
@@ -202,7 +201,12 @@ class Editor:
         if not _is_response(document):
             return None
         changed = self._edit(document)
-        return None if changed is None else json.dumps(changed, separators=(",", ":")).encode()
+        if changed is None:
+            return None
+        try:
+            return json.dumps(changed, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            raise EditError("a number is out of range") from None
 
 
 class _Piece(NamedTuple):
@@ -226,7 +230,8 @@ class _Cutter:
     without their bytes when nobody keeps them.
     """
 
-    __slots__ = ("_events", "_first", "_hit", "_keep_parts", "_limit", "_margin", "_needles"),
+    __slots__ = (
+        *("_events", "_first", "_hit", "_keep_parts", "_limit", "_margin", "_needles"),
         *("_over", "_rest", "_searched"),
     )
 

@@ -189,6 +189,7 @@ def test_data_over_many_lines_is_one_message() -> None:
         b'{"jsonrpc":"2.0","id":1,"Result":{"tools":[{"name":"hidden"}]}}',
         b'[{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"hidden"}]}}]',
         b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"hidden"}]}} x',
+        b'{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"hidden"}],"x":1e999}}',
         b"\xff",
         b"true",
     ],
@@ -207,6 +208,12 @@ def test_what_hides_behind_escapes_a_mark_or_a_missing_end_is_edited_too() -> No
     for body in (b"data: %b\n\n", b"\xef\xbb\xbfdata: %b\n\n", b"data: %b", b"\ndata:%b\r"):
         assert b"idden" not in edited(body % sly)
     assert b"idden" not in edited(sly, event_stream=False)
+
+
+def test_what_stands_in_a_schema_is_the_upstreams() -> None:
+    schema = {"properties": {"a": {}, "A": {"maximum": 0.1}}}
+    made = json.loads(edited(message("one", "hidden", schema=schema), event_stream=False))
+    assert made["result"] == {"tools": [{"name": "one"}], "schema": schema}
 
 
 def test_a_notification_is_not_edited_but_what_could_be_a_response_is() -> None:
