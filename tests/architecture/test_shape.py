@@ -30,6 +30,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "tunnel_client/upstream/base.py": "protocols",
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/base.py": "protocols and values",
+    "tunnel_relay/store/tasks.py": "a protocol and a value",
 }
 """Modules with nothing to test, and why."""
 
@@ -80,6 +81,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/store/schema.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/sql_people.py": "tests/tunnel_relay/admin/test_users.py",
     "tunnel_relay/store/sql_sessions.py": "tests/tunnel_relay/store/test_sql.py",
+    "tunnel_relay/store/sql_tasks.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/sql_tunnels.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/tables.py": "tests/tunnel_relay/store/test_sql.py",
 }

@@ -7,7 +7,7 @@ and is stored last (DESIGN: revocation); what gives is stored first.
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -33,6 +33,7 @@ from tunnel_relay.lease import Lease
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
+from tunnel_relay.tasks import TaskTable
 
 JOIN_CODE_TTL = 3600.0
 CUT_DEADLINE = 5.0
@@ -48,6 +49,8 @@ CLOCK_TOLERANCE = 5.0
 """Seconds that a clock may be set back before it is worth a word."""
 SLICE = 2000
 """Sessions looked through before calls get their turn: some 2 ms."""
+
+_Key = TypeVar("_Key", str, bytes)
 
 log = structlog.get_logger("tunnel_relay.admin")
 
@@ -81,6 +84,7 @@ class AdminCore:
         self.directory = Directory()
         self.admin_tokens = AdminTokens()
         self.bars = BarTable()
+        self.tasks = TaskTable()
         self.passwords = Passwords()
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
@@ -106,6 +110,10 @@ class AdminCore:
         self._warn_of_clock()
         for token in await self.store.tokens(self.clock()):
             self.sessions.add_token(token)
+        for task in await self.store.tasks():
+            began = self.sessions.get(task.session)
+            if began is not None:
+                self.tasks.put(task, began)
         await self._load_admin_tokens()
         self.bars = BarTable(await self.store.bars())
         for lock in await self.store.locks():
@@ -141,7 +149,15 @@ class AdminCore:
             if used:
                 await self.store.touch_sessions(used)
                 self.sessions.mark_stored(used)
+        await self._flush_tasks()
         await self.store.mark_time(self.sessions.reach(self.clock()))
+
+    async def _flush_tasks(self) -> None:
+        tasks, gone = self.tasks.unstored()
+        for start in range(0, max(len(tasks), len(gone)), SLICE):
+            some = slice(start, start + SLICE)
+            await self.store.keep_tasks(tasks[some], gone[some])
+            self.tasks.mark_stored(tasks[some], gone[some])
 
     async def purge(self) -> int:
         """Forget sessions that ended so long ago that nobody lists them; raises StoreError."""
@@ -149,6 +165,8 @@ class AdminCore:
         gone = await self.store.purge_sessions(before)
         async for ids in in_slices(self.sessions.newest_first()):
             self.sessions.forget(ids, before)
+        async for digests in in_slices(self.tasks.digests()):
+            self.tasks.drop_orphans(digests, lambda each: self.sessions.get(each) is not None)
         return gone
 
     # Clients ------------------------------------------------------------------------------------
@@ -307,7 +325,7 @@ class AdminCore:
         return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}
 
 
-async def in_slices(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
+async def in_slices(ids: Sequence[_Key]) -> AsyncIterator[Sequence[_Key]]:
     """Yield a long list in pieces, and let others run between them."""
     for start in range(0, len(ids), SLICE):
         if start:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from shared.errors import NEVER_SENT, ResetCode
-from shared.jsonrpc.envelope import EnvelopeError, error_body
+from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError, error_body
 
 Headers = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
@@ -146,6 +146,11 @@ def too_many(what: str, wait: float, message_id: str | int | None = None) -> Ans
 def envelope_refused(error: EnvelopeError) -> Answer:
     """Answer a message that is malformed or not allowed; the codes are the protocol's own."""
     return Answer(error.status, error.body(), [JSON, NO_STORE])
+
+
+def bad_trace(fault: str) -> Answer:
+    """Answer a head whose trace context is too long: as in `_meta`."""
+    return Answer(400, error_body(None, INVALID_PARAMS, fault), [JSON, NO_STORE])
 
 
 def not_connected(message_id: str | int | None, retry_after: int) -> Answer:

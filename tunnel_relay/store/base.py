@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from shared.errors import TunnelError
+from tunnel_relay.store.tasks import TaskStore
 
 
 class StoreError(TunnelError):
@@ -266,7 +267,7 @@ class Verdict(StrEnum):
     """The counter was behind: two machines hold this key. It is locked from now on."""
 
 
-class Store(Protocol):
+class Store(TaskStore, Protocol):
     """The relay's memory; every method raises StoreError and is one transaction."""
 
     async def close(self) -> None:

@@ -89,6 +89,15 @@ TOKENS = Table(
     Index("ix_tokens_session", "session"),
 )
 
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("created", Float, nullable=False),
+    Index("ix_tasks_session", "session"),
+)
+
 USERS = Table(
     "users",
     METADATA,
