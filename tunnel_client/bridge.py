@@ -7,12 +7,14 @@ import structlog
 from shared.errors import PeerError, ResetCode, TooBigError
 from shared.grant import Grant
 from shared.jsonrpc.envelope import EnvelopeError
+from shared.jsonrpc.results import EditError, Editor
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
 from tunnel_client.gate import GateError, Head, admit, admit_head
 from tunnel_client.grants import Grants
-from tunnel_client.upstream.base import Exchange, Headers, Upstream
+from tunnel_client.judge import Asks, Edit, Judge, Passed
+from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
 
 log = structlog.get_logger("tunnel_client.bridge")
 
@@ -26,9 +28,10 @@ MAX_HEADS = 256
 class Bridge:
     """Starts an exchange for every stream the relay opens; one instance a link."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants, judge: Judge) -> None:
         self._upstreams = upstreams
         self.grants = grants
+        self.judge = judge
         self._heads: dict[bytes, Head] = {}
         self.assembling = 0
         self.crossings: set[Crossing] = set()
@@ -99,6 +102,8 @@ class Crossing:
         "_body",
         "_bridge",
         "_driver",
+        "_edit",
+        "_editor",
         "_exchange",
         "_head",
         "_over",
@@ -124,6 +129,8 @@ class Crossing:
         self._head = head
         self._upstream = upstream
         self._exchange: Exchange | None = None
+        self._edit: Edit | None = None
+        self._editor: Editor | None = None
         self._body: list[bytes] = []
         self._assembled = 0
         self._over = False
@@ -185,6 +192,8 @@ class Crossing:
         if self._over:
             return
         self._waiting = (status, headers)
+        if self._edit is not None:
+            self._editor = Editor(self._edit, event_stream=_is_event_stream(headers))
         if end:
             self._whole(b"")
         else:
@@ -195,6 +204,11 @@ class Crossing:
         """Pass body bytes on; False asks to pause until `Exchange.resume`."""
         if self._over:
             return True
+        if self._editor is not None:
+            edited = self._edited(self._editor, chunk, end)
+            if edited is None or not (edited or end):
+                return True  # it was cut, or nothing is whole yet
+            chunk = edited
         if self._waiting is not None:
             if end and len(chunk) <= MAX_INLINE_BYTES:
                 self._whole(chunk)
@@ -229,9 +243,30 @@ class Crossing:
             log.error("refused what the relay sent", reason=str(error))
             self.fail(ResetCode.REFUSED, str(error))
         else:
+            self._judge(request)
+
+    def _judge(self, request: UpstreamRequest) -> None:
+        """Let the private side have its say, then hand the request over."""
+        verdict = self._bridge.judge.judge(self.grant, request)
+        if isinstance(verdict, Passed):
+            self._edit = verdict.edit
             exchange = self._upstream.open(request, self)
             if not self._over:
                 self._exchange = exchange
+        elif isinstance(verdict, Asks):
+            self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
+        else:
+            self.head(200, [(b"content-type", b"application/json")])
+            self.data(verdict.body, end=True)
+
+    def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:
+        """Return what may go on of a response that is filtered; None when it cannot be judged."""
+        try:
+            return editor.feed(chunk) + (editor.end() if end else b"")
+        except EditError as error:
+            log.error("an answer that cannot be filtered", reason=str(error))
+            self.cut(ResetCode.UPSTREAM_BROKE, str(error))
+            return None
 
     def _whole(self, body: bytes) -> None:
         status, headers = self._waiting or (502, [])
@@ -278,3 +313,10 @@ class Crossing:
     def _release(self) -> None:
         self._bridge.assembling -= self._assembled
         self._assembled = 0
+
+
+def _is_event_stream(headers: Headers) -> bool:
+    return any(
+        name == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )
