@@ -10,6 +10,7 @@ import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_policy import policy
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
 if TYPE_CHECKING:
@@ -281,6 +282,7 @@ def _print(answer: dict[str, Any] | str) -> None:
 
 
 cli.add_command(connect)
+cli.add_command(policy)
 
 
 def main() -> None:
