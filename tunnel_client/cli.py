@@ -14,6 +14,7 @@ from tunnel_client.cli_options import config_path as _config_path
 from tunnel_client.cli_options import quiet as _quiet
 from tunnel_client.cli_options import read_settings as _settings
 from tunnel_client.cli_options import show as _print
+from tunnel_client.cli_policy import policy
 from tunnel_client.cli_tools import first_pins, tool
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
@@ -265,6 +266,7 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
 
 cli.add_command(connect)
 cli.add_command(tool)
+cli.add_command(policy)
 
 
 def main() -> None:

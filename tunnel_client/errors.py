@@ -66,6 +66,40 @@ class NoProgramError(ClientError):
     exit_code = EXIT_CONFIGURATION
 
 
+# 250x: policy
+
+
+class NoPolicyError(ClientError):
+    """There is no policy file, or it cannot be read; without one nothing is served."""
+
+    code = "MT2500"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client policy init"
+
+
+class PolicyBrokenError(ClientError):
+    """The policy cannot be used; the cause names each fault with its line and nearest key."""
+
+    code = "MT2501"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client policy check"
+
+
+class FixturesBrokenError(ClientError):
+    """A file of calls to hold a policy against cannot be used."""
+
+    code = "MT2502"
+    exit_code = EXIT_USAGE
+    next_command = "tunnel-client policy test --help"
+
+
+class PolicyExistsError(ClientError):
+    """A policy is there already and is never overwritten."""
+
+    code = "MT2503"
+    next_command = "tunnel-client policy check"
+
+
 # 205x: `tunnel-client connect`
 
 

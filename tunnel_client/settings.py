@@ -141,6 +141,8 @@ class ClientSettings(ConfigModel):
 
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     """Folder of the key, the join counter and the control socket; mode 0700."""
+    policy: Path = Path("policy.yaml")
+    """What agents may do here: YAML, in the folder of this file unless it says another."""
     relay: RelaySettings
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
 
@@ -225,10 +227,8 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
         for upstream in settings.upstream
     ]
     relay = settings.relay.model_copy(update=moved(settings.relay, "ca_file"))
-    state_dir = below(settings.state_dir)
-    return settings.model_copy(
-        update={"state_dir": state_dir, "relay": relay, "upstream": upstreams}
-    )
+    paths = {"state_dir": below(settings.state_dir), "policy": below(settings.policy)}
+    return settings.model_copy(update={"relay": relay, "upstream": upstreams} | paths)
 
 
 def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:

@@ -111,3 +111,21 @@ def _holds(rule: Rule, subject: Subject, action: Action) -> bool:
         server=action.server,
         tool=action.name or "",
     )
+
+
+def outlook(policy: Policy, subject: Subject, action: Action) -> tuple[list[Effect], list[str]]:
+    """Return what can become of such a call, by its arguments, and the rules that have a say.
+
+    One effect: arguments do not matter. For people; a decision takes `decide`.
+    """
+    found = _found(policy, subject, action)
+    if found.decision is not None:
+        rule = found.decision.rule
+        return [found.decision.effect], [] if rule is None else [rule]
+    least = _strictest(found.certain)
+    order = [_ALLOW, _ASK, _DENY]
+    floor = order.index(least.effect) if found.certain else 0
+    named = (*found.certain, *found.conditional)
+    effects = {_DENY, least.effect, *(rule.effect for rule in found.conditional)}
+    possible = [effect for effect in order if effect in effects and order.index(effect) >= floor]
+    return possible, [rule.id for rule in named]
