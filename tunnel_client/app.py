@@ -14,6 +14,7 @@ import structlog
 
 from shared.keys import decode_public
 from shared.link import loop
+from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.keeper import Keeper
@@ -22,8 +23,11 @@ from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.identity import Identity, StateLock
+from tunnel_client.judge import Judge
+from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
+from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstreams import make_upstream
 
@@ -38,25 +42,30 @@ def run(settings: ClientSettings) -> int:
     configure_logging()
     with StateLock(settings.state_dir):
         identity = Identity.read(settings.state_dir)
+        policy = load_policy(settings.policy)
         upstreams = {
             upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
         }
-        return loop.run(serve(settings, identity, upstreams))
+        return loop.run(serve(settings, identity, policy, upstreams))
 
 
 async def serve(
-    settings: ClientSettings, identity: Identity, upstreams: dict[str, Upstream]
+    settings: ClientSettings,
+    identity: Identity,
+    policy: PolicyFile,
+    upstreams: dict[str, Upstream],
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
+    catalog = make_catalog(settings)
     client = Client(
         dial_target(settings.relay, os.environ),
         settings.relay.tunnel,
         decode_public(settings.relay.public_key),
         identity,
         upstreams,
+        Judge(lambda: policy.policy, catalog),
         lease=settings.relay.lease,
     )
-    catalog = make_catalog(settings)
     keeper = Keeper(
         catalog,
         upstreams,
@@ -73,6 +82,7 @@ async def serve(
             "pid": os.getpid(),
             "upstreams": sorted(upstreams),
             **client.status(),
+            "policy": {"digest": policy.policy.digest, "problem": policy.problem},
             "tools": {name: catalog.status(name) for name in sorted(upstreams)},
         }
 
@@ -88,6 +98,9 @@ async def serve(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
+            tasks.start_soon(Teller(client, catalog, sorted(upstreams)).run)
+            tasks.start_soon(_keep_policy, policy)
+            tasks.start_soon(_reload_on_signal, policy)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
     if outcome:
@@ -108,6 +121,27 @@ def make_catalog(settings: ClientSettings) -> Catalog:
 async def _close(upstream: Upstream) -> None:
     with anyio.move_on_after(STOP_SECONDS, shield=True):
         await upstream.aclose()
+
+
+async def _keep_policy(policy: PolicyFile) -> None:
+    while True:
+        await anyio.sleep(POLL)
+        outcome = policy.poll()
+        if outcome is not None:
+            _log_policy(outcome)
+
+
+async def _reload_on_signal(policy: PolicyFile) -> None:
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            _log_policy(policy.reload())
+
+
+def _log_policy(outcome: Outcome) -> None:
+    if outcome.problem is not None:
+        log.error("the policy file cannot be used; the one before holds", why=outcome.problem)
+    else:
+        log.info("policy read", digest=outcome.digest[:12], changed=outcome.changed)
 
 
 async def _stop_on_signal(scope: anyio.CancelScope) -> None:

@@ -23,6 +23,7 @@ from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
+POLICY_FILE = "policy.yaml"
 _HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout")
 _STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
 
@@ -141,7 +142,7 @@ class ClientSettings(ConfigModel):
 
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     """Folder of the key, the join counter and the control socket; mode 0700."""
-    policy: Path = Path("policy.yaml")
+    policy: Path = Path(POLICY_FILE)
     """What agents may do here: YAML, in the folder of this file unless it says another."""
     relay: RelaySettings
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)

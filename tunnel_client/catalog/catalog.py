@@ -249,6 +249,11 @@ class Catalog:
         names = sorted(seen | set(shelf.pins))
         return [each for name in names if (each := self.state(upstream, name)) is not None]
 
+    def definition(self, upstream: str, kind: Kind, name: str) -> str:
+        """Return the canonical text that was pinned, "" when nobody pinned it."""
+        pin = self._pins.get(upstream, kind, name)
+        return "" if pin is None else pin.definition
+
     def status(self, upstream: str) -> dict[str, Any]:
         """Return what `status` shows of an upstream."""
         shelf = self._shelves[upstream]
