@@ -85,7 +85,15 @@ class TestP02OddNames:
     @pytest.mark.parametrize(
         "name",
         [
-            *("d\u0435lete", "\uff44elete", "de\u0301lete", "de\u200blete", "\u202edelete", "delete\n", ""),
+            *(
+                "d\u0435lete",
+                "\uff44elete",
+                "de\u0301lete",
+                "de\u200blete",
+                "\u202edelete",
+                "delete\n",
+                "",
+            ),
             *("a b", "a/b", "a" * 129, "a\x00", "á"),
         ],
     )
@@ -186,7 +194,18 @@ class TestP06TypeConfusion:
     @pytest.mark.parametrize(
         "amount",
         [
-            *("5000", [5000], True, None, 5e3, 5000.5, 2**70, -(2**70), "\u0665\u0660\u0660\u0660", {"__entity": 1}),
+            *(
+                "5000",
+                [5000],
+                True,
+                None,
+                5e3,
+                5000.5,
+                2**70,
+                -(2**70),
+                "\u0665\u0660\u0660\u0660",
+                {"__entity": 1},
+            ),
             *(5000, [], "", float("inf"), float("nan"), 10**400),
         ],
         ids=lambda value: f"{type(value).__name__}-{str(value)[:12]}",
