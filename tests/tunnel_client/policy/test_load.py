@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tunnel_client.policy.default import default_policy
-from tunnel_client.policy.load import load_policy
 from shared.policy.keeping import PolicyFile
 from tunnel_client.errors import ClientError, NoPolicyError, PolicyBrokenError, UnsafeFileError
+from tunnel_client.policy.default import default_policy
+from tunnel_client.policy.load import load_policy
 
 
 @pytest.fixture

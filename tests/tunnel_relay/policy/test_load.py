@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.policy.default import default_policy
 from tunnel_relay.policy.load import load_policy
-from tunnel_relay.errors import Code, RelayError
 
 
 @pytest.fixture
