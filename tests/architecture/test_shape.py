@@ -36,6 +36,9 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 
 TESTED_BY: dict[str, str] = {
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",
+    "shared/policy/model.py": "tests/shared/policy/test_rules.py",
+    "shared/policy/reading.py": "tests/shared/policy/test_document.py",
+    "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
@@ -45,6 +48,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/connect/run.py": "tests/tunnel_client/test_cli_connect.py",
     "tunnel_client/connect/server.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/token_endpoint.py": "tests/tunnel_client/connect/test_login.py",
+    "tunnel_client/policy/start.py": "tests/tunnel_client/test_cli_policy.py",
     "tunnel_relay/admin/answers.py": "tests/tunnel_relay/admin/test_api.py",
     "tunnel_relay/admin/call.py": "tests/tunnel_relay/admin/test_control.py",
     "tunnel_relay/admin/callers.py": "tests/tunnel_relay/admin/test_api.py",
@@ -76,6 +80,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/gateway/responses.py": "tests/integration/test_agent_http.py",
     "tunnel_relay/identity/oidc_pages.py": "tests/integration/test_oidc_login.py",
     "tunnel_relay/serve.py": "tests/system/test_demo.py",
+    "tunnel_relay/policy/start.py": "tests/tunnel_relay/test_cli_policy.py",
     "tunnel_relay/server.py": "tests/tunnel_relay/console/test_listener.py",
     "tunnel_relay/setting_types.py": "tests/tunnel_relay/test_settings.py",
     "tunnel_relay/store/schema.py": "tests/tunnel_relay/store/test_sql.py",
