@@ -38,7 +38,7 @@ class RawRelayLink(Owner):
 
     def signed(self, made: Grant, **changed: Any) -> bytes:
         """Sign a grant for this link; `changed` replaces fields."""
-        mine = {"instance": self.instance, "epoch": self.epoch}
+        mine: dict[str, Any] = {"instance": self.instance, "epoch": self.epoch}
         return grant.encode(replace(made, **(mine | changed)), self.relay.key)
 
     def call(self, session: str, upstream: str, message: Any) -> Lane:

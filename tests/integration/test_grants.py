@@ -17,6 +17,7 @@ import pytest_asyncio
 from shared.errors import CloseCode, ResetCode
 from shared.grant import Grant
 from shared.keys import PrivateKey
+from shared.wire.codec import encode_reset
 from shared.wire.frames import FrameType
 from tests.helpers.agent import call
 from tests.helpers.raw_link import Member, RawLink, joined
@@ -25,6 +26,7 @@ from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, end
 from tests.integration.hostile import Stage
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
+from tests.integration.scene import Grant as Grantee
 from tests.integration.test_sessions import running
 from tests.shared.link.ends import Lane
 from tunnel_relay.keyfiles import read_relay_key
@@ -220,6 +222,22 @@ async def test_a_blackholed_relay_cannot_keep_a_session_alive() -> None:
             proxy.cut()
 
 
+@asynccontextmanager
+async def raw_client(user: str = "ada") -> AsyncIterator[tuple[Scene, Grantee, RawLink, Member]]:
+    """A real relay, a session, and a client that reads what it is told."""
+    async with open_scene(start=False) as scene:
+        made = Stage(scene, Member())
+        made.honest = await made.member()
+        if user != "ada":
+            groups = ["--group", "staff", "--group", "admins"]
+            await scene.lab.relay_json("user", "add", user, "--no-password", *groups)
+        session = await scene.grant(user=user)
+        async with joined(made.port, made.honest) as link:
+            link.catalog(SERVER)
+            await scene.linked()
+            yield scene, session, link, made.honest
+
+
 async def granted(link: RawLink) -> dict[str, Any]:
     """Return the next grant, which must come before the next stream."""
     kind, _, _, payload = await link.next_frame()
@@ -228,40 +246,56 @@ async def granted(link: RawLink) -> dict[str, Any]:
     return found
 
 
+async def opened(link: RawLink) -> int:
+    """Return the next stream, before which no grant may come."""
+    kind, _, stream, _ = await link.next_frame()
+    assert kind in (FrameType.OPEN, FrameType.REQUEST), kind
+    return stream
+
+
 async def test_a_client_is_told_once_and_again_when_a_user_left_a_group_s30() -> None:
     """S30: the next call is judged by what the user is now."""
-    async with open_scene(start=False) as scene:
-        lab = scene.lab
-        made = Stage(scene, Member())
-        made.honest = await made.member()
-        await lab.relay_json(
-            "user", "add", "grace", "--no-password", "--group", "staff", "--group", "admins"
-        )
-        session = await scene.grant(user="grace")
-        async with joined(made.port, made.honest) as link:
-            link.catalog(SERVER)
-            await scene.linked()
+    async with raw_client("grace") as (scene, session, link, member):
+        async with session.agent.open(call("echo", id=1)) as reply:
+            told = await granted(link)
+            assert (told["session"], told["user"]) == (session.id, "grace")
+            assert told["groups"] == ["admins", "staff"]
+            assert (told["instance"], told["epoch"]) == (member.instance, member.counter)
+            link.answer(await opened(link), b"{}")
+            await reply.end()
+        async with session.agent.open(call("echo", id=2)) as reply:
+            link.answer(await opened(link), b"{}")
+            await reply.end()
+        await scene.lab.relay_json("user", "change", "grace", "--group", "staff")
+        async with session.agent.open(call("echo", id=3)) as reply:
+            assert (await granted(link))["groups"] == ["staff"]
+            link.answer(await opened(link), b"{}")
+            await reply.end()
 
-            async def answered(case: str) -> None:
-                kind, _, stream, _ = await link.next_frame()
-                assert kind in (FrameType.OPEN, FrameType.REQUEST)
-                link.answer(stream, b'{"case":"%s"}' % case.encode())
 
-            async with session.agent.open(call("echo", id=1)) as reply:
-                told = await granted(link)
-                assert (told["session"], told["user"]) == (session.id, "grace")
-                assert told["groups"] == ["admins", "staff"]
-                assert (told["instance"], told["epoch"]) == (
-                    made.honest.instance,
-                    made.honest.counter,
-                )
-                await answered("first")
-                await reply.end()
-            async with session.agent.open(call("echo", id=2)) as reply:
-                await answered("second: no grant before it")
-                await reply.end()
-            await lab.relay_json("user", "change", "grace", "--group", "staff")
-            async with session.agent.open(call("echo", id=3)) as reply:
-                assert (await granted(link))["groups"] == ["staff"]
-                await answered("third")
-                await reply.end()
+async def test_a_client_that_has_no_grant_gets_another_before_the_next_call() -> None:
+    async with raw_client() as (_, session, link, _):
+        async with session.agent.open(call("echo", id=1)) as reply:
+            first = await granted(link)
+            gone = encode_reset(ResetCode.NO_GRANT, "")
+            link.frame(FrameType.RESET, await opened(link), gone)
+            await reply.end()
+            assert reply.status == 503
+            assert reply.document["error"]["data"]["delivery"] == "never_sent"
+        async with session.agent.open(call("echo", id=2)) as reply:
+            assert (await granted(link))["issued"] > first["issued"]
+            link.answer(await opened(link), b"{}")
+            await reply.end()
+
+
+async def test_a_call_that_a_client_wants_approved_is_answered_as_its_tool_would() -> None:
+    async with raw_client() as (_, session, link, _):
+        async with session.agent.open(call("echo", id=1)) as reply:
+            await granted(link)
+            asked = encode_reset(ResetCode.NEEDS_APPROVAL, '{"rule":"writes"}')
+            link.frame(FrameType.RESET, await opened(link), asked)
+            await reply.end()
+        assert (reply.status, reply.document["id"]) == (200, 1)
+        assert reply.document["result"]["isError"] is True
+        assert b"approval pending" in reply.body
+        assert b"writes" not in reply.body, "no rule text"
