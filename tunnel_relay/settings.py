@@ -22,7 +22,7 @@ from tunnel_relay.setting_types import (
 from tunnel_relay.settings_issuers import MAX_ISSUERS, IssuerSettings, OidcSettings
 
 PREFIX = "TUNNEL_RELAY_"
-POLICY_FILE = "policy.yaml"
+POLICY_FILE = "relay-policy.yaml"
 DEV_CERTIFICATE = "dev-cert.pem"
 DEV_AUTHORITY = "dev-ca.pem"
 MAX_SOCKET_PATH = 100
@@ -169,7 +169,7 @@ class Settings(ConfigModel):
     mcp_session_key_file: AbsolutePath | None = None
     """Left out: mcp-session.key in state_dir."""
     policy: AbsolutePath | None = None
-    """What agents may do through this relay, YAML; left out: policy.yaml beside this file."""
+    """What agents may do through this relay, YAML; left out: relay-policy.yaml beside this file."""
     sessions: SessionRules = SessionRules()
     oauth: OAuth = OAuth()
     oidc: OidcSettings | None = None
