@@ -129,7 +129,8 @@ class _Walk:
                 listing.items[item.kind, item.name] = item
         offered = introduction.get("capabilities")
         for capability, method, member, kind in _LISTS:
-            if isinstance(offered, dict) and capability in offered:
+            # Tools are asked for in any case: agents call them without having been told of them.
+            if kind is Kind.TOOL or (isinstance(offered, dict) and capability in offered):
                 await self._list(method, member, kind)
 
     async def _list(self, method: str, member: str, kind: Kind) -> None:
