@@ -19,7 +19,10 @@ from tunnel_client.catalog.definitions import (
 
 TOOL = {"name": "t", "title": "T", "inputSchema": {"type": "object", "default": 1}}
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     # Any character that JSON can carry.
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

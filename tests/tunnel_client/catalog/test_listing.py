@@ -116,7 +116,7 @@ def flood(method: str, params: Message) -> Message:
 
 
 def rain(method: str, params: Message) -> Message:
-    told = {"name": f"t{params.get('cursor')}", "description": "x" * 9 * 1024 * 1024}
+    told = {"name": f"t{params.get('cursor')}", "description": "x" * 7 * 1024 * 1024}
     return {"tools": [told], "nextCursor": str(int(params.get("cursor", 0)) + 1)}
 
 
@@ -130,7 +130,7 @@ def wrong(method: str, params: Message) -> Any:
         (circle, "a cursor came twice"),
         (endless, "more than 100 pages"),
         (crowd, "more than 5000 entries"),
-        (flood, "larger than 16 MiB"),
+        (flood, "larger than 8 MiB"),
         (rain, "more than 32 MiB"),
     ],
 )

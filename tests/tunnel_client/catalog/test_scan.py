@@ -80,7 +80,16 @@ def test_every_payload_is_found_deep_in_a_schema_a_prompt_and_a_resource(
 
 @pytest.mark.parametrize(
     "name",
-    ["re\u0430d", "\uff52ead", "re\u0301ad", "read\u200b", "read\u202e", "read file", "a/b", "x" * 129],
+    [
+        "re\u0430d",
+        "\uff52ead",
+        "re\u0301ad",
+        "read\u200b",
+        "read\u202e",
+        "read file",
+        "a/b",
+        "x" * 129,
+    ],
 )
 def test_a_name_outside_the_grammar_is_told(name: str) -> None:
     """P02."""
