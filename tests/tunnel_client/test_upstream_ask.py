@@ -59,7 +59,7 @@ async def test_more_than_the_limit_is_refused_and_let_go() -> None:
     answer = Answer(limit=10)
     answer.head(200, JSON)
     answer.data(b"x" * 11)
-    assert outcome(answer) == "the answer is larger than 10 bytes"
+    assert "the answer is larger than 10 bytes" in outcome(answer)
     answer.data(b"x" * 11)
     answer.fail(ResetCode.UPSTREAM_BROKE, "late")
 
