@@ -129,15 +129,14 @@ class Catalog:
         shelf = self._shelves.get(upstream)
         if shelf is None:
             return []
-        self.note_seen(upstream, listed)
+        seen = self._learn_from(upstream, shelf, listed)
         if not shelf.pinning:
             return listed
         kept: dict[str, Any] = {}
-        for entry in listed:
-            name = name_of(Kind.TOOL, entry)
-            pin = None if name is None else shelf.callable.get(name)
-            if pin is not None and self._digests.of(entry) == pin.sha256:
-                kept.setdefault(pin.name, entry)
+        for entry, (name, sha256) in zip(listed, seen, strict=True):
+            pin = shelf.callable.get(name)
+            if pin is not None and pin.sha256 == sha256:
+                kept.setdefault(name, entry)
         return listed if len(kept) == len(listed) else list(kept.values())
 
     def filter_others(self, upstream: str, kind: Kind, listed: list[Any]) -> list[Any]:
@@ -168,20 +167,8 @@ class Catalog:
     def note_seen(self, upstream: str, listed: list[Any]) -> None:
         """Learn from the tools of a list that passes by; asks for a listing when one is unknown."""
         shelf = self._shelves.get(upstream)
-        if shelf is None:
-            return
-        unknown = False
-        for entry in listed:
-            name = name_of(Kind.TOOL, entry)
-            if name is None:
-                continue
-            sha256 = self._digests.of(entry)
-            known = shelf.seen.get((Kind.TOOL, name))
-            if known is None or known.sha256 != sha256:
-                unknown = True
-                self._see(upstream, shelf, name, entry)
-        if unknown:
-            self.wanted(upstream)
+        if shelf is not None:
+            self._learn_from(upstream, shelf, listed)
 
     # For whoever lists and reloads --------------------------------------------------------------
 
@@ -262,9 +249,7 @@ class Catalog:
         others = [item for item in shelf.seen.values() if item.kind is not Kind.TOOL]
         held = [item for item in others if not self._item_passes(upstream, item)]
         facts: dict[str, Any] = {
-            "pinning": "required"
-            if shelf.pinning
-            else "OFF: every tool can be called, changed or not",
+            "pinning": "required" if shelf.pinning else PINNING_OFF,
             **{state.value: len(names) for state, names in by_state.items()},
             "flagged": sum(counts(tool.flags) for tool in tools),
             "held_back": len(held) + shelf.nameless if shelf.pinning else 0,
@@ -284,6 +269,26 @@ class Catalog:
         # Pinned again, be it the same definition, is approved again: what was seen before is past.
         shelf.changed = {n: pin for n, pin in shelf.changed.items() if shelf.pins.get(n) == pin}
         shelf.callable = {n: pin for n, pin in shelf.pins.items() if n not in shelf.changed}
+
+    def _learn_from(
+        self, upstream: str, shelf: _Shelf, listed: list[Any]
+    ) -> list[tuple[str, str | None]]:
+        """Compare a list with what is known; returns name and digest of each entry."""
+        unknown = False
+        found: list[tuple[str, str | None]] = []
+        for entry in listed:
+            name = name_of(Kind.TOOL, entry) or ""
+            sha256 = self._digests.of(entry) if name else None
+            found.append((name, sha256))
+            known = shelf.seen.get((Kind.TOOL, name))
+            if name and (known is None or known.sha256 != sha256):
+                unknown = True
+                self._see(upstream, shelf, name, entry)
+            elif sha256 is not None:
+                self._compare(upstream, shelf, name, sha256)
+        if unknown:
+            self.wanted(upstream)
+        return found
 
     def _see(self, upstream: str, shelf: _Shelf, name: str, entry: object) -> None:
         item = item_of(Kind.TOOL, entry)

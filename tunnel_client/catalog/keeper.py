@@ -6,7 +6,8 @@ import anyio
 import structlog
 
 from tunnel_client.catalog.catalog import Catalog
-from tunnel_client.catalog.listing import list_upstream
+from tunnel_client.catalog.definitions import Kind
+from tunnel_client.catalog.listing import Listing, list_upstream
 from tunnel_client.errors import ClientError, ListingError
 from tunnel_client.upstream.base import Upstream
 
@@ -18,6 +19,7 @@ RETRY_SECONDS = 10.0
 GAP_SECONDS = 5.0
 """Between two listings of one upstream, however often its lists change."""
 PINS_SECONDS = 1.0
+SCANNED_AT_ONCE = 20
 
 
 class Keeper:
@@ -78,7 +80,15 @@ class Keeper:
             log.info("cannot list an upstream", upstream=name, why=error.cause)
             return False
         self._catalog.learn(name, listing)
+        await self._look(name, listing)
         return True
+
+    async def _look(self, name: str, listing: Listing) -> None:
+        """Have every tool scanned now, a few at a time, so that nobody waits for it later."""
+        for at, item in enumerate(listing.of(Kind.TOOL)):
+            self._catalog.state(name, item.name)
+            if at % SCANNED_AT_ONCE == 0:
+                await anyio.sleep(0)
 
     async def _watch_pins(self) -> None:
         while True:

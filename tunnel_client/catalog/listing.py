@@ -18,7 +18,7 @@ from tunnel_client.upstream_ask import LEGACY, Answer, ask, farewell, initialize
 from tunnel_client.upstream_probe import server_name
 
 MAX_BYTES = 32 * 1024 * 1024
-MAX_PAGE_BYTES = 16 * 1024 * 1024
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 MAX_ITEMS = 5_000
 MAX_PAGES = 100
 LISTING_SECONDS = 60.0
@@ -129,7 +129,8 @@ class _Walk:
                 listing.items[item.kind, item.name] = item
         offered = introduction.get("capabilities")
         for capability, method, member, kind in _LISTS:
-            if isinstance(offered, dict) and capability in offered:
+            # Tools are asked for in any case: agents call them without having been told of them.
+            if kind is Kind.TOOL or (isinstance(offered, dict) and capability in offered):
                 await self._list(method, member, kind)
 
     async def _list(self, method: str, member: str, kind: Kind) -> None:
@@ -140,7 +141,9 @@ class _Walk:
             if page is None:
                 return
             entries = page.get(member)
-            self._take(kind, entries if isinstance(entries, list) else [])
+            # Digests of a large page take a while: agents' calls go on meanwhile.
+            found = entries if isinstance(entries, list) else []
+            await anyio.to_thread.run_sync(self._take, kind, found)
             cursor = page.get("nextCursor")
             if not isinstance(cursor, str):
                 return
