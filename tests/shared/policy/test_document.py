@@ -45,7 +45,7 @@ def test_a_whole_policy_is_read() -> None:
     refund, mail = found.rules
     assert (refund.id, refund.effect, refund.line) == ("refund", Effect.REQUIRE_APPROVAL, 6)
     assert refund.match.server == ("billing", "shop/*")
-    assert refund.match.classes == {ToolClass.WRITE, ToolClass.EXTERNAL_SEND}
+    assert refund.match.classes == frozenset({ToolClass.WRITE, ToolClass.EXTERNAL_SEND})
     assert refund.approvers == Approvers(("finance",), ("bob",), 2, False, 3600.0)
     assert refund.when is not None
     assert mail.recipients is not None
