@@ -6,7 +6,7 @@ an expression when it is read, and by the size of the arguments before it is ask
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cel
@@ -88,9 +88,9 @@ class Condition:
         if _check_patterns(tokens):
             self._bounds = MAX_MATCHED_BYTES, MAX_MATCHED_BYTES
         try:
-            self._program = cel.compile(text)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the expression is no use
-            raise ConditionError(f"not CEL: {_first_line(error)}") from None
+            self._program = _asked(cel.compile, text)
+        except _NoAnswerError as error:
+            raise ConditionError(f"not CEL: {error}") from None
 
     def holds(self, args: Mapping[str, Any], **variables: Any) -> bool:
         """Evaluate to true or false; raises ConditionError for anything else.
@@ -102,7 +102,7 @@ class Condition:
             answer = self._program.execute({"args": args, **variables})
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
+        except BaseException as error:  # noqa: BLE001 - as in _asked, without the cost of a call
             raise ConditionError(type(error).__name__) from None
         if answer is True or answer is False:
             return bool(answer)
@@ -209,22 +209,31 @@ def _check_patterns(tokens: list[Token]) -> bool:
 
 def _check_pattern(literal: str) -> None:
     try:
-        pattern = str(cel.evaluate(literal))
+        pattern = str(_asked(cel.evaluate, literal))
         repeated = 1
         for found in _COUNTED.findall(pattern):
             repeated *= max([1, *(int(number[:6]) for number in re.findall(r"\d+", found))])
         wide = repeated * len(_WIDE.findall(pattern))
         if len(pattern) > MAX_PATTERN_LENGTH or repeated > MAX_COUNTED or wide > MAX_WIDE:
             raise ConditionError("the pattern of matches is too long or repeats too much")
-        cel.evaluate(f"''.matches({literal})")
-    except ConditionError:
-        raise
-    except Exception:  # noqa: BLE001 - whatever it is, the pattern is no use
+        _asked(cel.evaluate, f"''.matches({literal})")
+    except _NoAnswerError:
         raise ConditionError("the pattern of matches is not a regular expression") from None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("ERROR: ")[2].partition("\n")[0] or type(error).__name__
+class _NoAnswerError(Exception):
+    """The library did not take something; says why in its words, on one line."""
+
+
+def _asked(question: Callable[[str], Any], text: str) -> Any:
+    """Ask the library; a panic inside it is no Exception, and no use either."""
+    try:
+        return question(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, there is no answer
+        said = str(error).partition("ERROR: ")[2].partition("\n")[0]
+        raise _NoAnswerError(said or type(error).__name__) from None
 
 
 def _check_args(args: Mapping[str, Any], most_bytes: int, most: int) -> None:

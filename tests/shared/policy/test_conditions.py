@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.policy.conditions import MAX_ARGS_BYTES, MAX_WALKED, Condition, ConditionError
 
@@ -132,3 +134,40 @@ def test_a_failed_condition_does_not_repeat_what_was_sent() -> None:
     with pytest.raises(ConditionError) as caught:
         holds("args.s > 1", s="hunter2")
     assert "hunter2" not in str(caught.value)
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "args",
+            ".s",
+            ".n",
+            ".l",
+            "==",
+            "!=",
+            "<",
+            "&&",
+            "||",
+            "!",
+            "-",
+            "+",
+            "/",
+            "%",
+            "in",
+            "?",
+        ),
+        *("(", ")", "[", "]", "{", "}", ",", ":", ".", "1", "1.5", "1u", "'a'", "''", "r'\\d'"),
+        *("has(args.s)", "size(args.l)", ".all(x, x == 1)", ".matches('a+')", ".startsWith('a')"),
+        *("int(", "string(", "type(", "timestamp(", "duration(", "true", "null", "user", "groups"),
+    ]
+)
+
+
+@given(text=st.lists(PIECES, max_size=12).map(" ".join) | st.text(max_size=40))
+@settings(max_examples=500, deadline=None)
+def test_any_text_is_true_false_or_a_condition_error(text: str) -> None:
+    """Row P38: nothing else comes out of the library."""
+    try:
+        assert holds(text, s="abc", n=1, l=[1, 2]) in (True, False)
+    except ConditionError:
+        return
