@@ -80,7 +80,7 @@ class NoPolicyError(ClientError):
 class PolicyBrokenError(ClientError):
     """The policy cannot be used; the cause names each fault with its line and nearest key."""
 
-    code = "MT2501"
+    code = "MT2504"
     exit_code = EXIT_CONFIGURATION
     next_command = "tunnel-client policy check"
 
@@ -88,7 +88,7 @@ class PolicyBrokenError(ClientError):
 class FixturesBrokenError(ClientError):
     """A file of calls to hold a policy against cannot be used."""
 
-    code = "MT2502"
+    code = "MT2505"
     exit_code = EXIT_USAGE
     next_command = "tunnel-client policy test --help"
 
@@ -96,7 +96,7 @@ class FixturesBrokenError(ClientError):
 class PolicyExistsError(ClientError):
     """A policy is there already and is never overwritten."""
 
-    code = "MT2503"
+    code = "MT2506"
     next_command = "tunnel-client policy check"
 
 

@@ -19,14 +19,12 @@ INVALID_PARAMS = -32602
 MAX_SHOWN = 128
 
 
-def denied(
-    message_id: MessageId, request_id: str, method: str = TOOL, origin: str = "relay"
-) -> bytes:
+def denied(message_id: MessageId, request_id: str, method: str = TOOL) -> bytes:
     """Answer a call that policy denies; `request_id` is what the operator finds in the log."""
     text = f"denied by policy (request {request_id})"
     if method == TOOL:
         return _tool_result(message_id, text)
-    data = {"origin": origin, "delivery": "never_sent", "request": request_id}
+    data = {"origin": "relay", "delivery": "never_sent", "request": request_id}
     return error_body(message_id, DENIED, text, data)
 
 
@@ -41,13 +39,12 @@ def pending(
     approval_id: str,
     what_to_do: str,
     method: str = TOOL,
-    origin: str = "relay",
 ) -> bytes:
     """Answer a call that waits for a person; nothing is held open for them."""
     text = f"approval pending: {approval_id}. {what_to_do}"
     if method == TOOL:
         return _tool_result(message_id, text)
-    data = {"origin": origin, "delivery": "never_sent", "approval": approval_id}
+    data = {"origin": "relay", "delivery": "never_sent", "approval": approval_id}
     return error_body(message_id, PENDING, text, data)
 
 

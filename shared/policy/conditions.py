@@ -6,7 +6,7 @@ an expression when it is read, and by the size of the arguments before it is ask
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cel
@@ -21,8 +21,15 @@ MAX_PATTERN_LENGTH = 200
 MAX_ARGS_BYTES = 64 * 1024
 """Of the arguments, about as JSON: UTF-8 of names and strings, and a few bytes for all else."""
 MAX_ARGS_DEPTH = 32
-MAX_WALKED = 256
+MAX_MATCHED_BYTES = 32 * 1024
+"""The same when an expression has a `matches`."""
+MAX_WALKED = 128
 """Values in the arguments when an expression walks over lists."""
+MAX_WALKED_BYTES = 16 * 1024
+MAX_WALK_LENGTH = 400
+"""Characters of an expression that walks: all of it may run for each value."""
+MAX_PLUS = 8
+"""Additions in an expression: each of two texts copies both."""
 
 VARIABLES = ("agent", "args", "groups", "server", "tool", "user")
 FUNCTIONS = frozenset(
@@ -31,7 +38,8 @@ FUNCTIONS = frozenset(
         *("endsWith", "matches", "timestamp", "duration", "max", "min"),
     }
 )
-WALKS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+WALKS = frozenset({"all", "exists", "exists_one"})
+"""`map` and `filter` are left out: they make new lists, of any size."""
 _WORDS = frozenset({"true", "false", "null", "in"})
 _TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"})
 _INT64 = 2**63
@@ -47,9 +55,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_COUNTED = re.compile(r"\{\s*\d*\s*,?\s*(\d+)")
+_COUNTED = re.compile(r"\{([\d\s,]*)\}")
+_WIDE = re.compile(r"\\[wWdDsSpP]")
 MAX_COUNTED = 100
 """Largest number in the counted repetitions of a pattern, all of them multiplied."""
+MAX_WIDE = 20
+"""The same multiplied by the classes of characters (`\\w`, `\\p{...}`): each is all of Unicode."""
 
 
 class ConditionError(Exception):
@@ -59,7 +70,7 @@ class ConditionError(Exception):
 class Condition:
     """One compiled expression; `text` is as in the file."""
 
-    __slots__ = ("_program", "_walks", "text")
+    __slots__ = ("_bounds", "_program", "text")
 
     def __init__(self, text: str) -> None:
         """Compile; raises ConditionError, which says what is wrong in words of the file."""
@@ -67,26 +78,31 @@ class Condition:
             raise ConditionError(f"longer than {MAX_LENGTH} characters")
         tokens = list(_tokens(text))
         _check_brackets(tokens)
+        if tokens.count(("mark", "+")) > MAX_PLUS:
+            raise ConditionError(f"more than {MAX_PLUS} additions")
         self.text = text
-        self._walks = _check_walks(tokens)
+        self._bounds = MAX_ARGS_BYTES, MAX_ARGS_BYTES
+        if _check_walks(tokens, len(text)):
+            self._bounds = MAX_WALKED_BYTES, MAX_WALKED
         _check_words(tokens)
-        _check_patterns(tokens)
+        if _check_patterns(tokens):
+            self._bounds = MAX_MATCHED_BYTES, MAX_MATCHED_BYTES
         try:
-            self._program = cel.compile(text)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the expression is no use
-            raise ConditionError(f"not CEL: {_first_line(error)}") from None
+            self._program = _asked(cel.compile, text)
+        except _NoAnswerError as error:
+            raise ConditionError(f"not CEL: {error}") from None
 
     def holds(self, args: Mapping[str, Any], **variables: Any) -> bool:
         """Evaluate to true or false; raises ConditionError for anything else.
 
         `variables` are those of VARIABLES but `args`.
         """
-        _check_args(args, MAX_WALKED if self._walks else MAX_ARGS_BYTES)
+        _check_args(args, *self._bounds)
         try:
             answer = self._program.execute({"args": args, **variables})
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - a panic of the library is no Exception
+        except BaseException as error:  # noqa: BLE001 - as in _asked, without the cost of a call
             raise ConditionError(type(error).__name__) from None
         if answer is True or answer is False:
             return bool(answer)
@@ -123,16 +139,18 @@ def _calls(tokens: list[Token]) -> Iterator[tuple[int, str]]:
             yield place, text
 
 
-def _check_walks(tokens: list[Token]) -> bool:
+def _check_walks(tokens: list[Token], length: int) -> bool:
     """Tell whether lists are walked; a walk in a walk takes the square of the time."""
     walks = [place for place, name in _calls(tokens) if name in WALKS]
     for place in walks:
         if any(place < other <= _end_of_call(tokens, place + 1) for other in walks):
-            raise ConditionError("one of all, exists, map and filter stands inside another")
-    if len(walks) > MAX_PATTERNS:
-        raise ConditionError(f"more than {MAX_PATTERNS} of all, exists, map and filter")
+            raise ConditionError("one of all, exists and exists_one stands inside another")
+    if walks and length > MAX_WALK_LENGTH:
+        raise ConditionError(f"with all, exists or exists_one longer than {MAX_WALK_LENGTH}")
+    if walks and ("mark", "+") in tokens:
+        raise ConditionError("+ does not go with all, exists and exists_one")
     if walks and any(name == "matches" for _, name in _calls(tokens)):
-        raise ConditionError("matches does not go with all, exists, map and filter; use endsWith")
+        raise ConditionError("matches does not go with all, exists and exists_one; use endsWith")
     return bool(walks)
 
 
@@ -158,7 +176,7 @@ def _check_words(tokens: list[Token]) -> None:
         if name in WALKS and place + 2 < len(tokens)
     }
     if own & {*VARIABLES, *_TYPES}:
-        raise ConditionError("a name of all, exists, map or filter is taken already")
+        raise ConditionError("the name of a value in all, exists or exists_one is taken already")
     for place, (kind, text) in enumerate(tokens):
         if kind != "word":
             continue
@@ -175,7 +193,8 @@ def _check_words(tokens: list[Token]) -> None:
             raise ConditionError(f"unknown name {text}; {hint}")
 
 
-def _check_patterns(tokens: list[Token]) -> None:
+def _check_patterns(tokens: list[Token]) -> bool:
+    """Tell whether there are patterns; each must be one that is compiled and run in no time."""
     places = [place for place, name in _calls(tokens) if name == "matches"]
     if len(places) > MAX_PATTERNS:
         raise ConditionError(f"more than {MAX_PATTERNS} calls of matches")
@@ -184,23 +203,40 @@ def _check_patterns(tokens: list[Token]) -> None:
         if len(inside) != 1 or inside[0][0] != "string":
             # A pattern made of arguments would be the caller's own program.
             raise ConditionError("matches takes one string written out, as in matches('^[a-z]+$')")
-        pattern = inside[0][1]
+        _check_pattern(inside[0][1])
+    return bool(places)
+
+
+def _check_pattern(literal: str) -> None:
+    try:
+        pattern = str(_asked(cel.evaluate, literal))
         repeated = 1
-        for found in _COUNTED.finditer(pattern):
-            repeated *= max(1, int(found[1][:6]))
-        if len(pattern) > MAX_PATTERN_LENGTH or repeated > MAX_COUNTED:
+        for found in _COUNTED.findall(pattern):
+            repeated *= max([1, *(int(number[:6]) for number in re.findall(r"\d+", found))])
+        wide = repeated * len(_WIDE.findall(pattern))
+        if len(pattern) > MAX_PATTERN_LENGTH or repeated > MAX_COUNTED or wide > MAX_WIDE:
             raise ConditionError("the pattern of matches is too long or repeats too much")
-        try:
-            cel.evaluate(f"''.matches({pattern})")
-        except Exception:  # noqa: BLE001 - whatever it is, the pattern is no use
-            raise ConditionError("the pattern of matches is not a regular expression") from None
+        _asked(cel.evaluate, f"''.matches({literal})")
+    except _NoAnswerError:
+        raise ConditionError("the pattern of matches is not a regular expression") from None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("ERROR: ")[2].partition("\n")[0] or type(error).__name__
+class _NoAnswerError(Exception):
+    """The library did not take something; says why in its words, on one line."""
 
 
-def _check_args(args: Mapping[str, Any], most: int) -> None:
+def _asked(question: Callable[[str], Any], text: str) -> Any:
+    """Ask the library; a panic inside it is no Exception, and no use either."""
+    try:
+        return question(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, there is no answer
+        said = str(error).partition("ERROR: ")[2].partition("\n")[0]
+        raise _NoAnswerError(said or type(error).__name__) from None
+
+
+def _check_args(args: Mapping[str, Any], most_bytes: int, most: int) -> None:
     """Bound what the library is asked to look at; raises ConditionError."""
     size = count = 0
     level: list[Any] = [args]
@@ -221,7 +257,7 @@ def _check_args(args: Mapping[str, Any], most: int) -> None:
                 raise ConditionError("a number is not finite")
         count += len(level)
         size += 2 * len(level)
-        if size > MAX_ARGS_BYTES or count > most:
+        if size > most_bytes or count > most:
             raise ConditionError("the arguments are too large for a condition")
         if not below:
             return

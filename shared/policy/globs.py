@@ -22,7 +22,8 @@ def matcher(pattern: str) -> Matcher:
         return pattern.__eq__
     if pattern == "*":
         return _anything
-    return lambda name: matches(pattern, name)
+    start = pattern[: min(place for place in map(pattern.find, "*?") if place >= 0)]
+    return lambda name: name.startswith(start) and matches(pattern, name)
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -98,7 +98,9 @@ def _rank(rule: Rule) -> tuple[int, bool, float, str]:
 
 def _holds(rule: Rule, subject: Subject, action: Action) -> bool:
     """Ask what a rule wants of the arguments; raises ConditionError."""
-    args = action.args or {}
+    args = {} if action.args is None else action.args
+    if not isinstance(args, dict):
+        raise ConditionError("the arguments are not an object")
     if rule.recipients is not None and not rule.recipients.all_inside(args):
         return False
     if rule.when is None:

@@ -40,7 +40,7 @@ def test_init_writes_a_policy_that_check_takes_and_never_overwrites(shell: Shell
     assert stat.S_IMODE(shell.policy.stat().st_mode) == 0o600
     assert shell.run("check").stdout.startswith(f"ok: {shell.policy}: 5 rules, digest ")
     shell.policy.write_text("mine")
-    assert "MT2503" in shell.run("init", code=1).stderr
+    assert "MT2506" in shell.run("init", code=1).stderr
     assert shell.policy.read_text() == "mine"
 
 
@@ -55,7 +55,7 @@ def test_check_tells_every_fault_with_its_line(shell: Shell) -> None:
     place = shell.folder / "draft.yaml"
     place.write_text(BROKEN)
     said = shell.run("check", place, code=78).stderr
-    assert "MT2501" in said
+    assert "MT2504" in said
     assert f"{place}:3: rules[0].mach: unknown key; did you mean rules[0].match?" in said
     assert "did you mean rules[0].effect?" in said
     answer = json.loads(shell.run("check", place, "--json", code=78).stdout)
@@ -78,8 +78,8 @@ def test_fixtures_pass_or_end_with_1(shell: Shell) -> None:
     answer = json.loads(shell.run("test", calls, "--json", code=1).stdout)
     assert [each["passed"] for each in answer["calls"]] == [True, False]
     calls.write_text("- {}")
-    assert "MT2502" in shell.run("test", calls, code=2).stderr
-    assert "MT2502" in shell.run("test", shell.folder / "none.yaml", code=2).stderr
+    assert "MT2505" in shell.run("test", calls, code=2).stderr
+    assert "MT2505" in shell.run("test", shell.folder / "none.yaml", code=2).stderr
 
 
 def test_the_map_shows_pinned_tools_of_the_configured_upstreams(shell: Shell) -> None:

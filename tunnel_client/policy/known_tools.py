@@ -34,7 +34,5 @@ def _members(value: object) -> dict[str, Any]:
 
 
 def _class(pin: object) -> ToolClass | None:
-    try:
-        return ToolClass(_members(pin).get("class"))
-    except ValueError:
-        return None
+    word = _members(pin).get("class")
+    return next((one for one in ToolClass if one == word), None)

@@ -1,6 +1,8 @@
 """A policy's text becomes rules, or the whole list of what is wrong with it."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.configfile import ConfigError
 from shared.policy.classes import ToolClass
@@ -45,7 +47,7 @@ def test_a_whole_policy_is_read() -> None:
     refund, mail = found.rules
     assert (refund.id, refund.effect, refund.line) == ("refund", Effect.REQUIRE_APPROVAL, 6)
     assert refund.match.server == ("billing", "shop/*")
-    assert refund.match.classes == {ToolClass.WRITE, ToolClass.EXTERNAL_SEND}
+    assert refund.match.classes == frozenset({ToolClass.WRITE, ToolClass.EXTERNAL_SEND})
     assert refund.approvers == Approvers(("finance",), ("bob",), 2, False, 3600.0)
     assert refund.when is not None
     assert mail.recipients is not None
@@ -162,3 +164,18 @@ def test_approvers_that_cannot_be_meant_are_refused(approvers: str, said: str) -
     assert said in fault(
         f"{{id: a, match: {{}}, effect: require_approval, approvers: {approvers}}}"
     )
+
+
+@given(
+    cut=st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 40)),
+    put=st.text("abt:-[]{}*\"' \n1,", max_size=12),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_policy_is_a_policy_or_a_list_of_faults(cut: tuple[int, int], put: str) -> None:
+    """Row P11."""
+    start, length = cut
+    try:
+        found = read_policy(WHOLE[:start] + put + WHOLE[start + length :], "p.yaml")
+    except ConfigError:
+        return
+    assert all(rule.match.methods for rule in found.rules)

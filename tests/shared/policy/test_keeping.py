@@ -56,8 +56,10 @@ def test_a_broken_file_leaves_the_old_policy_and_says_why(text: str | None) -> N
     assert outcome.problem
     assert file.problem == outcome.problem
     disk.write(OTHER)
-    assert file.reload() == (True, file.policy.digest, None)
-    assert file.problem is None
+    mended = file.reload()
+    assert (mended.changed, mended.problem) == (True, None)
+    assert mended.digest == file.policy.digest
+    assert not file.problem
     assert len(file.policy.rules) == 2
 
 

@@ -226,6 +226,14 @@ class TestP07Missing:
         assert decide(found, ALICE, call("pay")._replace(args=None)).why == "policy_error"
 
 
+@pytest.mark.parametrize("args", [[], ["amount"], "amount", 0, True])
+def test_arguments_that_are_no_object_are_denied_where_a_rule_asks(args: Any) -> None:
+    found = policy(TestP06TypeConfusion.RULES)
+    assert decide(found, ALICE, call("pay")._replace(args=args)).why == "policy_error"
+    mail = policy("- {id: a, match: {}, recipients: {args: to, domains: a.b}, effect: allow}")
+    assert decide(mail, ALICE, call("pay")._replace(args=args)).why == "policy_error"
+
+
 class TestP35Drafts:
     """Row P35: a draft that would be sent is not a draft."""
 
