@@ -32,7 +32,11 @@ class Link:
 
     def __init__(self, at: float = NOW, **of: Any) -> None:
         self.clock = Clock(at)
-        named = {"tunnel": GRANT.tunnel, "instance": GRANT.instance, "epoch": GRANT.epoch} | of
+        named: dict[str, Any] = {
+            "tunnel": GRANT.tunnel,
+            "instance": GRANT.instance,
+            "epoch": GRANT.epoch,
+        } | of
         self.table = Grants(RELAY_KEY.public, clock=WallClock(self.clock), **named)
 
     def take(self, **changed: Any) -> Grant:

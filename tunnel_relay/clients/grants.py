@@ -54,9 +54,14 @@ class LinkGrants:
 
         Raises MisuseError when none can be made: no stream may be opened then.
         """
-        now = _Told(self._groups_of(session.user), session.classes, session.expires)
-        if self._told.get(session.id) != now:
-            self._send(session, now)
+        groups, told = self._groups_of(session.user), self._told.get(session.id)
+        if (
+            told is None
+            or told.groups != groups
+            or told.expires != session.expires
+            or told.classes != session.classes
+        ):
+            self._send(session, _Told(groups, session.classes, session.expires))
 
     def forget(self, session: str) -> None:
         """The client does not have it, or shall not: it was revoked."""

@@ -40,9 +40,9 @@ class Told:
         self.sent = Sent()
         self.groups: dict[str, tuple[str, ...]] = {"ada": ("staff",)}
         self.now = NOW
-        self.link: Any = self.sent
+        link: Any = self.sent
         self.grants = LinkGrants(
-            self.link, RELAY_KEY, lambda user: self.groups.get(user, ()), lambda: self.now
+            link, RELAY_KEY, lambda user: self.groups.get(user, ()), lambda: self.now
         )
 
 
