@@ -4,6 +4,7 @@ from shared.jsonrpc.envelope import MODERN, Envelope, Kind
 from shared.jsonrpc.headers import VERSION_HEADER
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
+from tunnel_relay.gateway.claims import RESUMED, Claim, read_claim
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.store.base import Session
 
@@ -11,9 +12,15 @@ _MODERN = MODERN.encode()
 
 
 class Call:
-    """A request on its way to an upstream; `mcp_session` is the relay's own id or ""."""
+    """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
-    __slots__ = ("initializes", "mcp_session", "message_id", "modern", "request", "session")
+    `state_ends` is when the state that it used up would have ended, 0 when it used none.
+    """
+
+    __slots__ = (
+        *("claim", "initializes", "mcp_session", "message_id", "modern", "request", "session"),
+        "state_ends",
+    )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
         self.request = request
@@ -21,6 +28,12 @@ class Call:
         self.mcp_session = ""
         self.message_id = envelope.id if envelope is not None else None
         self.modern = is_modern(request, envelope)
+        self.state_ends = 0.0
+        self.claim: Claim | None = None
+        if envelope is not None:
+            self.claim = read_claim(envelope, self.modern)
+        elif request.method == b"GET":
+            self.claim = RESUMED
         self.initializes = (
             not self.modern
             and envelope is not None
