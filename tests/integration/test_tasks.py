@@ -247,7 +247,6 @@ async def test_s20_tampered_foreign_and_misplaced_states_go_nowhere(scene: Scene
         await bad_state(scene, stranger.agent, bringing("mine"))
     for odd in ("mine-TAMPERED", "", 5, ["mine"], {"a": 1}):
         await bad_state(scene, scene.agent, bringing(odd))
-    await bad_state(scene, scene.agent, bringing("mine", modern=False) | {"id": 2})
     await handed(scene, scene.agent, "mine")
     await bad_state(scene, scene.agent, bringing("mine", tool="echo"))
     await bad_state(scene, scene.agent, bringing("mine"))
