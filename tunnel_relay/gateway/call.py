@@ -1,29 +1,32 @@
 """One request that passed the checks, and which era it belongs to."""
 
+from collections.abc import Callable
+from typing import Any
+
 from shared.jsonrpc.envelope import MODERN, Envelope, Kind
 from shared.jsonrpc.headers import VERSION_HEADER
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
+from tunnel_relay.gateway.claims import RESUMED, Claim, read_claim
 from tunnel_relay.gateway.headers import forwarded
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
 
 
+Edit = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
 class Call:
     """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
-    `permit` is what humans signed for this very call, or "".
+    `permit` is what humans signed for this very call, or "". `state_ends` is when the state that it
+    used up would have ended, 0 when it used none. `edit` has to see the response before the agent.
     """
 
     __slots__ = (
-        "initializes",
-        "mcp_session",
-        "message_id",
-        "modern",
-        "permit",
-        "request",
-        "session",
+        *("claim", "edit", "envelope", "initializes", "mcp_session", "message_id", "modern"),
+        *("permit", "request", "session", "state_ends"),
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -32,12 +35,25 @@ class Call:
         self.mcp_session = self.permit = ""
         self.message_id = envelope.id if envelope is not None else None
         self.modern = is_modern(request, envelope)
+        self.state_ends = 0.0
+        self.claim: Claim | None = None
+        self.envelope = envelope
+        self.edit: Edit | None = None
+        if envelope is not None:
+            self.claim = read_claim(envelope, self.modern)
+        elif request.method == b"GET":
+            self.claim = RESUMED
         self.initializes = (
             not self.modern
             and envelope is not None
             and envelope.method == "initialize"
             and envelope.kind is Kind.REQUEST
         )
+
+    @property
+    def is_read(self) -> bool:
+        """Does somebody look at the answer as it passes?"""
+        return self.claim is not None or self.edit is not None
 
     @property
     def runs_on(self) -> bool:

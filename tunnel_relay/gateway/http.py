@@ -10,6 +10,7 @@ Security steps, in order; the first that fails answers, and nothing reaches the 
 6. strict envelope (400), allowed method (-32601), header = body (-32020)
 7. MCP session id: one the relay made for this very session (404)
 8. a connected client; else wait a little, then 503
+9. tasks and request states: those that this session was handed (-32602)
 
 The connection reads and writes HTTP, the exchange carries the answer; here it is decided.
 """
@@ -29,6 +30,7 @@ from shared.jsonrpc.methods import refusal
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.gateway.binding import Binding
 from tunnel_relay.gateway.bodies import LINGERING_BYTES, Bodies
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.challenges import Challenges
@@ -38,6 +40,7 @@ from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.foreign import ForeignTokens, Held
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import SMALL_BYTES
+from tunnel_relay.gateway.running import Running
 from tunnel_relay.identity.issuers import Issuers, No
 from tunnel_relay.lease import Lease
 from tunnel_relay.quotas import Quotas, Waiting
@@ -51,9 +54,6 @@ SWEEP_SECONDS = 1.0
 MAX_WAITING = 1024
 """Calls held at a time until their client comes back; more are turned away at once."""
 MAX_WAITING_OF_USER = 256
-MAX_RUNNING_ON = 64
-"""Calls of one session that run on without their agents; the next is cancelled as it is left. An
-agent that gives up and asks again would fill its upstream for everybody else."""
 
 
 class Gateway:
@@ -70,6 +70,7 @@ class Gateway:
         challenges: Challenges,
         quotas: Quotas,
         bodies: Bodies,
+        binding: Binding,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -79,6 +80,7 @@ class Gateway:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
         self.bodies = bodies
+        self.binding = binding
         self._sessions = sessions
         self._registry = registry
         self._mcp_sessions = mcp_sessions
@@ -89,7 +91,7 @@ class Gateway:
         self._wait_for_client = wait_for_client
         self._comment_every = comment_every
         self._clock = clock
-        self._live: dict[str, set[Exchange]] = {}
+        self._running = Running()
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
@@ -104,18 +106,18 @@ class Gateway:
     @property
     def live(self) -> int:
         """How many calls are under way."""
-        return sum(map(len, self._live.values()))
+        return len(self._running)
 
     def cut_session(self, session: str) -> int:
         """End every call of a session at once; returns how many were cut."""
-        exchanges = list(self._live.get(session, ()))
+        exchanges = self._running.of(session)
         for exchange in exchanges:
             exchange.cut()
         return len(exchanges)
 
     def cut_unchecked(self) -> int:
         """End every call because nobody knows whether its session lives; returns how many."""
-        exchanges = [exchange for live in self._live.values() for exchange in live]
+        exchanges = self._running.all()
         for exchange in exchanges:
             exchange.cut(answers.Cut.UNCHECKED)
         return len(exchanges)
@@ -292,10 +294,14 @@ class Gateway:
 
     def _carry(self, call: Call, link: Link, connection: AgentConnection) -> None:
         session, request = call.session, call.request
+        refused = None if call.claim is None else self.binding.admit(call)
+        if refused is not None:
+            self._quotas.end(session)
+            connection.respond(refused)
+            return
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
-        refused = None
         lingers = len(request.body) > LINGERING_BYTES
         try:
             head = call.open_head()
@@ -309,6 +315,7 @@ class Gateway:
         except MisuseError:
             refused = answers.failed(ResetCode.REFUSED, call.message_id)
         if refused is not None:
+            self.binding.give_back(call)
             self._quotas.end(session)
             connection.respond(refused)
             return
@@ -317,7 +324,7 @@ class Gateway:
         # Idle streams live long: they keep nothing of the request but what the answer needs.
         request.forget()
         connection.exchange = exchange
-        self._live.setdefault(session.id, set()).add(exchange)
+        self._running.add(session.id, exchange)
 
     def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
         request, user = call.request, call.session.user
@@ -362,19 +369,14 @@ class Gateway:
 
     def may_run_on(self, exchange: Exchange) -> bool:
         """Tell whether a call may run on though its agent is gone."""
-        live = self._live.get(exchange.call.session.id, ())
-        return len(live) <= MAX_RUNNING_ON or sum(one.orphaned for one in live) < MAX_RUNNING_ON
+        return self._running.may_run_on(exchange.call.session.id)
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call that is over."""
         self.bodies.free(exchange.call.request)
-        session = exchange.call.session.id
-        live = self._live.get(session)
-        if live is not None and exchange in live:
-            live.discard(exchange)
-            self._quotas.end(exchange.call.session)
-            if not live:
-                del self._live[session]
+        session = exchange.call.session
+        if self._running.discard(session.id, exchange):
+            self._quotas.end(session)
 
     # Deadlines ----------------------------------------------------------------------------------
 
@@ -386,13 +388,14 @@ class Gateway:
             since, now = now, self.time()
             wall = self._sessions.reach(self._clock())
             self._quotas.forget(now)
-            if self._live and not self._lease.held:
+            self.binding.forget(now)
+            if self._running and not self._lease.held:
                 log.error("calls_cut", calls=self.cut_unchecked(), reason="the lease lapsed")
             for connection in list(self.connections):
                 if 0 < connection.deadline <= now:
                     connection.expire()
-            for session, exchanges in list(self._live.items()):
+            for session, exchanges in self._running.by_session():
                 if any(exchange.in_use(since) for exchange in exchanges):
                     self._sessions.keep_in_use(session, wall)
-                for exchange in list(exchanges):
+                for exchange in exchanges:
                     exchange.sweep(now, self._comment_every)
