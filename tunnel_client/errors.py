@@ -309,3 +309,14 @@ class UpstreamTestError(ClientError):
 
     code = "MT2402"
     next_command = "start the server named in the configuration, then test again"
+
+
+# 258x: permits
+
+
+class PermitFileError(ClientError):
+    """The list of used permits cannot be read or written, so that no permit can be honoured."""
+
+    code = "MT2580"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "restore permits.used in the state folder, or let a week pass before deleting it"

@@ -12,7 +12,12 @@ MAX_BYTES = 1024 * 1024
 
 
 def read_guarded(
-    path: Path, *, forbidden: int, owners: tuple[int, ...], links: bool = True
+    path: Path,
+    *,
+    forbidden: int,
+    owners: tuple[int, ...],
+    links: bool = True,
+    most: int = MAX_BYTES,
 ) -> bytes:
     """Return a file's bytes after checking who owns it and who else may use it.
 
@@ -29,9 +34,9 @@ def read_guarded(
         if not stat.S_ISREG(facts.st_mode):
             raise UnsafeFileError(f"{path} is not a regular file", f"ls -l {path}")
         _check(path, facts, forbidden, owners)
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise UnsafeFileError(f"{path} is larger than 1 MiB", f"ls -l {path}")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnsafeFileError(f"{path} is larger than {most // MAX_BYTES} MiB", f"ls -l {path}")
     return content
 
 
