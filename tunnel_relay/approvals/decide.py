@@ -1,12 +1,13 @@
 """Who may approve what, and what a decision makes of a request. Pure."""
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from shared.keys import BadKeyError, decode_public
+from shared.keys import BadKeyError, decode_public, key_fingerprint
 from shared.permit import Permit
 from shared.policy.classes import ToolClass
 from tunnel_relay.store.approvals import Approval, State, Voice
@@ -18,6 +19,7 @@ MAX_COUNT = 8
 MAX_NAMES = 100
 MAX_KEYS = 16
 MAX_RULE = 200
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 class Deed(StrEnum):
@@ -86,11 +88,8 @@ def read_needs(text: str) -> Needs:
     if not isinstance(values, dict):
         raise NeedsError("not an object")
     keys = _names(values, "keys", MAX_KEYS)
-    try:
-        for key in keys:
-            decode_public(key)
-    except BadKeyError as error:
-        raise NeedsError(str(error)) from None
+    if not all(map(_FINGERPRINT.fullmatch, keys)):
+        raise NeedsError("keys are no fingerprints")
     return Needs(
         policy=_text(values, "policy", 64),
         rule=_text(values, "rule", MAX_RULE, ""),
@@ -143,7 +142,7 @@ def refuse(approval: Approval, user: User, voice: Voice, now: float) -> No | Non
         return No.AGAIN
     if approval.tool_class == ToolClass.BREAK_GLASS and not voice.reason:
         return No.REASON
-    if approval.keys and voice.key not in approval.keys:
+    if approval.keys and not _is_listed(voice.key, approval.keys):
         return No.KEY
     return None
 
@@ -181,6 +180,13 @@ def satisfies(approval: Approval, needs: Needs, approvers: Collection[User]) -> 
     wanted = replace(wanted, not_requester=needs.not_requester)
     good = [user for user in approvers if may_decide(wanted, user) and not is_own(wanted, user.key)]
     return len({user.key for user in good}) >= needs.count
+
+
+def _is_listed(key: str, fingerprints: Collection[str]) -> bool:
+    try:
+        return key_fingerprint(decode_public(key)) in fingerprints
+    except BadKeyError:
+        return False
 
 
 def _text(values: dict[str, Any], name: str, most: int, default: str | None = None) -> str:

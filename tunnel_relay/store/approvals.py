@@ -31,7 +31,8 @@ class Approval:
     """A request for one call, and what became of it; the arguments themselves are kept beside it.
 
     `definition`, `arguments` and `policy` are digests, as in `shared.permit.Permit`. `groups`,
-    `users`, `count`, `not_requester` and `keys` are of the rule that asked.
+    `users`, `count`, `not_requester` and `keys` (fingerprints of approvers' keys that the client
+    lists) are of the rule that asked.
     """
 
     id: str

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shared.jsonrpc.canonical import digest
-from shared.keys import PrivateKey, encode_public
+from shared.keys import PrivateKey, key_fingerprint
 from tests.tunnel_relay.admin.test_service import refused
 from tests.tunnel_relay.approvals.scene import SHA, an_office, with_session
 from tests.tunnel_relay.console.stage import PASSWORD, a_console
@@ -122,7 +122,7 @@ async def test_a_login_that_is_stale_decides_nothing(tmp_path: Path) -> None:
 async def test_what_a_key_signs_is_shown(tmp_path: Path) -> None:
     key = PrivateKey.generate()
     async with an_office(tmp_path) as office:
-        asked = await office.ask(keys=(encode_public(key.public),))
+        asked = await office.ask(keys=(key_fingerprint(key.public),))
         shown = await office.run("pia", "approval_show", approval=asked.id)
         assert shown["signed_by"] == "approvers' keys"
         assert shown["payload"].startswith('{"agent":"bot","arguments":"')

@@ -9,7 +9,7 @@ import pytest
 import structlog.testing
 
 from shared.jsonrpc.canonical import exact
-from shared.keys import PrivateKey, encode_public
+from shared.keys import PrivateKey, encode_public, key_fingerprint
 from shared.permit import approver_message, check_keys
 from tests.tunnel_relay.admin.test_service import broken, mended, refused
 from tests.tunnel_relay.approvals.scene import PARAMS, an_office, needs
@@ -304,7 +304,7 @@ async def test_a_rule_of_the_relays_own_has_to_be_satisfied_too(tmp_path: Path) 
 
 async def test_keys_that_the_private_side_lists_have_to_sign(tmp_path: Path) -> None:
     keys = [PrivateKey.generate(), PrivateKey.generate()]
-    listed = tuple(encode_public(key.public) for key in keys)
+    listed = tuple(key_fingerprint(key.public) for key in keys)
     async with an_office(tmp_path) as office:
         asked = await office.ask(keys=listed, count=2)
         message = approver_message(permit_of(asked))
@@ -316,8 +316,8 @@ async def test_keys_that_the_private_side_lists_have_to_sign(tmp_path: Path) -> 
         for bad in (
             by(PrivateKey.generate()),
             by(keys[0], message + b"x"),
-            {"key": listed[0], "signature": "zz"},
-            {"key": listed[0]},
+            {"key": encode_public(keys[0].public), "signature": "zz"},
+            {"key": encode_public(keys[0].public)},
             {"key": "x", "signature": "00"},
         ):
             assert await refused(office.approve("pia", asked, **bad)) is Code.SIGNATURE_NEEDED
