@@ -228,6 +228,19 @@ class Approvals:
         """Return what an approver looks at; raises StoreError."""
         return await self._owner.store.approval_texts(approval.id) or Texts(None, None)
 
+    def waiting_for(self, who: str) -> int:
+        """Return how many requests wait for the word of this user."""
+        now = self.now()
+        user = self._active(who, now)
+        if user is None:
+            return 0
+        return sum(
+            decide.may_decide(each, user)
+            and not decide.is_own(each, who)
+            and all(voice.user != who for voice in each.voices)
+            for each in self.requests.pending(now)
+        )
+
     def broken(self, approval: Approval) -> str | None:
         """Return what has changed so that it can do nothing any more, None while all is well."""
         owner, now = self._owner, self.now()
