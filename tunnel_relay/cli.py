@@ -280,11 +280,12 @@ def _split_listen(text: str, option: str) -> tuple[str, int]:
 def build() -> click.Group:
     """Return the whole tree of commands."""
     # Registered here, so that its other half can import from this file what both share.
+    from tunnel_relay.cli_approvals import approval
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
 
-    for group in (tunnel, session, lock, user, agent):
+    for group in (tunnel, session, lock, approval, user, agent):
         cli.add_command(group)
     return cli
 
