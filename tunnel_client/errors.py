@@ -377,3 +377,14 @@ class NotPinnableError(ClientError):
 
     code = "MT2543"
     next_command = "tunnel-client tool diff NAME; ask whoever runs that server"
+
+
+# 258x: permits
+
+
+class PermitFileError(ClientError):
+    """The list of used permits cannot be read or written, so that no permit can be honoured."""
+
+    code = "MT2580"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "restore permits.used in the state folder, or let a week pass before deleting it"

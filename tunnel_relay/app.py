@@ -19,6 +19,7 @@ from shared.keys import PrivateKey
 from shared.wire.limits import LinkLimits
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
+from tunnel_relay.approvals.webhook import Webhook
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
@@ -157,6 +158,15 @@ def oidc_client(admin: Admin) -> OidcClient | None:
     return OidcClient(
         admin, oidc, None if reference is None else read_secret(reference, os.environ)
     )
+
+
+def webhook(settings: Settings) -> Webhook | None:
+    """Return what announces requests for approval; raises RelayError SECRET_UNUSABLE."""
+    chosen = settings.approvals
+    if chosen.webhook is None or chosen.webhook_secret is None:
+        return None
+    secret = read_secret(chosen.webhook_secret, os.environ)
+    return Webhook(chosen, secret, None if settings.admin is None else settings.admin.origin)
 
 
 def _guesses(settings: Settings) -> RateLimit | None:

@@ -20,6 +20,8 @@ def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
 
     def secrets(settings: Settings) -> None:
         _issuers(settings, environ)
+        if settings.approvals.webhook_secret is not None:
+            read_secret(settings.approvals.webhook_secret, environ)
 
     for look in (_relay_key, _session_key, _tls, _database, secrets):
         try:

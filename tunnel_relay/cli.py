@@ -280,12 +280,13 @@ def _split_listen(text: str, option: str) -> tuple[str, int]:
 def build() -> click.Group:
     """Return the whole tree of commands."""
     # Registered here, so that its other half can import from this file what both share.
+    from tunnel_relay.cli_approvals import approval
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
     from tunnel_relay.cli_policy import policy
 
-    for group in (tunnel, session, lock, user, agent, policy):
+    for group in (tunnel, session, lock, approval, user, agent, policy):
         cli.add_command(group)
     return cli
 

@@ -59,6 +59,17 @@ class Code(StrEnum):
     POLICY_MISSING = "MT1100"
     POLICY_BROKEN = "MT1101"
     FIXTURES_BROKEN = "MT1102"
+    APPROVAL_UNKNOWN = "MT1120"
+    APPROVER_NEEDED = "MT1121"
+    OWN_REQUEST = "MT1122"
+    APPROVAL_OVER = "MT1123"
+    REASON_NEEDED = "MT1124"
+    SIGNATURE_NEEDED = "MT1125"
+    LOGIN_STALE = "MT1126"
+    TOO_MANY_APPROVALS = "MT1127"
+    WEBHOOK_FAILED = "MT1128"
+    AGENT_TOKEN = "MT1129"  # noqa: S105 # a code
+    NOT_AS_SHOWN = "MT1130"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +217,61 @@ EXPLAINED = {
         UNAVAILABLE,
         "the clock is behind a time this relay has seen: sessions that ended then stay ended",
         "set the clock right; if it was ahead before, see docs/operations.md, The clock",
+    ),
+    Code.APPROVAL_UNKNOWN: Explained(
+        FAILED,
+        "no approval that you may see, or more than one, starts with this",
+        "tunnel-relay approval list --all",
+    ),
+    Code.APPROVER_NEEDED: Explained(
+        NOT_PERMITTED,
+        "an approval is a person's: the operator of the relay is nobody in particular",
+        "tunnel-relay user token USER, then tunnel-relay approval approve ID --token file:PATH",
+    ),
+    Code.OWN_REQUEST: Explained(
+        NOT_PERMITTED,
+        "the approver is the user whose agent asks",
+        "let another approver of the rule's groups look at it",
+    ),
+    Code.APPROVAL_OVER: Explained(
+        FAILED,
+        "it was decided, used or has expired, or what it was for has ended",
+        "tunnel-relay approval show ID",
+    ),
+    Code.REASON_NEEDED: Explained(
+        USAGE,
+        "a break-glass call is approved with a reason",
+        "tunnel-relay approval approve --help",
+    ),
+    Code.SIGNATURE_NEEDED: Explained(
+        NOT_PERMITTED,
+        "the client's policy lists approvers' keys, and this is no signature of one",
+        "tunnel-relay approval approve ID --key FILE",
+    ),
+    Code.LOGIN_STALE: Explained(
+        NOT_PERMITTED,
+        "who approves has to have proved who they are within the last five minutes",
+        "give the password with the form, or log out and in again",
+    ),
+    Code.TOO_MANY_APPROVALS: Explained(
+        FAILED,
+        "a session or a user has as many unanswered requests for approval as it may",
+        "tunnel-relay approval list; then approve or deny, or revoke the session",
+    ),
+    Code.WEBHOOK_FAILED: Explained(
+        UNAVAILABLE,
+        "a request for approval could not be announced to approvals.webhook; it waits all the same",
+        "tunnel-relay approval list, and see that the webhook answers with a 2xx",
+    ),
+    Code.AGENT_TOKEN: Explained(
+        NOT_PERMITTED,
+        "an agent's session token came to the admin API",
+        "tunnel-relay session list; revoke the session if its agent is not yours to trust",
+    ),
+    Code.NOT_AS_SHOWN: Explained(
+        FAILED,
+        "what the relay shows is not what it asks to have signed",
+        "sign nothing; ask the relay's operator",
     ),
     Code.LEASE_LAPSED: Explained(
         UNAVAILABLE,

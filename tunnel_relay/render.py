@@ -212,6 +212,7 @@ def status(shown: dict[str, Any]) -> str:
         ("tunnels", f"{shown['tunnels']} ({shown['disabled']} disabled)"),
         ("sessions", f"{shown['sessions']['live']} live, {shown['sessions']['ended']} ended"),
         ("locks", str(shown["locks"])),
+        ("approvals", f"{shown['approvals']} pending"),
     ]
     if shown["store"]["problem"]:
         pairs.append(("store", _store(shown["store"])))

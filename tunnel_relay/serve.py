@@ -25,6 +25,7 @@ from tunnel_relay.app import (
     end_by_time_forever,
     flush_forever,
     purge_forever,
+    webhook,
 )
 from tunnel_relay.console.listener import serve_console
 from tunnel_relay.errors import RelayError
@@ -72,6 +73,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
     async with open_admin(settings, serving=True) as admin:
         app = RelayApp(settings, admin, key, mcp_key)
+        hook = webhook(settings)
         admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         async with (
             serve_control(admin, settings.control_socket),
@@ -85,6 +87,9 @@ async def serve(settings: Settings, events: EventRing) -> None:
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
+            if hook is not None:
+                admin.approvals.announce = hook.announce
+                tasks.start_soon(hook.run)
             if app.oidc is not None:
                 tasks.start_soon(app.oidc.provider.run)
             tasks.start_soon(StoreWatch(admin.store, admin.lease, admin.pending.flush).run)

@@ -19,6 +19,7 @@ from tunnel_relay.setting_types import (
     is_anywhere,
     is_loopback,
 )
+from tunnel_relay.settings_approvals import ApprovalSettings
 from tunnel_relay.settings_issuers import MAX_ISSUERS, IssuerSettings, OidcSettings
 
 PREFIX = "TUNNEL_RELAY_"
@@ -173,6 +174,7 @@ class Settings(ConfigModel):
     sessions: SessionRules = SessionRules()
     oauth: OAuth = OAuth()
     oidc: OidcSettings | None = None
+    approvals: ApprovalSettings = ApprovalSettings()
     issuer: list[IssuerSettings] = Field(default_factory=list, max_length=MAX_ISSUERS)
     limits: Limits = Limits()
 

@@ -37,6 +37,13 @@ STATUSES = {
     Code.LOCKED: 409,
     Code.INSTANCE_LOCKED: 409,
     Code.LAST_ADMIN: 409,
+    Code.APPROVAL_UNKNOWN: 404,
+    Code.APPROVER_NEEDED: 403,
+    Code.OWN_REQUEST: 403,
+    Code.APPROVAL_OVER: 409,
+    Code.SIGNATURE_NEEDED: 403,
+    Code.LOGIN_STALE: 403,
+    Code.AGENT_TOKEN: 403,
 }
 """HTTP status of a refusal; 400 for what is not listed."""
 

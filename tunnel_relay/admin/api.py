@@ -41,8 +41,8 @@ class Api:
             return problem(error)
 
     async def _answer(self, request: Request) -> Response:
-        who = self._callers.of_api(request)
         command = request.path_params["command"]
+        who = self._callers.of_api(request, command)
         if command == "openapi.json":
             _only("GET", request)
             return JSONResponse(openapi())

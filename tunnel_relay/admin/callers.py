@@ -1,11 +1,13 @@
 """Who sends a request to the admin listener: a token's user, or a login's, with today's roles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import structlog
 from starlette.requests import Request
 
+from shared.ids import SESSION_PREFIX
 from tunnel_relay.admin.answers import StatusError
-from tunnel_relay.admin.commands import Who
+from tunnel_relay.admin.commands import DECISIONS, Who
 from tunnel_relay.admin.logins import COOKIE, Login, Logins
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
@@ -14,6 +16,8 @@ from tunnel_relay.store.base import LockKind, Role
 CSRF_HEADER = "x-csrf-token"
 CONSOLE_ROLES = frozenset((Role.AUDITOR, Role.APPROVER, Role.ADMIN))
 """Who may log in to the console."""
+
+log = structlog.get_logger("tunnel_relay.admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,11 @@ class Callers:
         self._admin = admin
         self._logins = logins
 
-    def of_api(self, request: Request) -> Who:
+    def of_api(self, request: Request, command: str = "") -> Who:
         """Return who gives a command; raises StatusError 401, and 403 without the page's token."""
+        if command in DECISIONS and _is_of_agent(request):
+            log.warning("agent_token_refused", code=Code.AGENT_TOKEN, command=command)
+            raise RelayError(Code.AGENT_TOKEN, "agents decide nothing")
         if "authorization" in request.headers:
             found = self._by_token(request.headers.getlist("authorization"))
             if found is not None:
@@ -64,7 +71,7 @@ class Callers:
         if who is None or changed or not who.roles & CONSOLE_ROLES:
             self._logins.close(cookie)
             return None
-        return LoggedIn(login, who)
+        return LoggedIn(login, replace(who, fresh=login.is_fresh(self._admin.clock())))
 
     def who(self, key: str) -> Who | None:
         """Return a user as the one who acts, None when disabled, locked or unknown."""
@@ -79,3 +86,9 @@ class Callers:
             return None
         found = self._admin.admin_tokens.find(token.strip(), self._admin.clock())
         return None if found is None else self.who(found.user)
+
+
+def _is_of_agent(request: Request) -> bool:
+    """Tell whether a session's token is shown, by its looks: good or not, it is an agent's."""
+    shown = request.headers.getlist("authorization")
+    return any(each.partition(" ")[2].strip().startswith(SESSION_PREFIX) for each in shown)

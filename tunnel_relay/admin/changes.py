@@ -147,8 +147,27 @@ class EndAdminTokens:
         await store.remove_admin_tokens(self.tokens)
 
 
+@dataclass(frozen=True, slots=True)
+class DenyApproval:
+    """An approval is denied, though it may have been given before."""
+
+    approval: str
+    at: float
+    by: str
+    reason: str
+    do: Literal["deny_approval"] = "deny_approval"
+
+    @property
+    def key(self) -> str:
+        return f"approval {self.approval}"
+
+    async def store(self, store: Store) -> None:
+        await store.deny_approval(self.approval, self.at, self.by, self.reason)
+
+
 Known = (
-    EndAdminTokens
+    DenyApproval
+    | EndAdminTokens
     | EndSessions
     | DisableTunnel
     | DeleteTunnel

@@ -46,11 +46,18 @@ COMMANDS: dict[str, Role] = {
     "agent_list": Role.AUDITOR,
     "agent_disable": Role.ADMIN,
     "agent_enable": Role.ADMIN,
+    "approval_list": Role.USER,
+    "approval_show": Role.USER,
+    "approval_approve": Role.APPROVER,
+    "approval_deny": Role.APPROVER,
 }
 """Every command, and the role it takes. Whose role is `user` gets to see only what is theirs.
 
 One list for the admin API, the console and the control socket.
 """
+
+DECISIONS = frozenset(("approval_approve", "approval_deny"))
+"""What takes a login that is not stale, and that an agent gets no word about."""
 
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)
 
@@ -61,6 +68,8 @@ class Who:
 
     user: str
     roles: frozenset[Role]
+    fresh: bool = True
+    """False: by a login whose user has not proved who they are lately."""
 
 
 THE_OPERATOR = Who(OPERATOR, frozenset((Role.ADMIN,)))
@@ -79,6 +88,8 @@ async def run_command(
         raise RelayError(Code.BAD_REQUEST, "there is no such command")
     if not allows(who.roles, COMMANDS[command]):
         raise RelayError(Code.ROLE_NEEDED, f"{command} takes the role {COMMANDS[command]}")
+    if command in DECISIONS and not who.fresh:
+        raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and decide again")
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:
         with acting(who.user, who.roles):

@@ -25,6 +25,7 @@ from tunnel_relay.admin.links import CUT_WAIT, Links, NoLinks
 from tunnel_relay.admin.pending import Pending
 from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
+from tunnel_relay.approvals.desk import Approvals
 from tunnel_relay.bars import BarTable
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
@@ -89,6 +90,7 @@ class AdminCore:
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
         self.storing_locks = anyio.Lock()
+        self.approvals = Approvals(self)
         self._admissions = Admissions(
             store,
             clock,
@@ -121,6 +123,7 @@ class AdminCore:
                 await self.store.remove_lock(lock.id)
             else:
                 self.locks.put(lock)
+        await self.approvals.load()
         self.block()
 
     def _read_clock(self, stored: float) -> None:
@@ -167,6 +170,7 @@ class AdminCore:
             self.sessions.forget(ids, before)
         async for digests in in_slices(self.tasks.digests()):
             self.tasks.drop_orphans(digests, lambda each: self.sessions.get(each) is not None)
+        await self.approvals.purge()
         return gone
 
     # Clients ------------------------------------------------------------------------------------

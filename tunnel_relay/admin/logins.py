@@ -14,21 +14,27 @@ IDLE = 30 * 60.0
 ABSOLUTE = 8 * 3600.0
 MOST = 1000
 MOST_OF_ONE = 20
+FRESH = 5 * 60.0
+"""Seconds for which somebody who showed a password may decide without showing it again."""
 
 
 class Login:
     """One browser's login."""
 
-    __slots__ = ("csrf", "password", "results", "since", "used", "user")
+    __slots__ = ("csrf", "password", "proved", "results", "since", "used", "user")
 
     def __init__(self, user: User, now: float) -> None:
         self.user = user.key
         self.password = user.password
         """The hash as it was: with another password the login ends."""
         self.csrf = secrets.token_urlsafe(32)
-        self.since = self.used = now
+        self.since = self.used = self.proved = now
         self.results: list[tuple[str, str]] = []
         """What the next page tells: kind and text."""
+
+    def is_fresh(self, now: float) -> bool:
+        """Tell whether the user proved who they are lately."""
+        return now < self.proved + FRESH
 
     def is_from_our_page(self, token: str) -> bool:
         """Tell whether a form or script shows this login's token."""

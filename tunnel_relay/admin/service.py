@@ -6,6 +6,7 @@ from shared.keys import key_fingerprint
 from shared.version import VERSION
 from tunnel_relay.admin import locks
 from tunnel_relay.admin.agents import AgentCommands
+from tunnel_relay.admin.approvals import ApprovalCommands
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
 from tunnel_relay.admin.tokens import TokenCommands
@@ -16,7 +17,9 @@ from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import LockKind
 
 
-class Admin(TunnelCommands, SessionCommands, VouchedUsers, AgentCommands, TokenCommands):
+class Admin(
+    TunnelCommands, SessionCommands, VouchedUsers, AgentCommands, TokenCommands, ApprovalCommands
+):
     """Every command; results are JSON values, refusals are RelayError."""
 
     async def lock_add(
@@ -52,6 +55,7 @@ class Admin(TunnelCommands, SessionCommands, VouchedUsers, AgentCommands, TokenC
             "disabled": sum(tunnel.disabled for tunnel in self.tunnels.values()),
             "sessions": {"live": live, "ended": len(kept) - live},
             "locks": len(self.locks.holding(now)),
+            "approvals": len(self.approvals.requests.pending(now)),
             "unstored": len(self.pending),
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),

@@ -13,7 +13,7 @@ from tunnel_relay.admin.callers import Callers
 from tunnel_relay.admin.edge import AdminEdge, Guard
 from tunnel_relay.admin.logins import Logins
 from tunnel_relay.admin.service import Admin
-from tunnel_relay.console import agents, locks, overview, sessions, tunnels, users
+from tunnel_relay.console import agents, approvals, locks, overview, sessions, tunnels, users
 from tunnel_relay.console.login import LoginPages
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
@@ -69,11 +69,18 @@ def console_app(
 def page_routes(site: Site) -> list[BaseRoute]:
     """Return the routes of all pages and forms behind the login."""
     tunnel, session = "/tunnels/{name}", "/sessions/{session}"
+    approval = "/approvals/{approval}"
     return [
         view_route(site, "/", overview.overview),
         view_route(site, "/live", overview.live, live=True),
         view_route(site, "/events", overview.events),
         view_route(site, "/events/after/{number:int}", overview.events_after, live=True),
+        view_route(site, "/approvals", approvals.approvals),
+        view_route(site, "/approvals/live", approvals.live, live=True),
+        view_route(site, "/approvals/count", approvals.count, live=True),
+        view_route(site, approval, approvals.approval),
+        action_route(site, f"{approval}/approve", approvals.approve, approvals.approval),
+        action_route(site, f"{approval}/deny", approvals.deny, approvals.approval),
         view_route(site, "/tunnels", tunnels.tunnels),
         action_route(site, "/tunnels/create", tunnels.create, tunnels.tunnels),
         view_route(site, tunnel, tunnels.tunnel),

@@ -29,6 +29,7 @@ STATIC = "/static"
 MAX_RESULTS = 5
 NAVIGATION = (
     ("/", "Overview", "status"),
+    ("/approvals", "Approvals", "approval_list"),
     ("/tunnels", "Tunnels", "tunnel_list"),
     ("/sessions", "Sessions", "session_list"),
     ("/users", "Users", "user_list"),
@@ -116,6 +117,7 @@ class Visit:
             csrf=self.logged_in.login.csrf,
             navigation=[entry for entry in NAVIGATION if self.may(entry[2])],
             path=self.request.url.path,
+            waiting=self.site.admin.approvals.waiting_for(self.logged_in.who.user),
             may=self.may,
             problem=self.problem,
             form=self.form,

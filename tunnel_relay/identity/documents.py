@@ -85,8 +85,8 @@ async def fetch(url: str, private_hosts: Sequence[str], trust: ssl.SSLContext) -
     host = parts.hostname or ""
     try:
         with anyio.fail_after(DEADLINE):
-            addresses = await _resolve(host, parts.port or 443, host in private_hosts)
-            reader, writer = await _connect(addresses, host, trust)
+            addresses = await resolve(host, parts.port or 443, host in private_hosts)
+            reader, writer = await connect(addresses, host, trust)
             try:
                 status, media_type, body = await _get(reader, writer, url)
             finally:
@@ -122,7 +122,8 @@ def read_document(url: str, document: dict[str, Any]) -> tuple[str, list[str]]:
     return name.strip(), uris
 
 
-async def _resolve(host: str, port: int, may_be_private: bool) -> list[tuple[str, int]]:
+async def resolve(host: str, port: int, may_be_private: bool) -> list[tuple[str, int]]:
+    """Look a host up, once; raises DocumentError unless every address of it is public."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
@@ -131,7 +132,7 @@ async def _resolve(host: str, port: int, may_be_private: bool) -> list[tuple[str
     return [(address, port) for address in addresses[:MAX_ADDRESSES]]
 
 
-async def _connect(
+async def connect(
     addresses: Sequence[tuple[str, int]], host: str, trust: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to one of the addresses that were judged; they are not looked up again."""

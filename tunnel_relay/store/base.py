@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from shared.errors import TunnelError
+from tunnel_relay.store.approvals import ApprovalStore
 from tunnel_relay.store.tasks import TaskStore
 
 
@@ -267,7 +268,7 @@ class Verdict(StrEnum):
     """The counter was behind: two machines hold this key. It is locked from now on."""
 
 
-class Store(TaskStore, Protocol):
+class Store(TaskStore, ApprovalStore, Protocol):
     """The relay's memory; every method raises StoreError and is one transaction."""
 
     async def close(self) -> None:

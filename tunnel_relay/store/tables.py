@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
 )
 
 METADATA = MetaData()
@@ -164,6 +165,40 @@ LOCKS = Table(
     Column("reason", String(255), nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=True),
+)
+
+APPROVALS = Table(
+    "approvals",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("session", String(32), nullable=False),
+    Column("fingerprint", String(8), nullable=False),
+    Column("user", String(512), nullable=False),
+    Column("agent", String(512), nullable=False),
+    Column("tunnel", String(63), nullable=False),
+    Column("upstream", String(63), nullable=False),
+    Column("tool", String(256), nullable=False),
+    Column("tool_class", String(32), nullable=False),
+    Column("definition", String(64), nullable=False),
+    Column("arguments", String(64), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("rule", String(256), nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("users", JSON, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("not_requester", Boolean, nullable=False),
+    Column("keys", JSON, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("voices", JSON, nullable=False),
+    Column("decided", Float, nullable=True),
+    Column("decided_by", String(512), nullable=False),
+    Column("reason", String(255), nullable=False),
+    Column("consumed", Float, nullable=True),
+    Column("arguments_text", Text, nullable=True),
+    Column("definition_text", Text, nullable=True),
+    Index("ix_approvals_session", "session"),
 )
 
 MARKS = Table(

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tunnel_relay.approvals.shown import visible
 from tunnel_relay.durations import format_duration
 from tunnel_relay.render import when
 
@@ -41,6 +42,7 @@ _ENVIRONMENT = Environment(
 _ENVIRONMENT.filters["duration"] = format_duration
 _ENVIRONMENT.filters["when"] = when
 _ENVIRONMENT.filters["iso"] = iso
+_ENVIRONMENT.filters["visible"] = visible
 
 
 def headers(form_targets: str = "") -> dict[str, str]:

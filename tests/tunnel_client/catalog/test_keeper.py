@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from shared.policy.classes import ToolClass
 from tests.helpers.shifty_server import Shifty, shifty
 from tests.tunnel_client.catalog.test_catalog import ADD, DROP, EVIL, item
 from tunnel_client.catalog import keeper as module
@@ -18,7 +19,6 @@ from tunnel_client.catalog.keeper import Keeper
 from tunnel_client.catalog.pins import FILE_NAME, Pin, Pins, editing
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstreams import make_upstream
-from shared.policy.classes import ToolClass
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
+from tests.tunnel_relay.approvals.scene import needs
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
-from tunnel_relay.admin.commands import COMMANDS, allows
+from tunnel_relay.admin.commands import COMMANDS, DECISIONS, allows
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.store.base import Bar, Role
 
@@ -24,6 +25,15 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "GET /live": (Role.AUDITOR, {}),
     "GET /events": (Role.AUDITOR, {}),
     "GET /events/after/{number:int}": (Role.AUDITOR, {"number:int": 99999}),
+    "GET /approvals": (ANYBODY, {}),
+    "GET /approvals/live": (ANYBODY, {}),
+    "GET /approvals/count": (ANYBODY, {}),
+    "GET /approvals/{approval}": (ANYBODY, {"approval": "an approval"}),
+    "POST /approvals/{approval}/approve": (Role.APPROVER, {"approval": "an approval"}),
+    "POST /approvals/{approval}/deny": (
+        Role.APPROVER,
+        {"approval": "an approval", "fields": {"reason": "no"}},
+    ),
     "GET /tunnels": (Role.AUDITOR, {}),
     "GET /tunnels/{name}": (Role.AUDITOR, {"name": "office"}),
     "POST /tunnels/create": (Role.ADMIN, {"fields": {"name": "fresh", "owner": "ada"}}),
@@ -59,6 +69,10 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "status": {},
+    "approval_list": {},
+    "approval_show": {"approval": "an approval"},
+    "approval_approve": {"approval": "an approval"},
+    "approval_deny": {"approval": "an approval", "reason": "no"},
     "tunnel_create": {"name": "made", "owner": "ada"},
     "tunnel_list": {},
     "tunnel_show": {"name": "office"},
@@ -107,6 +121,10 @@ async def furnish(stage: Stage) -> dict[str, str]:
         made = await admin.session_create(user, "bot", "office/git")
         theirs[f"of {user}"] = made["session"]["id"]
     token = (await admin.user_token("abe"))["admin_token"]["id"]
+    session = admin.sessions.get(theirs["of uma"])
+    assert session is not None
+    wanted = needs(users=("pia", "ada"))
+    theirs["an approval"] = (await admin.approvals.ask(session, "send", None, wanted)).id
     return {**theirs, "a lock": lock["lock"]["id"], "token of abe": token}
 
 
@@ -181,7 +199,8 @@ async def test_nobody_gets_past_the_login_page(tmp_path: Path) -> None:
                 if bearer is not None and bearer.startswith("mta_"):
                     break
                 answer = await hand.call(command, filled(arguments, made))
-                assert answer.status_code == 401, command
+                refused = 403 if bearer and command in DECISIONS else 401
+                assert answer.status_code == refused, command
         assert everything(stage) == before
 
 

@@ -206,4 +206,4 @@ async def test_who_is_logged_in_is_sent_on(tmp_path: Path) -> None:
         hand = await stage.logged_in("ada")
         assert (await hand.get("/login")).headers["location"] == "/"
         pia = await stage.logged_in("pia")
-        assert (await pia.get("/")).headers["location"] == "/sessions"
+        assert (await pia.get("/")).headers["location"] == "/approvals"

@@ -9,7 +9,7 @@ from tunnel_relay.identity.documents import (
     MAX_BYTES,
     UNREACHABLE,
     DocumentError,
-    _connect,
+    connect,
     fetch,
     is_document_url,
     is_public,
@@ -138,9 +138,9 @@ async def test_r01_however_a_private_host_is_spelled_the_answer_is_the_same(host
 async def test_an_address_nobody_answers_at_is_followed_by_the_next() -> None:
     async with served(whole) as (url, trust, asked):
         port = int(url.split(":")[2].split("/")[0])
-        reader, writer = await _connect([("127.0.0.2", 1), ("127.0.0.1", port)], "localhost", trust)
+        reader, writer = await connect([("127.0.0.2", 1), ("127.0.0.1", port)], "localhost", trust)
         writer.close()
         assert not reader.at_eof()
         with pytest.raises(OSError):  # noqa: PT011 # any of them
-            await _connect([("127.0.0.2", 1), ("127.0.0.1", 1)], "localhost", trust)
+            await connect([("127.0.0.2", 1), ("127.0.0.1", 1)], "localhost", trust)
         assert asked == []

@@ -1,0 +1,127 @@
+"""Commands about approvals: what waits for a human, all of it to look at, and the decision."""
+
+from typing import Any
+
+from shared.ids import fingerprint
+from tunnel_relay.admin.acting import OPERATOR, actor, acts_as_admin, confined_to
+from tunnel_relay.admin.changes import DenyApproval
+from tunnel_relay.admin.checks import check_text
+from tunnel_relay.admin.core import AdminCore
+from tunnel_relay.approvals import decide
+from tunnel_relay.approvals.decide import permit_of, state_of
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.store.approvals import Approval, State
+
+MAX_LISTED = 500
+
+
+class ApprovalCommands(AdminCore):
+    """See `tunnel_relay.approvals.desk`; these are its commands."""
+
+    async def approval_list(self, every: bool = False) -> list[dict[str, Any]]:
+        """Return what is pending, oldest first; with `every` the decided ones too, newest first.
+
+        An approver sees what they may decide, a user their own agents' requests, auditors all.
+        """
+        now = self.approvals.now()
+        pending = [each for each in self.approvals.requests.pending(now) if self._sees(each)]
+        listed = sorted(pending, key=lambda each: each.created)
+        if every:
+            known = {each.id for each in pending}
+            over = [
+                each
+                for each in self.approvals.requests
+                if each.id not in known and self._sees(each)
+            ]
+            listed += sorted(over, key=lambda each: -each.created)
+        return [self._view(each) for each in listed[:MAX_LISTED]]
+
+    async def approval_show(self, approval: str) -> dict[str, Any]:
+        """Return everything that an approver looks at, and what a key of theirs would sign."""
+        found = self.approvals.find(approval, self._sees)
+        texts = await self.approvals.texts(found)
+        now = self.approvals.now()
+        open_now = state_of(found, now) in (State.PENDING, State.APPROVED)
+        return self._view(found) | {
+            "text": texts.arguments,
+            "definition_text": texts.definition,
+            "problem": self.approvals.broken(found) if open_now else None,
+            "payload": permit_of(found).payload().decode(),
+        }
+
+    async def approval_approve(
+        self, approval: str, reason: str = "", key: str = "", signature: str = ""
+    ) -> dict[str, Any]:
+        """Say yes to a call, as the one who acts; `signature` (hex) is of an approver's `key`.
+
+        It may run once the rule's count of approvers said so, once, with exactly these arguments.
+        """
+        who = self._decider()
+        found = self.approvals.find(approval, self._sees)
+        if reason:
+            reason = check_text(reason, "the reason")
+        return self._view(await self.approvals.approve(found, who, reason, key, signature))
+
+    async def approval_deny(self, approval: str, reason: str) -> dict[str, Any]:
+        """Say no to a call, or take a yes back that was not used yet."""
+        reason = check_text(reason, "the reason")
+        found = self.approvals.find(approval, self._decides)
+        denied = self.approvals.deny(found, actor(), reason)
+        stored = await self.keep(
+            DenyApproval(denied.id, denied.decided or self.clock(), denied.decided_by, reason)
+        )
+        return {"approval": self._view(denied), **stored}
+
+    def may_decide(self, approval: Approval) -> bool:
+        """Tell whether the one who acts is an approver of a request."""
+        user = self.directory.active_user(actor())
+        return user is not None and decide.may_decide(approval, user)
+
+    def _decider(self) -> str:
+        if actor() == OPERATOR:
+            raise RelayError(Code.APPROVER_NEEDED, "give this command as a user, with their token")
+        return actor()
+
+    def _decides(self, approval: Approval) -> bool:
+        return acts_as_admin() or self.may_decide(approval)
+
+    def _sees(self, approval: Approval) -> bool:
+        everything = confined_to() is None
+        return everything or approval.user == actor() or self.may_decide(approval)
+
+    def _view(self, approval: Approval) -> dict[str, Any]:
+        """Show a request as JSON values."""
+        session = self.sessions.get(approval.session)
+        return {
+            "id": approval.id,
+            "state": state_of(approval, self.approvals.now()).value,
+            "session": approval.session,
+            "fingerprint": fingerprint(session.digest) if session else approval.fingerprint,
+            "user": approval.user,
+            "agent": approval.agent,
+            "server": f"{approval.tunnel}/{approval.upstream}",
+            "tool": approval.tool,
+            "class": approval.tool_class,
+            "rule": approval.rule,
+            "definition": approval.definition,
+            "arguments": approval.arguments,
+            "policy": approval.policy,
+            "groups": list(approval.groups),
+            "users": list(approval.users),
+            "count": approval.count,
+            "approvals": [_voice(each) for each in approval.voices],
+            "keys": list(approval.keys),
+            "signed_by": "approvers' keys" if approval.keys else "the relay",
+            "created": approval.created,
+            "expires": approval.expires,
+            "decided": approval.decided,
+            "decided_by": approval.decided_by,
+            "reason": approval.reason,
+            "consumed": approval.consumed,
+            "own": decide.is_own(approval, actor()),
+            "may_decide": self.may_decide(approval),
+        }
+
+
+def _voice(voice: Any) -> dict[str, Any]:
+    return {"user": voice.user, "at": voice.at, "reason": voice.reason, "signed": bool(voice.key)}

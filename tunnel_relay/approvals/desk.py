@@ -1,0 +1,385 @@
+"""Takes requests for approval in, hears approvers, and hands each approved call out once.
+
+What gives is stored first, what takes away holds in memory first. Everything that could have
+changed since the request was made is looked at again when somebody approves, and when the call goes
+out: the session, its user and agent, locks, and whether those who approved still might.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, Protocol
+
+import anyio
+import structlog
+
+from shared.ids import fingerprint, new_id
+from shared.jsonrpc.canonical import canonical
+from shared.keys import BadKeyError, decode_public, key_fingerprint, verify
+from shared.permit import Permit, PermitError, Signed, approver_message, arguments_digest, covered
+from shared.policy.classes import ToolClass
+from tunnel_relay.approvals import decide
+from tunnel_relay.approvals.decide import Deed, Needs, No, permit_of, state_of
+from tunnel_relay.approvals.requests import MAX_ARGUMENTS, Full, Requests
+from tunnel_relay.directory import Directory
+from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.locks import LockTable
+from tunnel_relay.sessions import SessionTable
+from tunnel_relay.store.approvals import Approval, State, Texts, Voice
+from tunnel_relay.store.base import LockKind, Session, Store, User
+
+KEEP_TEXTS = 86400.0
+"""Seconds for which arguments are kept after a request is over."""
+KEEP = 30 * 86400.0
+MAX_TOOL = 200
+MAX_PAYLOAD = 1500
+"""Bytes of a permit without signatures, so that a few of them find room in its text."""
+MIN_PREFIX = 6
+
+log = structlog.get_logger("tunnel_relay.approvals")
+
+
+class AskError(Exception):
+    """A call that cannot be asked about; `why` goes to the agent."""
+
+    def __init__(self, why: str, too_many: Full | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.too_many = too_many
+
+
+class Owner(Protocol):
+    """What approvals need of the Admin they belong to."""
+
+    store: Store
+    sessions: SessionTable
+    locks: LockTable
+    directory: Directory
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a call may go out with: `approval` where one was used up for it.
+
+    `lost`: there was one, and the same call took it at the same moment.
+    """
+
+    approval: Approval | None = None
+    lost: bool = False
+
+
+class Approvals:
+    """Every approval of a relay; `announce` hears of each new request and must not wait."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._turn = anyio.Lock()
+        self._taking: set[str] = set()
+        self.requests = Requests()
+        self.announce: Callable[[Approval, Texts], None] = lambda approval, texts: None
+
+    async def load(self) -> None:
+        """Read what the store has; raises StoreError."""
+        self.requests = Requests(await self._owner.store.approvals())
+
+    async def purge(self) -> None:
+        """Forget old arguments, and old approvals; raises StoreError."""
+        now = self.now()
+        await self._owner.store.purge_approvals(now - KEEP_TEXTS, now - KEEP)
+        self.requests.forget(now - KEEP)
+
+    def now(self) -> float:
+        """Return the time; a clock that was set back revives nothing."""
+        return max(self._owner.clock(), self._owner.sessions.mark)
+
+    # Agents -------------------------------------------------------------------------------------
+
+    async def ask(
+        self,
+        session: Session,
+        tool: str,
+        params: Mapping[str, Any] | None,
+        needs: Needs,
+        definition: str | None = None,
+    ) -> Approval:
+        """Return the request for a call, a new one if there is none; raises AskError, StoreError.
+
+        `params` are read by `shared.jsonrpc.canonical.exact`.
+        """
+        texts, digest = _texts(params, definition)
+        async with self._turn:
+            now = self.now()
+            for known in self.requests.same(session.id, tool, digest, now):
+                if (known.policy, known.definition) == (needs.policy, needs.definition):
+                    return known
+                await self._replace(known)
+            full = self.requests.full(session.id, session.user, now)
+            if full is not None:
+                log.warning(
+                    "approvals_full",
+                    code=Code.TOO_MANY_APPROVALS,
+                    session=fingerprint(session.digest),
+                    user=session.user,
+                    of=full.value,
+                )
+                raise AskError("too many pending approvals", full)
+            approval = _request(session, tool, digest, needs, now)
+            await self._owner.store.add_approval(approval, texts)
+            self.requests.put(approval)
+        self._say("approval_asked", approval, rule=approval.rule)
+        self.announce(approval, texts)
+        return approval
+
+    async def take(
+        self,
+        session: str,
+        tool: str,
+        params: Mapping[str, Any] | None,
+        needs: Needs | None = None,
+    ) -> Taken:
+        """Use up the approval for a call, if there is one; raises StoreError.
+
+        `needs` is of a rule of the relay's own that it has to satisfy, whichever rule asked.
+        """
+        try:
+            digest = arguments_digest(params)
+        except ValueError:
+            return Taken()
+        lost = False
+        for known in self.requests.same(session, tool, digest, self.now()):
+            if known.state is not State.APPROVED or self.broken(known) is not None:
+                continue
+            if needs is not None and not decide.satisfies(known, needs, self._approvers(known)):
+                continue
+            if known.id in self._taking:
+                lost = True
+                continue
+            if await self._consume(known):
+                return Taken(self.requests.get(known.id))
+            lost = True
+        return Taken(lost=lost)
+
+    async def _consume(self, approval: Approval) -> bool:
+        self._taking.add(approval.id)
+        try:
+            now = self.now()
+            used = await self._owner.store.consume_approval(approval.id, now)
+            known = self.requests.get(approval.id)
+            if not used or known is None or decide.after(known, Deed.CONSUME, now) is None:
+                return False
+            self.requests.put(replace(known, state=State.CONSUMED, consumed=now))
+        finally:
+            self._taking.discard(approval.id)
+        if self.broken(known) is not None:  # it was ended while the store was asked
+            return False
+        self._say("approval_used", known, by=[each.user for each in known.voices])
+        return True
+
+    # Approvers ----------------------------------------------------------------------------------
+
+    async def approve(
+        self, approval: Approval, who: str, reason: str, key: str = "", signature: str = ""
+    ) -> Approval:
+        """Hear a yes; raises RelayError and StoreError. It is approved when enough said it."""
+        async with self._turn:
+            approval = self.requests.get(approval.id) or approval
+            user, now = self._person(who), self.now()
+            voice = Voice(who, now, reason, key, signature)
+            no = decide.refuse(approval, user, voice, now)
+            if no is not None:
+                self._refuse(approval, who, no)
+            gone = self.broken(approval)
+            if gone is not None:
+                raise RelayError(Code.APPROVAL_OVER, f"it can do nothing any more: {gone}")
+            _check_signature(approval, voice)
+            heard = decide.with_voice(approval, voice)
+            if not await self._owner.store.decide_approval(heard, approval.state):
+                raise RelayError(Code.APPROVAL_OVER, "somebody else decided at the same time")
+            now_known = self.requests.get(approval.id)
+            if now_known is not None and now_known.state is not approval.state:
+                raise RelayError(Code.APPROVAL_OVER, "somebody denied it at the same time")
+            self.requests.put(heard)
+        event = "approval_given" if heard.state is State.APPROVED else "approval_supported"
+        self._say(event, heard, by=who, signed=bool(key), reason=reason)
+        return heard
+
+    def deny(self, approval: Approval, who: str, reason: str) -> Approval:
+        """Let a no hold, in memory; the caller stores it. Raises RelayError."""
+        approval = self.requests.get(approval.id) or approval
+        now = self.now()
+        state = decide.after(approval, Deed.DENY, now)
+        if state is None:
+            raise RelayError(Code.APPROVAL_OVER, f"it is {state_of(approval, now)} already")
+        denied = replace(approval, state=state, decided=now, decided_by=who, reason=reason)
+        self.requests.put(denied)
+        self._say("approval_denied", denied, by=who, reason=reason)
+        return denied
+
+    def find(self, start: str, sees: Callable[[Approval], bool]) -> Approval:
+        """Return the one that starts so, of those that somebody sees; raises APPROVAL_UNKNOWN."""
+        found = [each for each in self.requests.starting(start) if sees(each)]
+        if len(start) < MIN_PREFIX or len(found) != 1:
+            raise RelayError(
+                Code.APPROVAL_UNKNOWN, f"{len(found)} approvals start with this identifier"
+            )
+        return found[0]
+
+    async def texts(self, approval: Approval) -> Texts:
+        """Return what an approver looks at; raises StoreError."""
+        return await self._owner.store.approval_texts(approval.id) or Texts(None, None)
+
+    def waiting_for(self, who: str) -> int:
+        """Return how many requests wait for the word of this user."""
+        now = self.now()
+        user = self._active(who, now)
+        if user is None:
+            return 0
+        return sum(
+            decide.may_decide(each, user)
+            and not decide.is_own(each, who)
+            and all(voice.user != who for voice in each.voices)
+            for each in self.requests.pending(now)
+        )
+
+    def broken(self, approval: Approval) -> str | None:
+        """Return what has changed so that it can do nothing any more, None while all is well."""
+        owner, now = self._owner, self.now()
+        ended = owner.sessions.state(approval.session, owner.clock())
+        if ended is not None:
+            return f"the session is over ({ended})"
+        if owner.directory.refuses(approval.user, approval.agent):
+            return "its user or agent is disabled"
+        for voice in approval.voices:
+            user = self._active(voice.user, now)
+            if user is None or not decide.may_decide(approval, user):
+                return f"{voice.user}, who approved it, may not any more"
+        return None
+
+    # Inside -------------------------------------------------------------------------------------
+
+    def _approvers(self, approval: Approval) -> list[User]:
+        found = (self._active(each.user, self.now()) for each in approval.voices)
+        return [user for user in found if user is not None]
+
+    def _active(self, key: str, now: float) -> User | None:
+        locked = self._owner.locks.holds(LockKind.USER, key, now)
+        return None if locked else self._owner.directory.active_user(key)
+
+    def _person(self, key: str) -> User:
+        user = self._active(key, self.now())
+        if user is None:
+            raise RelayError(Code.APPROVER_NEEDED, "only a user of this relay approves")
+        return user
+
+    async def _replace(self, approval: Approval) -> None:
+        """Let a request of another policy or definition go: it would be approved for nothing."""
+        if (approval.state, Deed.EXPIRE) not in decide.NEXT:
+            return
+        over = replace(approval, state=State.EXPIRED, reason="the policy or the tool has changed")
+        await self._owner.store.decide_approval(over, approval.state)
+        self.requests.put(over)
+        self._say("approval_outdated", over)
+
+    def _refuse(self, approval: Approval, who: str, no: No) -> NoReturn:
+        code, text = _REFUSALS[no]
+        if no in (No.OWN, No.OUTSIDE):
+            self._say("approval_refused", approval, warn=True, code=code, by=who, why=no.value)
+        raise RelayError(code, text)
+
+    def _say(self, event: str, approval: Approval, *, warn: bool = False, **more: Any) -> None:
+        loud = approval.tool_class == ToolClass.BREAK_GLASS
+        facts = {
+            "approval": approval.id[:12],
+            "session": approval.fingerprint,
+            "user": approval.user,
+            "agent": approval.agent,
+            "server": f"{approval.tunnel}/{approval.upstream}",
+            "tool": approval.tool,
+            "tool_class": approval.tool_class,
+        }
+        if loud:
+            log.warning(f"break_glass_{event.removeprefix('approval_')}", **facts, **more)
+        else:
+            (log.warning if warn else log.info)(event, **facts, **more)
+
+
+_REFUSALS = {
+    No.OUTSIDE: (Code.APPROVAL_UNKNOWN, "0 approvals start with this identifier"),
+    No.OWN: (Code.OWN_REQUEST, "nobody approves what their own agent asked for"),
+    No.AGAIN: (Code.APPROVAL_OVER, "you, or this key, approved it already"),
+    No.OVER: (Code.APPROVAL_OVER, "it is not pending any more"),
+    No.REASON: (Code.REASON_NEEDED, "a break-glass call takes a reason"),
+    No.KEY: (
+        Code.SIGNATURE_NEEDED,
+        "the private side takes only signatures of the keys it lists",
+    ),
+}
+
+
+def signed(approval: Approval) -> Signed:
+    """Return the permit of an approved request with its approvers' names and signatures."""
+    made = {
+        key_fingerprint(decode_public(each.key)): bytes.fromhex(each.signature)
+        for each in approval.voices
+        if each.key
+    }
+    return Signed(permit_of(approval), tuple(each.user for each in approval.voices), made)
+
+
+def _texts(params: Mapping[str, Any] | None, definition: str | None) -> tuple[Texts, str]:
+    try:
+        arguments = canonical(covered(params))
+        digest = arguments_digest(params)
+    except ValueError:
+        raise AskError("this call cannot be approved: its arguments have no one spelling") from None
+    if len(arguments) > MAX_ARGUMENTS:
+        kib = MAX_ARGUMENTS // 1024
+        raise AskError(f"this call cannot be approved: its arguments are over {kib} KiB")
+    if definition is not None and len(definition.encode()) > MAX_ARGUMENTS:
+        definition = None
+    return Texts(arguments.decode(), definition), digest
+
+
+def _request(session: Session, tool: str, digest: str, needs: Needs, now: float) -> Approval:
+    approval = Approval(
+        id=new_id(),
+        session=session.id,
+        fingerprint=fingerprint(session.digest),
+        user=session.user,
+        agent=session.agent,
+        tunnel=session.tunnel,
+        upstream=session.upstream,
+        tool=tool,
+        tool_class=needs.tool_class,
+        definition=needs.definition,
+        arguments=digest,
+        policy=needs.policy,
+        rule=needs.rule,
+        groups=needs.groups,
+        users=needs.users,
+        count=needs.count,
+        not_requester=needs.not_requester,
+        keys=needs.keys,
+        created=now,
+        expires=min(now + needs.ttl, session.expires),
+    )
+    permit = permit_of(approval)
+    try:
+        # A name too long for a permit is found out now, not when somebody has approved it.
+        long = len(tool) > MAX_TOOL or len(permit.payload()) > MAX_PAYLOAD
+        if long or Permit.of_payload(permit.payload()) != permit:
+            raise PermitError("too long")
+    except PermitError:
+        raise AskError("this call cannot be approved: a name in it is too long") from None
+    return approval
+
+
+def _check_signature(approval: Approval, voice: Voice) -> None:
+    if not voice.key and not voice.signature:
+        return
+    try:
+        public, made = decode_public(voice.key), bytes.fromhex(voice.signature)
+    except (BadKeyError, ValueError):
+        raise RelayError(Code.SIGNATURE_NEEDED, "key or signature is malformed") from None
+    if not verify(public, made, approver_message(permit_of(approval))):
+        raise RelayError(Code.SIGNATURE_NEEDED, "the signature is not over this request")

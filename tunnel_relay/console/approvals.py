@@ -1,0 +1,75 @@
+"""Pages of approvals: what waits for a human, everything to look at, and the decision."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from tunnel_relay.approvals import shown
+from tunnel_relay.console.paging import page_of
+from tunnel_relay.console.proof import has_password, needs_proof, prove
+from tunnel_relay.console.visit import Visit
+
+KEYS = ("id", "user", "agent", "server", "tool", "class", "state")
+
+
+async def approvals(visit: Visit) -> Response:
+    """List what is pending, then what was decided."""
+    return visit.show("approvals.html", paused=visit.query("paused"), **await _listed(visit))
+
+
+async def live(visit: Visit) -> Response:
+    """Return the part of the list that changes by itself."""
+    return visit.piece("_approvals.html", **await _listed(visit))
+
+
+async def count(visit: Visit) -> Response:
+    """Return the number beside the link to this page."""
+    return visit.piece("_waiting.html")
+
+
+async def approval(visit: Visit) -> Response:
+    """Show one request, all of it."""
+    found = await visit.run("approval_show", approval=visit.request.path_params["approval"])
+    return visit.show(
+        "approval.html",
+        approval=found,
+        arguments=_laid_out(found["text"]),
+        definition=_laid_out(found["definition_text"]),
+        prove=needs_proof(visit),
+        password=has_password(visit),
+    )
+
+
+async def approve(visit: Visit) -> Response:
+    """Say yes."""
+    await prove(visit)
+    which = visit.request.path_params["approval"]
+    done = await visit.run(
+        "approval_approve", approval=which, reason=visit.form.given("reason") or ""
+    )
+    if done["state"] == "approved":
+        visit.tell("Approved. The agent may repeat the call, once.")
+    else:
+        visit.tell(f"Noted: {len(done['approvals'])} of {done['count']} approvals.")
+    return visit.go(f"/approvals/{done['id']}")
+
+
+async def deny(visit: Visit) -> Response:
+    """Say no."""
+    await prove(visit)
+    which = visit.request.path_params["approval"]
+    done = await visit.run("approval_deny", approval=which, reason=visit.form.text("reason"))
+    visit.tell("Denied.")
+    visit.tell_stored(done)
+    return visit.go(f"/approvals/{done['approval']['id']}")
+
+
+async def _listed(visit: Visit) -> dict[str, Any]:
+    listed = await visit.run("approval_list", every=True)
+    return {"page": page_of(listed, visit.query("query"), visit.query("page"), KEYS)}
+
+
+def _laid_out(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    return {"lines": shown.lines(text), "facts": shown.facts(text), "raw": shown.pieces(text)}
