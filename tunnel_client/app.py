@@ -22,8 +22,11 @@ from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.errors import EXIT_FAILED
+from tunnel_client.grants import WallClock
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.judge import Judge
+from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.permits import Permits
 from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
@@ -43,27 +46,31 @@ def run(settings: ClientSettings) -> int:
     with StateLock(settings.state_dir):
         identity = Identity.read(settings.state_dir)
         policy = load_policy(settings.policy)
+        permits = Permits.open(settings.state_dir, WallClock().now)
         upstreams = {
             upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
         }
-        return loop.run(serve(settings, identity, policy, upstreams))
+        return loop.run(serve(settings, identity, policy, permits, upstreams))
 
 
 async def serve(
     settings: ClientSettings,
     identity: Identity,
     policy: PolicyFile,
+    permits: Permits,
     upstreams: dict[str, Upstream],
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     catalog = make_catalog(settings)
+    relay_key = decode_public(settings.relay.public_key)
     client = Client(
         dial_target(settings.relay, os.environ),
         settings.relay.tunnel,
-        decode_public(settings.relay.public_key),
+        relay_key,
         identity,
         upstreams,
         Judge(lambda: policy.policy, catalog),
+        PermitDesk(permits, relay_key),
         lease=settings.relay.lease,
     )
     keeper = Keeper(
@@ -99,8 +106,9 @@ async def serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(Teller(client, catalog, sorted(upstreams)).run)
-            tasks.start_soon(_keep_policy, policy)
-            tasks.start_soon(_reload_on_signal, policy)
+            turn = anyio.Lock()
+            tasks.start_soon(_keep_policy, policy, turn)
+            tasks.start_soon(_reload_on_signal, policy, turn)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
     if outcome:
@@ -123,18 +131,21 @@ async def _close(upstream: Upstream) -> None:
         await upstream.aclose()
 
 
-async def _keep_policy(policy: PolicyFile) -> None:
+async def _keep_policy(policy: PolicyFile, turn: anyio.Lock) -> None:
     while True:
         await anyio.sleep(POLL)
-        outcome = policy.poll()
+        async with turn:
+            outcome = await anyio.to_thread.run_sync(policy.poll)
         if outcome is not None:
             _log_policy(outcome)
 
 
-async def _reload_on_signal(policy: PolicyFile) -> None:
+async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
-            _log_policy(policy.reload())
+            async with turn:
+                outcome = await anyio.to_thread.run_sync(policy.reload)
+            _log_policy(outcome)
 
 
 def _log_policy(outcome: Outcome) -> None:

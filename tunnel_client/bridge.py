@@ -14,6 +14,7 @@ from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
 from tunnel_client.gate import GateError, Head, admit, admit_head
 from tunnel_client.grants import Grants
 from tunnel_client.judge import Asks, Edit, Judge, Passed
+from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
 
 log = structlog.get_logger("tunnel_client.bridge")
@@ -28,10 +29,17 @@ MAX_HEADS = 256
 class Bridge:
     """Starts an exchange for every stream the relay opens; one instance a link."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants, judge: Judge) -> None:
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        grants: Grants,
+        judge: Judge,
+        permits: PermitDesk,
+    ) -> None:
         self._upstreams = upstreams
         self.grants = grants
         self.judge = judge
+        self.permits = permits
         self._heads: dict[bytes, Head] = {}
         self.assembling = 0
         self.crossings: set[Crossing] = set()
@@ -79,6 +87,8 @@ class Bridge:
         head = self._heads.get(payload)
         if head is None:
             head = admit_head(payload)
+            if head.open.permit:
+                return head  # for this one call
             if len(self._heads) >= MAX_HEADS:
                 self._heads.clear()
             self._heads[payload] = head
@@ -250,14 +260,50 @@ class Crossing:
         verdict = self._bridge.judge.judge(self.grant, request)
         if isinstance(verdict, Passed):
             self._edit = verdict.edit
-            exchange = self._upstream.open(request, self)
-            if not self._over:
-                self._exchange = exchange
+            self._hand_over(request)
         elif isinstance(verdict, Asks):
-            self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
+            self._ask(request, verdict)
         else:
             self.head(200, [(b"content-type", b"application/json")])
             self.data(verdict.body, end=True)
+
+    def _hand_over(self, request: UpstreamRequest) -> None:
+        exchange = self._upstream.open(request, self)
+        if not self._over:
+            self._exchange = exchange
+
+    def _ask(self, request: UpstreamRequest, verdict: Asks) -> None:
+        """Use up the permit that came along; without one say what it has to be for."""
+        permit = self._head.open.permit
+        if not permit:
+            self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
+            return
+        desk = self._bridge.permits
+        try:
+            expected = verdict.expects(self.grant, request.body, desk.relay_key)
+        except ValueError:
+            self.fail(ResetCode.REFUSED, "arguments that have no one spelling")
+            return
+
+        def used(problem: str | None) -> None:
+            self._permitted(request, verdict, problem)
+
+        desk.use(permit, expected, used)
+
+    def _permitted(self, request: UpstreamRequest, verdict: Asks, problem: str | None) -> None:
+        """Go on with a call whose permit was used up, unless anything changed meanwhile."""
+        if self._over:
+            return
+        grant = self._bridge.granted(self._head)
+        if grant is None:
+            self.fail(ResetCode.NO_GRANT, NO_GRANT)
+        elif problem is None and verdict.same(self._bridge.judge.judge(grant, request)):
+            log.info("permit used", session=self.session[:8], tool=verdict.action.name)
+            self._hand_over(request)
+        else:
+            why = problem or "policy or tool changed"
+            log.error("permit refused", session=self.session[:8], why=why)
+            self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
 
     def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:
         """Return what may go on of a response that is filtered; None when it cannot be judged."""

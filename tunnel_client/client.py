@@ -25,6 +25,7 @@ from tunnel_client.grants import Grants, RefusedGrantError, WallClock
 from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
+from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.reconnect import GiveUp, Next, Reconnect
 from tunnel_client.upstream.base import Upstream
 
@@ -40,9 +41,14 @@ class ClientLink:
     """One link while it lives: what the driver reports about it."""
 
     def __init__(
-        self, upstreams: Mapping[str, Upstream], grants: Grants, judge: Judge, epoch: int
+        self,
+        upstreams: Mapping[str, Upstream],
+        grants: Grants,
+        judge: Judge,
+        permits: PermitDesk,
+        epoch: int,
     ) -> None:
-        self.bridge = Bridge(upstreams, grants, judge)
+        self.bridge = Bridge(upstreams, grants, judge, permits)
         self.driver: LinkDriver
         self.epoch = epoch
         self.since = time.time()
@@ -127,6 +133,7 @@ class Client:
         identity: Identity,
         upstreams: Mapping[str, Upstream],
         judge: Judge,
+        permits: PermitDesk,
         *,
         lease: float = 30.0,
         jitter: Callable[[], float] = random.random,
@@ -139,6 +146,7 @@ class Client:
         self._identity = identity
         self._upstreams = upstreams
         self._judge = judge
+        self._permits = permits
         self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
         self._clock = WallClock()
@@ -209,7 +217,9 @@ class Client:
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
             self._lease.check(limits)
-            link = ClientLink(self._upstreams, self._grants(counter), self._judge, counter)
+            link = ClientLink(
+                self._upstreams, self._grants(counter), self._judge, self._permits, counter
+            )
             link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
             inbox.hand_over(link.driver)
             link.driver.catalog(sorted(self._upstreams))

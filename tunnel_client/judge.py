@@ -22,15 +22,18 @@ import structlog
 from shared.grant import Grant
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import Envelope, Kind
+from shared.keys import decode_public, key_fingerprint
+from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
 from shared.policy.arguments import undeclared
 from shared.policy.methods import TOOL
-from shared.policy.model import Action, Decision, Effect, Policy, Subject
+from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
 from shared.policy.rules import decide, visible
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind as ItemKind
 from tunnel_client.catalog.pins import Pin
+from tunnel_client.permits import Expectation
 from tunnel_client.upstream.base import UpstreamRequest
 
 log = structlog.get_logger("tunnel_client.judge")
@@ -64,13 +67,50 @@ class Asks:
     pin: Pin | None
     policy: Policy
 
+    @property
+    def tool_class(self) -> str:
+        """The class as it stands in permits; "" for none."""
+        return "" if self.action.tool_class is None else self.action.tool_class.value
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The approvers' public keys that this client trusts; none: the relay's word counts."""
+        return [decode_public(text) for text in self.policy.approver_keys.values()]
+
+    def expects(self, grant: Grant, body: bytes, relay_key: bytes) -> Expectation:
+        """Return what a permit for this call has to say; raises ValueError."""
+        approvers = self.decision.approvers or Approvers()
+        return Expectation(
+            session=grant.session,
+            user=grant.user,
+            agent=grant.agent,
+            server=grant.upstream,
+            tool=self.action.name or "",
+            definition="" if self.pin is None else self.pin.sha256,
+            arguments=arguments_digest(exact(body).get("params")),
+            policy=self.policy.digest,
+            tool_class=self.tool_class,
+            count=approvers.count,
+            not_requester=approvers.not_requester,
+            keys=self.keys,
+            relay_key=relay_key,
+        )
+
+    def same(self, other: "Verdict") -> bool:
+        """Tell whether another look at the same call came to the very same question."""
+        return (
+            isinstance(other, Asks)
+            and (other.policy, other.pin) == (self.policy, self.pin)
+            and other.decision == self.decision
+        )
+
     def detail(self) -> str:
         """Return what the relay is told, as JSON."""
-        approvers, pin = self.decision.approvers, self.pin
-        assert approvers is not None  # noqa: S101 # a rule that asks has approvers: its file was checked
+        # A rule that asks has approvers: its file was checked. Without any, nobody can approve.
+        approvers, pin = self.decision.approvers or Approvers(), self.pin
         told = {
             "rule": self.decision.rule,
-            "class": None if self.action.tool_class is None else self.action.tool_class.value,
+            "class": self.tool_class,
             "sha256": "" if pin is None else pin.sha256,
             "policy": self.policy.digest,
             "groups": list(approvers.groups),
@@ -78,6 +118,7 @@ class Asks:
             "count": approvers.count,
             "ttl": approvers.ttl,
             "not_requester": approvers.not_requester,
+            "keys": [key_fingerprint(key) for key in self.keys],
         }
         return json.dumps(told, separators=(",", ":"))
 
@@ -98,9 +139,13 @@ class Judge:
     def judge(self, grant: Grant, request: UpstreamRequest) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
         envelope = request.envelope
-        if envelope is None or envelope.kind is Kind.RESPONSE:
-            return _PASSED  # a stream of the session's own, or an answer to what was let through
-        policy, method = self._policy(), envelope.method
+        policy = self._policy()
+        if envelope is None:
+            # A stream that is resumed brings the answers of earlier requests, lists among them.
+            return Passed(self._any_list(policy, grant)) if request.method == "GET" else _PASSED
+        if envelope.kind is Kind.RESPONSE:
+            return _PASSED  # an answer to what was let through
+        method = envelope.method
         if method == TOOL:
             return self._tool(policy, grant, envelope)
         action = action_of(grant.upstream, envelope, None)
@@ -182,6 +227,21 @@ class Judge:
 
         return lambda document: filtered(document, listed, keep)
 
+    def _any_list(self, policy: Policy, grant: Grant) -> Edit:
+        subject = self.subject(grant)
+        filters = [
+            self._list_filter(policy, grant, subject, method, listed)
+            for method, listed in LISTS.items()
+        ]
+
+        def edit(document: Document) -> Document | None:
+            changed = self._introduced(grant.upstream, document)
+            for one in filters:
+                changed = one(changed or document) or changed
+            return changed
+
+        return edit
+
     def _approved(self, upstream: str, method: str, entries: list[Any]) -> list[Any]:
         if method == "tools/list":
             return self._catalog.filter_tools(upstream, entries)
@@ -214,8 +274,7 @@ class Judge:
         text = result.get("instructions") if isinstance(result, dict) else None
         if not isinstance(text, str) or self._catalog.instructions_pass(upstream, text):
             return None
-        assert isinstance(result, dict)  # noqa: S101 # `text` came out of it
-        kept = {name: value for name, value in result.items() if name != "instructions"}
+        kept = {name: value for name, value in document["result"].items() if name != "instructions"}
         return {**document, "result": kept}
 
     # Refusals -----------------------------------------------------------------------------------
@@ -233,7 +292,7 @@ class Judge:
         request = secrets.token_hex(8)
         self._log("denied", grant, envelope, why, rule=rule, request=request)
         method = envelope.method or ""
-        return Refused(answers.denied(envelope.id, request, method, origin="client"))
+        return Refused(answers.denied(envelope.id, request, method))
 
     def _unknown(self, grant: Grant, envelope: Envelope, why: str) -> Refused:
         self._log("unknown_tool", grant, envelope, why)

@@ -2,6 +2,7 @@
 
 from shared.configfile import ConfigError
 from shared.jsonrpc.canonical import digest
+from shared.keys import BadKeyError, decode_public
 from shared.policy.model import Policy, Rule
 from shared.policy.reading import Place, Report, check_keys, one_text
 from shared.policy.ruletext import read_rule
@@ -76,5 +77,26 @@ def _keys(place: Place | None, report: Report) -> dict[str, str]:
     if not isinstance(place.tree.value, dict):
         report.add(place, "is a map of names and public keys")
         return {}
-    found = {name: one_text(place.below(name), report) for name in place.tree.value}
-    return {name: key for name, key in found.items() if key is not None}
+    if not place.tree.value:
+        # Empty would mean that the relay's word is enough, which nobody says by listing keys.
+        report.add(place, "names nobody; leave it out where the relay's word is enough")
+    found: dict[str, str] = {}
+    for name in place.tree.value:
+        here = place.below(name)
+        key = one_text(here, report)
+        if key is None:
+            continue
+        if not _is_key(key):
+            report.add(here, "is not a public key as `tunnel-relay approval keygen` prints it")
+        elif key in found.values():
+            report.add(here, "stands under another name already")
+        found[name] = key
+    return found
+
+
+def _is_key(text: str) -> bool:
+    try:
+        decode_public(text)
+    except BadKeyError:
+        return False
+    return True

@@ -5,25 +5,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.configfile import ConfigError
+from shared.keys import PrivateKey, encode_public
 from shared.policy.classes import ToolClass
 from shared.policy.document import read_policy
 from shared.policy.model import Approvers, Effect
 from tests.shared.policy.texts import policy
 
-WHOLE = """\
+KEY = encode_public(PrivateKey.generate().public)
+WHOLE = f"""\
 version: 1
 default: deny
 environment: prod
-approver_keys: {alice: "ed25519-abc"}
+approver_keys: {{alice: "{KEY}"}}
 rules:
   - id: refund
-    match: {server: [billing, "shop/*"], tool: refund_create, class: [write, ext*], env: prod}
+    match: {{server: [billing, "shop/*"], tool: refund_create, class: [write, ext*], env: prod}}
     when: 'args.amount <= 5000'
     effect: require_approval
-    approvers: {group: [finance], user: bob, count: 2, not_requester: false, ttl: 1h}
+    approvers: {{group: [finance], user: bob, count: 2, not_requester: false, ttl: 1h}}
   - id: mail
-    match: {tool: mail}
-    recipients: {args: [to], domains: [corp.com]}
+    match: {{tool: mail}}
+    recipients: {{args: [to], domains: [corp.com]}}
     effect: allow
 """
 
@@ -52,7 +54,7 @@ def test_a_whole_policy_is_read() -> None:
     assert refund.when is not None
     assert mail.recipients is not None
     assert found.environment == "prod"
-    assert found.approver_keys == {"alice": "ed25519-abc"}
+    assert found.approver_keys == {"alice": KEY}
 
 
 def test_approvers_are_careful_by_default() -> None:
@@ -100,6 +102,9 @@ def test_every_fault_is_told_at_once_in_order() -> None:
         ("version: 1\ndefault: allow\nrules: []", "only deny"),
         ("version: 1\nenvironment: [a]\nrules: []", "is text"),
         ("version: 1\napprover_keys: [a]\nrules: []", "is a map of names"),
+        ("version: 1\napprover_keys: {}\nrules: []", "names nobody"),
+        ("version: 1\napprover_keys: {a: ed25519-abc}\nrules: []", "is not a public key"),
+        (f"version: 1\napprover_keys: {{a: {KEY}, b: {KEY}}}\nrules: []", "under another name"),
     ],
 )
 def test_a_document_of_another_shape_is_refused(text: str, said: str) -> None:
