@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.errors import CloseCode
 from shared.keys import PrivateKey
+from shared.policy.keeping import PolicyFile
 from shared.wire.limits import LinkLimits
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
@@ -24,12 +25,14 @@ from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.approvals import Asking
 from tunnel_relay.gateway.binding import Binding
 from tunnel_relay.gateway.bodies import Bodies
 from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Edge
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
+from tunnel_relay.gateway.judge import Judge
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.identity.oauth import AuthorizationServer
@@ -75,7 +78,14 @@ class Pages:
 class RelayApp:
     """What the listeners serve: the gateway for `/t/`, Starlette for the cold pages."""
 
-    def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
+    def __init__(
+        self,
+        settings: Settings,
+        admin: Admin,
+        key: PrivateKey,
+        mcp_key: SecretBytes,
+        policy: PolicyFile,
+    ) -> None:
         self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
         guesses = _guesses(settings)
@@ -95,6 +105,10 @@ class RelayApp:
             ),
             bodies=Bodies(settings.limits.session_body_bytes, settings.limits.user_body_bytes),
             binding=Binding(admin.tasks, admin.clock),
+            judge=Judge(lambda: policy.policy, admin.directory.groups_of),
+            asking=Asking(
+                admin.approvals, key, None if settings.admin is None else settings.admin.origin
+            ),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,

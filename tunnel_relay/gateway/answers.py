@@ -205,6 +205,12 @@ def _approval_pending(message_id: str | int) -> Answer:
     return Answer(200, json.dumps(message).encode(), [JSON, NO_STORE])
 
 
+def cannot_be_approved(message_id: str | int | None) -> Answer:
+    """Answer a call that a person would have to permit, where nobody can."""
+    text = "this call needs an approval, and nobody could give it"
+    return _own(403, REFUSED, text, message_id, {"delivery": "never_sent"})
+
+
 def failure_event(code: Cause, message_id: str | int) -> bytes:
     """Return the last SSE event of a stream that was cut after its head went out."""
     _, own_code, message = _FAILURES.get(code, _BROKEN)

@@ -15,6 +15,7 @@ from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, Envelope
 from shared.keys import PrivateKey
 from shared.permit import OWN_ANSWERS, PermitError
+from shared.wire.tools import ToolWord
 from tunnel_relay.approvals.decide import Needs, NeedsError, read_needs
 from tunnel_relay.approvals.desk import Approvals, AskError, signed
 from tunnel_relay.gateway import answers
@@ -80,15 +81,25 @@ class Asking:
         return Go()
 
     async def asked_by_client(
-        self, session: Session, envelope: Envelope, body: bytes, detail: str
+        self,
+        session: Session,
+        envelope: Envelope,
+        body: bytes,
+        detail: str,
+        tool: ToolWord | None = None,
     ) -> Answer:
-        """Answer a call that the client sent back with NEEDS_APPROVAL and this detail."""
+        """Answer a call that the client sent back with NEEDS_APPROVAL and this detail.
+
+        `tool` is what the client had said of it: its definition is shown if it is the same one.
+        """
         try:
             needs = read_needs(detail)
         except NeedsError as error:
             log.warning("approval_not_asked", session=session.id[:12], why=str(error))
             return _told(envelope, "this call needs an approval, and nobody could give it")
-        return await self.ask(session, envelope, body, needs)
+        same = tool is not None and tool.sha256 == needs.definition
+        definition = tool.definition or None if same and tool is not None else None
+        return await self.ask(session, envelope, body, needs, definition)
 
     async def ask(
         self,

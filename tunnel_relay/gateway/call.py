@@ -25,7 +25,17 @@ class Call:
     """
 
     __slots__ = (
-        *("claim", "edit", "envelope", "initializes", "mcp_session", "message_id", "modern"),
+        *(
+            "body",
+            "claim",
+            "edit",
+            "envelope",
+            "initializes",
+            "instance",
+            "mcp_session",
+            "message_id",
+            "modern",
+        ),
         *("permit", "request", "session", "state_ends"),
     )
 
@@ -38,6 +48,10 @@ class Call:
         self.state_ends = 0.0
         self.claim: Claim | None = None
         self.envelope = envelope
+        self.instance: str | None = None
+        """The only client instance that can serve it, when it belongs to an MCP session."""
+        self.body = b""
+        """The request's, while an approval may still be asked for it."""
         self.edit: Edit | None = None
         if envelope is not None:
             self.claim = read_claim(envelope, self.modern)
@@ -49,6 +63,11 @@ class Call:
             and envelope.method == "initialize"
             and envelope.kind is Kind.REQUEST
         )
+
+    def sent(self) -> None:
+        """Its answer has begun: nobody asks for an approval any more."""
+        self.envelope = None
+        self.body = b""
 
     @property
     def is_read(self) -> bool:

@@ -123,6 +123,7 @@ class Exchange:
             self.on_reset(ResetCode.PROTOCOL, "")
             return False
         self._event_stream = self._head.event_stream
+        self.call.sent()
         return True
 
     def on_data(self, data: bytes, end: bool) -> None:
@@ -177,7 +178,19 @@ class Exchange:
         if code is ResetCode.NO_GRANT:
             # The client let go of it; it gets another one before the next call.
             self._link.grants.forget(self.call.session.id)
+        elif code is ResetCode.NEEDS_APPROVAL and self._connection is not None:
+            self._ask(self._connection, detail)
+            return
         self._end_early(code)
+
+    def _ask(self, connection: "AgentConnection", detail: str) -> None:
+        """A person has to permit this call first: the agent hears so, and where."""
+        if self.done or self._started:
+            return
+        self._gateway.binding.give_back(self.call)
+        self._connection = None
+        self._finish()
+        self._gateway.waiting.ask(self.call, connection, detail, self._link)
 
     def _end_early(self, cause: answers.Cause) -> None:
         if self.done or self._ended:

@@ -67,12 +67,18 @@ class Judge:
         self._subjects: dict[tuple[str, str], Subject] = {}
         self._open: tuple[Policy | None, bool] = (None, False)
 
-    def judge(self, session: Session, envelope: Envelope | None, link: Link) -> Verdict:
+    def judge(
+        self, session: Session, envelope: Envelope | None, link: Link, http: bytes
+    ) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
-        if envelope is None or envelope.kind is Kind.RESPONSE:
-            return _PASSED
         policy = self._policy()
         if not session.classes and self._permits_all(policy):
+            return _PASSED
+        if envelope is None:
+            # A stream that is resumed brings the answers of earlier requests, lists among them.
+            resumes = http == b"GET" and not self._permits_all(policy)
+            return Passed(self._any_list(policy, session, link)) if resumes else _PASSED
+        if envelope.kind is Kind.RESPONSE:
             return _PASSED
         method = envelope.method
         tool = None
@@ -130,6 +136,20 @@ class Judge:
         return lambda document: filtered(
             document, listed, lambda entries: [entry for entry in entries if sees(entry)]
         )
+
+    def _any_list(self, policy: Policy, session: Session, link: Link) -> Edit:
+        subject = self._subject(session)
+        filters = [
+            self._list_filter(policy, session, subject, listed, link) for listed in LISTS.values()
+        ]
+
+        def edit(document: Document) -> Document | None:
+            changed: Document | None = None
+            for one in filters:
+                changed = one(changed or document) or changed
+            return changed
+
+        return edit
 
     def _outside(self, session: Session, envelope: Envelope, kind: str) -> Verdict:
         if session.door is Door.OAUTH:
