@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from tunnel_client.catalog.catalog import Catalog
@@ -88,7 +89,7 @@ class Keeper:
         for at, item in enumerate(listing.of(Kind.TOOL)):
             self._catalog.state(name, item.name)
             if at % SCANNED_AT_ONCE == 0:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
     async def _watch_pins(self) -> None:
         while True:

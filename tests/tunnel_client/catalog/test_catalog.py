@@ -14,7 +14,7 @@ from tunnel_client.catalog.catalog import PINNING_OFF, Catalog, State, ToolState
 from tunnel_client.catalog.definitions import Item, Kind, instructions_item, item_of
 from tunnel_client.catalog.listing import Listing
 from tunnel_client.catalog.pins import Pin, Pins, editing
-from tunnel_client.catalog.scan import Code
+from tunnel_client.catalog.scan_text import Code
 
 ADD: dict[str, Any] = {"name": "add", "description": "Adds.", "inputSchema": {"type": "object"}}
 DROP: dict[str, Any] = {"name": "drop", "annotations": {"readOnlyHint": True}}

@@ -113,9 +113,13 @@ def test_a_file_that_breaks_while_running_leaves_what_was_known(folder: Path) ->
 
 
 def test_a_block_that_fails_writes_nothing(folder: Path) -> None:
-    with pytest.raises(RuntimeError), editing(folder) as table:
-        table.clear()
-        raise RuntimeError
+    def fails() -> None:
+        with editing(folder) as table:
+            table.clear()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
     assert read_pins(folder)[KEY] == PIN
 
 
