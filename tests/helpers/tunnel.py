@@ -255,8 +255,12 @@ async def _enroll(lab: Lab) -> None:
 
 
 async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstream) -> None:
+    # Tests count what reaches a server: it is not listed before an agent calls.
+    unasked = "catalog_at_start = false"
     if isinstance(upstream, HttpUpstream):
-        await lab.client_command("upstream", "add", name, "--url", upstream.url)
+        await lab.client_command("upstream", "add", name, "--url", upstream.url, "--no-pin")
+        with lab.client_config.open("a") as config:
+            config.write(unasked + "\n")
         return
     table = [
         "",
@@ -264,6 +268,7 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
         f"name = {json.dumps(name)}",
         f"command = {json.dumps(list(upstream.command))}",
         f"cwd = {json.dumps(str(upstream.working_directory))}",
+        unasked,
     ]
     with lab.client_config.open("a") as config:
         config.write("\n".join(table) + "\n")
