@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -73,13 +74,7 @@ async def serve(
         PermitDesk(permits, relay_key),
         lease=settings.relay.lease,
     )
-    keeper = Keeper(
-        catalog,
-        upstreams,
-        at_start=[each.name for each in settings.upstream if each.catalog_at_start],
-        periodic=[each.name for each in settings.upstream if each.url is not None],
-        linked=lambda: client.link is not None,
-    )
+    keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
 
     def status() -> dict[str, Any]:
@@ -124,6 +119,22 @@ def make_catalog(settings: ClientSettings) -> Catalog:
     for name in unpinned:
         log.warning("pinning is off: agents can call every tool", upstream=name)
     return Catalog(Pins(settings.state_dir), [each.name for each in settings.upstream], unpinned)
+
+
+def make_keeper(
+    settings: ClientSettings,
+    catalog: Catalog,
+    upstreams: Mapping[str, Upstream],
+    linked: Callable[[], bool],
+) -> Keeper:
+    """Return what keeps the catalogue true; programs are not started for it every few minutes."""
+    return Keeper(
+        catalog,
+        upstreams,
+        at_start=[each.name for each in settings.upstream if each.catalog_at_start],
+        periodic=[each.name for each in settings.upstream if each.url is not None],
+        linked=linked,
+    )
 
 
 async def _close(upstream: Upstream) -> None:

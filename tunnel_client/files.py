@@ -42,15 +42,15 @@ def read_guarded(
     return content
 
 
-def check_folder(path: Path) -> None:
-    """Check that a folder is ours alone; raises UnsafeFileError and OSError.
+def check_folder(path: Path, owners: tuple[int, ...] | None = None) -> None:
+    """Check that a folder is ours alone, or that of `owners`; raises UnsafeFileError and OSError.
 
     The path may be a link, as systemd makes it for StateDirectory= with DynamicUser=.
     """
     facts = path.stat()
     if not stat.S_ISDIR(facts.st_mode):
         raise UnsafeFileError(f"{path} is not a folder", f"ls -ld {path}")
-    _check(path, facts, 0o077, (os.geteuid(),))
+    _check(path, facts, 0o077, owners or (os.geteuid(),))
 
 
 def make_folder(path: Path) -> None:
@@ -59,17 +59,24 @@ def make_folder(path: Path) -> None:
     check_folder(path)
 
 
-def write_private(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+def write_private(
+    path: Path,
+    content: bytes,
+    like: os.stat_result | None = None,
+    owner: os.stat_result | None = None,
+) -> None:
     """Write a file of mode 0600 so that a crash leaves the old or the new one, whole.
 
-    `like` gives mode and owner of a file that is replaced. When this returns, the file is on
-    disk; raises OSError.
+    `like` gives mode and owner of a file that is replaced, `owner` only an owner. When this
+    returns, the file is on disk; raises OSError.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(draft, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             if like is not None:
                 os.fchown(descriptor, like.st_uid, like.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(like.st_mode))

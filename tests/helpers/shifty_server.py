@@ -29,7 +29,7 @@ class Shifty:
     def answer(self, method: str, params: Message) -> Message | None:
         """Return the result of a request, None for a method it does not know."""
         if method == ("server/discover" if self.modern else "initialize"):
-            about = {"capabilities": {"tools": {}, "prompts": {}, "resources": {}}}
+            about: Message = {"capabilities": {"tools": {}, "prompts": {}, "resources": {}}}
             about |= {"instructions": self.instructions, "serverInfo": {"name": "shifty"}}
             return about | {"supportedVersions": [MODERN], "protocolVersion": "2025-06-18"}
         lists = {

@@ -22,6 +22,7 @@ from tests.tunnel_client.test_settings import HEAD
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.pins import FILE_NAME, read_pins
 from tunnel_client.control import SOCKET_FILE, ControlServer
+from tunnel_client.identity import Identity, StateLock
 
 DOWN = "http://127.0.0.1:1/mcp"
 
@@ -164,6 +165,10 @@ async def test_broken_pins_stop_every_command_and_the_daemon(desk: Desk) -> None
         refused = await desk.do(*words)
         assert (refused.exit_code, refused.stderr[:8]) == (78, "MT2541: ")
     assert "MT2541" in (await desk.do("check-config")).stderr
+    identity = Identity.create(desk.state)
+    with StateLock(desk.state):
+        identity.save()
+    assert (await desk.do("run")).stderr.startswith("MT2541: ")
     assert pins.read_text() == "{}"
 
 

@@ -11,7 +11,8 @@ from shared.jsonrpc.canonical import canonical
 from shared.policy.classes import ToolClass
 from tests.tunnel_client.catalog.test_catalog import ADD, EVIL, item
 from tunnel_client.catalog.catalog import State, ToolState
-from tunnel_client.catalog.scan import Code, Flag, scan
+from tunnel_client.catalog.scan import Flag, scan
+from tunnel_client.catalog.scan_text import Code
 from tunnel_client.tool_pins import Choice
 from tunnel_client.tool_views import (
     as_table,

@@ -28,7 +28,15 @@ log = structlog.get_logger("tunnel_client.catalog")
 
 MAX_SHOWN = 20
 """Names a status lists for each upstream."""
-MAX_VERDICTS = 20_000
+MAX_VERDICTS = 6_000
+LEARNED_AT_ONCE = 200
+"""Unknown tools of one list that are looked at as it passes; a listing of our own sees the rest."""
+LONGEST_LEARNED = 64 * 1024
+"""Characters of a definition that is kept when it passes by."""
+LONGER_AT_MOST = 32
+"""The text of an entry, escaped, is never so many times longer than the same in canonical form."""
+ROOM_TO_LEARN = 8 * 1024 * 1024
+"""Characters an upstream can make us keep between two listings."""
 PINNING_OFF = "OFF: agents can call every tool, new and changed ones too"
 
 
@@ -78,6 +86,7 @@ class _Shelf:
     listed: bool = False
     error: str | None = None
     nameless: int = 0
+    room: int = ROOM_TO_LEARN
 
 
 class Catalog:
@@ -180,7 +189,7 @@ class Catalog:
             # Other definitions may speak of these names: they are read again when next asked for.
             self._known.clear()
             self._flags.clear()
-        shelf.seen = dict(listing.items)
+        shelf.seen, shelf.room = dict(listing.items), ROOM_TO_LEARN
         shelf.listed, shelf.error, shelf.nameless = True, None, listing.nameless
         for kind, name in listing.twice:
             # Of two definitions under one name, one is not the pinned one.
@@ -274,34 +283,41 @@ class Catalog:
         self, upstream: str, shelf: _Shelf, listed: list[Any]
     ) -> list[tuple[str, str | None]]:
         """Compare a list with what is known; returns name and digest of each entry."""
-        unknown = False
+        unknown = 0
         found: list[tuple[str, str | None]] = []
         for entry in listed:
             name = name_of(Kind.TOOL, entry) or ""
-            sha256 = self._digests.of(entry) if name else None
+            known, pin = shelf.seen.get((Kind.TOOL, name)), shelf.pins.get(name)
+            if not name or (known is None and pin is None and unknown >= LEARNED_AT_ONCE):
+                found.append(("", None))
+                continue
+            longest = LONGEST_LEARNED if pin is None else LONGER_AT_MOST * len(pin.definition)
+            sha256 = self._digests.of(entry, longest)
             found.append((name, sha256))
-            known = shelf.seen.get((Kind.TOOL, name))
-            if name and (known is None or known.sha256 != sha256):
-                unknown = True
-                self._see(upstream, shelf, name, entry)
-            elif sha256 is not None:
+            if known is None or known.sha256 != sha256:
+                unknown += 1
+                self._see(upstream, shelf, name, entry, sha256)
+            else:
                 self._compare(upstream, shelf, name, sha256)
         if unknown:
             self.wanted(upstream)
         return found
 
-    def _see(self, upstream: str, shelf: _Shelf, name: str, entry: object) -> None:
-        item = item_of(Kind.TOOL, entry)
-        if item is None:
-            if name in shelf.pins:
-                self._mark_changed(upstream, shelf, name)
+    def _see(
+        self, upstream: str, shelf: _Shelf, name: str, entry: object, sha256: str | None
+    ) -> None:
+        """Keep what was not known, as far as there is room: a server can make up names for ever."""
+        self._compare(upstream, shelf, name, sha256)
+        known = shelf.seen.get((Kind.TOOL, name))
+        item = item_of(Kind.TOOL, entry) if sha256 is not None else None
+        if item is None or (known is None and len(shelf.seen) >= MAX_ITEMS):
             return
-        if (Kind.TOOL, name) in shelf.seen or len(shelf.seen) < MAX_ITEMS:
+        if len(item.definition) <= LONGEST_LEARNED and shelf.room >= len(item.definition):
+            shelf.room -= len(item.definition)
             shelf.seen[Kind.TOOL, name] = item
             self._moved()
-        self._compare(upstream, shelf, name, item.sha256)
 
-    def _compare(self, upstream: str, shelf: _Shelf, name: str, sha256: str) -> None:
+    def _compare(self, upstream: str, shelf: _Shelf, name: str, sha256: str | None) -> None:
         pin = shelf.callable.get(name)
         if pin is not None and pin.sha256 != sha256:
             self._mark_changed(upstream, shelf, name)

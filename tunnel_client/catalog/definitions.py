@@ -104,10 +104,15 @@ class Digests:
         self._room = self._limit = limit
         self._encode = json.JSONEncoder(check_circular=False, default=_marked).encode
 
-    def of(self, entry: object) -> str | None:
-        """Return the SHA-256 of an entry's canonical form; None for what has none."""
+    def of(self, entry: object, longest: int | None = None) -> str | None:
+        """Return the SHA-256 of an entry's canonical form; None for what has none.
+
+        None too for an entry of more than `longest` characters, which then costs little.
+        """
         try:
             text = self._encode(entry)
+            if longest is not None and len(text) > longest:
+                return None
             found = self._known.get(text)
             if found is None:
                 found = digest(entry)

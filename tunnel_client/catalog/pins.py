@@ -21,10 +21,9 @@ from shared.ids import is_name
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.definitions import MAX_NAME, Kind
 from tunnel_client.errors import BrokenPinsError, StateWriteError
-from tunnel_client.files import make_folder, read_guarded, write_private
+from tunnel_client.files import check_folder, read_guarded, write_private
 
 FILE_NAME = "pins.json"
-LOCK_NAME = "pins.lock"
 VERSION = 1
 MAX_FILE_BYTES = 64 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -99,7 +98,7 @@ def read_pins(folder: Path) -> Table:
     path = folder / FILE_NAME
     try:
         raw = read_guarded(
-            path, forbidden=0o077, owners=(os.geteuid(),), links=False, limit=MAX_FILE_BYTES
+            path, forbidden=0o077, owners=_owners(folder), links=False, limit=MAX_FILE_BYTES
         )
     except FileNotFoundError:
         return {}
@@ -115,12 +114,14 @@ def read_pins(folder: Path) -> Table:
 def editing(folder: Path) -> Iterator[Table]:
     """Give the table to change and write it at the end of the block; one writer at a time.
 
-    Nothing is written when the block raises. Raises BrokenPinsError, UnsafeFileError and
-    StateWriteError.
+    Nothing is written when the block raises. Root may do it for the user the daemon runs as: the
+    file is then that user's. Raises BrokenPinsError, UnsafeFileError and StateWriteError.
     """
     try:
-        make_folder(folder)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_folder(folder, _owners(folder))
+        # The folder itself is the lock: a file would be one more thing to own.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise StateWriteError(f"cannot write in {folder}: {error.strerror}") from None
     try:
@@ -139,9 +140,19 @@ def _write(path: Path, table: Mapping[Key, Pin]) -> None:
     if len(content) > MAX_FILE_BYTES:
         raise StateWriteError(f"{path} would be larger than 64 MiB: pin fewer tools")
     try:
-        write_private(path, content)
+        write_private(path, content, owner=path.parent.stat() if os.geteuid() == 0 else None)
     except OSError as error:
         raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _owners(folder: Path) -> tuple[int, ...]:
+    """Return whose the file may be: ours, and for root also the folder's owner's."""
+    if os.geteuid() != 0:
+        return (os.geteuid(),)
+    try:
+        return (0, folder.stat().st_uid)
+    except OSError:
+        return (0,)
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -13,7 +13,7 @@ from tunnel_client.catalog.definitions import Item, Kind
 from tunnel_client.catalog.escape import escaped
 from tunnel_client.catalog.scan_text import HIDING, NOTES, Code, mentions, scan_text, skeleton
 
-MAX_FLAGS = 50
+MAX_FLAGS = 20
 """For one item; whoever has so many is not read to the end."""
 MAX_NODES = 20_000
 MAX_CHARACTERS = 384 * 1024

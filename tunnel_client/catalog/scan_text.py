@@ -16,6 +16,7 @@ LONG_TEXT = 10_000
 BLANK_RUN = 100
 """Blanks in a row that push what follows out of sight."""
 _EXCERPT = 30
+_LONGEST = 160
 
 
 class Code(StrEnum):
@@ -260,4 +261,4 @@ def _length(match: re.Match[str]) -> int:
 
 def _around(text: str, start: int, end: int) -> str:
     piece = text[max(0, start - _EXCERPT) : min(len(text), start + 2 * _EXCERPT, end + _EXCERPT)]
-    return escaped(piece, ascii_only=True).replace("\n", " ").replace("\t", " ")
+    return escaped(piece, ascii_only=True).replace("\n", " ").replace("\t", " ")[:_LONGEST]

@@ -1,5 +1,6 @@
 """What agents may see and call: what was pinned, exactly as it was pinned."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.jsonrpc.canonical import exact
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.catalog import PINNING_OFF, Catalog, State, ToolState
 from tunnel_client.catalog.definitions import Item, Kind, instructions_item, item_of
 from tunnel_client.catalog.listing import Listing
 from tunnel_client.catalog.pins import Pin, Pins, editing
-from tunnel_client.catalog.scan import Code
+from tunnel_client.catalog.scan_text import Code
 
 ADD: dict[str, Any] = {"name": "add", "description": "Adds.", "inputSchema": {"type": "object"}}
 DROP: dict[str, Any] = {"name": "drop", "annotations": {"readOnlyHint": True}}
@@ -294,9 +296,42 @@ def test_a_status_counts_and_names_what_changed(tmp_path: Path, pin: Pinner) -> 
 
 def test_names_that_never_end_fill_no_memory(tmp_path: Path) -> None:
     made = catalog(tmp_path)
-    for start in range(0, 12_000, 1_000):
-        made.filter_tools("desk", [{"name": f"t{number}"} for number in range(start, start + 1000)])
+    for start in range(0, 12_000, 300):
+        made.filter_tools("desk", [{"name": f"t{number}"} for number in range(start, start + 300)])
     assert len(made.snapshot("desk")) == 5_000
+
+
+def test_long_definitions_that_pass_by_are_not_kept_and_never_shown(
+    tmp_path: Path, pin: Pinner
+) -> None:
+    """D06: what an upstream shows agents costs little, however long it is."""
+    pin(ADD)
+    made = catalog(tmp_path)
+    asked: list[str] = []
+    made.wanted = asked.append
+    long = [{"name": f"t{number}", "title": "x" * 60_000} for number in range(1_000)]
+    for start in range(0, 1_000, 200):
+        assert made.filter_tools("desk", long[start : start + 200]) == []
+    assert 100 < len(made.snapshot("desk")) < 150
+    assert made.filter_tools("desk", [{"name": "huge", "title": "x" * 70_000}]) == []
+    assert state(made, "huge") is None
+    assert asked == ["desk"] * 6
+    assert made.filter_tools("desk", [ADD | {"title": "x" * 70_000}]) == []
+    assert made.callable("desk", "add") is None
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.floats(-9, 9)))
+def test_no_honest_definition_is_too_long_to_be_compared(
+    tmp_path_factory: pytest.TempPathFactory, meta: dict[str, float]
+) -> None:
+    folder = tmp_path_factory.mktemp("pins")
+    entry = exact(json.dumps({"name": "a", "_meta": meta}).encode())
+    made = item(entry)
+    with editing(folder) as table:
+        table["desk", Kind.TOOL, "a"] = Pin(
+            "a", made.sha256, ToolClass.READ, made.definition, 1, "kim"
+        )
+    assert catalog(folder).filter_tools("desk", [entry]) == [entry]
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -37,7 +37,8 @@ def test_the_whole_definition_counts_and_its_spelling_does_not() -> None:
     assert item_of(Kind.TOOL, shuffled) == item
     assert item.sha256 == digest(TOOL)
     assert item.value() == TOOL
-    for change in ({"title": "U"}, {"annotations": {}}, {"_meta": {}}, {"icons": []}):
+    changes: list[dict[str, Any]] = [{"title": "U"}, {"annotations": {}}, {"icons": []}]
+    for change in changes:
         other = item_of(Kind.TOOL, TOOL | change)
         assert other is not None
         assert other.sha256 != item.sha256

@@ -12,6 +12,7 @@ import pytest
 from shared.policy.classes import ToolClass
 from tests.helpers.shifty_server import Shifty, shifty
 from tests.tunnel_client.catalog.test_catalog import ADD, DROP, EVIL, item
+from tests.tunnel_client.upstream.http_support import eventually
 from tunnel_client.catalog import keeper as module
 from tunnel_client.catalog.catalog import Catalog, State
 from tunnel_client.catalog.definitions import Kind
@@ -63,17 +64,12 @@ async def kept(
         await upstream.aclose()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await anyio.sleep(0.01)
-
-
 async def a_while(folder: Path, catalog: Catalog) -> None:
     """Let the keeper look at the pins some times: longer than its time between two listings."""
     for _ in range(3):
         before = catalog.version
         pin(folder, {"name": "other"})
-        await until(lambda before=before: catalog.version > before)  # type: ignore[misc]
+        await eventually(lambda before=before: catalog.version > before)  # type: ignore[misc]
 
 
 def state(catalog: Catalog, tool: str = "add") -> State | None:
@@ -87,14 +83,14 @@ async def test_a_server_that_changes_its_tools_is_found_out_and_pinned_again(
     """P13, end to end but for the agent: a server, its listing, the file of pins."""
     pin(tmp_path, ADD)
     async with shifty(tools=[ADD]) as server, kept(tmp_path, url=server.url) as (catalog, _):
-        await until(lambda: "tools/list" in server.asked)
+        await eventually(lambda: "tools/list" in server.asked)
         assert catalog.callable("desk", "add") is not None
         server.tools = [EVIL, DROP]
-        await until(lambda: state(catalog) is State.CHANGED)
+        await eventually(lambda: state(catalog) is State.CHANGED)
         assert catalog.callable("desk", "add") is None
         assert state(catalog, "drop") is State.NEW
         pin(tmp_path, EVIL)
-        await until(lambda: catalog.callable("desk", "add") is not None)
+        await eventually(lambda: catalog.callable("desk", "add") is not None)
         assert catalog.filter_tools("desk", [EVIL, DROP]) == [EVIL]
 
 
@@ -106,7 +102,7 @@ async def test_nobody_is_asked_before_there_is_a_reason(tmp_path: Path) -> None:
             assert server.asked == []
             # A list that passes by shows something unknown.
             catalog.filter_tools("desk", [DROP])
-            await until(lambda: state(catalog) is State.NEW)
+            await eventually(lambda: state(catalog) is State.NEW)
             keeper.wake("nobody")
         assert server.asked.count("tools/list") == 1
 
@@ -114,7 +110,7 @@ async def test_nobody_is_asked_before_there_is_a_reason(tmp_path: Path) -> None:
 async def test_a_server_that_is_down_is_asked_again_and_no_error(tmp_path: Path) -> None:
     server = Shifty(tools=[ADD])
     async with kept(tmp_path, url="http://127.0.0.1:1/mcp") as (catalog, _):
-        await until(lambda: "listing_error" in catalog.status("desk"))
+        await eventually(lambda: "listing_error" in catalog.status("desk"))
         assert not catalog.status("desk")["listed"]
     assert server.asked == []
     down = True
@@ -123,17 +119,17 @@ async def test_a_server_that_is_down_is_asked_again_and_no_error(tmp_path: Path)
         return "broken" if down else {"tools": [ADD]}
 
     async with shifty(pages=pages) as server, kept(tmp_path, url=server.url) as (catalog, _):
-        await until(lambda: server.asked.count("tools/list") >= 2)
+        await eventually(lambda: server.asked.count("tools/list") >= 2)
         down = False
-        await until(lambda: state(catalog) is State.NEW)
+        await eventually(lambda: state(catalog) is State.NEW)
 
 
 async def test_a_program_is_started_once_and_not_every_five_minutes(tmp_path: Path) -> None:
     count = tmp_path / "count"
     script = f"open({str(count)!r}, 'a').write('x')"
     command = [sys.executable, "-S", "-c", script]
-    async with kept(tmp_path / "state", periodic=False, command=command) as (catalog, keeper):
-        await until(lambda: "listing_error" in catalog.status("desk"))
+    async with kept(tmp_path / "state", periodic=False, command=command) as (catalog, _):
+        await eventually(lambda: "listing_error" in catalog.status("desk"))
         started = len(count.read_text())
         await a_while(tmp_path / "state", catalog)
         assert len(count.read_text()) == started
@@ -142,9 +138,9 @@ async def test_a_program_is_started_once_and_not_every_five_minutes(tmp_path: Pa
 async def test_a_file_of_pins_that_breaks_while_running_approves_nothing(tmp_path: Path) -> None:
     pin(tmp_path, ADD)
     async with shifty(tools=[ADD, DROP]) as server, kept(tmp_path, url=server.url) as (catalog, _):
-        await until(lambda: state(catalog, "drop") is State.NEW)
+        await eventually(lambda: state(catalog, "drop") is State.NEW)
         (tmp_path / FILE_NAME).write_text("{}")
         asked = len(server.asked)
-        await until(lambda: len(server.asked) > asked + 10)
+        await eventually(lambda: len(server.asked) > asked + 10)
         assert catalog.callable("desk", "add") is not None
         assert catalog.callable("desk", "drop") is None

@@ -1,6 +1,7 @@
 """pins.json: what was written is read; what is broken is refused and never taken for empty."""
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -113,10 +114,34 @@ def test_a_file_that_breaks_while_running_leaves_what_was_known(folder: Path) ->
 
 
 def test_a_block_that_fails_writes_nothing(folder: Path) -> None:
-    with pytest.raises(RuntimeError), editing(folder) as table:
-        table.clear()
-        raise RuntimeError
+    def fails() -> None:
+        with editing(folder) as table:
+            table.clear()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
     assert read_pins(folder)[KEY] == PIN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_what_root_pins_is_readable_for_the_user_the_daemon_runs_as(folder: Path) -> None:
+    for path in (folder, folder / FILE_NAME):
+        os.chown(path, 12345, 12345)
+    with editing(folder) as table:
+        table["desk", Kind.TOOL, "u"] = PIN
+    facts = (folder / FILE_NAME).stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (12345, 12345, 0o600)
+    assert len(read_pins(folder)) == 3
+    os.chown(folder / FILE_NAME, 12346, 12346)
+    with pytest.raises(UnsafeFileError, match="another user"):
+        read_pins(folder)
+
+
+def test_a_folder_others_can_enter_takes_no_pins(folder: Path) -> None:
+    folder.chmod(0o755)
+    with pytest.raises(UnsafeFileError, match="open to others"), editing(folder):
+        pass
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from tunnel_client.catalog.definitions import Kind, instructions_item, item_of
 from tunnel_client.catalog.scan import (
     MAX_FLAGS,
     NOBODY,
-    Code,
     Flag,
     Known,
     counts,
@@ -21,6 +20,7 @@ from tunnel_client.catalog.scan import (
     known_to,
     scan,
 )
+from tunnel_client.catalog.scan_text import Code
 
 EVIL = "adds <IMPORTANT>more</IMPORTANT>"
 

@@ -64,7 +64,7 @@ def test_a_payload_is_found_and_its_excerpt_is_printable_ascii(text: str, code: 
     found = dict(scan_text(text))
     assert code in found
     assert all(excerpt.isascii() and excerpt.isprintable() for excerpt in found.values())
-    assert all(len(excerpt) <= 1000 for excerpt in found.values())
+    assert all(len(excerpt) <= 160 for excerpt in found.values())
 
 
 @pytest.mark.parametrize(
