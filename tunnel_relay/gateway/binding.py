@@ -57,8 +57,7 @@ class Binding:
         if claim.state is not None:
             ends = None
             if type(claim.state) is str:
-                what = claim.method, claim.name
-                ends = self._states.take(session.id, what, claim.state, self._now())
+                ends = self._states.take(session.id, call.what, claim.state, self._now())
             if ends is None:
                 why = {"reason": "invalid_request_state"}
                 return _refused(call, "Invalid or expired requestState", why)
@@ -69,8 +68,7 @@ class Binding:
         """Undo what `admit` used up: the call was never sent."""
         claim = call.claim
         if claim is not None and call.state_ends:
-            what = claim.method, claim.name
-            self._states.give_back(call.session.id, what, claim.state, call.state_ends)
+            self._states.give_back(call.session.id, call.what, claim.state, call.state_ends)
             call.state_ends = 0.0
 
     def reader(self, call: Call, head: ResponseHead) -> Reader | None:
@@ -127,8 +125,7 @@ class Binding:
         if claim.asks and result.get("resultType") == "input_required":
             state = result.get("requestState")
             if type(state) is str:
-                what = claim.method, claim.name
-                self._states.hand(call.session.id, what, state, self._now())
+                self._states.hand(call.session.id, call.what, state, self._now())
 
     def _cut_down(self, call: Call, document: Document) -> Document | None:
         """Leave only the session's own tasks in a list of them."""

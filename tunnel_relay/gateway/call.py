@@ -6,6 +6,7 @@ from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.claims import RESUMED, Claim, read_claim
 from tunnel_relay.gateway.headers import forwarded
+from tunnel_relay.gateway.states import For
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
@@ -14,12 +15,13 @@ _MODERN = MODERN.encode()
 class Call:
     """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
-    `state_ends` is when the state that it used up would have ended, 0 when it used none.
+    `state_ends` is when the state that it used up would have ended, 0 when it used none; `what` is
+    what it asks for, where that matters.
     """
 
     __slots__ = (
         *("claim", "initializes", "mcp_session", "message_id", "modern", "request", "session"),
-        "state_ends",
+        *("state_ends", "what"),
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -29,9 +31,12 @@ class Call:
         self.message_id = envelope.id if envelope is not None else None
         self.modern = is_modern(request, envelope)
         self.state_ends = 0.0
+        self.what: For = ("", None)
         self.claim: Claim | None = None
         if envelope is not None:
             self.claim = read_claim(envelope, self.modern)
+            if self.claim is not None:
+                self.what = envelope.method or "", envelope.name
         elif request.method == b"GET":
             self.claim = RESUMED
         self.initializes = (
