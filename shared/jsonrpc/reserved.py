@@ -31,7 +31,7 @@ def meta_fault(meta: dict[str, Any]) -> str | None:
 
 
 def trace_fault(meta: dict[str, Any]) -> str | None:
-    """Say which key of trace context is too long, None when none is: where no other needs a look."""
+    """Say which key of trace context is too long, None when none is; looks at no other key."""
     for name, most in MAX_TRACE.items():
         if name in meta and _too_long(meta[name], most):
             return _told(name)
