@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.helpers.agent import LEGACY, MODERN, Agent, Message, Reply, call, initialize, request
+from tests.helpers.agent import LEGACY, Agent, Message, Reply, call, initialize, request
 from tests.helpers.tunnel import end
 from tests.integration.scene import OTHER, SERVER, Grant, Scene, open_scene
 
@@ -344,13 +344,3 @@ async def test_h29_reserved_keys_and_endless_traces_go_nowhere(scene: Scene) -> 
         reply = await scene.agent.ask(call("echo", case="reserved"), headers=[(name, "a" * size)])
         assert (reply.status, reply.error["code"]) == (400, -32602)
     assert scene.upstream.calls("reserved") == []
-
-
-async def test_h29_what_else_is_said_in_meta_passes_and_changes_nothing(scene: Scene) -> None:
-    message = call("echo", case="said")
-    said = {"tenant": "root", "user": "admin", "traceparent": "00-" + "ab" * 16 + "-1"}
-    message["params"]["_meta"] |= said
-    assert (await scene.agent.ask(message)).status == 200
-    (seen,) = scene.upstream.calls("said")
-    assert json.loads(seen.body) == message
-    assert seen.values("mcp-protocol-version") == [MODERN]

@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
+from shared.ids import fingerprint
 from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError
 from shared.jsonrpc.results import Document, EditError, Editor, Reader, Watcher, holds
 from tunnel_relay.gateway import answers
@@ -17,6 +20,8 @@ from tunnel_relay.gateway.claims import RESUMED
 from tunnel_relay.gateway.responses import ResponseHead
 from tunnel_relay.gateway.states import States
 from tunnel_relay.tasks import TaskTable
+
+log = structlog.get_logger("tunnel_relay.gateway")
 
 _TASK = b"taskId"
 _STATE = b"requestState"
@@ -98,6 +103,11 @@ class Binding:
                 return body
         reader = self.reader(call, head)
         return body if reader is None else reader.feed(body) + reader.end()
+
+    def ended(self, call: Call, reader: Reader) -> None:
+        """Say so when an answer was too large to be looked into: what it handed out is refused."""
+        if isinstance(reader, Watcher) and reader.unseen:
+            log.info("answer_not_looked_into", session=fingerprint(call.session.digest))
 
     def forget(self, now: float) -> None:
         """Let go of states that are over; `now` is monotonic."""

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.ids import new_id
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, MODERN, VERSION_KEY, parse
-from shared.jsonrpc.results import EditError
+from shared.jsonrpc.results import MAX_WATCHED, EditError
 from tunnel_relay.gateway.binding import Binding
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.checks import Request
@@ -136,3 +137,17 @@ def test_most_answers_are_not_looked_into() -> None:
         assert binding.whole(call, JSON_HEAD, TASK) is TASK
     on_task = a_call(mine, "tasks/get", taskId="t")
     assert binding.reader(on_task, JSON_HEAD) is None
+
+
+def test_what_is_too_large_to_be_looked_into_binds_nothing_and_is_said() -> None:
+    binding, mine = Binding(TaskTable()), a_session()
+    call = a_call(mine, "tools/call", name="x")
+    body = answer({"resultType": "task", "taskId": "t", "x": "y" * MAX_WATCHED})
+    reader = binding.reader(call, JSON_HEAD)
+    assert reader is not None
+    assert reader.feed(body) is body
+    reader.end()
+    with capture_logs() as logs:
+        binding.ended(call, reader)
+    assert [line["event"] for line in logs] == ["answer_not_looked_into"]
+    assert binding.admit(a_call(mine, "tasks/get", taskId="t")) is not None
