@@ -265,7 +265,7 @@ class LiveLinks:
 
 
 async def flush_forever(admin: Admin, every: float = 30.0) -> None:
-    """Write last uses back now and then; a store that fails is tried again next time."""
+    """Write last uses and tasks back now and then; a store that fails is tried again next time."""
     while True:
         await anyio.sleep(every)
         try:

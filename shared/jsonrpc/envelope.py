@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeGuard
 import jiter
 
 from shared.errors import PeerError
-from shared.jsonrpc.reserved import MAX_TRACE, meta_fault
+from shared.jsonrpc.reserved import MAX_TRACE, meta_fault, trace_fault
 
 MAX_DEPTH = 64
 MAX_ID_BYTES = 256
@@ -59,15 +59,14 @@ _META = frozenset(
         *(VERSION_KEY, CAPABILITIES_KEY, "progressToken"),
     }
 )
-"""Trace context is not among them: its length has to be looked at, and a header library may
-capitalise it."""
+# Trace context is not among those whose case is guarded: a header library may capitalise it.
+_TRACE = frozenset(MAX_TRACE)
+_KNOWN_META = _META | _TRACE
 _FOLDED_TOP = {key.casefold(): key for key in _TOP}
 _FOLDED_PARAMS = {key.casefold(): key for key in _PARAMS}
 _FOLDED_META = {key.casefold(): key for key in _META}
 # No two of these fold together, so an object made of them alone needs no second look.
-_COMMON = (
-    _TOP | _PARAMS | _META | MAX_TRACE.keys() | {"version", "title", "description", "type", "text"}
-)
+_COMMON = _TOP | _PARAMS | _KNOWN_META | {"version", "title", "description", "type", "text"}
 _SCALARS = frozenset({str, int, bool, NoneType})
 _LOOK_CLOSER = frozenset({dict, list, float})
 _LONG_LIST = 32
@@ -257,9 +256,11 @@ def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
     version = None
     meta = params.get("_meta")
     if type(meta) is dict:
-        if not meta.keys() <= _META:
+        if not meta.keys() <= _KNOWN_META:
             _check_case(meta, _FOLDED_META)
-            _check_reserved(meta)
+            _refuse(meta_fault(meta))
+        elif not _TRACE.isdisjoint(meta):
+            _refuse(trace_fault(meta))
         version = meta.get(VERSION_KEY)
         if type(version) is not str:
             version = None
@@ -283,7 +284,7 @@ def _response(document: dict[str, Any], identity: str | int | None) -> Envelope:
         raise _RefusedError(INVALID_REQUEST, "result and error must be objects")
     meta = content.get("_meta")
     if type(meta) is dict:
-        _check_reserved(meta)
+        _refuse(meta_fault(meta))
     _check_tree(content, 2)
     return Envelope(Kind.RESPONSE, identity, None, None, None, None, document)
 
@@ -312,9 +313,8 @@ def _check_case(members: dict[str, Any], folded: dict[str, str]) -> None:
             raise _RefusedError(INVALID_REQUEST, message, settled=True)
 
 
-def _check_reserved(meta: dict[str, Any]) -> None:
-    """Refuse what is reserved, or too long."""
-    fault = meta_fault(meta)
+def _refuse(fault: str | None) -> None:
+    """Refuse a message for what is wrong with its `_meta`, if anything is."""
     if fault is not None:
         raise _RefusedError(INVALID_PARAMS, fault)
 

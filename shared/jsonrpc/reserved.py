@@ -25,9 +25,16 @@ def meta_fault(meta: dict[str, Any]) -> str | None:
         folded = key.casefold()
         if folded.startswith(PREFIX):
             return f"_meta keys of {PREFIX} are reserved"
-        most = MAX_TRACE.get(folded)
-        if most is not None and (type(value) is not str or _size(value) > most):
-            return f"{folded} in _meta must be a string of {most} bytes at most"
+        if folded in MAX_TRACE and _too_long(value, MAX_TRACE[folded]):
+            return _told(folded)
+    return None
+
+
+def trace_fault(meta: dict[str, Any]) -> str | None:
+    """Say which key of trace context is too long, None when none is; looks at no other key."""
+    for name, most in MAX_TRACE.items():
+        if name in meta and _too_long(meta[name], most):
+            return _told(name)
     return None
 
 
@@ -45,5 +52,11 @@ def headers_fault(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-def _size(text: str) -> int:
-    return len(text.encode(errors="surrogatepass"))
+def _too_long(value: Any, most: int) -> bool:
+    if type(value) is not str or len(value) > most:
+        return True
+    return not value.isascii() and len(value.encode(errors="surrogatepass")) > most
+
+
+def _told(name: str) -> str:
+    return f"{name} in _meta must be a string of {MAX_TRACE[name]} bytes at most"

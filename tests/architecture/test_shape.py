@@ -75,7 +75,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/console/users.py": "tests/tunnel_relay/console/test_pages.py",
     "tunnel_relay/console/visit.py": "tests/tunnel_relay/console/test_pages.py",
     "tunnel_relay/devcert.py": "tests/tunnel_relay/test_init.py",
-    "tunnel_relay/gateway/binding.py": "tests/integration/test_tasks.py",
     "tunnel_relay/gateway/call.py": "tests/integration/test_streaming.py",
     "tunnel_relay/gateway/connection.py": "tests/integration/test_agent_bytes.py",
     "tunnel_relay/gateway/exchange.py": "tests/integration/test_streaming.py",

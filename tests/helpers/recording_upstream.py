@@ -112,6 +112,8 @@ class RecordingUpstream:
         self.stateful = True
         self.results: dict[str, dict[str, Any]] = {"tools/list": {"tools": []}}
         """By method, what is answered to it; nothing much to those that are not here."""
+        self.hold: set[str] = set()
+        """Methods that the test answers itself."""
 
     @property
     def url(self) -> str:
@@ -159,7 +161,7 @@ class RecordingUpstream:
             await self._initialize(seen)
         elif document["method"] == "tools/call":
             await self._call(seen, document["params"])
-        else:
+        elif document["method"] not in self.hold:
             await seen.result(self.results.get(document["method"], {}))
 
     async def _initialize(self, seen: Seen) -> None:

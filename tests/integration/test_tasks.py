@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.helpers.agent import LEGACY, MODERN, Agent, Message, Reply, call, initialize, request
+from tests.helpers.agent import LEGACY, Agent, Message, Reply, call, initialize, request
 from tests.helpers.tunnel import end
 from tests.integration.scene import OTHER, SERVER, Grant, Scene, open_scene
 
@@ -161,6 +161,57 @@ async def test_s21_a_list_of_tasks_holds_the_sessions_own(scene: Scene) -> None:
         assert [task["taskId"] for task in result["tasks"]] == ([own] if own else [])
 
 
+@pytest.mark.parametrize("events", [False, True])
+async def test_s21_a_long_list_of_tasks_comes_in_pieces_and_is_cut_down_all_the_same(
+    scene: Scene, events: bool
+) -> None:
+    mine = await scene.grant(user=f"long-{events}")
+    await begin_legacy(scene, mine.agent, f"mine-{events}")
+    tasks = [{"taskId": f"other-{at}", "statusMessage": "x" * 1000} for at in range(2000)]
+    tasks.insert(1000, {"taskId": f"mine-{events}", "statusMessage": "y" * 300_000})
+    scene.upstream.hold = {"tasks/list"}
+    before = len(scene.upstream.seen)
+    async with mine.agent.open(request("tasks/list", modern=False)) as reply:
+        await scene.upstream.until(lambda: len(scene.upstream.seen) > before)
+        seen = scene.upstream.seen[-1]
+        scene.upstream.hold = set()
+        document = {"jsonrpc": "2.0", "id": 1, "result": {"tasks": tasks}}
+        if events:
+            await seen.event_stream()
+            await seen.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
+            await reply.text(b"notifications/message")
+            await seen.event(document)
+            await seen.end()
+        else:
+            headers = [("Content-Type", "application/json")]
+            await seen.answer(200, json.dumps(document).encode(), headers)
+        await reply.end()
+        listed = reply.events[-1] if events else reply.document
+    assert [each["taskId"] for each in listed["result"]["tasks"]] == [f"mine-{events}"]
+
+
+@pytest.mark.parametrize("events", [False, True])
+async def test_a_list_of_tasks_that_is_too_long_to_be_held_does_not_pass(
+    scene: Scene, events: bool
+) -> None:
+    scene.upstream.hold = {"tasks/list"}
+    before = len(scene.upstream.seen)
+    async with scene.agent.open(request("tasks/list", modern=False)) as reply:
+        await scene.upstream.until(lambda: len(scene.upstream.seen) > before)
+        seen = scene.upstream.seen[-1]
+        scene.upstream.hold = set()
+        await seen.head(200, [("Content-Type", "text/event-stream" if events else "text/json")])
+        await seen.chunk(b'data: {"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"x"},"')
+        while not seen.closed.is_set():
+            await seen.chunk(b"a" * 65536)
+        await reply.broken_or_whole()
+    assert b"taskId" not in reply.body
+    if events:
+        assert reply.events[-1]["error"]["data"]["delivery"] == "unknown"
+    else:
+        assert reply.status == 502
+
+
 async def test_a_list_of_tasks_that_cannot_be_read_does_not_pass(scene: Scene) -> None:
     scene.upstream.results["tasks/list"] = {"tasks": {"taskId": "of-all"}}
     reply = await scene.agent.ask(request("tasks/list", modern=False))
@@ -293,13 +344,3 @@ async def test_h29_reserved_keys_and_endless_traces_go_nowhere(scene: Scene) -> 
         reply = await scene.agent.ask(call("echo", case="reserved"), headers=[(name, "a" * size)])
         assert (reply.status, reply.error["code"]) == (400, -32602)
     assert scene.upstream.calls("reserved") == []
-
-
-async def test_h29_what_else_is_said_in_meta_passes_and_changes_nothing(scene: Scene) -> None:
-    message = call("echo", case="said")
-    said = {"tenant": "root", "user": "admin", "traceparent": "00-" + "ab" * 16 + "-1"}
-    message["params"]["_meta"] |= said
-    assert (await scene.agent.ask(message)).status == 200
-    (seen,) = scene.upstream.calls("said")
-    assert json.loads(seen.body) == message
-    assert seen.values("mcp-protocol-version") == [MODERN]

@@ -142,7 +142,7 @@ class AdminCore:
             self.admin_tokens.put(token)
 
     async def flush_last_used(self) -> None:
-        """Write back last uses and what could not be stored before; raises StoreError."""
+        """Write back last uses, tasks and what could not be stored before; raises StoreError."""
         failed = await self.pending.flush()
         if failed is not None:
             raise failed

@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
+from shared.ids import fingerprint
 from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError
 from shared.jsonrpc.results import Document, EditError, Editor, Reader, Watcher, holds
 from tunnel_relay.gateway import answers
@@ -17,6 +20,8 @@ from tunnel_relay.gateway.claims import RESUMED
 from tunnel_relay.gateway.responses import ResponseHead
 from tunnel_relay.gateway.states import States
 from tunnel_relay.tasks import TaskTable
+
+log = structlog.get_logger("tunnel_relay.gateway")
 
 _TASK = b"taskId"
 _STATE = b"requestState"
@@ -57,8 +62,7 @@ class Binding:
         if claim.state is not None:
             ends = None
             if type(claim.state) is str:
-                what = claim.method, claim.name
-                ends = self._states.take(session.id, what, claim.state, self._now())
+                ends = self._states.take(session.id, call.what, claim.state, self._now())
             if ends is None:
                 why = {"reason": "invalid_request_state"}
                 return _refused(call, "Invalid or expired requestState", why)
@@ -69,8 +73,7 @@ class Binding:
         """Undo what `admit` used up: the call was never sent."""
         claim = call.claim
         if claim is not None and call.state_ends:
-            what = claim.method, claim.name
-            self._states.give_back(call.session.id, what, claim.state, call.state_ends)
+            self._states.give_back(call.session.id, call.what, claim.state, call.state_ends)
             call.state_ends = 0.0
 
     def reader(self, call: Call, head: ResponseHead) -> Reader | None:
@@ -100,6 +103,11 @@ class Binding:
                 return body
         reader = self.reader(call, head)
         return body if reader is None else reader.feed(body) + reader.end()
+
+    def ended(self, call: Call, reader: Reader) -> None:
+        """Say so when an answer was too large to be looked into: what it handed out is refused."""
+        if isinstance(reader, Watcher) and reader.unseen:
+            log.info("answer_not_looked_into", session=fingerprint(call.session.digest))
 
     def forget(self, now: float) -> None:
         """Let go of states that are over; `now` is monotonic."""
@@ -134,8 +142,7 @@ class Binding:
         if claim.asks and result.get("resultType") == "input_required":
             state = result.get("requestState")
             if type(state) is str:
-                what = claim.method, claim.name
-                self._states.hand(call.session.id, what, state, self._now())
+                self._states.hand(call.session.id, call.what, state, self._now())
 
     def _cut_down(self, call: Call, document: Document) -> Document | None:
         """Leave only the session's own tasks in a list of them."""

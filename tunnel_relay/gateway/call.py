@@ -9,6 +9,7 @@ from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.claims import RESUMED, Claim, read_claim
 from tunnel_relay.gateway.headers import forwarded
+from tunnel_relay.gateway.states import For
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
@@ -21,22 +22,13 @@ class Call:
     """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
     `permit` is what humans signed for this very call, or "". `state_ends` is when the state that it
-    used up would have ended, 0 when it used none. `edit` has to see the response before the agent.
+    used up would have ended, 0 when it used none; `what` is what it asks for, where that matters.
+    `edit` has to see the response before the agent.
     """
 
     __slots__ = (
-        *(
-            "body",
-            "claim",
-            "edit",
-            "envelope",
-            "initializes",
-            "instance",
-            "mcp_session",
-            "message_id",
-            "modern",
-        ),
-        *("permit", "request", "session", "state_ends"),
+        *("body", "claim", "edit", "envelope", "initializes", "instance", "mcp_session"),
+        *("message_id", "modern", "permit", "request", "session", "state_ends", "what"),
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -46,6 +38,7 @@ class Call:
         self.message_id = envelope.id if envelope is not None else None
         self.modern = is_modern(request, envelope)
         self.state_ends = 0.0
+        self.what: For = ("", None)
         self.claim: Claim | None = None
         self.envelope = envelope
         self.instance: str | None = None
@@ -55,6 +48,8 @@ class Call:
         self.edit: Edit | None = None
         if envelope is not None:
             self.claim = read_claim(envelope, self.modern)
+            if self.claim is not None:
+                self.what = envelope.method or "", envelope.name
         elif request.method == b"GET":
             self.claim = RESUMED
         self.initializes = (

@@ -26,8 +26,6 @@ class Claim(NamedTuple):
     an earlier one, None for nothing.
     """
 
-    method: str
-    name: str | None
     tasks: tuple[str | None, ...] = ()
     begins: bool = False
     lists: bool = False
@@ -35,42 +33,52 @@ class Claim(NamedTuple):
     state: Any = None
 
 
-RESUMED = Claim("", None, begins=True, lists=True)
+RESUMED = Claim(begins=True, lists=True)
 """The claim of a legacy GET stream: it may bring again what any request was answered."""
+_NOTHING = Claim()
+_ASKS = Claim(asks=True)
+"""Of nearly every modern call: made once."""
 
 
 def read_claim(envelope: Envelope, modern: bool) -> Claim | None:
     """Return what a message claims; None for most."""
+    params = envelope.params
     if envelope.kind is not Kind.REQUEST:
         return None
-    method, params = envelope.method or "", envelope.params or {}
-    asks = modern and method in STATEFUL
+    if params is None:
+        params = {}
+    method = envelope.method or ""
     state = params.get("requestState")
     meta = params.get("_meta")
-    related = _related(meta)
-    if method in _ON_TASK:
-        return Claim(method, envelope.name, (envelope.name, *related), state=state)
-    begins = "task" in params or (method in STATEFUL and _declares_tasks(meta))
-    if method == "tasks/list":
-        return Claim(method, None, related, lists=True, state=state)
-    if method == "subscriptions/listen":
-        related += _listened(params.get("notifications"))
-    if begins or asks or related or state is not None:
-        return Claim(method, envelope.name, related, begins=begins, asks=asks, state=state)
-    return None
+    if type(meta) is not dict:
+        meta = {}
+    tasks = _related(meta) if RELATED_TASK in meta else ()
+    if method in STATEFUL:
+        begins = "task" in params or _declares_tasks(meta.get(CAPABILITIES_KEY))
+        if not (begins or tasks) and state is None:
+            return _ASKS if modern else None
+        claim = Claim(tasks, begins, False, modern, state)
+    elif method in _ON_TASK:
+        return Claim((envelope.name, *tasks), state=state)
+    elif method == "tasks/list":
+        return Claim(tasks, lists=True, state=state)
+    else:
+        if method == "subscriptions/listen":
+            tasks += _listened(params.get("notifications"))
+        claim = Claim(tasks, "task" in params, False, False, state)
+    return None if claim == _NOTHING else claim
 
 
-def _declares_tasks(meta: object) -> bool:
+def _declares_tasks(capabilities: Any) -> bool:
     """Tell whether an agent takes a task for an answer."""
-    capabilities = meta.get(CAPABILITIES_KEY) if type(meta) is dict else None
-    extensions = capabilities.get("extensions") if type(capabilities) is dict else None
+    if not capabilities or type(capabilities) is not dict:
+        return False
+    extensions = capabilities.get("extensions")
     return type(extensions) is dict and TASKS_EXTENSION in extensions
 
 
-def _related(meta: object) -> tuple[str | None, ...]:
+def _related(meta: dict[str, Any]) -> tuple[str | None, ...]:
     """Return the task that a request is said to be part of."""
-    if type(meta) is not dict or RELATED_TASK not in meta:
-        return ()
     related = meta[RELATED_TASK]
     task = related.get("taskId") if type(related) is dict else None
     return (task if type(task) is str else None,)

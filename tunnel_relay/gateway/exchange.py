@@ -148,6 +148,7 @@ class Exchange:
             passed = reader.feed(data)
             if end:
                 passed += reader.end()
+                self._gateway.binding.ended(self.call, reader)
         except EditError as error:
             if not end:
                 self._driver.reset(self.stream, ResetCode.PROTOCOL, str(error))

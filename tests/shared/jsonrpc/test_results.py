@@ -302,3 +302,31 @@ def test_a_watcher_does_not_mind_what_is_not_json() -> None:
     for text in (b"taskId", b"[1]", b'{"taskId":1', b'"taskId"', message(taskId=1)[:-1]):
         assert seen(text, event_stream=False) == []
         assert seen(b"data: " + text + b"\n\n") == []
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"data: {}", b":"]), max_size=30), cuts)
+def test_events_end_where_they_end_whatever_the_line_ends_and_chunks(
+    parts: list[bytes], cuts: list[int]
+) -> None:
+    """Counted in the plainest way: lines, and an event ends with an empty one."""
+    body = b"".join(parts)
+    found: list[Document] = []
+
+    def note(document: Document) -> None:
+        found.append(document)
+
+    result = b'{"result":{},"id":1}'
+    body = body.replace(b"{}", result)
+    editor = Editor(note, event_stream=True)
+    lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    wanted, messages = 0, 0
+    for line in [*lines, b""]:
+        messages += line == b"data: " + result
+        if not line:
+            wanted, messages = wanted + (messages == 1), 0
+    try:
+        passed = b"".join([*map(editor.feed, cut(body, cuts)), editor.end()])
+    except EditError:
+        return  # two messages in one event, or something behind one
+    assert passed == body
+    assert len(found) == wanted
