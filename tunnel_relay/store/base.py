@@ -125,8 +125,7 @@ class Renewal(StrEnum):
     """What became of an attempt to trade a refresh token in."""
 
     RENEWED = "renewed"
-    REPEATED = "repeated"
-    """Once more, because what it brought the first time was never used."""
+    REPEATED = "repeated"  # what it brought the first time was never used
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REUSED = "reused"
@@ -326,10 +325,9 @@ class Store(Protocol):
     async def renew(
         self, digest: bytes, agent: str, now: float, new: Sequence[Token], take_back: TakeBack
     ) -> tuple[Renewal, str]:
-        """Trade a refresh token of an agent in for new tokens; returns its session too.
+        """Trade an agent's refresh token in for `new` ones of its session, which is returned too.
 
-        Session and parent in `new` are ignored. Exactly one racer gets RENEWED, the others get
-        REPEATED for a while, each voiding what the one before got, or have REUSED it.
+        One racer gets RENEWED; for a while each other voids what the one before got, REPEATED.
         """
 
     async def session_of(self, digest: bytes) -> str | None:

@@ -97,7 +97,7 @@ class SqlSessions(Database):
         if len(refresh) != 1 or refresh[0]["used"] is not None:
             return False
         access = [row["digest"] for row in rows if row["kind"] == TokenKind.ACCESS]
-        if not all([take_back(each) for each in access]):
+        if not all(take_back(each) for each in access):
             return False
         void = update(TOKENS).where(TOKENS.c.digest == refresh[0]["digest"])
         await connection.execute(void.values(used=now, parent=None))
