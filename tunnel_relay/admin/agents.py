@@ -83,13 +83,14 @@ class AgentCommands(AdminCore):
         return {"agent": agent_view(off), **report}
 
     async def agent_enable(self, agent: str) -> dict[str, Any]:
-        """Let a disabled agent in again; sessions that ended stay ended."""
-        on = replace(self._agent(agent), disabled=None)
-        async with self.pending.lifting(f"agent {on.id}"):
-            await self.store.put_agent(on)
-        self.directory.agents[agent] = on
-        log.info("agent_enabled", agent=agent, by=actor())
-        return {"agent": agent_view(on)}
+        """Let a disabled agent in again, unless it is disabled meanwhile; its sessions ended."""
+        before = self._agent(agent)
+        async with self.pending.lifting(f"agent {agent}"):
+            await self.store.put_agent(replace(before, disabled=None))
+        if self.directory.agents[agent] is before:
+            self.directory.agents[agent] = replace(before, disabled=None)
+            log.info("agent_enabled", agent=agent, by=actor())
+        return {"agent": agent_view(self.directory.agents[agent])}
 
     def _agent(self, agent: str) -> Agent:
         try:

@@ -19,7 +19,7 @@ from tunnel_relay.store.base import (
     TokenKind,
 )
 from tunnel_relay.store.database import Database
-from tunnel_relay.store.tables import BARS, MARKS, SESSIONS, TOKENS
+from tunnel_relay.store.tables import BARS, MARKS, SESSIONS, TOKENS, TUNNELS
 
 CLOCK = "clock"
 READ_ROWS = 1000
@@ -140,9 +140,12 @@ class SqlSessions(Database):
 
     async def add_bar(self, bar: Bar) -> None:
         same = (getattr(BARS.c, name) == getattr(bar, name) for name in BARRED)
+        tunnel = select(TUNNELS.c.name).where(TUNNELS.c.name == bar.tunnel)
         async with self.transaction() as connection:
             await connection.execute(delete(BARS).where(*same))
-            await connection.execute(insert(BARS).values(asdict(bar)))
+            # One that was deleted meanwhile is shut anyhow.
+            if (await connection.execute(tunnel)).one_or_none() is not None:
+                await connection.execute(insert(BARS).values(asdict(bar)))
 
     async def bars(self) -> list[Bar]:
         rows = await self.rows(select(BARS).order_by(BARS.c.since))
