@@ -76,7 +76,7 @@ class AgentCommands(AdminCore):
         off = replace(found, disabled=self.clock())
         self.directory.agents[agent] = off
         ending = [
-            each for each in self.sessions.all() if each.agent == agent and each.revoked is None
+            each for each in self.sessions.each() if each.agent == agent and each.revoked is None
         ]
         report = await self.end_sessions(ending, reason, DisableAgent(agent, self.clock()))
         log.info("agent_disabled", agent=agent, by=actor(), **report)

@@ -100,6 +100,6 @@ class TunnelCommands(AdminCore):
         now = self.clock()
         return [
             each
-            for each in self.sessions.all()
+            for each in self.sessions.each()
             if each.tunnel == tunnel and each.revoked is None and now < each.expires
         ]

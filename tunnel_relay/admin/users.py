@@ -117,7 +117,7 @@ class UserCommands(AdminCore):
         theirs = [each.name for each in self.tunnels.values() if each.owner == found.key]
         ending = [
             each
-            for each in self.sessions.all()
+            for each in self.sessions.each()
             if each.revoked is None and (each.user == found.key or each.tunnel in theirs)
         ]
         tokens = self.admin_tokens.of_user(found.key)
