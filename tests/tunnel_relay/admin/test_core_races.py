@@ -4,7 +4,7 @@ What was taken away, and reported so, stays taken away: in memory, and after a r
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class SilentLinks(RecordedLinks):
 
 
 async def meanwhile(
-    admin: Admin, slow: Callable[[], Awaitable[object]], act: Callable[[], Awaitable[object]]
+    admin: Admin, slow: Callable[[], Coroutine[Any, Any, Any]], act: Callable[[], Awaitable[object]]
 ) -> None:
     """Do something while a command waits for clients that are silent."""
     links = admin.links = SilentLinks()
