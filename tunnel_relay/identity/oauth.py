@@ -172,6 +172,7 @@ class AuthorizationServer:
         if user is None:
             log.warning("login_failed", address=address)
             return self._ask_login(name, waiting, "The name or the password is wrong.", 401)
+        self._throttle.succeeded(account, address)
         return await self.logged_in(user, name, waiting)
 
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:

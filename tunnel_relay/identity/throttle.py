@@ -28,3 +28,9 @@ class LoginThrottle:
             or self._both.take(f"{peer} {account}", now)
             or self._accounts.take(account, now)
         )
+
+    def succeeded(self, account: str, address: str) -> None:
+        """Take back what an attempt counted against the account: the password was right."""
+        account = account[:200].casefold()
+        self._both.give_back(f"{address_key(address)} {account}")
+        self._accounts.give_back(account)

@@ -41,3 +41,10 @@ def test_u10_an_address_that_is_turned_away_costs_no_account_anything() -> None:
         assert throttle.take("ada", "192.0.2.66", 0.0) > 0
     for number in range(PER_ACCOUNT[1]):
         assert throttle.take("ada", f"198.51.100.{number}", 0.0) == 0
+
+
+def test_whoever_knows_the_password_may_log_in_often() -> None:
+    throttle = LoginThrottle()
+    for number in range(PER_ADDRESS[1]):
+        assert throttle.take("ada", "192.0.2.1", float(number)) == 0
+        throttle.succeeded("Ada", "192.0.2.1")
