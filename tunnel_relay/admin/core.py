@@ -72,6 +72,8 @@ class AdminCore:
         self.sessions = sessions
         self.locks = sessions.locks
         self.links: Links = NoLinks()
+        self.issuers: Callable[[], list[dict[str, Any]]] = list
+        """How the keys of each external issuer are; set by whoever fetches them."""
         self.clock = clock
         self.settings = settings
         self.relay_key = relay_key

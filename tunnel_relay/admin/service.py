@@ -55,5 +55,6 @@ class Admin(TunnelCommands, SessionCommands, VouchedUsers, AgentCommands, TokenC
             "unstored": len(self.pending),
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),
+            "issuers": self.issuers(),
             "links": self.links.links(),
         }

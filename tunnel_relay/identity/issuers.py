@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import Enum, auto
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import structlog
@@ -142,6 +142,10 @@ class Issuers:
         async with anyio.create_task_group() as tasks:
             for issuer in self._issuers.values():
                 tasks.start_soon(issuer.provider.run)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what `status` shows of each issuer; see `Provider.facts`."""
+        return [issuer.provider.facts() for issuer in self._issuers.values()]
 
     # From memory --------------------------------------------------------------------------------
 
