@@ -357,9 +357,9 @@ class SessionTable:
             if not entry.dead and now < entry.expires
         ]
 
-    def all_of_user(self, user: str) -> list[Session]:
-        """Return every session of a user that is kept, ended ones too, newest first."""
-        return [entry.current() for entry in reversed(self._by_user.get(user, ()))]
+    def each_of_user(self, user: str) -> Iterator[Session]:
+        """Yield every session of a user that is kept, ended ones too, newest first; see `each`."""
+        return (entry.session for entry in reversed(self._by_user.get(user, ())))
 
     def count_of_user(self, user: str, now: float) -> int:
         """Return how many sessions of a user are alive."""

@@ -255,7 +255,7 @@ class Issuers:
     def _live(self, kept: Accepted) -> Session | None:
         """Return the session of the same user, agent and server, and count a use of it."""
         admin, (user, agent, *place) = self._admin, kept.subject
-        for session in admin.sessions.all_of_user(user):
+        for session in admin.sessions.each_of_user(user):
             if session.door is Door.ISSUER and session.agent == agent:
                 same = [session.tunnel, session.upstream] == place
                 if same and admin.sessions.again(session, admin.clock(), kept.access.ends):
