@@ -99,6 +99,21 @@ async def test_roles_taken_while_a_user_is_being_disabled_stay_taken(tmp_path: P
         assert Role.ADMIN not in admin.directory.users["bob"].roles
 
 
+async def test_a_user_disabled_while_they_are_enabled_stays_disabled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.user_add("bob")
+        await admin.user_disable("bob")
+        stored_slowly(admin, monkeypatch, "put_user", lambda: admin.user_disable("bob"))
+        assert (await admin.user_enable("bob"))["user"]["disabled"] is not None
+        assert admin.directory.active_user("bob") is None
+    async with an_admin(tmp_path) as admin:
+        assert admin.directory.active_user("bob") is None
+        await admin.user_enable("bob")
+        assert admin.directory.active_user("bob")
+
+
 async def test_a_tunnel_disabled_while_it_is_enabled_stays_disabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
