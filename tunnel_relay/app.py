@@ -132,6 +132,7 @@ class RelayApp:
         self._lease = admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc = oidc_client(admin)
+        admin.issuers = self._issuer_facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
@@ -141,6 +142,10 @@ class RelayApp:
     def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""
         return AgentConnection(self.gateway, config, server_state)
+
+    def _issuer_facts(self) -> list[dict[str, Any]]:
+        logins = [] if self.oidc is None else [self.oidc.provider.facts()]
+        return [*self.issuers.facts(), *logins]
 
     def agents_protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of a listener that takes no links."""

@@ -78,7 +78,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/gateway/call.py": "tests/integration/test_streaming.py",
     "tunnel_relay/gateway/connection.py": "tests/integration/test_agent_bytes.py",
     "tunnel_relay/gateway/exchange.py": "tests/integration/test_streaming.py",
-    "tunnel_relay/gateway/foreign.py": "tests/integration/test_issuer.py",
     "tunnel_relay/gateway/http.py": "tests/integration/test_agent_http.py",
     "tunnel_relay/gateway/responses.py": "tests/integration/test_agent_http.py",
     "tunnel_relay/gateway/running.py": "tests/integration/test_review.py",

@@ -18,7 +18,7 @@ from shared.ids import fingerprint, new_id, token_digest
 from tunnel_relay.admin import changes
 from tunnel_relay.admin.acting import confined_to
 from tunnel_relay.admin.admission import Admission, Admissions
-from tunnel_relay.admin.changes import EndSessions
+from tunnel_relay.admin.changes import ChangeUser, EndSessions
 from tunnel_relay.admin.checks import check_name, check_user
 from tunnel_relay.admin.journal import Journal
 from tunnel_relay.admin.links import CUT_WAIT, Links, NoLinks
@@ -76,6 +76,8 @@ class AdminCore:
         self.sessions = sessions
         self.locks = sessions.locks
         self.links: Links = NoLinks()
+        self.issuers: Callable[[], list[dict[str, Any]]] = list
+        """How the keys of each external issuer are; set by whoever fetches them."""
         self.clock = clock
         self.settings = settings
         self.relay_key = relay_key
@@ -324,9 +326,19 @@ class AdminCore:
 
     async def keep(self, *enforced: changes.Known) -> dict[str, Any]:
         """Store what memory already enforces; see `Pending.keep`."""
-        reports = [await self.pending.keep(each) for each in enforced]
+        reports = [await self._keep(each) for each in enforced]
         failed = [each["journalled"] for each in reports if not each["stored"]]
         return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}
+
+    async def _keep(self, change: changes.Known) -> dict[str, Any]:
+        if not isinstance(change, ChangeUser):
+            return await self.pending.keep(change)
+        while True:
+            # As they are by now: whoever was disabled meanwhile stays that in the store too.
+            now = self.directory.users[change.user.key]
+            report = await self.pending.keep(ChangeUser(now))
+            if self.directory.users[change.user.key] is now:
+                return report
 
 
 async def in_slices(ids: Sequence[_Key]) -> AsyncIterator[Sequence[_Key]]:

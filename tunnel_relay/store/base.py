@@ -3,7 +3,7 @@
 Times are seconds since the epoch, spans are seconds. Secrets arrive here as SHA-256 digests only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -114,13 +114,20 @@ class Token:
     created: float
     expires: float
     used: float | None = None
-    """When a refresh token was traded in; a second time ends the session."""
+    """When a refresh token was traded in, or its place taken by another."""
+    parent: bytes | None = None
+    """Digest of the refresh token it was got for, while it holds that place."""
+
+
+TakeBack = Callable[[bytes], bool]
+"""Takes an access token back that was never used; False when it was."""
 
 
 class Renewal(StrEnum):
     """What became of an attempt to trade a refresh token in."""
 
     RENEWED = "renewed"
+    REPEATED = "repeated"  # what it brought the first time was never used
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REUSED = "reused"
@@ -318,12 +325,11 @@ class Store(TaskStore, ApprovalStore, Protocol):
         """Return every access token that has not expired."""
 
     async def renew(
-        self, digest: bytes, agent: str, now: float, new: Sequence[Token]
+        self, digest: bytes, agent: str, now: float, new: Sequence[Token], take_back: TakeBack
     ) -> tuple[Renewal, str]:
-        """Trade a refresh token of an agent in for new tokens; returns its session too.
+        """Trade an agent's refresh token in for `new` ones of its session, which is returned too.
 
-        The session in `new` is ignored. Of any number of racers exactly one gets RENEWED; the
-        others have REUSED it.
+        One racer gets RENEWED; for a while each other voids what the one before got, REPEATED.
         """
 
     async def session_of(self, digest: bytes) -> str | None:

@@ -87,6 +87,7 @@ TOKENS = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("used", Float, nullable=True),
+    Column("parent", LargeBinary(32), nullable=True),
     Index("ix_tokens_session", "session"),
 )
 

@@ -322,13 +322,15 @@ async def test_of_ten_racers_one_trades_a_refresh_token_in(path: Path) -> None:
 
         async def renew() -> None:
             new = [a_token(session, TokenKind.ACCESS), a_token(session, TokenKind.REFRESH)]
-            outcomes.append(await store.renew(refresh.digest, session.agent, NOW + 1, new))
+            outcomes.append(
+                await store.renew(refresh.digest, session.agent, NOW + 1, new, lambda _: True)
+            )
 
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
                 tasks.start_soon(renew)
         assert sorted(outcomes) == sorted(
-            [(Renewal.RENEWED, session.id)] + [(Renewal.REUSED, session.id)] * 9
+            [(Renewal.RENEWED, session.id)] + [(Renewal.REPEATED, session.id)] * 9
         )
         assert len(await store.tokens(NOW)) == 2
 
@@ -345,7 +347,7 @@ async def test_a_refresh_token_is_good_for_its_own_agent_and_time(path: Path) ->
             (b"?" * 32, session.agent, NOW, Renewal.UNKNOWN),
             (refresh.digest, session.agent, NOW + 100, Renewal.EXPIRED),
         ]:
-            assert (await store.renew(digest, agent, now, []))[0] is outcome
+            assert (await store.renew(digest, agent, now, [], lambda _: True))[0] is outcome
 
 
 async def test_tasks_are_kept_and_go_with_their_session(path: Path) -> None:
