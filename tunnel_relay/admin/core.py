@@ -237,10 +237,13 @@ class AdminCore:
         key = check_user(user, what)
         found = self.directory.users.get(key)
         if found is None:
-            found = User(key, key.partition("#")[2] or key, self.clock())
-            await self.store.put_user(found)
-            # Two may ask for the same one at once: the first in memory stays.
-            found = self.directory.users.setdefault(key, found)
+            made = User(key, key.partition("#")[2] or key, self.clock())
+            await self.store.put_user(made)
+            # Somebody else may have made them meanwhile: the first in memory stays.
+            found = self.directory.users.setdefault(key, made)
+            if found is not made:
+                await self.store.put_user(found)
+                found = self.directory.users[key]
         if found.disabled is not None:
             raise RelayError(Code.USER_DISABLED, f"{key} is disabled")
         return found

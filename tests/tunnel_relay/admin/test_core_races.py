@@ -114,6 +114,16 @@ async def test_a_user_disabled_while_they_are_enabled_stays_disabled(
         assert admin.directory.active_user("bob")
 
 
+async def test_a_user_named_while_they_are_added_keeps_what_they_may(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: admin.user_add("bob", servers=["office/git"]))
+            tasks.start_soon(admin.person, "bob", "the user")
+        assert admin.directory.users["bob"].servers == ("office/git",)
+    async with an_admin(tmp_path) as admin:
+        assert admin.directory.users["bob"].servers == ("office/git",)
+
+
 async def test_a_tunnel_disabled_while_it_is_enabled_stays_disabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
