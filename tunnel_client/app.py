@@ -6,8 +6,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -76,18 +77,7 @@ async def serve(
     )
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
-
-    def status() -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "version": VERSION,
-            "pid": os.getpid(),
-            "upstreams": sorted(upstreams),
-            **client.status(),
-            "policy": {"digest": policy.policy.digest, "problem": policy.problem},
-            "tools": {name: catalog.status(name) for name in sorted(upstreams)},
-        }
-
+    status = partial(_status, client, policy, catalog, sorted(upstreams))
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
@@ -101,9 +91,7 @@ async def serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(Teller(client, catalog, sorted(upstreams)).run)
-            turn = anyio.Lock()
-            tasks.start_soon(_keep_policy, policy, turn)
-            tasks.start_soon(_reload_on_signal, policy, turn)
+            tasks.start_soon(_keep_policy, policy)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
     if outcome:
@@ -142,13 +130,31 @@ async def _close(upstream: Upstream) -> None:
         await upstream.aclose()
 
 
-async def _keep_policy(policy: PolicyFile, turn: anyio.Lock) -> None:
-    while True:
-        await anyio.sleep(POLL)
-        async with turn:
-            outcome = await anyio.to_thread.run_sync(policy.poll)
-        if outcome is not None:
-            _log_policy(outcome)
+def _status(
+    client: Client, policy: PolicyFile, catalog: Catalog, upstreams: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": VERSION,
+        "pid": os.getpid(),
+        "upstreams": list(upstreams),
+        **client.status(),
+        "policy": {"digest": policy.policy.digest, "problem": policy.problem},
+        "tools": {name: catalog.status(name) for name in upstreams},
+    }
+
+
+async def _keep_policy(policy: PolicyFile) -> None:
+    """Look at the file and hear SIGHUP; reading happens in a thread, one at a time."""
+    turn = anyio.Lock()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_reload_on_signal, policy, turn)
+        while True:
+            await anyio.sleep(POLL)
+            async with turn:
+                outcome = await anyio.to_thread.run_sync(policy.poll)
+            if outcome is not None:
+                _log_policy(outcome)
 
 
 async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:

@@ -41,7 +41,7 @@ from tunnel_relay.keyfiles import read_secret
 from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
-from tunnel_relay.settings import Settings
+from tunnel_relay.settings import Limits, Settings
 from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.app")
@@ -99,10 +99,7 @@ class RelayApp:
             challenges=Challenges(
                 settings.public_url, bool(settings.authorization_servers), settings.scopes
             ),
-            quotas=Quotas(
-                Quota(settings.limits.session_calls_per_second, settings.limits.session_streams),
-                Quota(settings.limits.user_calls_per_second, settings.limits.user_streams),
-            ),
+            quotas=_quotas(settings.limits),
             bodies=Bodies(settings.limits.session_body_bytes, settings.limits.user_body_bytes),
             binding=Binding(admin.tasks, admin.clock),
             judge=Judge(lambda: policy.policy, admin.directory.groups_of),
@@ -121,10 +118,7 @@ class RelayApp:
             find_key=admin.find_key,
             admit=admin.admit,
             groups_of=lambda user: admin.directory.groups_of(user),
-            limits=LinkLimits(
-                ping_interval=settings.limits.ping_interval,
-                ping_deadline=settings.limits.ping_deadline,
-            ),
+            limits=_link_limits(settings.limits),
             deadline=settings.limits.handshake,
             max_links=settings.limits.links,
         )
@@ -186,6 +180,17 @@ def webhook(settings: Settings) -> Webhook | None:
         return None
     secret = read_secret(chosen.webhook_secret, os.environ)
     return Webhook(chosen, secret, None if settings.admin is None else settings.admin.origin)
+
+
+def _link_limits(limits: Limits) -> LinkLimits:
+    return LinkLimits(ping_interval=limits.ping_interval, ping_deadline=limits.ping_deadline)
+
+
+def _quotas(limits: Limits) -> Quotas:
+    return Quotas(
+        Quota(limits.session_calls_per_second, limits.session_streams),
+        Quota(limits.user_calls_per_second, limits.user_streams),
+    )
 
 
 def _guesses(settings: Settings) -> RateLimit | None:

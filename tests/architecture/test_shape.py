@@ -31,6 +31,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/approvals.py": "protocols and values",
     "tunnel_relay/store/base.py": "protocols and values",
+    "tunnel_relay/store/people.py": "protocols",
     "tunnel_relay/store/tasks.py": "a protocol and a value",
 }
 """Modules with nothing to test, and why."""
@@ -44,6 +45,11 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/permit_desk.py": "tests/integration/test_policy.py",
+    "tunnel_client/telling.py": "tests/integration/test_policy.py",
+    "tunnel_relay/gateway/verdicts.py": "tests/integration/test_policy.py",
+    "tunnel_relay/gateway/waiting.py": "tests/integration/test_policy.py",
+    "tunnel_relay/policy/watch.py": "tests/integration/test_policy.py",
     "tunnel_client/connect/call.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listener.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listing.py": "tests/tunnel_client/connect/test_carrier.py",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from shared.errors import TunnelError
 from tunnel_relay.store.approvals import ApprovalStore
+from tunnel_relay.store.people import PeopleStore
 from tunnel_relay.store.tasks import TaskStore
 
 
@@ -275,7 +276,7 @@ class Verdict(StrEnum):
     """The counter was behind: two machines hold this key. It is locked from now on."""
 
 
-class Store(TaskStore, ApprovalStore, Protocol):
+class Store(TaskStore, ApprovalStore, PeopleStore, Protocol):
     """The relay's memory; every method raises StoreError and is one transaction."""
 
     async def close(self) -> None:
@@ -373,30 +374,3 @@ class Store(TaskStore, ApprovalStore, Protocol):
 
     async def latest_time(self) -> float:
         """Return the latest time seen, 0 at first."""
-
-    async def put_user(self, user: User) -> None:
-        """Keep a user, in place of one with the same key."""
-
-    async def change_user(self, user: User) -> None:
-        """Store what a known user is now, all but password and last login."""
-
-    async def users(self) -> list[User]:
-        """Return all users by key."""
-
-    async def put_agent(self, agent: Agent) -> None:
-        """Keep an agent, in place of one with the same identifier."""
-
-    async def disable_agent(self, agent: str, at: float) -> None:
-        """Switch a known agent off."""
-
-    async def agents(self) -> list[Agent]:
-        """Return all agents by identifier."""
-
-    async def add_admin_token(self, token: AdminToken) -> None:
-        """Keep a token of the admin API."""
-
-    async def admin_tokens(self) -> list[AdminToken]:
-        """Return every token of the admin API still kept, oldest first."""
-
-    async def remove_admin_tokens(self, tokens: Sequence[str]) -> None:
-        """Forget tokens of the admin API by their identifiers."""
