@@ -139,7 +139,7 @@ def _status(
         "pid": os.getpid(),
         "upstreams": list(upstreams),
         **client.status(),
-        "policy": {"digest": policy.policy.digest, "problem": policy.problem},
+        "policy": policy.facts(),
         "tools": {name: catalog.status(name) for name in upstreams},
     }
 

@@ -41,13 +41,13 @@ class RawRelayLink(Owner):
         mine: dict[str, Any] = {"instance": self.instance, "epoch": self.epoch}
         return grant.encode(replace(made, **(mine | changed)), self.relay.key)
 
-    def call(self, session: str, upstream: str, message: Any) -> Lane:
+    def call(self, session: str, upstream: str, message: Any, permit: str = "") -> Lane:
         """Open a stream with a call, as if the relay had judged it."""
         headers = [
             (b"content-type", b"application/json"),
             (b"accept", b"application/json, text/event-stream"),
         ]
-        head = encode_open(OpenHead(upstream, "POST", session, "", headers))
+        head = encode_open(OpenHead(upstream, "POST", session, "", headers, permit))
         return self.request(head, json.dumps(message).encode())
 
 
