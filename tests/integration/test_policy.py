@@ -14,14 +14,12 @@ from tests.helpers.tunnel import CommandError
 from tests.integration.policies import (
     CLASSES,
     POLICY,
-    RELAY_POLICY,
-    TOOLS,
     Desk,
     desk_upstream,
     open_desk,
     tool,
 )
-from tests.integration.scene import SERVER, eventually
+from tests.integration.scene import eventually
 
 pytestmark = [
     pytest.mark.system,
@@ -78,7 +76,7 @@ def is_unknown(reply: Any) -> bool:
 )
 async def test_a_name_is_that_very_name(desk: Desk, modern: bool, name: str) -> None:
     """P01, P02."""
-    case = f"names-{modern}-{ascii(name)}"
+    case = f"names-{modern}-{name!a}"
     headers = [("Mcp-Name", encode_value(name))] if modern else []
     message = call(name, modern=modern, case=case)
     reply = await desk.scene.agent.ask(message, headers=headers)
@@ -101,10 +99,12 @@ async def test_arguments_are_one_value_for_everybody(
     assert desk.reached(case) == 0
 
 
-async def test_a_name_in_other_case_is_another_argument(desk: Desk, modern: bool) -> None:
-    """P05, P07: and one that the tool does not declare."""
-    case = f"case-{modern}"
-    assert is_denied(await desk.call("refund", modern, case=case, amount=1, Amount=9000))
+async def test_what_a_tool_does_not_declare_is_denied(desk: Desk, modern: bool) -> None:
+    """P05, P07."""
+    case = f"extra-{modern}"
+    reply = await desk.call("refund", modern, case=case, amount=1, Amount=9000)
+    assert reply.status == 400, "two names that differ by case are one to some readers"
+    assert is_denied(await desk.call("refund", modern, case=case, amount=1, bcc="x"))
     assert desk.reached(case) == 0
 
 
