@@ -35,6 +35,8 @@ class RawRelayLink(Owner):
         self.relay = relay
         self.instance = instance
         self.epoch = epoch
+        self.heard = bytearray()
+        """All that the client has sent since the handshake."""
 
     def signed(self, made: Grant, **changed: Any) -> bytes:
         """Sign a grant for this link; `changed` replaces fields."""
@@ -49,6 +51,13 @@ class RawRelayLink(Owner):
         ]
         head = encode_open(OpenHead(upstream, "POST", session, "", headers, permit))
         return self.request(head, json.dumps(message).encode())
+
+
+class _Hearing(LinkDriver):
+    def message_received(self, message: bytes) -> None:
+        assert isinstance(self._owner, RawRelayLink)
+        self._owner.heard += message
+        super().message_received(message)
 
 
 @dataclass
@@ -79,7 +88,7 @@ class RawRelay:
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
         handshake.ready(socket, claim, LinkLimits(), self.key)
         link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)
-        link.driver = LinkDriver(socket, Role.RELAY, LinkLimits(), link)
+        link.driver = _Hearing(socket, Role.RELAY, LinkLimits(), link)
         self.links.append(link)
         inbox.hand_over(link.driver)
 

@@ -1,7 +1,9 @@
 """Policies that change, narrow and filter, with the real programs, in each era."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,15 +12,16 @@ import pytest_asyncio
 
 from tests.helpers.agent import Reply, call, request
 from tests.helpers.recording_upstream import Seen
-from tests.helpers.tunnel import CommandError
+from tests.helpers.tunnel import CommandError, Lab, StdioUpstream, make_lab
 from tests.integration.policies import CLASSES, POLICY, RELAY_POLICY, TOOLS, Desk, open_desk, tool
-from tests.integration.scene import eventually
+from tests.integration.scene import SERVER, eventually, grant
 from tests.integration.test_mcp_sessions import begin, named
 from tests.integration.test_policy import is_denied, is_unknown, modern
 
 __all__ = ["modern"]
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
+STDIO = Path(__file__).parents[1] / "helpers" / "stdio_server.py"
 GATE = "  - {id: gate, match: {tool: open_ticket}, effect: require_approval, "
 GATE += "approvers: {group: [approvers]}}\n"
 
@@ -317,6 +320,32 @@ async def test_a_legacy_server_is_told_that_it_may_not_ask(desk: Desk, method: s
     assert told.document["error"] == {"code": -32601, "message": "denied by policy"}
     assert told.values("mcp-session-id") == seen.values("mcp-session-id") != []
     assert "denied_to_upstream" in desk.scene.log("client.log")
+
+
+async def test_a_program_is_told_that_it_may_not_ask() -> None:
+    """L17: over stdio."""
+    child = StdioUpstream((sys.executable, "-S", str(STDIO)), STDIO.parent)
+    tools = 'version: 1\nrules:\n  - {id: a, match: {tool: "*"}, effect: allow}\n'
+
+    def prepare(lab: Lab) -> None:
+        lab.policy = tools
+
+    async with make_lab({SERVER: child}, prepare=prepare) as lab:
+        agent = (await grant(lab)).agent
+        name = await begin(agent)
+
+        async def use(tool: str, **arguments: Any) -> Reply:
+            message = call(tool, id=tool, modern=False, **arguments)
+            return await agent.ask(message, headers=named(name))
+
+        assert b"roots/list" not in (asked := await use("ask", count=2)).body
+        assert asked.events[-1]["result"]["content"][0]["text"] == "asked"
+        told = json.loads((await use("seen_so_far")).events[-1]["result"]["content"][0]["text"])
+    refused = {"code": -32601, "message": "denied by policy"}
+    assert [(one["id"], one["error"]) for one in told["answers"]] == [
+        ("ask-0", refused),
+        ("ask-1", refused),
+    ]
 
 
 async def test_a_server_may_ask_what_a_rule_allows(desk: Desk) -> None:
