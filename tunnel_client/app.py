@@ -75,6 +75,8 @@ async def serve(
         PermitDesk(permits, relay_key),
         lease=settings.relay.lease,
     )
+    teller = Teller(client, catalog, sorted(upstreams))
+    client.on_link = teller.look
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
     status = partial(_status, client, policy, catalog, sorted(upstreams))
@@ -90,7 +92,7 @@ async def serve(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
-            tasks.start_soon(Teller(client, catalog, sorted(upstreams)).run)
+            tasks.start_soon(teller.run)
             tasks.start_soon(_keep_policy, policy)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()

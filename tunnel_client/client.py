@@ -151,6 +151,8 @@ class Client:
         self._jitter = jitter
         self._clock = WallClock()
         self.link: ClientLink | None = None
+        self.on_link: Callable[[], None] = lambda: None
+        """Called when a link is up, before anything is served on it."""
         self.links_made = 0
         self.last_error: str | None = None
         self.retry_at: float | None = None
@@ -230,6 +232,7 @@ class Client:
             socket.abort()
             raise
         self.link = link
+        self.on_link()
         self._lease.link_up()
         self.links_made += 1
         log.info("link up", relay=relay.authority, epoch=counter)

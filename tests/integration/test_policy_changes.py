@@ -387,3 +387,23 @@ async def test_a_modern_server_may_not_ask_either(desk: Desk) -> None:
     assert allowed.document["result"]["inputRequests"] == {"q": page}
     desk.upstream.driven.discard("get_ticket")
     await desk.take("client", POLICY)
+
+
+async def test_a_number_that_nobody_can_spell_ends_its_own_call_only(
+    desk: Desk, modern: bool
+) -> None:
+    """P19, P06: such a number is a good double to some readers, and no exact decimal."""
+    case = f"tiny-{modern}"
+    message = call("send_mail", modern=modern, case=case, text="TINY")
+    headers = [pair for pair in desk.scene.agent.head(message) if pair[0].startswith("M")]
+    for number in ("1e-9999999999999999999", "0e99999999999999999999"):
+        body = json.dumps(message).replace('"TINY"', number).encode()
+        reply = await desk.scene.agent.ask(body, headers=headers)
+        assert reply.document["result"]["isError"] is True
+        await desk.take("relay", RELAY_POLICY + GATE.replace("open_ticket", "send_mail"))
+        reply = await desk.scene.agent.ask(body, headers=headers)
+        assert reply.document["result"]["isError"] is True
+        await desk.take("relay", RELAY_POLICY)
+    assert desk.reached(case) == 0
+    await desk.call("get_ticket", modern, case=case)
+    assert desk.reached(case) == 1

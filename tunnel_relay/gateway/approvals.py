@@ -64,7 +64,10 @@ class Asking:
 
         `needs` is of a rule of the relay's own that asks for an approval of this call.
         """
-        params = _params(body)
+        try:
+            params = _params(body)
+        except ValueError:
+            return Go()  # nobody can have approved what has no one spelling
         try:
             taken = await self._approvals.take(session.id, envelope.name or "", params, needs)
             if taken.approval is not None:
@@ -116,6 +119,8 @@ class Asking:
             approval = await self._approvals.ask(session, tool, params, needs, definition)
         except StoreError:
             return answers.UNCHECKED
+        except ValueError:
+            return _told(envelope, "these arguments cannot be approved: a number is out of range")
         except AskError as error:
             if error.too_many is not None:
                 return answers.too_many("pending approvals", FULL_SECONDS, envelope.id)

@@ -67,6 +67,11 @@ class Judge:
         self._subjects: dict[tuple[str, str], Subject] = {}
         self._open: tuple[Policy | None, bool] = (None, False)
 
+    @property
+    def policy(self) -> Policy:
+        """The policy as it is now."""
+        return self._policy()
+
     def judge(
         self, session: Session, envelope: Envelope | None, link: Link, http: bytes
     ) -> Verdict:
@@ -77,7 +82,7 @@ class Judge:
         if envelope is None:
             # A stream that is resumed brings the answers of earlier requests, lists among them.
             resumes = http == b"GET" and not self._permits_all(policy)
-            return Passed(self._any_list(policy, session, link)) if resumes else _PASSED
+            return Passed(self._any_list(session, link)) if resumes else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED
         method = envelope.method
@@ -137,15 +142,13 @@ class Judge:
             document, listed, lambda entries: [entry for entry in entries if sees(entry)]
         )
 
-    def _any_list(self, policy: Policy, session: Session, link: Link) -> Edit:
-        subject = self._subject(session)
-        filters = [
-            self._list_filter(policy, session, subject, listed, link) for listed in LISTS.values()
-        ]
-
+    def _any_list(self, session: Session, link: Link) -> Edit:
         def edit(document: Document) -> Document | None:
+            # As they are now: a stream lives for long.
+            policy, subject = self._policy(), self._subject(session)
             changed: Document | None = None
-            for one in filters:
+            for listed in LISTS.values():
+                one = self._list_filter(policy, session, subject, listed, link)
                 changed = one(changed or document) or changed
             return changed
 

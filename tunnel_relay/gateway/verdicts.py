@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from shared.jsonrpc.envelope import Envelope
 from shared.keys import BadKeyError, decode_public, key_fingerprint
+from shared.policy.model import Policy
 from tunnel_relay.approvals.decide import Needs, NeedsError
 from tunnel_relay.clients.registry import Link
 from tunnel_relay.gateway import answers
@@ -38,6 +39,11 @@ class Verdicts:
         self._judge = judge
         self._binding = binding
         self._asking = asking
+
+    @property
+    def policy(self) -> Policy:
+        """The relay's policy as it is now."""
+        return self._judge.policy
 
     def of(self, call: Call, link: Link) -> Answer | Narrow | Later | None:
         """Return how a call ends here, or None when it may be sent."""

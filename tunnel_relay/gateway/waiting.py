@@ -6,8 +6,11 @@ The agent's connection holds a stand-in meanwhile, which notices when the agent 
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+import structlog
+
 from tunnel_relay.clients.registry import Link
 from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.approvals import Go
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.foreign import Held
@@ -16,6 +19,8 @@ from tunnel_relay.quotas import Waiting
 if TYPE_CHECKING:
     from tunnel_relay.gateway.connection import AgentConnection
     from tunnel_relay.gateway.http import Gateway
+
+log = structlog.get_logger("tunnel_relay.gateway")
 
 MAX_WAITING = 1024
 """Calls held at a time until their client comes back; more are turned away at once."""
@@ -42,7 +47,10 @@ class WaitingCalls:
     async def _settled(
         self, call: Call, connection: "AgentConnection", held: Held, outcome: Awaitable[Go]
     ) -> None:
-        go = await outcome
+        policy = self._gateway.verdicts.policy
+        go = await _kept_in(outcome)
+        if policy is not self._gateway.verdicts.policy:
+            go = Go(answer=answers.BUSY)  # what was asked of another policy counts for nothing
         if held.gone:
             self._end_waiting(call)
             return
@@ -72,10 +80,11 @@ class WaitingCalls:
     async def _ask(
         self, call: Call, connection: "AgentConnection", held: Held, detail: str, link: Link
     ) -> None:
-        answer = await self._gateway.verdicts.asked_by_client(call, detail, link)
+        asked = self._gateway.verdicts.asked_by_client(call, detail, link)
+        go = await _kept_in(_as_go(asked))
         if not held.gone:
             connection.exchange = None
-            connection.respond(answer)
+            connection.respond(go.answer or answers.BUSY)
 
     def for_client(self, call: Call, connection: "AgentConnection") -> None:
         """Hold a call until its client comes back."""
@@ -116,3 +125,16 @@ class WaitingCalls:
     def _end_waiting(self, call: Call) -> None:
         self._gateway.quotas.end(call.session)
         self._gateway.bodies.free(call.request)
+
+
+async def _as_go(asked: Awaitable[Answer]) -> Go:
+    return Go(answer=await asked)
+
+
+async def _kept_in(outcome: Awaitable[Go]) -> Go:
+    """Wait for a verdict; a fault in one call's ends that call and nobody else's."""
+    try:
+        return await outcome
+    except Exception:
+        log.exception("a call could not be judged")
+        return Go(answer=answers.BUSY)
