@@ -13,12 +13,17 @@ from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
-from pydantic import AnyUrl
+from pydantic import AnyUrl, SecretStr
 
+from shared.policy.classes import IN_ORDER
+from tests.helpers.agent import Agent, call, request
 from tests.helpers.fixture_process import http_fixture
 from tests.helpers.login import PASSWORD, Browser
+from tests.helpers.recording_upstream import recording_upstream
 from tests.helpers.sdk_login import Memory
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
+from tests.integration.policies import desk_upstream
+from tunnel_relay.identity.scopes import FIELD
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -33,6 +38,7 @@ class Person:
         self.lab = lab
         self.user = user
         self.decision = decision
+        self.untick: tuple[str, ...] = ()
         self.logins = 0
         self.brought: dict[str, str] = {}
 
@@ -43,7 +49,7 @@ class Person:
             browser = Browser(http, self.lab.origin)
             await browser.open(url)
             await browser.log_in(self.user)
-            await browser.submit(self.decision)
+            await browser.submit(self.decision, untick=self.untick)
             self.brought = browser.brought
             assert browser.left_for.startswith(CALLBACK)
 
@@ -334,3 +340,46 @@ async def test_an_agent_gives_its_session_back(lab: Lab) -> None:
         mine = {**form, "client_id": str(memory.registered.client_id)}
         assert (await http.post(f"{lab.origin}/oauth/revoke", data=mine)).status_code == 200
         assert (await http.post(lab.url("server"), headers=bearer, json={})).status_code == 401
+
+
+async def test_a_call_of_a_class_that_nobody_consented_to_says_what_to_ask_for() -> None:
+    """P33: at this door the agent is told which scope it lacks, and can lead its user there."""
+
+    def prepare(lab: Lab) -> None:
+        lab.pinned = True
+        lab.environment["TUNNEL_RELAY_OAUTH__DYNAMIC_REGISTRATION"] = "true"
+
+    upstream = desk_upstream()
+    async with (
+        recording_upstream(upstream) as serving,
+        make_lab({"server": HttpUpstream(serving.url)}, start=False, prepare=prepare) as lab,
+        httpx2.AsyncClient(timeout=30) as http,
+    ):
+        for name in ("get_ticket", "purge"):
+            kind = {"get_ticket": "read", "purge": "admin"}[name]
+            await lab.client_command("tool", "classify", "server", name, kind)
+        await lab.start_client(["server"])
+        secret = lab.folder / "password"
+        secret.write_text(PASSWORD + "\n")
+        await lab.relay_command(
+            "user", "add", "bob", "--server", SERVER, "--password-file", str(secret)
+        )
+        person, memory = Person(lab), Memory()
+        person.untick = tuple(
+            FIELD + each for each in IN_ORDER if each not in ("read", "break_glass")
+        )
+        http.auth = provider(lab, person, memory, "server")
+        await http.post(lab.url("server"), json=request("ping", modern=False))
+        assert memory.tokens is not None
+        token = SecretStr(memory.tokens.access_token)
+        host = lab.origin.partition("://")[2]
+        raw = Agent(lab.port, f"/t/{SERVER}/mcp", token, host)
+        good = await raw.ask(call("get_ticket", case="scope"))
+        assert "result" in good.document
+        for modern in (True, False):
+            refused = await raw.ask(call("purge", modern=modern, case="scope"))
+            assert refused.status == 403
+            (challenge,) = refused.values("www-authenticate")
+            assert 'error="insufficient_scope"' in challenge
+            assert 'scope="mcp mcp:read mcp:admin"' in challenge
+        assert len(upstream.calls("scope")) == 1

@@ -96,7 +96,8 @@ def test_a_request_in_other_case_ends_the_exchange(method: str) -> None:
 
 
 def test_what_is_not_concerned_passes_as_it_came() -> None:
-    editor, refused = watched([]), []
+    refused: list[str | int] = []
+    editor = watched([])
     text = b'data: {"jsonrpc": "2.0",   "id": 1, "result": {"say": "\\"method\\""}}\r\n\r\n'
     assert editor.feed(text) + editor.end() == text
     nested = {

@@ -160,7 +160,7 @@ def shown(found: Judge, grant: Grant, request: UpstreamRequest, *entries: Any) -
     assert isinstance(verdict, Passed)
     assert verdict.edit is not None
     document = {"jsonrpc": "2.0", "id": 7, "result": {"tools": list(entries)}}
-    changed = verdict.edit(document) or document
+    changed: Any = verdict.edit(document) or document
     return [entry["name"] for entry in changed["result"]["tools"]]
 
 
@@ -209,7 +209,9 @@ def test_a_rule_that_denies_wins_wherever_it_stands(
     """P36."""
     (no,) = policy("- {id: no, match: {method: '*'}, effect: deny}").rules
     for place in range(len(rules) + 1):
-        found = judge(tmp_path, Policy((*rules[:place], no, *rules[place:]), "d"), **pins)
+        found = judge(
+            tmp_path, Policy((*rules[:place], no, *rules[place:]), "d"), off=False, **pins
+        )
         for tool in ("ab", "b"):
             assert isinstance(found.judge(a_grant(), a_call(tool)), Refused)
         assert shown(found, a_grant(), a_request("tools/list"), ADD, READ) == []

@@ -41,7 +41,7 @@ def a_link(**tools: ToolClass | None) -> Link:
 
 def a_judge(rules: str | Policy, *groups: str) -> Judge:
     found = policy(rules) if isinstance(rules, str) else rules
-    return Judge(lambda: found, lambda _: list(groups))
+    return Judge(lambda: found, lambda _: tuple(groups))
 
 
 def asked(method: str, **params: Any) -> Envelope:
@@ -64,7 +64,7 @@ def said(found: Verdict) -> str:
 
 
 def test_the_policy_of_a_new_relay_narrows_nothing() -> None:
-    judge = Judge(lambda: read_policy(default_policy(), "policy"), lambda _: [])
+    judge = Judge(lambda: read_policy(default_policy(), "policy"), lambda _: ())
     for envelope in (call("ab"), asked("tools/list"), asked("resources/read", uri="a")):
         assert verdict(judge, a_session(), envelope, a_link()) == Passed()
     assert judge.judge(a_session(), None, a_link(), b"GET") == Passed()
@@ -111,9 +111,9 @@ def test_a_rule_that_asks_is_for_calls_of_tools() -> None:
 
 def test_groups_are_those_of_now() -> None:
     """S30."""
-    groups = ["ops"]
+    groups: list[str] = ["ops"]
     found = policy("- {id: a, match: {group: ops}, effect: allow}")
-    judge = Judge(lambda: found, lambda _: groups)
+    judge = Judge(lambda: found, lambda _: tuple(groups))
     session, link = a_session(), a_link(ab=ToolClass.READ)
     assert verdict(judge, session, call("ab"), link) == Passed()
     groups[:] = ["sales"]
