@@ -118,8 +118,7 @@ class RelayApp:
             deadline=settings.limits.handshake,
             max_links=settings.limits.links,
         )
-        self.draining = False
-        self._lease = admin.lease
+        self.draining, self._lease = False, admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc = oidc_client(admin)
         admin.issuers = self._issuer_facts
