@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jsonrpc.results import Document, EditError, Editor, Watcher
+from shared.jsonrpc.results import DROP, Document, EditError, Editor, Watcher
 
 NEEDLES = (b"taskId", b"requestState")
 ENDS = (b"\n", b"\r\n", b"\r")
@@ -330,3 +330,34 @@ def test_events_end_where_they_end_whatever_the_line_ends_and_chunks(
         return  # two messages in one event, or something behind one
     assert passed == body
     assert len(found) == wanted
+
+
+# Messages that must not go on --------------------------------------------------------------------
+
+
+def drop_asked(document: dict[str, Any]) -> dict[str, Any] | None:
+    return DROP if "method" in document else None
+
+
+@given(bodies, cuts, st.sampled_from([(), (b'"method"',)]))
+def test_chunks_do_not_matter_to_what_is_left_out(
+    body: bytes, cuts: list[int], needles: tuple[bytes, ...]
+) -> None:
+    def made(pieces: list[bytes]) -> bytes | None:
+        editor = Editor(drop_asked, event_stream=True, needles=needles, requests=True)
+        try:
+            return b"".join([*map(editor.feed, pieces[:-1]), editor.rest(pieces[-1])])
+        except EditError:
+            return None
+
+    whole = made([body])
+    assert made(cut(body, cuts) or [body]) == whole
+    assert whole is None or b"notifications/progress" not in whole
+    if b"method" not in body:
+        assert whole in (None, body)
+
+
+def test_in_the_place_of_an_answer_nothing_is_left_out() -> None:
+    editor = Editor(drop_asked, event_stream=False, requests=True)
+    with pytest.raises(EditError):
+        editor.rest(b'{"jsonrpc":"2.0","id":1,"method":"roots/list"}')
