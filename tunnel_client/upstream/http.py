@@ -20,7 +20,9 @@ import anyio
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import INVALID_REQUEST
 from tunnel_client.upstream.base import Exchange, Headers, Reply, UpstreamRequest
+from tunnel_client.upstream.egress import EgressError
 from tunnel_client.upstream.http_connection import REFUSED_ANSWER, Connection, HttpExchange
+from tunnel_client.upstream.http_dial import dial
 from tunnel_client.upstream.http_request import (
     METHODS,
     BadHeaderError,
@@ -288,9 +290,7 @@ class HttpUpstream:
                 if target.unix is not None:
                     await loop.create_unix_connection(lambda: Connection(self), target.unix)
                 else:
-                    await loop.create_connection(
-                        lambda: Connection(self), target.host, target.port, ssl=target.tls
-                    )
+                    await dial(target, lambda address: Connection(self, address))
         except OSError as error:
             if self._waiting:
                 detail = f"no connection to the upstream: {_why(error)}"
@@ -322,6 +322,8 @@ class HttpUpstream:
 
 def _why(error: OSError) -> str:
     """Say why a dial failed without naming a private address."""
+    if isinstance(error, EgressError):
+        return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused, {error.verify_message}"
     if isinstance(error, ssl.SSLError):

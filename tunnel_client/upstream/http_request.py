@@ -49,7 +49,11 @@ _DROPPED = HOP_BY_HOP | {
     b"x-upstream-authorization",
 }
 _DROPPED_PREFIXES = (b"proxy-", b"x-forwarded-")
-_NEVER_INJECTED = HOP_BY_HOP | {b"content-length", b"host", b"mcp-session-id", b"accept-encoding"}
+NEVER_INJECTED = HOP_BY_HOP | {
+    *(b"content-length", b"host", b"mcp-session-id", b"accept-encoding", b"content-encoding"),
+    *(b"content-type", b"origin", b"expect"),
+}
+"""What a credential's header cannot be called: it would change how a request is read."""
 _DROP: None = None
 _CONNECTION = b""
 _MAX_NAMES = 1024
@@ -94,6 +98,7 @@ class RequestEncoder:
     def __init__(self, target: HttpTarget) -> None:
         self._names = _Names()
         self._known: dict[int, tuple[Headers, bytes]] = {}
+        self._beside: dict[int, tuple[Headers, tuple[bytes, ...], bytes]] = {}
         self._starts = {
             method: (
                 f"{method} {target.path} HTTP/1.1\r\n"
@@ -112,8 +117,9 @@ class RequestEncoder:
         """
         start = self._starts[request.method]
         if injected:
-            agents = self._lines(_merged(request.headers, injected))
-            agents += b"".join(b"%b: %b\r\n" % pair for pair in injected)
+            # Last, after all the agent said, and with no field of the same name before it.
+            agents = self._lines_beside(request.headers, injected)
+            agents += b"".join([b"%b: %b\r\n" % pair for pair in injected])
         else:
             agents = self._known_lines(request.headers)
         if mcp_session is not None:
@@ -135,6 +141,22 @@ class RequestEncoder:
         self._known[id(headers)] = headers, lines  # the reference keeps the id from being reused
         return lines
 
+    def _lines_beside(self, headers: Headers, injected: Headers) -> bytes:
+        """Return the lines of a head less what is injected; no injected value is kept."""
+        names = tuple([name for name, _ in injected])
+        known = self._beside.get(id(headers))
+        if known is not None and known[0] is headers and known[1] == names:
+            _check_values(injected)
+            return known[2]
+        _check_names(names)
+        _check_values(injected)
+        ours = {_canonical(name) for name in names}
+        lines = self._lines([pair for pair in headers if _canonical(pair[0]) not in ours])
+        if len(self._beside) >= _MAX_HEADS:
+            self._beside.clear()
+        self._beside[id(headers)] = headers, names, lines
+        return lines
+
     def _lines(self, headers: Headers) -> bytes:
         """Write the agent's fields; raises BadHeaderError."""
         names = self._names
@@ -153,14 +175,16 @@ class RequestEncoder:
         return fields
 
 
-def _merged(headers: Headers, injected: Headers) -> Headers:
-    for name, value in injected:
-        if TOKEN.fullmatch(name) is None or name.lower() in _NEVER_INJECTED:
+def _check_names(names: tuple[bytes, ...]) -> None:
+    for name in names:
+        if TOKEN.fullmatch(name) is None or name.lower() in NEVER_INJECTED:
             raise BadInjectionError("an injected header has a name that cannot be injected")
+
+
+def _check_values(injected: Headers) -> None:
+    for _, value in injected:
         if value.translate(None, _FIELD_BYTES):
             raise BadInjectionError("an injected header holds a control character")
-    ours = {_canonical(name) for name, _ in injected}
-    return [pair for pair in headers if _canonical(pair[0]) not in ours]
 
 
 def _canonical(name: bytes) -> bytes:
