@@ -17,6 +17,7 @@ from shared.link import loop
 from shared.version import VERSION
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
+from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.reconnect import GiveUp
@@ -36,7 +37,8 @@ def run(settings: ClientSettings) -> int:
     with StateLock(settings.state_dir):
         identity = Identity.read(settings.state_dir)
         upstreams = {
-            upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
+            upstream.name: make_upstream(upstream, os.environ, settings.vault)
+            for upstream in settings.upstream
         }
         return loop.run(serve(settings, identity, upstreams))
 
@@ -61,6 +63,9 @@ async def serve(
             "version": VERSION,
             "pid": os.getpid(),
             "upstreams": sorted(upstreams),
+            "credentials": [
+                each.report() for each in upstreams.values() if isinstance(each, GuardedUpstream)
+            ],
             **client.status(),
         }
 

@@ -17,7 +17,9 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         lambda: tls_context(settings.relay.ca_file),
         lambda: choose_proxy(dial_target(settings.relay, environ)),
     ]
-    steps += [partial(make_upstream, upstream, environ) for upstream in settings.upstream]
+    steps += [
+        partial(make_upstream, upstream, environ, settings.vault) for upstream in settings.upstream
+    ]
     problems: list[ClientError] = []
     for step in steps:
         try:

@@ -241,11 +241,12 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     from tunnel_client.errors import UnknownUpstreamError
     from tunnel_client.upstream_probe import probe_upstream, verdict
 
-    found = _settings(config).find(name)
+    settings = _settings(config)
+    found = settings.find(name)
     if found is None:
         raise UnknownUpstreamError(f"no upstream is called {name}")
     _quiet()
-    report = loop.run(probe_upstream(found, dict(os.environ)))
+    report = loop.run(probe_upstream(found, dict(os.environ), settings.vault))
     if as_json:
         _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
     else:

@@ -15,6 +15,7 @@ from shared.configfile import SecretError as UnreadableSecretError
 from shared.ids import is_name
 from shared.keys import BadKeyError, decode_public
 from shared.wire.limits import MAX_CATALOG_UPSTREAMS
+from tunnel_client.credentials.settings import CredentialSettings, Networks, VaultSettings
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
 from tunnel_client.files import read_guarded
@@ -23,8 +24,8 @@ from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
-_HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout")
-_STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
+_HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout", "credential", "addresses")
+_STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children", "scrub")
 
 
 def _name(text: str) -> str:
@@ -102,7 +103,9 @@ class UpstreamSettings(ConfigModel):
     inherit_env: list[EnvName] = Field(default_factory=list)
     """Variables of our own environment that a child may see beside PATH, HOME and LANG."""
     env: dict[EnvName, SecretStr] = Field(default_factory=dict)
-    """Variables a child gets on top."""
+    """Variables a child gets on top: plain text, or `env:`, `file:`, `credential:` for a secret."""
+    scrub: bool = True
+    """`false` leaves answers as they are, though `env` names secrets."""
     ca_file: Path | None = None
     """For https: the authorities to trust instead of the system's (PEM)."""
     connect_timeout: Seconds = 5.0
@@ -111,6 +114,9 @@ class UpstreamSettings(ConfigModel):
     """Longest wait for the head of an answer."""
     max_children: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most processes at a time: one for the modern era, one for each legacy MCP session."""
+    addresses: Networks = Field(default_factory=list)
+    """Networks in which the server must be (`10.0.0.0/8`); empty: any but metadata services."""
+    credential: CredentialSettings | None = None
 
     @field_validator("command")
     @classmethod
@@ -129,6 +135,8 @@ class UpstreamSettings(ConfigModel):
             raise ValueError(f"{given[0]} does not go with {'command' if self.command else 'url'}")
         if self.ca_file is not None and not str(self.url).startswith("https:"):
             raise ValueError("ca_file goes with an https:// url only")
+        if self.addresses and str(self.url).startswith("unix:"):
+            raise ValueError("addresses goes with http:// and https:// only")
         return self
 
 
@@ -138,6 +146,7 @@ class ClientSettings(ConfigModel):
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     """Folder of the key, the join counter and the control socket; mode 0700."""
     relay: RelaySettings
+    vault: VaultSettings | None = None
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
 
     @field_validator("upstream")
@@ -216,8 +225,12 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     def moved(model: RelaySettings | UpstreamSettings, *keys: str) -> dict[str, Any]:
         return {key: below(getattr(model, key)) for key in keys}
 
+    def credential(upstream: UpstreamSettings) -> dict[str, Any]:
+        given = upstream.credential
+        return {"credential": None if given is None else given.below(base)}
+
     upstreams = [
-        upstream.model_copy(update=moved(upstream, "ca_file", "cwd"))
+        upstream.model_copy(update=moved(upstream, "ca_file", "cwd") | credential(upstream))
         for upstream in settings.upstream
     ]
     relay = settings.relay.model_copy(update=moved(settings.relay, "ca_file"))

@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 MASK = b"[REDACTED:cred]"
 MIN_LENGTH = 16
@@ -28,7 +29,7 @@ def weakness(secret: str) -> str | None:
         return f"it has fewer than {MIN_LENGTH} characters"
     counts = Counter(secret)
     bits = -sum(count * math.log2(count / len(secret)) for count in counts.values())
-    steps = {ord(after) - ord(before) for before, after in zip(secret, secret[1:], strict=False)}
+    steps = {ord(after) - ord(before) for before, after in pairwise(secret)}
     if len(counts) < MIN_DISTINCT or bits < MIN_BITS or len(steps) <= _MAX_STEPS:
         return "it is too regular to be a random secret"
     return None
@@ -170,8 +171,10 @@ def _written_base64(character: str) -> list[bytes]:
 def _longest(spelling: _Spelling) -> int:
     def most(way: bytes) -> int:
         slashes = way[:1] == b"\\"
-        return len(way) * (1 + _BACKSLASHES) if way.strip(b"\\") == b"" else (
-            len(way) + _BACKSLASHES * slashes
+        return (
+            len(way) * (1 + _BACKSLASHES)
+            if way.strip(b"\\") == b""
+            else (len(way) + _BACKSLASHES * slashes)
         )
 
     return sum(max(map(most, ways)) for ways in spelling) + _BACKSLASHES

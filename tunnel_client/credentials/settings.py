@@ -14,7 +14,6 @@ from tunnel_client.upstream.http_target import target_from
 USER = "{user}"
 _USER_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 """No slash, no two dots, no leading dot: the name becomes part of a path."""
-_TEMPLATED = ("file", "credential", "vault", "command")
 
 
 class BadUserError(ValueError):
@@ -43,11 +42,9 @@ class Place:
             return given
         if isinstance(given, dict):
             words = given.get("command")
-            if set(given) == {"command"} and isinstance(words, list) and words:
-                if all(isinstance(word, str) and "\0" not in word for word in words):
-                    if words[0].startswith("/"):
-                        return cls(command=tuple(words))
-            raise ValueError('a command is { command = ["/absolute/program", "argument"] }')
+            if set(given) != {"command"} or not _is_command(words):
+                raise ValueError('a command is { command = ["/absolute/program", "argument"] }')
+            return cls(command=tuple(words))
         if isinstance(given, str) and given.startswith("vault:"):
             path, found, field = given.removeprefix("vault:").partition("#")
             parts = path.split("/")
@@ -71,7 +68,10 @@ class Place:
         """Return the place of one user's secret; raises BadUserError."""
         if _USER_NAME.fullmatch(user) is None:
             raise BadUserError("the user's name cannot be part of a place")
-        put = lambda text: text.replace(USER, user)  # noqa: E731 - said four times below
+
+        def put(text: str) -> str:
+            return text.replace(USER, user)
+
         reference = self.reference
         return Place(
             None if reference is None else SecretRef(reference.kind, put(reference.name)),
@@ -103,6 +103,13 @@ class Place:
         return core_schema.no_info_plain_validator_function(
             cls.parse, serialization=core_schema.to_string_ser_schema()
         )
+
+
+def _is_command(words: Any) -> bool:
+    if not isinstance(words, list) or not words:
+        return False
+    plain = all(isinstance(word, str) and "\0" not in word for word in words)
+    return plain and words[0].startswith("/")
 
 
 def _is_vault_part(part: str) -> bool:
@@ -204,26 +211,28 @@ class CredentialSettings(ConfigModel):
     def _check_keys(self) -> Self:
         needed, optional = _KEYS[self.kind]
         given = self.model_fields_set
-        if self.kind in ("bearer", "header", "api_key", "basic") and self.users:
-            needed = tuple(key for key in needed if key != "value")
-            optional = (*optional, "value")
         missing = [key for key in needed if key not in given]
-        if missing:
+        if missing and not (missing == ["value"] and self.users):
             raise ValueError(f"{self.kind} needs {missing[0]}")
         wrong = sorted(given - _ALWAYS - {*needed, *optional})
         if wrong:
             raise ValueError(f"{wrong[0]} does not go with {self.kind}")
-        if self.user is not None and (":" in self.user or not self.user.isprintable()):
-            raise ValueError("a user name has no colon and no control character")
         if self.kind == "token_exchange":
             self._check_exchange()
+        self._check_places()
+        return self
+
+    def _check_places(self) -> None:
+        if self.users and self.value is not None and not self.value.per_user:
+            raise ValueError("beside users a value holds {user}: none gets the secret of another")
+        if self.user is not None and (":" in self.user or not self.user.isprintable()):
+            raise ValueError("a user name has no colon and no control character")
         for place in (self.value, self.client_secret):
             reference = None if place is None else place.reference
             if reference is not None and reference.kind == "env" and USER in reference.name:
                 raise ValueError("{user} goes with file:, credential:, vault: and commands only")
         if self.client_secret is not None and self.client_secret.per_user:
             raise ValueError("client_secret is one for all users")
-        return self
 
     def _check_exchange(self) -> None:
         asserted = self.assertion_key is not None

@@ -189,7 +189,7 @@ def _context(ca_file: Path | None, certificate: tuple[Path, Path] | None) -> ssl
     if certificate is not None:
         try:
             # The empty password keeps OpenSSL from asking for one on the terminal.
-            context.load_cert_chain(*certificate, password="")  # noqa: S106
+            context.load_cert_chain(*certificate, password="")
         except (OSError, ssl.SSLError, ValueError) as error:
             reason = _reason(error, "matching certificate and key")
             raise BadTargetError(f"cannot read the client certificate: {reason}") from None
