@@ -126,6 +126,7 @@ class Keeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._settle(False)  # a task that was cancelled before it began says nothing
 
     def _begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -144,12 +145,15 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - its text may hold what was fetched
             self._failed(type(error).__name__)
         finally:
-            self._task = None
-            waiting, self._waiting = self._waiting, deque()
-            for ready in waiting:
-                ready(good)
-        if good:
-            self._failures, self._not_before, self.problem = 0, 0.0, None
+            if good:
+                self._failures, self._not_before, self.problem = 0, 0.0, None
+            self._settle(good)
+
+    def _settle(self, good: bool) -> None:
+        self._task = None
+        waiting, self._waiting = self._waiting, deque()
+        for ready in waiting:
+            ready(good)
 
     def _failed(self, why: str) -> None:
         wait = self._backoff.ceiling(self._failures)
