@@ -10,6 +10,7 @@ import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_credential import asked_credential, credential_options
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def upstream_list(config: Path | None, as_json: bool) -> None:
 )
 @click.option("--cwd", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
 @click.option("--inherit-env", multiple=True, metavar="NAME", help="Let the program see this.")
+@credential_options
 def upstream_add(
     name: str,
     command: tuple[str, ...],
@@ -209,6 +211,8 @@ def upstream_add(
     ca_file: Path | None,
     cwd: Path | None,
     inherit_env: tuple[str, ...],
+    credential: str | None,
+    credential_set: tuple[str, ...],
 ) -> None:
     """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio."""
     from tunnel_client.upstream_file import add_upstream
@@ -225,6 +229,7 @@ def upstream_add(
             "ca_file": None if ca_file is None else str(ca_file),
             "cwd": None if cwd is None else str(cwd),
             "inherit_env": list(inherit_env) or None,
+            "credential": asked_credential(credential, credential_set, url),
         },
         os.environ,
     )

@@ -125,7 +125,8 @@ def origin_of(url: str) -> str:
     The same for every spelling of one origin.
     """
     if url.startswith(_UNIX):
-        return _UNIX + (_unix_target(url.removeprefix(_UNIX), HttpLimits()).unix or "")
+        rest = url.removeprefix(_UNIX)
+        return _UNIX + str(_unix_target(rest if ":/" in rest else f"{rest}:/", HttpLimits()).unix)
     scheme = url.partition(":")[0]
     # As http, so that no trust store is loaded just to look at a URL.
     target = target_from(f"http:{url.partition(':')[2]}")

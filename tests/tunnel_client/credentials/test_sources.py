@@ -79,8 +79,12 @@ async def test_a_command_that_does_not_end_is_killed_with_its_children(
     script = f"sleep 100 & echo $! > {tmp_path}/pid; echo {CANARY}; wait"
     with pytest.raises(CredentialError, match="longer than"):
         await run_command(("/bin/sh", "-c", script), ENVIRON)
-    state = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert ended((tmp_path / "pid").read_text().strip())
+
+
+def ended(pid: str) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 async def test_what_is_not_there_is_said(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ import pytest
 from shared.errors import ResetCode
 from tests.tunnel_client.upstream.http_support import OK, ask, pool, raw_server, says
 from tunnel_client.upstream.egress import Egress
-from tunnel_client.upstream.http_connection import Connection
-from tunnel_client.upstream.http_dial import dial
 from tunnel_client.upstream.http_target import target_from
 
 
@@ -79,13 +77,25 @@ async def test_the_next_address_is_tried_when_one_is_closed(
             assert (await ask(upstream)).status == 200
 
 
-async def test_a_connection_to_somebody_else_carries_nothing() -> None:
-    """Row R02: compared once more with who answered."""
+async def test_a_connection_to_somebody_else_carries_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row R02: who answered is compared once more with who was meant."""
+    loop = asyncio.get_running_loop()
+    real = loop.create_connection
+
+    async def astray(protocol: Any, host: str, port: int, **more: Any) -> Any:
+        assert host == "127.0.0.9"
+        return await real(protocol, "127.0.0.1", port, **more)
+
     async with raw_server(says(OK)) as server:
-        async with pool(server.url) as upstream:
-            with pytest.raises(OSError, match="somebody else"):
-                target = target_from(server.url)
-                await dial(target, lambda address: Connection(upstream, "127.0.0.9"))
+        resolving(monkeypatch, ["127.0.0.9"])
+        monkeypatch.setattr(loop, "create_connection", astray)
+        target = target_from(f"http://rebinding.example:{server.port}/mcp")
+        async with pool(target) as upstream:
+            reply = await ask(upstream)
+        assert reply.failure is not None
+        assert "somebody else" in reply.failure[1]
         assert server.seen == []
 
 
