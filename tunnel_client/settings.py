@@ -222,7 +222,9 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     def below(value: Path | None) -> Path | None:
         return None if value is None else base / value.expanduser()
 
-    def moved(model: RelaySettings | UpstreamSettings, *keys: str) -> dict[str, Any]:
+    def moved(
+        model: RelaySettings | UpstreamSettings | VaultSettings, *keys: str
+    ) -> dict[str, Any]:
         return {key: below(getattr(model, key)) for key in keys}
 
     def credential(upstream: UpstreamSettings) -> dict[str, Any]:
@@ -234,9 +236,11 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
         for upstream in settings.upstream
     ]
     relay = settings.relay.model_copy(update=moved(settings.relay, "ca_file"))
-    state_dir = below(settings.state_dir)
+    state_dir, vault = below(settings.state_dir), settings.vault
+    if vault is not None:
+        vault = vault.model_copy(update=moved(vault, "ca_file"))
     return settings.model_copy(
-        update={"state_dir": state_dir, "relay": relay, "upstream": upstreams}
+        update={"state_dir": state_dir, "relay": relay, "vault": vault, "upstream": upstreams}
     )
 
 

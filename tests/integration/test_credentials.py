@@ -17,6 +17,7 @@ from tunnel_client.credentials.scrub import MASK, Scrubber
 
 CANARY = "cnry-Zq8x4Lm2Pw7Tf0Kd+/Vb=9"
 SWEEP = Scrubber([CANARY])
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
