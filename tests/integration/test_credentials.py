@@ -42,9 +42,9 @@ def sweep(scene: Scene) -> list[str]:
     """Return the files of both programs that hold the canary in any spelling: all but its own."""
     found = []
     for path in scene.lab.folder.rglob("*"):
-        if path.name != "secret" and stat.S_ISREG(path.lstat().st_mode):
-            if SWEEP.places(path.read_bytes()):
-                found.append(str(path))
+        plain = path.name != "secret" and stat.S_ISREG(path.lstat().st_mode)
+        if plain and SWEEP.places(path.read_bytes()):
+            found.append(str(path))
     return found
 
 

@@ -44,7 +44,7 @@ class Place:
             words = given.get("command")
             if set(given) != {"command"} or not _is_command(words):
                 raise ValueError('a command is { command = ["/absolute/program", "argument"] }')
-            return cls(command=tuple(words))
+            return cls(command=tuple(words or ()))
         if isinstance(given, str) and given.startswith("vault:"):
             path, found, field = given.removeprefix("vault:").partition("#")
             parts = path.split("/")

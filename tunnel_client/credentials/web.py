@@ -19,6 +19,7 @@ from shared.version import VERSION
 from tunnel_client.errors import CredentialError
 from tunnel_client.upstream.egress import Egress, EgressError, look_up
 from tunnel_client.upstream.http_target import origin_of
+from tunnel_client.upstream.trust import trusting
 
 DEADLINE = 10.0
 MAX_BYTES = 64 * 1024
@@ -96,7 +97,7 @@ class Endpoint:
     ) -> tuple[int, bytes]:
         if self._trust is None:
             # Reading all the authorities there are takes tens of milliseconds.
-            self._trust = await anyio.to_thread.run_sync(self._load_trust)
+            self._trust = await anyio.to_thread.run_sync(trusting, self._ca_file)
         auth = httpx2.BasicAuth(*login) if login else None
         transport = httpx2.AsyncHTTPTransport(verify=self._trust, trust_env=False)
         async with httpx2.AsyncClient(
@@ -114,9 +115,3 @@ class Endpoint:
             finally:
                 await answer.aclose()
         return answer.status_code, bytes(body)
-
-    def _load_trust(self) -> ssl.SSLContext:
-        name = None if self._ca_file is None else str(self._ca_file)
-        context = ssl.create_default_context(cafile=name)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context

@@ -35,7 +35,9 @@ HOP_BY_HOP = frozenset(
 
 _DROPPED = HOP_BY_HOP | {
     b"accept-encoding",
+    b"api-key",
     b"authorization",
+    b"baggage",
     b"content-length",
     b"cookie",
     b"cookie2",
@@ -44,7 +46,9 @@ _DROPPED = HOP_BY_HOP | {
     b"host",
     b"mcp-session-id",
     b"origin",
+    b"tracestate",
     b"x-api-key",
+    b"x-auth-token",
     b"x-real-ip",
     b"x-upstream-authorization",
 }

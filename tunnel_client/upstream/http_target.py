@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from shared.wire.limits import KIB, MAX_HEAD_FIELDS
 from tunnel_client.upstream.egress import Egress
+from tunnel_client.upstream.trust import trusting
 
 _VISIBLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
@@ -184,7 +185,7 @@ def _path(parts: SplitResult) -> str:
 
 def _context(ca_file: Path | None, certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        context = trusting(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise BadTargetError(f"cannot read the CA file: {_reason(error, 'certificate')}") from None
     if certificate is not None:
@@ -194,7 +195,6 @@ def _context(ca_file: Path | None, certificate: tuple[Path, Path] | None) -> ssl
         except (OSError, ssl.SSLError, ValueError) as error:
             reason = _reason(error, "matching certificate and key")
             raise BadTargetError(f"cannot read the client certificate: {reason}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
 

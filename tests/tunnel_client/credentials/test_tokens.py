@@ -181,7 +181,9 @@ async def test_a_token_the_upstream_refuses_is_not_sent_twice_for_one_call(tmp_p
         (ec.generate_private_key(ec.SECP384R1()), None),
     ],
 )
-def test_assertions_are_signed_with_keys_that_are_good_for_it(key: Any, algorithm: str) -> None:
+def test_assertions_are_signed_with_keys_that_are_good_for_it(
+    key: Any, algorithm: str | None
+) -> None:
     settings = CredentialSettings.model_construct(token_url="https://x", assertion_issuer="t")
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     if algorithm is None:
