@@ -20,6 +20,7 @@ MIN_BITS = 40.0
 _MAX_STEPS = 3
 _BACKSLASHES = 7
 """Extra backslashes before an escape: JSON within JSON within JSON."""
+_SMALL = 1024
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -38,10 +39,10 @@ def weakness(secret: str) -> str | None:
 class Scrubber:
     """Finds some secrets in any of their spellings; made once for each value of a credential."""
 
-    __slots__ = ("_literals", "_searches", "longest")
+    __slots__ = ("_any", "_literals", "_searches", "longest")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = [each for secret in secrets for each in _spellings(secret)]
+        spellings = [each for secret in secrets for each in _spellings(secret) if each]
         plain = [each for each in spellings if all(len(ways) == 1 for ways in each)]
         self._literals = tuple({b"".join(ways[0] for ways in each) for each in plain})
         # One search for each way to begin: a literal beginning is what the regex engine skips to
@@ -54,12 +55,19 @@ class Scrubber:
         self._searches = tuple(re.compile(each).finditer for each in beginnings)
         self.longest = max(map(_longest, spellings), default=0)
         """Most bytes that one spelling can take."""
+        # Eleven searches cost more than reading a small text; one tells that all is well. For a
+        # long secret it would take longer to make than it saves.
+        everything = [*map(re.escape, sorted(self._literals)), *beginnings]
+        worth = everything and self.longest < _SMALL
+        self._any = re.compile(b"|".join(everything)).search if worth else None
 
     def __repr__(self) -> str:
         return "Scrubber()"
 
     def places(self, data: bytes) -> list[tuple[int, int]]:
         """Return where secrets are, in order and without overlaps."""
+        if self._any is not None and len(data) < _SMALL and self._any(data) is None:
+            return []
         found = [match.span() for search in self._searches for match in search(data)]
         for literal in self._literals:
             at = data.find(literal)

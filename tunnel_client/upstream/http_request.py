@@ -102,6 +102,7 @@ class RequestEncoder:
     def __init__(self, target: HttpTarget) -> None:
         self._names = _Names()
         self._known: dict[int, tuple[Headers, bytes]] = {}
+        self._ours: _Injected | None = None
         self._beside: dict[int, tuple[Headers, tuple[bytes, ...], bytes]] = {}
         self._starts = {
             method: (
@@ -121,9 +122,11 @@ class RequestEncoder:
         """
         start = self._starts[request.method]
         if injected:
+            ours = self._ours
+            if ours is None or ours[0] is not injected:
+                ours = self._ours = _prepared(injected)
             # Last, after all the agent said, and with no field of the same name before it.
-            agents = self._lines_beside(request.headers, injected)
-            agents += b"".join([b"%b: %b\r\n" % pair for pair in injected])
+            agents = self._lines_beside(request.headers, ours[1]) + ours[2]
         else:
             agents = self._known_lines(request.headers)
         if mcp_session is not None:
@@ -145,15 +148,11 @@ class RequestEncoder:
         self._known[id(headers)] = headers, lines  # the reference keeps the id from being reused
         return lines
 
-    def _lines_beside(self, headers: Headers, injected: Headers) -> bytes:
-        """Return the lines of a head less what is injected; no injected value is kept."""
-        names = tuple([name for name, _ in injected])
+    def _lines_beside(self, headers: Headers, names: tuple[bytes, ...]) -> bytes:
+        """Return the lines of a head less fields of these names; no injected value is in them."""
         known = self._beside.get(id(headers))
         if known is not None and known[0] is headers and known[1] == names:
-            _check_values(injected)
             return known[2]
-        _check_names(names)
-        _check_values(injected)
         ours = {_canonical(name) for name in names}
         lines = self._lines([pair for pair in headers if _canonical(pair[0]) not in ours])
         if len(self._beside) >= _MAX_HEADS:
@@ -179,16 +178,18 @@ class RequestEncoder:
         return fields
 
 
-def _check_names(names: tuple[bytes, ...]) -> None:
-    for name in names:
+_Injected = tuple[Headers, tuple[bytes, ...], bytes]
+
+
+def _prepared(injected: Headers) -> _Injected:
+    """Return what is injected with its names and its lines; raises BadInjectionError."""
+    for name, value in injected:
         if TOKEN.fullmatch(name) is None or name.lower() in NEVER_INJECTED:
             raise BadInjectionError("an injected header has a name that cannot be injected")
-
-
-def _check_values(injected: Headers) -> None:
-    for _, value in injected:
         if value.translate(None, _FIELD_BYTES):
             raise BadInjectionError("an injected header holds a control character")
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in injected)
+    return injected, tuple(name for name, _ in injected), lines
 
 
 def _canonical(name: bytes) -> bytes:
