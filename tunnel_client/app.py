@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from tunnel_client.catalog.keeper import Keeper
 from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
+from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.grants import WallClock
 from tunnel_client.identity import Identity, StateLock
@@ -50,7 +51,8 @@ def run(settings: ClientSettings) -> int:
         policy = load_policy(settings.policy)
         permits = Permits.open(settings.state_dir, WallClock().now)
         upstreams = {
-            upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
+            upstream.name: make_upstream(upstream, os.environ, settings.vault)
+            for upstream in settings.upstream
         }
         return loop.run(serve(settings, identity, policy, permits, upstreams))
 
@@ -77,7 +79,7 @@ async def serve(
     )
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
-    status = partial(_status, client, policy, catalog, sorted(upstreams))
+    status = partial(_status, client, policy, catalog, upstreams)
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
@@ -131,16 +133,19 @@ async def _close(upstream: Upstream) -> None:
 
 
 def _status(
-    client: Client, policy: PolicyFile, catalog: Catalog, upstreams: Sequence[str]
+    client: Client, policy: PolicyFile, catalog: Catalog, upstreams: Mapping[str, Upstream]
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "version": VERSION,
         "pid": os.getpid(),
-        "upstreams": list(upstreams),
+        "upstreams": sorted(upstreams),
+        "credentials": [
+            each.report() for each in upstreams.values() if isinstance(each, GuardedUpstream)
+        ],
         **client.status(),
         "policy": {"digest": policy.policy.digest, "problem": policy.problem},
-        "tools": {name: catalog.status(name) for name in upstreams},
+        "tools": {name: catalog.status(name) for name in sorted(upstreams)},
     }
 
 

@@ -19,7 +19,9 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         lambda: choose_proxy(dial_target(settings.relay, environ)),
         lambda: read_pins(settings.state_dir),
     ]
-    steps += [partial(make_upstream, upstream, environ) for upstream in settings.upstream]
+    steps += [
+        partial(make_upstream, upstream, environ, settings.vault) for upstream in settings.upstream
+    ]
     problems: list[ClientError] = []
     for step in steps:
         try:

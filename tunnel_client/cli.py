@@ -9,6 +9,7 @@ import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_credential import asked_credential, credential_options
 from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
 from tunnel_client.cli_options import config_path as _config_path
 from tunnel_client.cli_options import quiet as _quiet
@@ -195,6 +196,7 @@ def upstream_list(config: Path | None, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Pin its tools as proposed, without asking.")
 @click.option("--no-pin", is_flag=True, help="Do not ask the server for its tools now.")
 @json_option
+@credential_options
 def upstream_add(
     name: str,
     command: tuple[str, ...],
@@ -206,6 +208,8 @@ def upstream_add(
     yes: bool,
     no_pin: bool,
     as_json: bool,
+    credential: str | None,
+    credential_set: tuple[str, ...],
 ) -> None:
     """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio.
 
@@ -225,6 +229,7 @@ def upstream_add(
             "ca_file": None if ca_file is None else str(ca_file),
             "cwd": None if cwd is None else str(cwd),
             "inherit_env": list(inherit_env) or None,
+            "credential": asked_credential(credential, credential_set, url),
         },
         os.environ,
     )
@@ -253,11 +258,12 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     from tunnel_client.errors import UnknownUpstreamError
     from tunnel_client.upstream_probe import probe_upstream, verdict
 
-    found = _settings(config).find(name)
+    settings = _settings(config)
+    found = settings.find(name)
     if found is None:
         raise UnknownUpstreamError(f"no upstream is called {name}")
     _quiet()
-    report = loop.run(probe_upstream(found, dict(os.environ)))
+    report = loop.run(probe_upstream(found, dict(os.environ), settings.vault))
     if as_json:
         _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
     else:

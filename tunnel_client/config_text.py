@@ -63,11 +63,12 @@ def upstreams_of(text: str) -> str:
     Raises SettingsError when it cannot be cut out whole, so that nothing is lost in silence.
     """
     try:
-        if "upstream" not in tomllib.loads(text):
+        sections = tomllib.loads(text)
+        if "upstream" not in sections and "vault" not in sections:
             return ""
         found = _FIRST_UPSTREAM.search(text)
         kept = text[found.start() :] if found else ""
-        if set(tomllib.loads(kept)) == {"upstream"}:
+        if set(tomllib.loads(kept)) == {"upstream"} and "vault" not in sections:
             return kept
     except tomllib.TOMLDecodeError:
         pass

@@ -388,3 +388,31 @@ class PermitFileError(ClientError):
     code = "MT2580"
     exit_code = EXIT_CONFIGURATION
     next_command = "restore permits.used in the state folder, or let a week pass before deleting it"
+
+
+# 252x: credentials
+
+
+class CredentialOriginError(ClientError):
+    """An upstream's url leads elsewhere than the credential was entered for."""
+
+    code = "MT2520"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "put the url back, or enter the credential anew with the new origin"
+
+
+class UnusableCredentialError(ClientError):
+    """A credential cannot be sent, or is too weak to be looked for in answers."""
+
+    code = "MT2521"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "use a longer random secret, or scrub = false for this credential"
+
+
+class CredentialError(ClientError):
+    """A secret could not be had from a vault, a command or a token endpoint."""
+
+    code = "MT2522"
+    exit_code = EXIT_UNAVAILABLE
+    retryable = True
+    next_command = "tunnel-client status"

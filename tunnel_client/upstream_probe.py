@@ -8,6 +8,7 @@ import anyio
 
 from shared.ids import new_id
 from shared.jsonrpc.envelope import META_PREFIX, MODERN
+from tunnel_client.credentials.settings import VaultSettings
 from tunnel_client.errors import UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Upstream, UpstreamRequest
@@ -32,12 +33,14 @@ class Report:
         return {"modern": list(self.modern), "legacy": self.legacy, "server": self.server}
 
 
-async def probe_upstream(settings: UpstreamSettings, environ: Mapping[str, str]) -> Report:
+async def probe_upstream(
+    settings: UpstreamSettings, environ: Mapping[str, str], vault: VaultSettings | None = None
+) -> Report:
     """Ask for `server/discover`, then `initialize`; raises UpstreamTestError when neither works.
 
     What was started for it is ended before this returns.
     """
-    upstream = make_upstream(settings, environ)
+    upstream = make_upstream(settings, environ, vault)
     await upstream.start()
     try:
         discovered, why = await _attempt(upstream, modern("server/discover", _SESSION))

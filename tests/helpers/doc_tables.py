@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from shared.configfile import SecretRef
 from shared.errors import AuthError, CloseCode
+from tunnel_client.credentials.settings import Place
 from tunnel_client.errors import ClientError
 from tunnel_client.reconnect import GiveUp, Reconnect
 from tunnel_client.settings import ClientSettings
@@ -38,6 +39,7 @@ _KINDS = {
     Path: "path",
     SecretStr: "text (secret)",
     SecretRef: "secret reference",
+    Place: "place of a secret",
     Role: "role",
     IPvAnyNetwork: "address or network",
 }
