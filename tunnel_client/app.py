@@ -22,7 +22,8 @@ from tunnel_client.identity import Identity, StateLock
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.upstream.base import Upstream
-from tunnel_client.upstreams import make_upstream
+from tunnel_client.upstream.stdio_guarded import GuardedUpstream
+from tunnel_client.upstreams import guards_of, make_upstream
 
 log = structlog.get_logger("tunnel_client")
 
@@ -35,8 +36,10 @@ def run(settings: ClientSettings) -> int:
     configure_logging()
     with StateLock(settings.state_dir):
         identity = Identity.read(settings.state_dir)
+        guards = guards_of(settings)
         upstreams = {
-            upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
+            upstream.name: make_upstream(upstream, os.environ, guards)
+            for upstream in settings.upstream
         }
         return loop.run(serve(settings, identity, upstreams))
 
@@ -61,6 +64,11 @@ async def serve(
             "version": VERSION,
             "pid": os.getpid(),
             "upstreams": sorted(upstreams),
+            "stdio": [
+                upstream.standing()
+                for _, upstream in sorted(upstreams.items())
+                if isinstance(upstream, GuardedUpstream)
+            ],
             **client.status(),
         }
 

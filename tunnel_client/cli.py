@@ -10,6 +10,13 @@ import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_consent import (
+    approve_added,
+    consent,
+    consent_options,
+    sandbox_options,
+    sandbox_table,
+)
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
 if TYPE_CHECKING:
@@ -152,16 +159,22 @@ def status(config: Path | None, as_json: bool) -> None:
 @json_option
 def check_config(config: Path | None, as_json: bool) -> None:
     """Check the configuration, the key, CA files and programs, without connecting anywhere."""
-    from tunnel_client.checks import check, serving_note
+    from tunnel_client.checks import check, serving_note, standing
 
     settings = _settings(config)
     problems = check(settings, os.environ)
     if as_json:
         listed = [{"code": each.code, "cause": each.cause, "next": each.next} for each in problems]
-        _print({"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed})
+        kept = [
+            {"name": each.name, "sandbox": each.sandbox} for each in standing(settings, os.environ)
+        ]
+        answer = {"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed}
+        _print({**answer, "stdio": kept})
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
+        for stand in standing(settings, os.environ):
+            click.echo(f"{stand.name}: {stand.sandbox}")
         if not problems:
             click.echo(f"ok: {serving_note(settings)}")
     sys.exit(EXIT_CONFIGURATION if problems else 0)
@@ -201,6 +214,8 @@ def upstream_list(config: Path | None, as_json: bool) -> None:
 )
 @click.option("--cwd", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
 @click.option("--inherit-env", multiple=True, metavar="NAME", help="Let the program see this.")
+@sandbox_options
+@consent_options
 def upstream_add(
     name: str,
     command: tuple[str, ...],
@@ -209,6 +224,9 @@ def upstream_add(
     ca_file: Path | None,
     cwd: Path | None,
     inherit_env: tuple[str, ...],
+    yes: bool,
+    allow_dangerous: bool,
+    **sandbox: Any,
 ) -> None:
     """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio."""
     from tunnel_client.upstream_file import add_upstream
@@ -225,10 +243,13 @@ def upstream_add(
             "ca_file": None if ca_file is None else str(ca_file),
             "cwd": None if cwd is None else str(cwd),
             "inherit_env": list(inherit_env) or None,
+            **sandbox_table(sandbox),
         },
         os.environ,
     )
     _print(f"added {name} to {path}; a running client serves it after a restart")
+    if command:
+        approve_added(_settings(path), name, yes=yes, allow_dangerous=allow_dangerous)
 
 
 @upstream.command("test")
@@ -240,12 +261,14 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     from shared.link import loop
     from tunnel_client.errors import UnknownUpstreamError
     from tunnel_client.upstream_probe import probe_upstream, verdict
+    from tunnel_client.upstreams import guards_of
 
-    found = _settings(config).find(name)
+    settings = _settings(config)
+    found = settings.find(name)
     if found is None:
         raise UnknownUpstreamError(f"no upstream is called {name}")
     _quiet()
-    report = loop.run(probe_upstream(found, dict(os.environ)))
+    report = loop.run(probe_upstream(found, dict(os.environ), guards_of(settings)))
     if as_json:
         _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
     else:
@@ -281,6 +304,7 @@ def _print(answer: dict[str, Any] | str) -> None:
 
 
 cli.add_command(connect)
+cli.add_command(consent)
 
 
 def main() -> None:

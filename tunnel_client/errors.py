@@ -294,6 +294,72 @@ class BadJoinCodeError(ClientError):
     next_command = "paste the whole code, as `tunnel-relay tunnel create` printed it"
 
 
+# 256x: what stdio upstreams may start
+
+
+class NotConsentedError(ClientError):
+    """Nobody has agreed yet that this program is started."""
+
+    code = "MT2560"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client consent approve NAME"
+
+
+class ConsentChangedError(ClientError):
+    """What would be started is not what was agreed to; the cause names the difference."""
+
+    code = "MT2561"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client consent approve NAME"
+
+
+class UnpinnedCommandError(ClientError):
+    """The command fetches a package or image in whatever version is newest."""
+
+    code = "MT2562"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "name one version; or allow_unpinned = true for this upstream"
+
+
+class DangerousCommandError(ClientError):
+    """The command has a part that needs a consent of its own."""
+
+    code = "MT2563"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client consent approve NAME --allow-dangerous"
+
+
+class ConsentFileError(ClientError):
+    """The file of consents was edited by hand, is of another machine, or cannot be read."""
+
+    code = "MT2564"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client consent approve NAME, for each upstream"
+
+
+class SandboxMissingError(ClientError):
+    """This machine has not what the upstream's sandbox is told to need."""
+
+    code = "MT2565"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "install bubblewrap and allow user namespaces; or change sandbox.level"
+
+
+class SandboxPathError(ClientError):
+    """A path of the sandbox does not exist, or would show the program our key or configuration."""
+
+    code = "MT2566"
+    exit_code = EXIT_CONFIGURATION
+
+
+class ConsentDeclinedError(ClientError):
+    """The question was answered with no, or there was nobody to ask."""
+
+    code = "MT2567"
+    exit_code = EXIT_NOT_PERMITTED
+    next_command = "tunnel-client consent approve NAME; in scripts, with --yes"
+
+
 # 24xx: upstreams
 
 

@@ -12,6 +12,7 @@ from shared.errors import ResetCode
 from shared.ids import new_id
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, META_PREFIX, MODERN, VERSION_KEY, parse
 from shared.version import VERSION
+from tunnel_client.consent.guard import Guards
 from tunnel_client.errors import UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
@@ -85,12 +86,19 @@ class _Answer:
         return [line.removeprefix(b"data:") for line in lines if line.startswith(b"data:")]
 
 
-async def probe_upstream(settings: UpstreamSettings, environ: Mapping[str, str]) -> Report:
-    """Ask for `server/discover`, then `initialize`; raises UpstreamTestError when neither works.
+async def probe_upstream(
+    settings: UpstreamSettings, environ: Mapping[str, str], guards: Guards
+) -> Report:
+    """Ask for `server/discover`, then `initialize`; raises UpstreamTestError when neither works,
+    and what the guard of a stdio upstream says.
 
     What was started for it is ended before this returns.
     """
-    upstream = make_upstream(settings, environ)
+    if settings.url is None:
+        refusal = guards.of(settings, environ).refusal()
+        if refusal is not None:
+            raise refusal
+    upstream = make_upstream(settings, environ, guards)
     await upstream.start()
     try:
         discovered, why = await _attempt(upstream, _discover())

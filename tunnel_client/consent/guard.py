@@ -1,0 +1,205 @@
+"""Asks, before every start of a stdio upstream's program, whether it is what was agreed to.
+
+The files that are hashed are held open, and bubblewrap mounts these very files where the program
+looks for them; without bubblewrap the launcher compares them once more, right before execve.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tunnel_client.consent.facts import (
+    Digests,
+    Start,
+    command_of,
+    differences,
+    gather,
+    listed_paths,
+)
+from tunnel_client.consent.store import Consent, ConsentStore
+from tunnel_client.errors import (
+    ClientError,
+    ConsentChangedError,
+    DangerousCommandError,
+    NotConsentedError,
+    SandboxMissingError,
+    SandboxPathError,
+    UnpinnedCommandError,
+)
+from tunnel_client.sandbox.machine import Machine, look
+from tunnel_client.sandbox.plan import Launch, Reached, Wanted, plan, reached
+from tunnel_client.settings import UpstreamSettings
+
+_APPROVE = "tunnel-client consent approve"
+
+
+class Guards:
+    """Makes the guard of each upstream; what they share is the file of consents and the digests."""
+
+    def __init__(
+        self, state_dir: Path, own_files: Sequence[Path], machine: Machine | None = None
+    ) -> None:
+        self.store = ConsentStore(state_dir)
+        self._own_files = tuple(own_files)
+        self._machine = machine
+        self._digests = Digests()
+
+    def of(self, upstream: UpstreamSettings, environ: Mapping[str, str]) -> "Guard":
+        """Return the guard of a stdio upstream; raises NoProgramError."""
+        machine = self._machine or look()
+        return Guard(upstream, environ, self.store, self._own_files, self._digests, machine)
+
+
+class Guard:
+    """One upstream's: `starting` gives a child, `refusal` says why there would be none."""
+
+    def __init__(
+        self,
+        upstream: UpstreamSettings,
+        environ: Mapping[str, str],
+        store: ConsentStore,
+        own_files: tuple[Path, ...],
+        digests: Digests,
+        machine: Machine,
+    ) -> None:
+        self._upstream = upstream
+        self._environ = environ
+        self._store = store
+        self._own_files = own_files
+        self._digests = digests
+        self._machine = machine
+        self._tmp: str | None = None
+        self.command = command_of(upstream, environ)
+        self.reached: Reached = reached(upstream.sandbox, machine)
+        self.egress: str | None = None
+
+    @property
+    def allows_unpinned(self) -> bool:
+        """Whether the configuration lets it fetch whatever version is newest."""
+        return self._upstream.allow_unpinned
+
+    def look(self) -> Start:
+        """Return what would run now, judged only for what no consent can mend; close it after.
+
+        Raises ClientError.
+        """
+        self._check_machine()
+        self._check_paths()
+        start = gather(
+            self._upstream,
+            self.command,
+            self._environ,
+            self._own_files,
+            self._digests,
+            self._store.key,
+        )
+        reason = start.facts["unpinned"]
+        if reason is not None and not self._upstream.allow_unpinned:
+            start.close()
+            raise UnpinnedCommandError(f"upstream {self._upstream.name}: {reason}")
+        return start
+
+    def agreed(self) -> Start:
+        """Return what would run now, when it is what was agreed to; raises ClientError."""
+        start = self.look()
+        try:
+            self._compare(start)
+        except BaseException:
+            start.close()
+            raise
+        return start
+
+    def refusal(self) -> ClientError | None:
+        """Return why no child would be started now; None when one would."""
+        try:
+            self.agreed().close()
+        except ClientError as error:
+            return error
+        return None
+
+    @contextmanager
+    def starting(self, more: Mapping[str, str]) -> Iterator[Launch]:
+        """Give what to execute, with `more` variables; its descriptors are open in the block.
+
+        Raises ClientError when nothing may be started.
+        """
+        start = self.agreed()
+        try:
+            wanted = start.wanted
+            wanted = Wanted(
+                wanted.argv,
+                wanted.cwd,
+                {**wanted.environment, **more},
+                wanted.files,
+                wanted.trees,
+            )
+            yield plan(wanted, self._upstream.sandbox, self._machine, self._folder(), self.egress)
+        finally:
+            start.close()
+
+    def approve(self, start: Start, dangers: bool) -> None:
+        """Keep that the operator agreed to this; `dangers` too. Raises StateWriteError."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._store.put(self._upstream.name, Consent(start.facts, now, dangers))
+
+    def close(self) -> None:
+        """Remove what children without a /tmp of their own left in theirs."""
+        if self._tmp is not None:
+            shutil.rmtree(self._tmp, ignore_errors=True)
+            self._tmp = None
+
+    def _folder(self) -> str:
+        if self._machine.bwrap is not None or self._upstream.sandbox.level == "off":
+            return ""
+        if self._tmp is None:
+            self._tmp = tempfile.mkdtemp(prefix="mcp-tunnel-")
+        return self._tmp
+
+    def _compare(self, start: Start) -> None:
+        name = self._upstream.name
+        consent = self._store.find(name)
+        if consent is None:
+            raise NotConsentedError(
+                f"upstream {name}: nobody has agreed yet to what it starts", f"{_APPROVE} {name}"
+            )
+        changed = differences(consent.facts, start.facts)
+        if changed:
+            more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
+            raise ConsentChangedError(
+                f"upstream {name}: {'; '.join(changed[:3])}{more}", f"{_APPROVE} {name}"
+            )
+        if start.facts["dangers"] and not consent.dangers:
+            raise DangerousCommandError(
+                f"upstream {name}: {'; '.join(start.facts['dangers'])}",
+                f"{_APPROVE} {name} --allow-dangerous",
+            )
+
+    def _check_machine(self) -> None:
+        rules, machine, name = self._upstream.sandbox, self._machine, self._upstream.name
+        if rules.level == "off":
+            return
+        if rules.level == "required" and not (machine.bwrap and machine.landlock):
+            why = machine.why_not or "this kernel has no Landlock"
+            raise SandboxMissingError(f"upstream {name}: sandbox.level is required, but {why}")
+        if rules.hosts and machine.bwrap is None:
+            raise SandboxMissingError(
+                f"upstream {name}: sandbox.hosts needs bubblewrap, and {machine.why_not}"
+            )
+
+    def _check_paths(self) -> None:
+        name = self._upstream.name
+        for path in listed_paths(self._upstream):
+            if not path.exists():
+                raise SandboxPathError(f"upstream {name}: {path} does not exist")
+            real = Path(os.path.realpath(path))
+            for own in self._own_files:
+                ours = Path(os.path.realpath(own))
+                if ours.is_relative_to(real) or real.is_relative_to(ours):
+                    raise SandboxPathError(
+                        f"upstream {name}: {path} would show it {own}, which is the client's own",
+                        "list folders below it instead, or move the client's files",
+                    )
