@@ -31,10 +31,16 @@ class HttpUpstream:
 
 @dataclass(frozen=True, slots=True)
 class StdioUpstream:
-    """A private MCP server that the client starts itself: an argument list, never a shell."""
+    """A private MCP server that the client starts itself: an argument list, never a shell.
+
+    `write` is what it may change. `sandboxed` False is for tests that look at its processes from
+    outside, where a sandbox hides their numbers.
+    """
 
     command: tuple[str, ...]
     working_directory: Path
+    write: tuple[Path, ...] = ()
+    sandboxed: bool = True
 
 
 class RunningTunnel(NamedTuple):
@@ -264,9 +270,13 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
         f"name = {json.dumps(name)}",
         f"command = {json.dumps(list(upstream.command))}",
         f"cwd = {json.dumps(str(upstream.working_directory))}",
+        "[upstream.sandbox]",
+        f"write = {json.dumps(list(map(str, upstream.write)))}",
+        *([] if upstream.sandboxed else ['level = "off"']),
     ]
     with lab.client_config.open("a") as config:
         config.write("\n".join(table) + "\n")
+    await lab.client_command("consent", "approve", name, "--yes")
 
 
 @asynccontextmanager

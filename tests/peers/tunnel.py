@@ -31,4 +31,4 @@ async def started_tunnels(
 def _upstream(upstream: Upstream, workspace: Path) -> tunnel.HttpUpstream | tunnel.StdioUpstream:
     if isinstance(upstream, HttpUpstream):
         return tunnel.HttpUpstream(upstream.url)
-    return tunnel.StdioUpstream(upstream.argv, workspace)
+    return tunnel.StdioUpstream(upstream.argv, workspace, write=(workspace,))

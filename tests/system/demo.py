@@ -117,7 +117,9 @@ class Demo:
         )
         repository = str(self.folder / "repository")
         await stage.run("tunnel-client", "upstream", "add", "tickets", "--url", self.tickets_url)
-        await stage.run("tunnel-client", "upstream", "add", "time", "--", "mcp-server-time")
+        await stage.run(
+            "tunnel-client", "upstream", "add", "time", "--yes", "--", "mcp-server-time"
+        )
         git = ("mcp-server-git", "--repository", repository)
         await stage.run("tunnel-client", "upstream", "add", "git", "--", *git)
         began = time.perf_counter()

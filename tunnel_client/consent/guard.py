@@ -82,6 +82,12 @@ class Guard:
         """Whether the configuration lets it fetch whatever version is newest."""
         return self._upstream.allow_unpinned
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The places the program may reach; empty when its sandbox needs no way out."""
+        rules = self._upstream.sandbox
+        return () if rules.level == "off" or rules.network else tuple(rules.hosts)
+
     def look(self) -> Start:
         """Return what would run now, judged only for what no consent can mend; close it after.
 

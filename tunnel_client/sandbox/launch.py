@@ -23,7 +23,9 @@ FAILED = 126
 # Numbers instead of `signal`, whose import would cost every child 3 ms.
 _SIGKILL, _SIGTERM, _SIG_DFL = 9, 15, 0
 _PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITIES = 64
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
@@ -107,6 +109,19 @@ def _allow(rules: int, path: str, rights: int) -> None:
 def _no_new_privileges() -> None:
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise LaunchError("no_new_privs was refused")
+
+
+def _drop_capabilities() -> None:
+    """Leave root nothing but its name from the next execve on; anybody else had nothing to drop.
+
+    With CAP_PERFMON the kernel lets one read /proc/PID/environ of others past Landlock.
+    """
+    for number in range(_CAPABILITIES):
+        _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
+    with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib costs 10 ms
+        left = [line.split()[1] for line in status if line.startswith(("CapBnd", "CapInh"))]
+    if os.geteuid() == 0 and any(int(each, 16) for each in left):
+        raise LaunchError("capabilities could not be dropped")
 
 
 def _limit(text: str) -> None:
@@ -198,6 +213,7 @@ def launch(words: list[str], argv: list[str]) -> None:
     for text in given.get("same", ()):
         _check_same(text)
     _no_new_privileges()
+    _drop_capabilities()
     if "read" in given or "write" in given:
         restrict_files(given.get("read", []), given.get("write", []), "no-tcp" in given)
     os.execve(argv[0], argv, os.environ)  # noqa: S606 - no shell, as it should be

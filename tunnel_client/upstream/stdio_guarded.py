@@ -3,6 +3,7 @@
 from typing import Any
 
 from tunnel_client.consent.guard import Guard
+from tunnel_client.sandbox.egress import Egress
 from tunnel_client.upstream.stdio import StdioUpstream
 from tunnel_client.upstream.stdio_command import StdioLimits
 
@@ -13,10 +14,14 @@ class GuardedUpstream(StdioUpstream):
     def __init__(self, name: str, guard: Guard, limits: StdioLimits) -> None:
         super().__init__(name, guard.command, limits, guard)
         self._guard = guard
+        self._egress: Egress | None = None
 
     async def start(self) -> None:
         """Get ready, and tell the operator now what an agent would only run into later."""
         await super().start()
+        if self._guard.hosts:
+            self._egress = Egress(self.name, self._guard.hosts)
+            self._guard.egress = await self._egress.start()
         refusal = self._guard.refusal()
         if refusal is not None:
             self._log.error(
@@ -28,6 +33,8 @@ class GuardedUpstream(StdioUpstream):
     async def aclose(self) -> None:
         """End every process, then remove what they had for themselves."""
         await super().aclose()
+        if self._egress is not None:
+            await self._egress.aclose()
         self._guard.close()
 
     def standing(self) -> dict[str, Any]:
