@@ -155,7 +155,7 @@ def _approve(
 ) -> dict[str, Any]:
     from tunnel_client.consent.show import pages
 
-    start = guard.look()
+    start = guard.propose()
     try:
         facts = start.facts
         if not quiet:

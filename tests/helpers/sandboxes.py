@@ -55,7 +55,7 @@ def agreed(
 
 def agree(guard: Guard, dangers: bool = False) -> None:
     """Agree to what this guard's upstream starts now."""
-    start = guard.look()
+    start = guard.propose()
     guard.approve(start, dangers)
     start.close()
 

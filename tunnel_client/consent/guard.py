@@ -109,6 +109,11 @@ class Guard:
             raise UnpinnedCommandError(f"upstream {self._upstream.name}: {reason}")
         return start
 
+    def propose(self) -> Start:
+        """Return what would run now, to be shown and agreed to; raises as `look` does."""
+        self._store.make_key()
+        return self.look()
+
     def agreed(self) -> Start:
         """Return what would run now, when it is what was agreed to; raises ClientError."""
         start = self.look()

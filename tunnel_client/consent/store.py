@@ -55,14 +55,22 @@ class ConsentStore:
         self._path = state_dir / CONSENT_FILE
         self._state: tuple[int, int, int] | None = None
         self._entries: dict[str, Any] = {}
-        self._key: bytes | None = None
+        self._key = b""
 
     @property
     def key(self) -> bytes:
-        """The key of the MACs, made the first time; raises StateWriteError, ConsentFileError."""
-        if self._key is None:
+        """The key of the MACs; empty before `make_key`, when nothing was agreed to yet.
+
+        Raises ConsentFileError and UnsafeFileError.
+        """
+        if not self._key:
             self._key = self._load_key()
         return self._key
+
+    def make_key(self) -> None:
+        """Make the key when there is none; raises StateWriteError and what `key` raises."""
+        if not self.key:
+            self._write(self._folder / KEY_FILE, secrets.token_bytes(_KEY_BYTES))
 
     def find(self, name: str) -> Consent | None:
         """Return the consent for an upstream; raises ConsentFileError when it is not ours."""
@@ -82,6 +90,7 @@ class ConsentStore:
 
     def put(self, name: str, consent: Consent) -> None:
         """Keep a consent, on disk when this returns; raises StateWriteError."""
+        self.make_key()
         entries = dict(self._read_or_nothing())
         entries[name] = {
             "facts": consent.facts,
@@ -91,12 +100,25 @@ class ConsentStore:
             "mac": self._mac(name, consent),
         }
         text = json.dumps({"version": VERSION, "consents": entries}, indent=2, sort_keys=True)
-        try:
-            make_folder(self._folder)
-            write_private(self._path, text.encode() + b"\n")
-        except OSError as error:
-            raise StateWriteError(f"cannot write {self._path}: {error.strerror}") from None
+        self._write(self._path, text.encode() + b"\n")
         self._state = None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            if os.geteuid() != 0 or not self._folder.exists():
+                make_folder(self._folder)
+            # Root may agree for a daemon of another user, which has to be able to read it.
+            owner = self._folder.stat()
+            like = os.stat_result((0o600, 0, 0, 1, owner.st_uid, owner.st_gid, 0, 0, 0, 0))
+            write_private(path, content, like=like)
+        except OSError as error:
+            raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
+
+    def _read_guarded(self, path: Path) -> bytes:
+        owners = {os.geteuid()}
+        if os.geteuid() == 0:
+            owners.add(self._folder.stat().st_uid)
+        return read_guarded(path, forbidden=0o077, owners=tuple(owners), links=False)
 
     def _mac(self, name: str, consent: Consent) -> str:
         signed = [VERSION, host_id(), name, consent.facts, consent.at, consent.dangers]
@@ -105,14 +127,9 @@ class ConsentStore:
     def _load_key(self) -> bytes:
         path = self._folder / KEY_FILE
         try:
-            key = read_guarded(path, forbidden=0o077, owners=(os.geteuid(),), links=False)
-        except FileNotFoundError:
-            key = secrets.token_bytes(_KEY_BYTES)
-            try:
-                make_folder(self._folder)
-                write_private(path, key)
-            except OSError as error:
-                raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
+            key = self._read_guarded(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
         except OSError as error:
             raise ConsentFileError(f"cannot read {path}: {error.strerror}") from None
         if len(key) != _KEY_BYTES:
@@ -130,10 +147,10 @@ class ConsentStore:
             facts = self._path.stat()
             state = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
             if state != self._state:
-                raw = read_guarded(self._path, forbidden=0o077, owners=(os.geteuid(),), links=False)
+                raw = self._read_guarded(self._path)
                 self._entries = _entries(raw)
                 self._state = state
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError, RecursionError):
             raise ConsentFileError(f"{self._path} cannot be read as a list of consents") from None

@@ -36,7 +36,7 @@ def parse_host(text: str) -> Host:
     name, _, port = text.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65_535:
         raise ValueError('a host is "name:port", as in "api.example.com:443"')
-    if name.startswith("[") and name.endswith("]"):
+    if name.startswith("[") and name.endswith("]") and "%" not in name:
         return Host(str(ipaddress.IPv6Address(name[1:-1])), int(port))
     name = name.lower()
     try:
