@@ -33,12 +33,13 @@ class HttpUpstream:
 class StdioUpstream:
     """A private MCP server that the client starts itself: an argument list, never a shell.
 
-    `write` is what it may change. `sandboxed` False is for tests that look at its processes from
+    `read` and `write` are what it may use beside that. `sandboxed` False is for tests that look at its processes from
     outside, where a sandbox hides their numbers.
     """
 
     command: tuple[str, ...]
     working_directory: Path
+    read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
     sandboxed: bool = True
 
@@ -271,6 +272,7 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
         f"command = {json.dumps(list(upstream.command))}",
         f"cwd = {json.dumps(str(upstream.working_directory))}",
         "[upstream.sandbox]",
+        f"read = {json.dumps(list(map(str, upstream.read)))}",
         f"write = {json.dumps(list(map(str, upstream.write)))}",
         *([] if upstream.sandboxed else ['level = "off"']),
     ]

@@ -117,7 +117,7 @@ def trees_of(chain: Chain, protected: Iterable[Path], home: Path | None) -> list
     kept = [Path(os.path.realpath(each)) for each in protected]
     kept += [home] if home is not None else []
     found = [_tree(place, kept) for place in chain.places]
-    return [each for each in dict.fromkeys(found) if not each.is_relative_to("/usr")]
+    return [each for each in dict.fromkeys(found) if not any(map(each.is_relative_to, SYSTEM))]
 
 
 def _tree(place: Path, kept: Sequence[Path]) -> Path:
