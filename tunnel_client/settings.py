@@ -115,7 +115,7 @@ class UpstreamSettings(ConfigModel):
 
     allow_unpinned: bool = False
     """Start a package runner though it fetches whatever version is newest; `status` says so."""
-    sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
+    sandbox: SandboxSettings = SandboxSettings()
 
     @field_validator("command")
     @classmethod

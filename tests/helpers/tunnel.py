@@ -33,8 +33,8 @@ class HttpUpstream:
 class StdioUpstream:
     """A private MCP server that the client starts itself: an argument list, never a shell.
 
-    `read` and `write` are what it may use beside that. `sandboxed` False is for tests that look at its processes from
-    outside, where a sandbox hides their numbers.
+    `read` and `write` are what it may use beside its folder. `sandboxed` False is for tests that
+    look at its processes from outside, where a sandbox hides their numbers.
     """
 
     command: tuple[str, ...]

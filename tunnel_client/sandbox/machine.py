@@ -8,17 +8,9 @@ from functools import cache
 from tunnel_client.sandbox.launch import landlock_abi
 
 _TRY_SECONDS = 10.0
-_TRY = (
-    "--unshare-all",
-    "--unshare-user",
-    "--ro-bind",
-    "/",
-    "/",
-    "--proc",
-    "/proc",
-    "--dev",
-    "/dev",
-)
+NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts")
+"""Not --unshare-all: a cgroup namespace too would be one more thing a service has to be allowed."""
+_TRY = (*NAMESPACES, "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
 
 
 @dataclass(frozen=True, slots=True)

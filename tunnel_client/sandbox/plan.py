@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunnel_client.sandbox.machine import Machine
+from tunnel_client.sandbox.machine import NAMESPACES, Machine
 from tunnel_client.sandbox.trees import SYSTEM
 from tunnel_client.settings_sandbox import SandboxSettings
 
@@ -142,9 +142,8 @@ def plan(
 def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | None) -> list[str]:
     # No --new-session: a child has a session of its own, without a terminal, before bubblewrap
     # starts, and one more would put the server beyond the reach of signals to the group.
-    words = ["--unshare-all", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL"]
-    words += ["--hostname", "sandbox"]
-    words += ["--share-net"] if rules.network else []
+    words = [*NAMESPACES, *([] if rules.network else ["--unshare-net"])]
+    words += ["--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
     for place in SYSTEM:
         if Path(place).is_symlink():
             words += ["--symlink", str(Path(place).readlink()), place]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel_client.sandbox.machine import Machine
+from tunnel_client.sandbox.machine import NAMESPACES, Machine
 from tunnel_client.sandbox.plan import Checked, Launch, Wanted, plan, reached
 from tunnel_client.settings_sandbox import SandboxSettings
 
@@ -42,10 +42,10 @@ def test_no_value_of_a_variable_is_in_the_words() -> None:
 
 def test_bubblewrap_takes_everything_away_first() -> None:
     argv = planned(SandboxSettings(), FULL).argv
-    assert {"--unshare-all", "--unshare-user", "--die-with-parent", "--remount-ro"} <= set(argv)
+    assert {*NAMESPACES, "--unshare-net", "--die-with-parent", "--remount-ro"} <= set(argv)
     assert ("--cap-drop", "ALL") in pairwise(argv)
-    assert "--share-net" not in argv
     assert "no-tcp" in argv
+    assert "--unshare-net" not in planned(SandboxSettings(network=True), FULL).argv
     assert argv.index("/home/me") < argv.index("/opt/x") < argv.index("--remount-ro")
 
 
@@ -74,7 +74,7 @@ def test_what_is_listed_is_mounted_and_a_folder_inside_of_another_after_it() -> 
 def test_hosts_get_a_way_to_the_proxy_and_no_network() -> None:
     rules = SandboxSettings(hosts=["api.example.com:443"])
     launch = planned(rules, FULL, "/run/egress.sock")
-    assert "--share-net" not in launch.argv
+    assert "--unshare-net" in launch.argv
     assert ("--bind", "/run/egress.sock") in pairwise(launch.argv)
     assert launch.environment["HTTPS_PROXY"] == "http://127.0.0.1:3128"
     closed = planned(rules, FULL)
