@@ -23,10 +23,13 @@ _EXAMPLES = """
 #
 # [[upstream]]
 # name = "time"
-# command = ["uvx", "mcp-server-time"]     # stdio; an argv list, never a shell
+# command = ["/opt/mcp/bin/mcp-server-time"]   # stdio; an argv list, never a shell
 # inherit_env = ["GIT_AUTHOR_NAME"]        # beside PATH, HOME and LANG a child sees only these
 # env = { TZ = "UTC" }
 # max_children = 32
+#   [upstream.sandbox]                     # what the program may use beside itself and the system
+#   read = ["/srv/data"]
+#   hosts = ["api.example.com:443"]
 """
 
 

@@ -92,13 +92,13 @@ def gather(
     """
     environment = command.environment(environ)
     cwd = None if command.cwd is None else Path(command.cwd)
-    chain = chain_of(command.argv, cwd, environment)
     home = environment.get("HOME", "")
-    trees = trees_of(chain, protected, Path(home) if home.startswith("/") else None)
     files: list[Checked] = []
     listed: list[dict[str, str]] = []
     start = Start(Wanted(command.argv, command.cwd, environment), {})
     try:
+        chain = chain_of(command.argv, cwd, environment)
+        trees = trees_of(chain, protected, Path(home) if home.startswith("/") else None)
         for path in chain.files:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             files.append(Checked(str(path), descriptor, facts_of(descriptor)))

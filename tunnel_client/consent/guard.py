@@ -204,7 +204,8 @@ class Guard:
     def _check_paths(self) -> None:
         name = self._upstream.name
         for path in listed_paths(self._upstream):
-            if not path.exists():
+            # Not Path.exists, which raises where a folder above may not be searched.
+            if not os.access(path, os.F_OK):
                 raise SandboxPathError(f"upstream {name}: {path} does not exist")
             real = Path(os.path.realpath(path))
             for own in self._own_files:

@@ -125,8 +125,7 @@ def plan(
         proxy = f"http://127.0.0.1:{PROXY_PORT}"
         environment |= dict.fromkeys(_PROXY_VARIABLES, proxy) | {"NODE_USE_ENV_PROXY": "1"}
     if machine.landlock:
-        home = wanted.environment.get("HOME", "")
-        free = [_TMP, "/dev", *([home] if home.startswith("/") else []), *_paths(rules.write)]
+        free = [_TMP, "/dev", *filter(None, [_home(wanted)]), *_paths(rules.write)]
         read = [*_read(wanted, rules, python), _INSIDE_SOCKET]
         # With `hosts` it has to dial its own loopback, and there is nothing else to dial.
         words += _landlock(read, free)
@@ -152,9 +151,8 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | No
     for name in _ETC:
         words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     words += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", _TMP]
-    home = wanted.environment.get("HOME", "")
-    if home.startswith("/") and home != "/":
-        words += ["--tmpfs", home]
+    home = _home(wanted)
+    words += ["--tmpfs", home] if home else []
     # Short paths first, so that a folder never hides what was mounted inside of it.
     mounts = [(each, "--ro-bind-try") for each in _own(wanted, rules, python)]
     mounts += [(each, "--bind-try") for each in _paths(rules.write)]
@@ -168,6 +166,15 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | No
     words += ["--ro-bind", str(LAUNCHER), _INSIDE_LAUNCHER]
     words += ["--bind", egress, _INSIDE_SOCKET] if egress is not None else []
     return [*words, "--remount-ro", "/", "--chdir", wanted.cwd or _TMP]
+
+
+def _home(wanted: Wanted) -> str:
+    """Return where to put an empty home; "" where there is none, or where the system is."""
+    home = Path(wanted.environment.get("HOME", ""))
+    taken = (*SYSTEM, "/etc", "/proc", "/dev", "/run")
+    if not home.is_absolute() or ".." in home.parts or home == Path("/"):
+        return ""
+    return "" if any(map(home.is_relative_to, taken)) else str(home)
 
 
 def _own(wanted: Wanted, rules: SandboxSettings, python: str) -> list[str]:

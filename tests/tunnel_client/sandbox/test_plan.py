@@ -1,5 +1,6 @@
 """What the rules of an upstream come to on different machines."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_bubblewrap_takes_everything_away_first() -> None:
     assert "no-tcp" in argv
     assert "--unshare-net" not in planned(SandboxSettings(network=True), FULL).argv
     assert argv.index("/home/me") < argv.index("/opt/x") < argv.index("--remount-ro")
+
+
+@pytest.mark.parametrize("home", ["", "/", "relative", "/usr/sbin", "/etc", "/home/../etc", "/dev"])
+def test_a_home_that_is_part_of_the_system_is_not_covered(home: str) -> None:
+    wanted = replace(WANTED, environment={"HOME": home})
+    argv = plan(wanted, SandboxSettings(), FULL, "", None).argv
+    covered = [after for word, after in pairwise(argv) if word == "--tmpfs"]
+    assert covered == ["/tmp"]
+    assert f"write={home}" not in argv
 
 
 def test_the_files_that_were_checked_are_the_ones_that_are_mounted() -> None:

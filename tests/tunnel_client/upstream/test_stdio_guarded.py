@@ -69,7 +69,7 @@ async def test_it_reads_neither_our_key_nor_our_home(
 ) -> None:
     """C19, L13."""
     async with prying(tmp_path, machine) as server:
-        for path in (secret, HOME / ".bashrc", "/etc/shadow", "/var/log", "/root/.ssh"):
+        for path in (secret, HOME / ".bashrc", "/etc/shadow", "/var/log", HOME / ".ssh"):
             assert (await server.run(reads(path))).startswith((*DENIED, "IsADirectory"))
         for folder in ("/home", "/var", tmp_path):
             said = await server.run(f"import os; result = os.listdir({str(folder)!r})")
@@ -289,6 +289,25 @@ async def test_a_server_nobody_agreed_to_is_not_started(tmp_path: Path) -> None:
     agree(guard)
     assert running.standing()["refused"] is None, "an agreement counts without a restart"
     await running.aclose()
+
+
+async def test_no_message_names_a_program_or_a_variable(tmp_path: Path, machine: Machine) -> None:
+    """L04: whatever an agent or the relay writes into a request, the local file decides."""
+    wish = {"command": ["/bin/false"], "args": ["x"], "env": {"EVIL": "1"}, "cwd": "/"}
+    code = "import os, sys; result = [sys.argv, os.environ.get('EVIL'), os.getcwd()]"
+    async with prying(tmp_path, machine) as server:
+        calm = await server.run(code)
+        asked = server.peer.modern(
+            "tools/call", {"name": "run", "arguments": {"code": code, **wish}, **wish}, meta=wish
+        )
+        assert (await asked.done()).text == calm
+        begun = server.peer.send(
+            {"id": 0, "method": "initialize", "params": {"capabilities": wish, **wish}},
+            mcp_session="a" * 32,
+        )
+        await begun.done()
+        assert str(PRYING) in calm
+        assert "EVIL" not in calm
 
 
 ASK = """
