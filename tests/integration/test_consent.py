@@ -4,14 +4,19 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.helpers.agent import call, initialize
 from tests.helpers.sandboxes import PRYING, bubblewrap
 from tests.helpers.tunnel import Lab, StdioUpstream, make_lab
-from tests.integration.scene import call, grant, initialize
+from tests.integration.scene import grant
+
+pytestmark = pytest.mark.system
 
 
 async def prying_lab_call(lab: Lab, upstream: str, code: str) -> tuple[int, bytes]:
     made = await grant(lab, upstream)
-    reply = await made.agent.ask(call("run", {"code": code}))
+    reply = await made.agent.ask(call("run", code=code))
     return reply.status, reply.body
 
 
