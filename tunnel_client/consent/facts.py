@@ -100,7 +100,7 @@ def gather(
         chain = chain_of(command.argv, cwd, environment)
         trees = trees_of(chain, protected, Path(home) if home.startswith("/") else None)
         for path in chain.files:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             files.append(Checked(str(path), descriptor, facts_of(descriptor)))
             listed.append({"path": str(path), "sha256": digests.of(descriptor)})
     except OSError as error:

@@ -4,11 +4,14 @@ The files that are hashed are held open, and bubblewrap mounts these very files 
 looks for them; without bubblewrap the launcher compares them once more, right before execve.
 """
 
+import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +34,7 @@ from tunnel_client.errors import (
     UnpinnedCommandError,
 )
 from tunnel_client.sandbox.machine import Machine, look
-from tunnel_client.sandbox.plan import Launch, Reached, Wanted, plan, reached
+from tunnel_client.sandbox.plan import Launch, Reached, environment_of, plan, reached
 from tunnel_client.settings import UpstreamSettings
 
 _APPROVE = "tunnel-client consent approve"
@@ -140,15 +143,14 @@ class Guard:
         """
         start = self.agreed()
         try:
-            wanted = start.wanted
-            wanted = Wanted(
-                wanted.argv,
-                wanted.cwd,
-                {**wanted.environment, **more},
-                wanted.files,
-                wanted.trees,
-            )
-            yield plan(wanted, self._upstream.sandbox, self._machine, self._folder(), self.egress)
+            environment = {**start.wanted.environment, **more}
+            wanted = replace(start.wanted, environment=environment, mark=more)
+            how = (self._upstream.sandbox, self._machine, self._folder(), self.egress)
+            variables = _file_of(environment_of(wanted, *how))
+            try:
+                yield plan(wanted, *how, variables)
+            finally:
+                os.close(variables)
         finally:
             start.close()
 
@@ -193,6 +195,10 @@ class Guard:
         rules, machine, name = self._upstream.sandbox, self._machine, self._upstream.name
         if rules.level == "off":
             return
+        if sys.platform != "linux":
+            raise SandboxMissingError(
+                f"upstream {name}: sandboxes are made on Linux only", 'set sandbox.level = "off"'
+            )
         if rules.level == "required" and not (machine.bwrap and machine.landlock):
             why = machine.why_not or "this kernel has no Landlock"
             raise SandboxMissingError(f"upstream {name}: sandbox.level is required, but {why}")
@@ -215,3 +221,15 @@ class Guard:
                         f"upstream {name}: {path} would show it {own}, which is the client's own",
                         "list folders below it instead, or move the client's files",
                     )
+
+
+def _file_of(environment: Mapping[str, str]) -> int:
+    """Return an open file, without a name, that holds variables as the launcher reads them."""
+    text = "\0".join(f"{name}={value}" for name, value in environment.items())
+    if text.count("\0") != max(len(environment) - 1, 0):
+        raise OSError(errno.EINVAL, "a variable holds a NUL")
+    descriptor = os.memfd_create("variables")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(text.encode(errors="surrogateescape"))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

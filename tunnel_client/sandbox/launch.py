@@ -4,9 +4,10 @@
 
 Runs as a file, inside the bubblewrap sandbox where there is one, and imports nothing of ours and
 nothing slow, because every child pays for it. The words come from `plan` and nobody else:
-`read=PATH` and `write=PATH` (Landlock), `no-tcp`, `limit=NAME:NUMBER`, `same=FACTS:PATH` (the file
-that was checked must still be there), `forward=PORT:SOCKET`. Anything that
-fails ends it with 126 and a line on stderr: a server never starts with less than was planned.
+`env=DESCRIPTOR` (the program's variables), `read=PATH` and `write=PATH` (Landlock), `no-tcp`,
+`limit=NAME:NUMBER`, `same=FACTS:PATH` (the file that was checked must still be there),
+`forward=PORT:SOCKET`. Anything that fails ends it with 126 and a line on stderr: a server never
+starts with less than was planned.
 """
 
 import ctypes
@@ -56,6 +57,8 @@ def facts_of(descriptor: int) -> str:
 
 def landlock_abi() -> int:
     """Return the version of Landlock this kernel offers; 0 when it has none or it is off."""
+    if sys.platform != "linux":
+        return 0
     found: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     return max(found, 0)
 
@@ -132,6 +135,13 @@ def _limit(text: str) -> None:
     resource.setrlimit(kind, (most, most))
 
 
+def _variables(descriptor: int) -> dict[bytes, bytes]:
+    """Read the program's variables, NAME=VALUE with NULs between them, and close the file."""
+    with os.fdopen(descriptor, "rb") as file:
+        entries = [entry.partition(b"=") for entry in file.read().split(b"\0")]
+    return {name: value for name, _, value in entries if name}
+
+
 def _check_same(text: str) -> None:
     facts, _, path = text.partition(":")
     place = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -205,6 +215,9 @@ def launch(words: list[str], argv: list[str]) -> None:
     # bubblewrap was started deaf to it, so that a polite end reaches the server first.
     _libc.signal(_SIGTERM, _SIG_DFL)
     os.umask(0o077)
+    environment = dict(os.environb)
+    for text in given.get("env", ()):
+        environment = _variables(int(text))
     for text in given.get("forward", ()):
         port, _, place = text.partition(":")
         forward(int(port), place)
@@ -216,7 +229,7 @@ def launch(words: list[str], argv: list[str]) -> None:
     _drop_capabilities()
     if "read" in given or "write" in given:
         restrict_files(given.get("read", []), given.get("write", []), "no-tcp" in given)
-    os.execve(argv[0], argv, os.environ)  # noqa: S606 - no shell, as it should be
+    os.execve(argv[0], argv, environment)  # noqa: S606 - no shell, as it should be
 
 
 def main() -> None:

@@ -61,6 +61,8 @@ class Wanted:
     environment: Mapping[str, str] = field(repr=False)
     files: tuple[Checked, ...] = ()
     trees: tuple[str, ...] = ()
+    mark: Mapping[str, str] = field(default_factory=dict)
+    """What all processes of a child carry, its walls included, so that none is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +103,47 @@ def reached(rules: SandboxSettings, machine: Machine) -> Reached:
     return Reached(machine.bwrap is not None, machine.landlock, rules, machine.why_not)
 
 
+def environment_of(
+    wanted: Wanted, rules: SandboxSettings, machine: Machine, tmp: str, egress: str | None
+) -> dict[str, str]:
+    """Return the variables of the program: what was wanted, and where its /tmp or proxy is."""
+    environment = dict(wanted.environment)
+    if rules.level != "off" and machine.bwrap is None:
+        environment["TMPDIR"] = tmp
+    elif rules.level != "off" and egress is not None:
+        proxy = f"http://127.0.0.1:{PROXY_PORT}"
+        environment |= dict.fromkeys(_PROXY_VARIABLES, proxy) | {"NODE_USE_ENV_PROXY": "1"}
+    return environment
+
+
 def plan(
-    wanted: Wanted, rules: SandboxSettings, machine: Machine, tmp: str, egress: str | None = None
+    wanted: Wanted,
+    rules: SandboxSettings,
+    machine: Machine,
+    tmp: str,
+    egress: str | None,
+    variables: int,
 ) -> Launch:
     """Return how to start a child; `tmp` is a folder for it where it cannot have its own /tmp.
 
-    `egress` is the Unix socket of the proxy for `rules.hosts`.
+    `egress` is the Unix socket of the proxy for `rules.hosts`, `variables` the descriptor from
+    which the launcher reads the program's variables. bubblewrap and the launcher see none of
+    them: an LD_PRELOAD that is meant for the program would run in them, outside of the sandbox.
     """
     if rules.level == "off":
         return Launch(wanted.argv, wanted.cwd, wanted.environment)
     python = os.path.realpath(sys.executable)
+    outside = {"PATH": "/usr/bin:/bin", **wanted.mark}
     if machine.bwrap is None:
-        words = [*_limits(rules, counted=False), *_same(wanted)]
+        words = [f"env={variables}", *_limits(rules, counted=False), *_same(wanted)]
         if machine.landlock:
             words += _landlock(_read(wanted, rules, python), [tmp, *_DEVICES, *_paths(rules.write)])
             words += [] if rules.network else ["no-tcp"]
         argv = (python, "-I", "-S", str(LAUNCHER), *words, "--", *wanted.argv)
-        return Launch(argv, wanted.cwd or tmp, {**wanted.environment, "TMPDIR": tmp})
-    words = [*_limits(rules, counted=True)]
-    environment = dict(wanted.environment)
+        return Launch(argv, wanted.cwd or tmp, outside, (variables,))
+    words = [f"env={variables}", *_limits(rules, counted=True)]
     if egress is not None:
         words.append(f"forward={PROXY_PORT}:{_INSIDE_SOCKET}")
-        proxy = f"http://127.0.0.1:{PROXY_PORT}"
-        environment |= dict.fromkeys(_PROXY_VARIABLES, proxy) | {"NODE_USE_ENV_PROXY": "1"}
     if machine.landlock:
         free = [_TMP, "/dev", *filter(None, [_home(wanted)]), *_paths(rules.write)]
         read = [*_read(wanted, rules, python), _INSIDE_SOCKET]
@@ -134,8 +154,8 @@ def plan(
         *(machine.bwrap, *_bwrap(wanted, rules, python, egress), "--"),
         *(python, "-I", "-S", _INSIDE_LAUNCHER, *words, "--", *wanted.argv),
     )
-    descriptors = tuple(each.descriptor for each in wanted.files)
-    return Launch(argv, None, environment, descriptors, deaf=True, contained=True)
+    descriptors = (variables, *(each.descriptor for each in wanted.files))
+    return Launch(argv, None, outside, descriptors, deaf=True, contained=True)
 
 
 def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | None) -> list[str]:

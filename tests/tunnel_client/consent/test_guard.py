@@ -71,6 +71,8 @@ def test_what_was_agreed_to_starts_with_the_mark_and_holds_no_file_after(
     before = len(list(Path("/proc/self/fd").iterdir()))
     with guarded.starting({"MARK": "1"}) as launch:
         assert launch.environment["MARK"] == "1"
+        text = os.read(launch.descriptors[0], 10_000).split(b"\0")
+        assert {b"MARK=1", b"HOME=/home/nobody"} <= set(text)
         assert all(os.fstat(each) for each in launch.descriptors)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -250,6 +252,13 @@ def test_what_is_required_and_missing_starts_nothing(
     )
 
 
+def test_a_nul_makes_no_second_variable(tmp_path: Path, server: Path) -> None:
+    guarded = guard(tmp_path, upstream(server, env={"A": SecretStr("1\0LD_PRELOAD=/x.so")}))
+    agree(guarded)
+    with pytest.raises(OSError, match="NUL"), guarded.starting({}):
+        pytest.fail("started")
+
+
 def test_a_program_that_is_gone_is_told(tmp_path: Path, server: Path) -> None:
     guarded = guard(tmp_path, upstream(server))
     agree(guarded)
@@ -266,7 +275,8 @@ def test_a_folder_of_its_own_is_made_where_there_is_no_tmp_and_removed(
     guarded = guard(tmp_path, upstream(server), BARE)
     agree(guarded)
     with guarded.starting({}) as launch:
-        folder = Path(launch.environment["TMPDIR"])
+        text = os.read(launch.descriptors[0], 10_000).split(b"\0")
+        (folder,) = [Path(os.fsdecode(each[7:])) for each in text if each.startswith(b"TMPDIR=")]
         assert folder.stat().st_mode & 0o777 == 0o700
     guarded.close()
     assert not folder.exists()

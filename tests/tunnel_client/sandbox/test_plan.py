@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunnel_client.sandbox.machine import NAMESPACES, Machine
-from tunnel_client.sandbox.plan import Checked, Launch, Wanted, plan, reached
+from tunnel_client.sandbox.plan import Checked, Launch, Wanted, environment_of, plan, reached
 from tunnel_client.settings_sandbox import SandboxSettings
 
 FULL = Machine("/usr/bin/bwrap", 7)
@@ -24,7 +24,7 @@ WANTED = Wanted(
 
 
 def planned(rules: SandboxSettings, machine: Machine, egress: str | None = None) -> Launch:
-    return plan(WANTED, rules, machine, "/tmp/mine", egress)
+    return plan(WANTED, rules, machine, "/tmp/mine", egress, 5)
 
 
 def test_the_program_comes_last_and_word_for_word() -> None:
@@ -34,11 +34,16 @@ def test_the_program_comes_last_and_word_for_word() -> None:
         assert launch.argv[-4:] == ("--", *WANTED.argv)
 
 
-def test_no_value_of_a_variable_is_in_the_words() -> None:
+def test_no_variable_of_the_program_is_in_the_words_or_in_its_walls() -> None:
+    """C01, L13: an LD_PRELOAD of the program must not run in bubblewrap, outside of the sandbox."""
+    marked = replace(WANTED, mark={"MARK": "1"})
     for machine in (FULL, ALONE, BARE):
-        launch = planned(SandboxSettings(), machine)
+        launch = plan(marked, SandboxSettings(), machine, "/tmp/mine", None, 5)
         assert "CANARY" not in " ".join(launch.argv) + repr(launch)
-        assert launch.environment["TOKEN"] == "CANARY"
+        assert launch.environment == {"PATH": "/usr/bin:/bin", "MARK": "1"}
+        assert "env=5" in launch.argv
+        assert 5 in launch.descriptors
+        assert environment_of(WANTED, SandboxSettings(), machine, "/x", None)["TOKEN"] == "CANARY"
 
 
 def test_bubblewrap_takes_everything_away_first() -> None:
@@ -50,10 +55,12 @@ def test_bubblewrap_takes_everything_away_first() -> None:
     assert argv.index("/home/me") < argv.index("/opt/x") < argv.index("--remount-ro")
 
 
-@pytest.mark.parametrize("home", ["", "/", "relative", "/usr/sbin", "/etc", "/home/../etc", "/dev"])
+@pytest.mark.parametrize(
+    "home", ["", "/", "relative", "/usr/sbin", "/etc", "/home/../etc", "/dev/shm"]
+)
 def test_a_home_that_is_part_of_the_system_is_not_covered(home: str) -> None:
     wanted = replace(WANTED, environment={"HOME": home})
-    argv = plan(wanted, SandboxSettings(), FULL, "", None).argv
+    argv = plan(wanted, SandboxSettings(), FULL, "", None, 5).argv
     covered = [after for word, after in pairwise(argv) if word == "--tmpfs"]
     assert covered == ["/tmp"]
     assert f"write={home}" not in argv
@@ -64,7 +71,7 @@ def test_the_files_that_were_checked_are_the_ones_that_are_mounted() -> None:
     launch = planned(SandboxSettings(), FULL)
     at = launch.argv.index("--ro-bind-fd")
     assert launch.argv[at + 1 : at + 3] == ("9", "/opt/x/bin/server")
-    assert launch.descriptors == (9,)
+    assert launch.descriptors == (5, 9)
     assert "same=1-2-3:/opt/x/bin/server" in planned(SandboxSettings(), ALONE).argv
 
 
@@ -86,9 +93,10 @@ def test_hosts_get_a_way_to_the_proxy_and_no_network() -> None:
     launch = planned(rules, FULL, "/run/egress.sock")
     assert "--unshare-net" in launch.argv
     assert ("--bind", "/run/egress.sock") in pairwise(launch.argv)
-    assert launch.environment["HTTPS_PROXY"] == "http://127.0.0.1:3128"
+    told = environment_of(WANTED, rules, FULL, "", "/run/egress.sock")
+    assert told["HTTPS_PROXY"] == "http://127.0.0.1:3128"
     closed = planned(rules, FULL)
-    assert "HTTPS_PROXY" not in closed.environment
+    assert "HTTPS_PROXY" not in environment_of(WANTED, rules, FULL, "", None)
     assert "no-tcp" in closed.argv
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from tests.helpers.sandboxes import BARE, MACHINES, PRYING, agree, bubblewrap, prying
@@ -23,6 +24,7 @@ from tunnel_client.settings import UpstreamSettings
 from tunnel_client.settings_sandbox import SandboxSettings
 from tunnel_client.upstream.stdio_command import StdioLimits
 from tunnel_client.upstream.stdio_guarded import GuardedUpstream
+from tunnel_client.upstream.stdio_strays import MARK
 
 HOME = Path.home()
 DENIED = ("PermissionError", "FileNotFoundError", "OSError")
@@ -31,6 +33,10 @@ DENIED = ("PermissionError", "FileNotFoundError", "OSError")
 @pytest.fixture(params=sorted(MACHINES))
 def machine(request: pytest.FixtureRequest) -> Machine:
     return MACHINES[request.param]()
+
+
+def environ(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def listed(folder: Path) -> list[Path]:
@@ -137,6 +143,23 @@ async def test_it_holds_no_descriptor_but_its_pipes(tmp_path: Path, machine: Mac
     )
     async with prying(tmp_path, machine) as server:
         assert await server.run(code) == "[]"
+
+
+async def test_its_variables_are_for_it_alone(tmp_path: Path, machine: Machine) -> None:
+    """C01: exactly what was configured, and none of it in the programs around it."""
+    env = {"TOKEN": "CANARY-\n=\u00e9", "LD_PRELOAD": ""}
+    settings = {"env": {name: SecretStr(value) for name, value in env.items()}}
+    async with prying(tmp_path, machine, **settings) as server:
+        code = "import os; result = ascii([sorted(os.environ), os.environ['TOKEN']])"
+        said = await server.run(code)
+        names = sorted({*env, "HOME", "PATH", MARK} | ({"TMPDIR"} if not machine.bwrap else set()))
+        assert ascii(env["TOKEN"]) in said
+        for name in names:
+            assert repr(name) in said
+        assert "PWD" not in said
+        walls = descendants(os.getpid())
+        seen = [environ(each) for each in walls]
+        assert sum(b"CANARY" in each for each in seen) == 1, "the server, and not its walls"
 
 
 async def test_it_changes_nothing_that_is_not_listed(tmp_path: Path, machine: Machine) -> None:
