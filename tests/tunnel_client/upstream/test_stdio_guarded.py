@@ -30,6 +30,12 @@ HOME = Path.home()
 DENIED = ("PermissionError", "FileNotFoundError", "OSError")
 
 
+@pytest.fixture(autouse=True)
+def all_logs() -> None:
+    """Commands that other tests ran in this process may have silenced the log."""
+    structlog.reset_defaults()
+
+
 @pytest.fixture(params=sorted(MACHINES))
 def machine(request: pytest.FixtureRequest) -> Machine:
     return MACHINES[request.param]()
@@ -148,8 +154,8 @@ async def test_it_holds_no_descriptor_but_its_pipes(tmp_path: Path, machine: Mac
 async def test_its_variables_are_for_it_alone(tmp_path: Path, machine: Machine) -> None:
     """C01: exactly what was configured, and none of it in the programs around it."""
     env = {"TOKEN": "CANARY-\n=\u00e9", "LD_PRELOAD": ""}
-    settings = {"env": {name: SecretStr(value) for name, value in env.items()}}
-    async with prying(tmp_path, machine, **settings) as server:
+    secret = {name: SecretStr(value) for name, value in env.items()}
+    async with prying(tmp_path, machine, env=secret) as server:
         code = "import os; result = ascii([sorted(os.environ), os.environ['TOKEN']])"
         said = await server.run(code)
         names = sorted({*env, "HOME", "PATH", MARK} | ({"TMPDIR"} if not machine.bwrap else set()))
@@ -389,4 +395,3 @@ async def test_without_any_sandbox_it_is_said_loudly(tmp_path: Path) -> None:
         "upstream without a sandbox",
         "child started without a sandbox",
     }
-    assert structlog.get_config()
