@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.debian_packages import install
+from tests.helpers.debian_packages import SANDBOX, install
 from tests.helpers.upstream_peer import KeptReply, Peer
 from tunnel_client.consent.guard import Guard, Guards
 from tunnel_client.sandbox.machine import Machine, look
@@ -18,14 +18,13 @@ from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.stdio_command import StdioLimits
 from tunnel_client.upstream.stdio_guarded import GuardedUpstream
 
-BUBBLEWRAP = {"bwrap": "bubblewrap"}
 PRYING = Path(__file__).with_name("prying_server.py")
 BARE = Machine(None, 0, "none for this test")
 
 
 def bubblewrap() -> Machine:
     """Return this machine with a bubblewrap that works; installs it, or skips the test."""
-    problem = install(BUBBLEWRAP)
+    problem = install(SANDBOX)
     look.cache_clear()
     machine = look()
     if machine.bwrap is None:

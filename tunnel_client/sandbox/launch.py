@@ -26,6 +26,7 @@ _SIGKILL, _SIGTERM, _SIG_DFL = 9, 15, 0
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
 _CAPABILITIES = 64
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
@@ -115,15 +116,16 @@ def _no_new_privileges() -> None:
 
 
 def _drop_capabilities() -> None:
-    """Leave root nothing but its name from the next execve on; anybody else had nothing to drop.
+    """Leave root nothing but its name from the next execve on, and nobody what a service was given.
 
     With CAP_PERFMON the kernel lets one read /proc/PID/environ of others past Landlock.
     """
+    _libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
     for number in range(_CAPABILITIES):
         _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
     with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib costs 10 ms
-        left = [line.split()[1] for line in status if line.startswith(("CapBnd", "CapInh"))]
-    if os.geteuid() == 0 and any(int(each, 16) for each in left):
+        left = {line[:6]: int(line.split()[1], 16) for line in status if line.startswith("Cap")}
+    if left["CapAmb"] or (os.geteuid() == 0 and (left["CapBnd"] or left["CapInh"])):
         raise LaunchError("capabilities could not be dropped")
 
 
