@@ -35,7 +35,8 @@ from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
-from tunnel_client.upstreams import make_upstream
+from tunnel_client.upstream.stdio_guarded import ConsentedUpstream
+from tunnel_client.upstreams import guards_of, make_upstream
 
 log = structlog.get_logger("tunnel_client")
 
@@ -50,8 +51,9 @@ def run(settings: ClientSettings) -> int:
         identity = Identity.read(settings.state_dir)
         policy = load_policy(settings.policy)
         permits = Permits.open(settings.state_dir, WallClock().now)
+        guards = guards_of(settings)
         upstreams = {
-            upstream.name: make_upstream(upstream, os.environ, settings.vault)
+            upstream.name: make_upstream(upstream, os.environ, guards, settings.vault)
             for upstream in settings.upstream
         }
         return loop.run(serve(settings, identity, policy, permits, upstreams))
@@ -143,10 +145,19 @@ def _status(
         "credentials": [
             each.report() for each in upstreams.values() if isinstance(each, GuardedUpstream)
         ],
+        "stdio": [
+            program.standing()
+            for _, each in sorted(upstreams.items())
+            if isinstance(program := _inner(each), ConsentedUpstream)
+        ],
         **client.status(),
         "policy": {"digest": policy.policy.digest, "problem": policy.problem},
         "tools": {name: catalog.status(name) for name in sorted(upstreams)},
     }
+
+
+def _inner(upstream: Upstream) -> Upstream:
+    return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
 
 
 async def _keep_policy(policy: PolicyFile) -> None:

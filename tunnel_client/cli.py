@@ -9,6 +9,13 @@ import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_consent import (
+    approve_added,
+    consent,
+    consent_options,
+    sandbox_options,
+    sandbox_table,
+)
 from tunnel_client.cli_credential import asked_credential, credential_options
 from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
 from tunnel_client.cli_options import config_path as _config_path
@@ -144,16 +151,22 @@ def status(config: Path | None, as_json: bool) -> None:
 @json_option
 def check_config(config: Path | None, as_json: bool) -> None:
     """Check the configuration, the key, CA files and programs, without connecting anywhere."""
-    from tunnel_client.checks import check, serving_note
+    from tunnel_client.checks import check, serving_note, standing
 
     settings = _settings(config)
     problems = check(settings, os.environ)
     if as_json:
         listed = [{"code": each.code, "cause": each.cause, "next": each.next} for each in problems]
-        _print({"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed})
+        kept = [
+            {"name": each.name, "sandbox": each.sandbox} for each in standing(settings, os.environ)
+        ]
+        answer = {"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed}
+        _print({**answer, "stdio": kept})
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
+        for stand in standing(settings, os.environ):
+            click.echo(f"{stand.name}: {stand.sandbox}")
         if not problems:
             click.echo(f"ok: {serving_note(settings)}")
     sys.exit(EXIT_CONFIGURATION if problems else 0)
@@ -197,6 +210,8 @@ def upstream_list(config: Path | None, as_json: bool) -> None:
 @click.option("--no-pin", is_flag=True, help="Do not ask the server for its tools now.")
 @json_option
 @credential_options
+@sandbox_options
+@consent_options
 def upstream_add(
     name: str,
     command: tuple[str, ...],
@@ -210,6 +225,8 @@ def upstream_add(
     as_json: bool,
     credential: str | None,
     credential_set: tuple[str, ...],
+    allow_dangerous: bool,
+    **sandbox: Any,
 ) -> None:
     """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio.
 
@@ -230,12 +247,16 @@ def upstream_add(
             "cwd": None if cwd is None else str(cwd),
             "inherit_env": list(inherit_env) or None,
             "credential": asked_credential(credential, credential_set, url),
+            **sandbox_table(sandbox),
         },
         os.environ,
     )
     added = {"schema_version": SCHEMA_VERSION, "name": name, "config": str(path)}
     if not as_json:
         _print(f"added {name} to {path}; a running client serves it after a restart")
+    if command and not (as_json and not yes):
+        quiet = as_json
+        approve_added(_settings(path), name, yes=yes, allow_dangerous=allow_dangerous, quiet=quiet)
     if no_pin or not (yes or (sys.stdin.isatty() and not as_json)):
         result: dict[str, Any] = {"pinned": [], "error": None}
         if not as_json:
@@ -255,15 +276,16 @@ def upstream_add(
 def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
     """Connect to an upstream and say which MCP versions it speaks."""
     from shared.link import loop
-    from tunnel_client.errors import UnknownUpstreamError
+    from tunnel_client.errors_upstreams import UnknownUpstreamError
     from tunnel_client.upstream_probe import probe_upstream, verdict
+    from tunnel_client.upstreams import guards_of
 
     settings = _settings(config)
     found = settings.find(name)
     if found is None:
         raise UnknownUpstreamError(f"no upstream is called {name}")
     _quiet()
-    report = loop.run(probe_upstream(found, dict(os.environ), settings.vault))
+    report = loop.run(probe_upstream(found, dict(os.environ), guards_of(settings), settings.vault))
     if as_json:
         _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
     else:
@@ -273,6 +295,7 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
 cli.add_command(connect)
 cli.add_command(tool)
 cli.add_command(policy)
+cli.add_command(consent)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 from pydantic import model_validator as whole
 
 from shared.configfile import ConfigError, ConfigModel, SecretRef, load
@@ -20,13 +20,16 @@ from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
 from tunnel_client.files import read_guarded
 from tunnel_client.relay_url import RelayUrl
+from tunnel_client.settings_sandbox import SandboxSettings
 from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
 POLICY_FILE = "policy.yaml"
 _HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout", "credential", "addresses")
-_STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children", "scrub")
+_STDIO_ONLY = (
+    *("cwd", "inherit_env", "env", "max_children", "scrub", "allow_unpinned", "sandbox"),
+)
 
 
 def _name(text: str) -> str:
@@ -123,6 +126,10 @@ class UpstreamSettings(ConfigModel):
     """Networks in which the server must be (`10.0.0.0/8`); empty: any but metadata services."""
     credential: CredentialSettings | None = None
 
+    allow_unpinned: bool = False
+    """Start a package runner though it fetches whatever version is newest; `status` says so."""
+    sandbox: SandboxSettings = SandboxSettings()
+
     @field_validator("command")
     @classmethod
     def _check_command(cls, command: list[str] | None) -> list[str] | None:
@@ -155,6 +162,7 @@ class ClientSettings(ConfigModel):
     relay: RelaySettings
     vault: VaultSettings | None = None
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
+    _file: Path | None = PrivateAttr(default=None)
 
     @field_validator("upstream")
     @classmethod
@@ -164,6 +172,11 @@ class ClientSettings(ConfigModel):
         if twice:
             raise ValueError(f"two upstreams are called {twice[0]}")
         return upstreams
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """What no program started by us may read: the state folder and the configuration."""
+        return (self.state_dir,) if self._file is None else (self.state_dir, self._file)
 
     def find(self, name: str) -> UpstreamSettings | None:
         """Return the upstream of this name, or None."""
@@ -222,7 +235,9 @@ def parse_settings(text: str, path: Path, environ: Mapping[str, str]) -> ClientS
         settings = load(text, str(path), ClientSettings, environ, ENV_PREFIX)
     except ConfigError as error:
         raise SettingsError(str(error)) from None
-    return _resolve(settings, path.absolute().parent)
+    resolved = _resolve(settings, path.absolute().parent)
+    resolved._file = path.absolute()
+    return resolved
 
 
 def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:

@@ -1,7 +1,9 @@
 """Makes an upstream of either kind from its configuration."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from tunnel_client.consent.guard import Guards
 from tunnel_client.credentials.make import (
     check_key_file,
     check_origin,
@@ -12,24 +14,34 @@ from tunnel_client.credentials.make import (
 )
 from tunnel_client.credentials.settings import VaultSettings
 from tunnel_client.errors import SettingsError
-from tunnel_client.settings import UpstreamSettings, find_program
+from tunnel_client.settings import ClientSettings, UpstreamSettings
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstream.egress import Egress
 from tunnel_client.upstream.http import HttpUpstream
 from tunnel_client.upstream.http_target import BadTargetError, HttpLimits, HttpTarget, target_from
-from tunnel_client.upstream.stdio import StdioUpstream
-from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
+from tunnel_client.upstream.stdio_command import StdioLimits
+from tunnel_client.upstream.stdio_guarded import ConsentedUpstream
+
+
+def guards_of(settings: ClientSettings) -> Guards:
+    """Return what decides about starts of stdio upstreams in this configuration."""
+    return Guards(settings.state_dir, settings.own_files)
 
 
 def make_upstream(
-    settings: UpstreamSettings, environ: Mapping[str, str], vault: VaultSettings | None = None
+    settings: UpstreamSettings,
+    environ: Mapping[str, str],
+    guards: Guards,
+    vault: VaultSettings | None = None,
 ) -> Upstream:
     """Return the upstream, not started; raises ClientError for what is wrong with it.
 
     A program is looked up, CA files and secrets at hand are read here; nothing is run or dialled.
+    Whether a program may be started is asked at each start: one that may not keeps nobody else
+    from serving.
     """
     if settings.url is None:
-        return _stdio(settings, environ)
+        return _stdio(settings, environ, guards)
     credential = settings.credential
     if credential is None:
         return HttpUpstream(settings.name, _target(settings, settings.url))
@@ -44,15 +56,13 @@ def make_upstream(
     return guard(settings.name, inner, credential, made)
 
 
-def _stdio(settings: UpstreamSettings, environ: Mapping[str, str]) -> Upstream:
+def _stdio(settings: UpstreamSettings, environ: Mapping[str, str], guards: Guards) -> Upstream:
+    consented = guards.of(settings, environ)
     variables, secrets = secret_variables(settings.name, settings.env, settings.scrub, environ)
-    command = StdioCommand(
-        argv=tuple(find_program(settings, environ)),
-        cwd=None if settings.cwd is None else str(settings.cwd),
-        inherit=tuple(settings.inherit_env),
-        env=variables,
-    )
-    made = StdioUpstream(settings.name, command, StdioLimits(children=settings.max_children))
+    # What was agreed to names where a secret is; what the program gets is the secret.
+    consented.command = replace(consented.command, env=variables)
+    limits = StdioLimits(children=settings.max_children)
+    made = ConsentedUpstream(settings.name, consented, limits)
     return guard_child(settings.name, made, secrets, settings.scrub) if secrets else made
 
 

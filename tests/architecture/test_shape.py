@@ -28,6 +28,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "shared/link/owner.py": "protocols",
     "shared/link/transport.py": "protocols",
     "tunnel_client/upstream/base.py": "protocols",
+    "tunnel_client/errors_upstreams.py": "names and texts; docs/operations.md is compared with them",
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/approvals.py": "protocols and values",
     "tunnel_relay/store/base.py": "protocols and values",

@@ -19,7 +19,8 @@ from tunnel_client.credentials.inject import (
 from tunnel_client.credentials.keeper import Fetched, Keeper, Keepers
 from tunnel_client.credentials.settings import CredentialSettings, Place, VaultSettings
 from tunnel_client.credentials.sources import Sources, read_reference
-from tunnel_client.errors import CredentialOriginError, SettingsError, UnusableCredentialError
+from tunnel_client.errors import SettingsError
+from tunnel_client.errors_upstreams import CredentialOriginError, UnusableCredentialError
 from tunnel_client.files import read_guarded
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstream.http_target import BadTargetError, origin_of

@@ -15,7 +15,8 @@ from shared.configfile import SecretError as UnreadableSecretError
 from shared.configfile import SecretRef
 from tunnel_client.credentials.settings import Place
 from tunnel_client.credentials.vault import Vault
-from tunnel_client.errors import CredentialError, SecretError
+from tunnel_client.errors import SecretError
+from tunnel_client.errors_upstreams import CredentialError
 from tunnel_client.files import read_guarded
 
 COMMAND_SECONDS = 10.0

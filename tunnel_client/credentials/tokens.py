@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from tunnel_client.credentials.inject import form, signing_key
 from tunnel_client.credentials.settings import CredentialSettings
 from tunnel_client.credentials.web import Endpoint
-from tunnel_client.errors import CredentialError
+from tunnel_client.errors_upstreams import CredentialError
 from tunnel_client.upstream.egress import Egress
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from tunnel_client.credentials.inject import form
 from tunnel_client.credentials.settings import VaultSettings
 from tunnel_client.credentials.web import Endpoint
-from tunnel_client.errors import CredentialError
+from tunnel_client.errors_upstreams import CredentialError
 from tunnel_client.upstream.egress import Egress
 
 _AHEAD = 30.0

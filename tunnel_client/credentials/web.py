@@ -16,7 +16,7 @@ import httpx2
 import jiter
 
 from shared.version import VERSION
-from tunnel_client.errors import CredentialError
+from tunnel_client.errors_upstreams import CredentialError
 from tunnel_client.upstream.egress import Egress, EgressError, look_up
 from tunnel_client.upstream.http_target import origin_of
 from tunnel_client.upstream.trust import trusting

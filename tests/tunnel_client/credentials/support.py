@@ -10,11 +10,11 @@ from typing import Any
 
 import anyio
 
+from tests.helpers.consented import make_consented
 from tests.tunnel_client.upstream.http_support import Recorder, Seen, call
 from tunnel_client.credentials.settings import CredentialSettings, VaultSettings
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
-from tunnel_client.upstreams import make_upstream
 
 CANARY = "cnry-Zq8x4Lm2Pw7Tf0Kd"
 
@@ -41,7 +41,7 @@ async def serving(
     vault: VaultSettings | None = None,
 ) -> AsyncIterator[Upstream]:
     """Run the upstream until the block ends."""
-    upstream = make_upstream(settings, environ or {}, vault)
+    upstream = make_consented(settings, environ or {}, vault)
     await upstream.start()
     try:
         yield upstream

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.helpers.consented import make_consented
 from tests.helpers.tls import Authority
 from tests.tunnel_client.credentials.support import (
     CANARY,
@@ -34,10 +35,10 @@ from tests.tunnel_client.upstream.http_support import (
 )
 from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.credentials.scrub import MASK
-from tunnel_client.errors import CredentialOriginError, UnsafeFileError, UnusableCredentialError
+from tunnel_client.errors import UnsafeFileError
+from tunnel_client.errors_upstreams import CredentialOriginError, UnusableCredentialError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.http import HttpUpstream
-from tunnel_client.upstreams import make_upstream
 
 PAIR = base64.b64encode(f"svc:{CANARY}".encode()).decode()
 
@@ -80,7 +81,7 @@ async def test_each_kind_is_sent_once_and_taken_out_of_the_echo(
 
 
 async def test_an_upstream_without_secrets_is_not_wrapped() -> None:
-    upstream = make_upstream(UpstreamSettings(name="x", url="http://127.0.0.1:1/mcp"), {})
+    upstream = make_consented(UpstreamSettings(name="x", url="http://127.0.0.1:1/mcp"), {})
     assert type(upstream) is HttpUpstream
 
 
@@ -199,14 +200,14 @@ def test_a_credential_does_not_go_along_when_the_url_is_changed(tmp_path: Path) 
             url, kind="bearer", origin="http://crm:80", value=secret_file(tmp_path)
         )
         with pytest.raises(CredentialOriginError) as caught:
-            make_upstream(settings, {})
+            make_consented(settings, {})
         assert caught.value.code == "MT2520"
         assert caught.value.next
         assert CANARY not in str(caught.value)
     same = upstream_settings(
         "http://crm/other", kind="bearer", origin="http://crm:80", value=secret_file(tmp_path)
     )
-    make_upstream(same, {})
+    make_consented(same, {})
 
 
 @pytest.mark.parametrize("weak", ["short", "aaaaaaaaaaaaaaaaaaaaaaaa", "0123456789abcdef"])
@@ -217,10 +218,10 @@ def test_a_weak_secret_is_refused_unless_it_is_said_that_nothing_is_scrubbed(
     place = secret_file(tmp_path, weak)
     settings = upstream_settings("http://crm/mcp", kind="bearer", value=place)
     with pytest.raises(UnusableCredentialError) as caught:
-        make_upstream(settings, {})
+        make_consented(settings, {})
     assert weak not in str(caught.value)
     bare = upstream_settings("http://crm/mcp", kind="bearer", value=place, scrub=False)
-    upstream = make_upstream(bare, {})
+    upstream = make_consented(bare, {})
     assert isinstance(upstream, GuardedUpstream)
     assert upstream.report()["scrub"] is False
 
@@ -231,12 +232,12 @@ def test_a_secret_in_a_file_others_can_reach_is_refused(tmp_path: Path) -> None:
     settings = upstream_settings("http://crm/mcp", kind="bearer", value=place)
     (tmp_path / "token").chmod(0o644)
     with pytest.raises(UnsafeFileError, match="open to others"):
-        make_upstream(settings, {})
+        make_consented(settings, {})
     (tmp_path / "token").chmod(0o600)
     (tmp_path / "link").symlink_to(tmp_path / "token")
     link = upstream_settings("http://crm/mcp", kind="bearer", value=f"file:{tmp_path / 'link'}")
     with pytest.raises(UnsafeFileError, match="symbolic link"):
-        make_upstream(link, {})
+        make_consented(link, {})
 
 
 async def test_guesses_that_are_answered_with_a_mask_raise_an_alarm(tmp_path: Path) -> None:
@@ -329,7 +330,7 @@ async def test_a_client_certificate_is_shown_to_its_upstream_only(tmp_path: Path
             assert (await asked(upstream)).failure is not None
         key.chmod(0o644)
         with pytest.raises(UnsafeFileError):
-            make_upstream(shown, {})
+            make_consented(shown, {})
 
 
 async def test_a_child_that_dumps_its_environment_shows_no_secret_of_it(

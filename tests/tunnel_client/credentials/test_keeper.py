@@ -12,7 +12,7 @@ from tests.tunnel_client.upstream.http_support import eventually
 from tunnel_client.credentials.keeper import MAX_USERS, MAX_WAITING, Fetched, Keeper, Keepers
 from tunnel_client.credentials.scrub import MASK
 from tunnel_client.credentials.settings import CredentialSettings
-from tunnel_client.errors import CredentialError
+from tunnel_client.errors_upstreams import CredentialError
 
 SETTINGS = CredentialSettings.model_validate(
     {"origin": "http://h:80", "kind": "bearer", "value": "env:X"}

@@ -10,7 +10,8 @@ from tests.tunnel_client.credentials.support import CANARY, secret_file
 from tunnel_client.credentials import sources as sources_module
 from tunnel_client.credentials.settings import Place
 from tunnel_client.credentials.sources import Sources, read_reference, run_command
-from tunnel_client.errors import CredentialError, SecretError, UnsafeFileError
+from tunnel_client.errors import SecretError, UnsafeFileError
+from tunnel_client.errors_upstreams import CredentialError
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "TOKEN": CANARY, "CREDENTIALS_DIRECTORY": "/nowhere"}
 

@@ -32,7 +32,7 @@ from tests.tunnel_client.credentials.support import (
 from tests.tunnel_client.upstream.http_support import RawServer, Seen, raw_server, says
 from tunnel_client.credentials.settings import CredentialSettings
 from tunnel_client.credentials.tokens import TokenEndpoint, assertion
-from tunnel_client.errors import CredentialError
+from tunnel_client.errors_upstreams import CredentialError
 
 CLIENT_SECRET = "cnry-client-9Hy2Dk6Wm"
 

@@ -6,6 +6,7 @@ import json
 import pytest
 from pydantic import SecretStr
 
+from tests.helpers.consented import make_consented
 from tests.tunnel_client.credentials.support import (
     CANARY,
     asked,
@@ -16,8 +17,8 @@ from tests.tunnel_client.credentials.support import (
 from tests.tunnel_client.upstream.http_support import RawServer, Seen, raw_server
 from tunnel_client.credentials.settings import VaultSettings
 from tunnel_client.credentials.vault import Vault
-from tunnel_client.errors import CredentialError, SettingsError
-from tunnel_client.upstreams import make_upstream
+from tunnel_client.errors import SettingsError
+from tunnel_client.errors_upstreams import CredentialError
 
 TOKEN = "cnry-vault-5Jt9Rw2Bx8"
 
@@ -64,7 +65,7 @@ async def test_an_upstreams_secret_may_be_in_a_vault() -> None:
                 assert CANARY.encode() not in reply.body
         assert len(vault.seen) == 1
         with pytest.raises(SettingsError, match="\\[vault\\] is missing"):
-            make_upstream(given, {})
+            make_consented(given, {})
 
 
 async def test_a_role_logs_in_once_and_again_before_its_token_ends() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.tls import Authority
 from tests.tunnel_client.upstream.http_support import raw_server, says
 from tunnel_client.credentials.web import Endpoint
-from tunnel_client.errors import CredentialError
+from tunnel_client.errors_upstreams import CredentialError
 from tunnel_client.upstream.egress import Egress
 
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
