@@ -28,7 +28,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "shared/link/owner.py": "protocols",
     "shared/link/transport.py": "protocols",
     "tunnel_client/upstream/base.py": "protocols",
-    "tunnel_client/errors_upstreams.py": "names and texts; docs/operations.md is compared with them",
+    "tunnel_client/errors_upstreams.py": "names and texts; docs/ is compared with them",
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/approvals.py": "protocols and values",
     "tunnel_relay/store/base.py": "protocols and values",
@@ -44,6 +44,7 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
+    "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
     "tunnel_client/permit_desk.py": "tests/integration/test_policy.py",
@@ -181,6 +182,7 @@ def test_the_programs_are_packages_all_the_way_down() -> None:
 
 
 OPENS_SECRETS: dict[str, str] = {
+    "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
     "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",
     "tunnel_client/dial.py": "the login of the proxy on the way to the relay",
     "tunnel_client/enroll.py": "the join code goes to the relay, once",
