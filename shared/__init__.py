@@ -11,6 +11,7 @@ clock. The reason of each:
 - backoff: the pace of trying again, one figure for clients and for nodes
 - jsonrpc: both ends must see one meaning in one body
 - policy: both ends judge one call by one set of rules
+- grant: the relay signs what the client verifies and judges by
 - permit: the relay makes what the client verifies, and both digest the same arguments
 - wire: the frames and machines themselves
 - link: the driver that moves them

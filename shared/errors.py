@@ -27,9 +27,18 @@ class ResetCode(IntEnum):
     """The stream broke a rule of the wire."""
     TIMEOUT = 10
     """Outcome unknown: the upstream did not answer in time."""
+    NEEDS_APPROVAL = 11
+    """Never sent: the client's policy asks for a human's permission; the detail is JSON."""
+    NO_GRANT = 12
+    """Never sent: the client knows no living grant of the session, or one for elsewhere."""
 
 
-NEVER_SENT = frozenset({ResetCode.REFUSED, ResetCode.UPSTREAM_UNREACHABLE})
+NEVER_SENT = frozenset(
+    {
+        *(ResetCode.REFUSED, ResetCode.UPSTREAM_UNREACHABLE),
+        *(ResetCode.NEEDS_APPROVAL, ResetCode.NO_GRANT),
+    }
+)
 """Codes that promise that the upstream saw nothing, so that a retry is safe."""
 
 

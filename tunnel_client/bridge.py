@@ -5,17 +5,20 @@ from collections.abc import Mapping
 import structlog
 
 from shared.errors import PeerError, ResetCode, TooBigError
+from shared.grant import Grant
 from shared.jsonrpc.envelope import EnvelopeError
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
 from tunnel_client.gate import GateError, Head, admit, admit_head
+from tunnel_client.grants import Grants
 from tunnel_client.upstream.base import Exchange, Headers, Upstream
 
 log = structlog.get_logger("tunnel_client.bridge")
 
 MAX_ASSEMBLING_BYTES = 64 * MIB
 """Request bodies of one link that are still coming; beyond it streams are refused unsent."""
+NO_GRANT = "no living grant of the session"
 MAX_HEADS = 256
 """Request heads remembered; they hold no credential, those never leave the relay."""
 
@@ -23,8 +26,9 @@ MAX_HEADS = 256
 class Bridge:
     """Starts an exchange for every stream the relay opens; one instance a link."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants) -> None:
         self._upstreams = upstreams
+        self.grants = grants
         self._heads: dict[bytes, Head] = {}
         self.assembling = 0
         self.crossings: set[Crossing] = set()
@@ -43,15 +47,29 @@ class Bridge:
             log.error("malformed request head", reason=str(error))
             driver.reset(stream, ResetCode.PROTOCOL, str(error))
             return None
+        grant = self.granted(head)
+        if grant is None:
+            driver.reset(stream, ResetCode.NO_GRANT, NO_GRANT)
+            return None
         upstream = self._upstreams.get(head.open.upstream)
         if upstream is None:
             driver.reset(stream, ResetCode.REFUSED, "no such upstream here")
             return None
-        crossing = Crossing(self, driver, stream, head, upstream)
+        crossing = Crossing(self, driver, stream, head, grant, upstream)
         self.crossings.add(crossing)
         if whole is not None:
             crossing.start(whole)
         return crossing
+
+    def granted(self, head: Head) -> Grant | None:
+        """Return the living grant of a stream's session; None when it is not for this upstream."""
+        session, upstream = head.open.session, head.open.upstream
+        grant = self.grants.find(session)
+        if grant is not None and grant.upstream == upstream:
+            return grant
+        reason = NO_GRANT if grant is None else "a grant for another upstream"
+        self.grants.seldom.log("refused", session=session[:8], upstream=upstream, reason=reason)
+        return None
 
     def _admit(self, payload: bytes) -> Head:
         """Judge a request head; an agent's heads repeat, so what they say is remembered."""
@@ -87,11 +105,19 @@ class Crossing:
         "_stream",
         "_upstream",
         "_waiting",
+        "grant",
     )
 
     def __init__(
-        self, bridge: Bridge, driver: LinkDriver, stream: int, head: Head, upstream: Upstream
+        self,
+        bridge: Bridge,
+        driver: LinkDriver,
+        stream: int,
+        head: Head,
+        grant: Grant,
+        upstream: Upstream,
     ) -> None:
+        self.grant = grant
         self._bridge = bridge
         self._driver = driver
         self._stream = stream
@@ -124,7 +150,13 @@ class Crossing:
         self._body.append(data)
         if end:
             body, self._body = b"".join(self._body), []
-            self.start(body)
+            # A body takes its time: what was granted at the head may be over, or less.
+            grant = self._bridge.granted(self._head)
+            if grant is None:
+                self.fail(ResetCode.NO_GRANT, NO_GRANT)
+            else:
+                self.grant = grant
+                self.start(body)
             return
         self._assembled += len(data)
         self._bridge.assembling += len(data)

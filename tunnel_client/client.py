@@ -1,5 +1,6 @@
 """Keeps one link to the relay: dials, proves who we are, serves streams, and dials again."""
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -17,8 +18,10 @@ from shared.link.websocket import ClientWebSocket, LinkLostError
 from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
+from shared.wire.tools import ToolWord
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
+from tunnel_client.grants import Grants, RefusedGrantError, WallClock
 from tunnel_client.identity import Identity
 from tunnel_client.lease import Lease
 from tunnel_client.reconnect import GiveUp, Next, Reconnect
@@ -26,6 +29,8 @@ from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.link")
 
+LOOK_SECONDS = 1.0
+"""How often a link looks whether a grant is over: no stream has a timer of its own."""
 CONNECT_SECONDS = 10.0
 """For dialling, the upgrade and the handshake together."""
 
@@ -33,13 +38,37 @@ CONNECT_SECONDS = 10.0
 class ClientLink:
     """One link while it lives: what the driver reports about it."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
-        self.bridge = Bridge(upstreams)
+    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants, epoch: int) -> None:
+        self.bridge = Bridge(upstreams, grants)
         self.driver: LinkDriver
-        self.epoch = 0
+        self.epoch = epoch
         self.since = time.time()
+        self._grants = grants
         self._lost = anyio.Event()
         self._close = (0, "")
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
+
+    @property
+    def grants(self) -> int:
+        """How many sessions are granted on this link."""
+        return len(self._grants)
+
+    def on_grant(self, grant: bytes) -> None:
+        """The relay says what a session is: believed if it signed that for this very link."""
+        try:
+            self._grants.take(grant)
+        except RefusedGrantError as error:
+            self._grants.seldom.log("grant_refused", reason=str(error))
+        except PeerError as error:
+            log.error("the relay sent a bad grant", reason=str(error))
+            self.driver.close(error.close_code, "bad grant")
+
+    def _end_by_time(self) -> None:
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
+        for session in self._grants.over():
+            ended = self.bridge.end_session(session)
+            log.info("grant over", session=session[:8], ended=ended)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         """The relay opened a stream."""
@@ -58,6 +87,7 @@ class ClientLink:
 
     def on_revoke(self, order: int, session: str) -> None:
         """The relay cuts a session: end all that is its, then say so."""
+        self._grants.end(session)
         ended = self.bridge.end_session(session)
         self.driver.revoked(order, ended)
         log.info("session cut", session=session[:8], ended=ended)
@@ -65,11 +95,15 @@ class ClientLink:
     def on_revoked(self, order: int, ended: int) -> None:
         """Never called: only the relay gives orders."""
 
+    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """Never called: the relay has no tools."""
+
     def on_late(self, whose: str, answer: bytes) -> None:
         """Never called: only the relay cuts."""
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
+        self._timer.cancel()
         self._close = (code, reason)
         self._lost.set()
 
@@ -102,6 +136,7 @@ class Client:
         self._upstreams = upstreams
         self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
+        self._clock = WallClock()
         self.link: ClientLink | None = None
         self.links_made = 0
         self.last_error: str | None = None
@@ -169,8 +204,7 @@ class Client:
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
             self._lease.check(limits)
-            link = ClientLink(self._upstreams)
-            link.epoch = counter
+            link = ClientLink(self._upstreams, self._grants(counter), counter)
             link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
             inbox.hand_over(link.driver)
             link.driver.catalog(sorted(self._upstreams))
@@ -185,6 +219,10 @@ class Client:
         self.links_made += 1
         log.info("link up", relay=relay.authority, epoch=counter)
         return link
+
+    def _grants(self, epoch: int) -> Grants:
+        instance = self._identity.instance
+        return Grants(self._relay_key, self._tunnel, instance, epoch, self._clock)
 
     def status(self) -> dict[str, Any]:
         """Return what `tunnel-client status` shows about the link."""
@@ -203,6 +241,7 @@ class Client:
                 "epoch": link.epoch,
                 "since": link.since,
                 "streams": link.driver.open_streams,
+                "grants": link.grants,
                 "round_trip_ms": round(link.driver.round_trip * 1000, 2),
             }
         return facts

@@ -104,6 +104,7 @@ class RelayApp:
             registry=self.registry,
             find_key=admin.find_key,
             admit=admin.admit,
+            groups_of=lambda user: admin.directory.groups_of(user),
             limits=LinkLimits(
                 ping_interval=settings.limits.ping_interval,
                 ping_deadline=settings.limits.ping_deadline,

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from shared.policy.classes import IN_ORDER
 from tunnel_relay.cli import (
     Duration,
     answer,
@@ -115,6 +116,12 @@ def session() -> None:
 @click.option("--server", required=True, metavar="TUNNEL/UPSTREAM")
 @click.option("--ttl", type=Duration(), help="90s, 15m, 8h, 7d; default 12h.")
 @click.option("--idle", type=Duration(), help="Ends it when unused for so long; default 1h.")
+@click.option(
+    *("--class", "classes"),
+    type=click.Choice([str(each) for each in IN_ORDER]),
+    multiple=True,
+    help="Only tools of this class (may come several times); default: all.",
+)
 def session_create(
     config: Path | None,
     as_json: bool,
@@ -123,11 +130,15 @@ def session_create(
     server: str,
     ttl: float | None,
     idle: float | None,
+    classes: tuple[str, ...],
 ) -> None:
     """Grant access to one server and print the token, this once."""
     from tunnel_relay.durations import format_duration
 
-    arguments = {"user": user, "agent": agent, "server": server, "ttl": ttl, "idle": idle}
+    arguments: dict[str, Any] = {"user": user, "agent": agent, "server": server}
+    arguments |= {"ttl": ttl, "idle": idle}
+    if classes:
+        arguments["classes"] = list(classes)
     result = run(config, "session_create", **arguments)
     if as_json:
         answer(result)

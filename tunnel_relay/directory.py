@@ -22,6 +22,11 @@ class Directory:
         found = self.agents.get(agent)
         return None if found is None or found.disabled is not None else found
 
+    def groups_of(self, key: str) -> tuple[str, ...]:
+        """Return the groups of a user; none of one that is not known."""
+        user = self.users.get(key)
+        return () if user is None else user.groups
+
     def refuses(self, user: str, agent: str) -> bool:
         """Tell whether a user or an agent is switched off; one that is not known is not."""
         found, with_it = self.users.get(user), self.agents.get(agent)

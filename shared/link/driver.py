@@ -17,6 +17,7 @@ from shared.wire.events import (
     Catalogued,
     Draining,
     Event,
+    Granted,
     Headed,
     Late,
     Opened,
@@ -26,11 +27,13 @@ from shared.wire.events import (
     Responded,
     RevokeAsked,
     RevokeDone,
+    ToolsTold,
     WasReset,
 )
 from shared.wire.keepalive import Keepalive
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Mux, Role
+from shared.wire.tools import ToolWord
 
 ROUND_TRIPS = 8
 """Samples of the round trip that are looked at."""
@@ -179,6 +182,16 @@ class LinkDriver:
     def revoked(self, order: int, ended: int) -> None:
         """Report that an order was carried out."""
         self._mux.revoked(order, ended)
+        self.flush_soon()
+
+    def grant(self, grant: bytes) -> None:
+        """Say what a session is; it is ordered before every stream opened from now on."""
+        self._mux.grant(grant)
+        self.flush_soon()
+
+    def tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """Tell the relay what there is to know of an upstream's tools."""
+        self._mux.tools(upstream, tools)
         self.flush_soon()
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -336,6 +349,12 @@ class LinkDriver:
     def _revoke_done(self, event: RevokeDone) -> None:
         self._owner.on_revoked(event.order, event.ended)
 
+    def _granted(self, event: Granted) -> None:
+        self._owner.on_grant(event.grant)
+
+    def _tools_told(self, event: ToolsTold) -> None:
+        self._owner.on_tools(event.upstream, event.tools)
+
     # One table for all links; see `shared.wire.control.Handlers`.
     _dispatch: ClassVar[dict[type[Event], Callable[["LinkDriver", Any], None]]] = {
         Received: _received,
@@ -350,4 +369,6 @@ class LinkDriver:
         Draining: _draining,
         RevokeAsked: _revoke_asked,
         RevokeDone: _revoke_done,
+        Granted: _granted,
+        ToolsTold: _tools_told,
     }

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from shared.errors import ResetCode
+from shared.wire.tools import ToolWord
 
 
 class StreamHandler(Protocol):
@@ -47,6 +48,12 @@ class LinkOwner(Protocol):
 
     def on_revoked(self, order: int, ended: int) -> None:
         """The client carried out an order."""
+
+    def on_grant(self, grant: bytes) -> None:
+        """The relay says what a session is, before the first stream that names it."""
+
+    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """The client said all there is to know of an upstream's tools."""
 
     def on_late(self, whose: str, answer: bytes) -> None:
         """Part of an answer came for a stream that `LinkDriver.cut` ended for `whose`; once."""

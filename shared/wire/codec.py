@@ -13,6 +13,7 @@ from shared.wire.limits import (
     MAX_HEAD_BYTES,
     MAX_HEAD_FIELDS,
     MAX_INLINE_BYTES,
+    MAX_PERMIT_BYTES,
 )
 
 Headers = list[tuple[bytes, bytes]]
@@ -21,6 +22,7 @@ METHODS = frozenset((b"POST", b"GET", b"DELETE"))
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]{1,256}")
 _SESSION = re.compile(rb"[0-9a-f]{32}")
 _MCP_SESSION = re.compile(rb"[\x21-\x7e]{0,128}")
+_PERMIT = re.compile(rb"[A-Za-z0-9._~-]{0,%d}" % MAX_PERMIT_BYTES)
 _U16 = struct.Struct(">H")
 _REVOKE = struct.Struct(">I32s")
 _REVOKED = struct.Struct(">II")
@@ -37,7 +39,7 @@ class OpenHead:
     """A request head: which upstream, for which session, and the HTTP head around the body.
 
     `session` is the session's public id (32 hex digits); `mcp_session` is the relay's MCP session
-    id or "".
+    id or ""; `permit` is what humans signed for this very call, or "".
     No field can hold an address: the client knows where its upstreams are, the relay does not.
     """
 
@@ -46,6 +48,7 @@ class OpenHead:
     session: str
     mcp_session: str
     headers: Headers
+    permit: str = ""
 
 
 def encode_open(head: OpenHead) -> bytes:
@@ -55,14 +58,15 @@ def encode_open(head: OpenHead) -> bytes:
         head.method.encode(),
         head.session.encode(),
         head.mcp_session.encode(),
+        head.permit.encode(),
     ]
     return _join(fields, head.headers)
 
 
 def decode_open(payload: bytes) -> OpenHead:
     """Read the payload of OPEN; raises PeerError."""
-    fields = _split(payload, fixed=4)
-    upstream, method, session, mcp_session = fields[:4]
+    fields = _split(payload, fixed=5)
+    upstream, method, session, mcp_session, permit = fields[:5]
     try:
         name = upstream.decode("ascii")
     except UnicodeDecodeError:
@@ -73,8 +77,15 @@ def decode_open(payload: bytes) -> OpenHead:
         raise PeerError("method is not POST, GET or DELETE")
     if not _SESSION.fullmatch(session) or not _MCP_SESSION.fullmatch(mcp_session):
         raise PeerError("session reference is malformed")
+    if not _PERMIT.fullmatch(permit):
+        raise PeerError("permit is malformed")
     return OpenHead(
-        name, method.decode(), session.decode(), mcp_session.decode(), _pairs(fields, 4)
+        name,
+        method.decode(),
+        session.decode(),
+        mcp_session.decode(),
+        _pairs(fields, 5),
+        permit.decode(),
     )
 
 

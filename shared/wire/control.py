@@ -3,12 +3,22 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from shared.errors import PeerError
+from shared.errors import PeerError, TooBigError
 from shared.wire import codec
-from shared.wire.events import Catalogued, Draining, Event, Ponged, RevokeAsked, RevokeDone
+from shared.wire.events import (
+    Catalogued,
+    Draining,
+    Event,
+    Granted,
+    Ponged,
+    RevokeAsked,
+    RevokeDone,
+    ToolsTold,
+)
 from shared.wire.frames import FrameType
-from shared.wire.limits import MAX_PINGS_PER_INTERVAL, LinkLimits
+from shared.wire.limits import MAX_GRANT_BYTES, MAX_PINGS_PER_INTERVAL, LinkLimits
 from shared.wire.outbox import Outbox
+from shared.wire.tools import ToolsHeard, ToolWord, encode_tools
 
 PING_BYTES = 8
 
@@ -28,6 +38,7 @@ class ControlFrames:
         self.round_trip = 0.0
         self._outbox = Outbox(limits.link_window, limits.flush_bytes)
         self._pings: list[float] = []
+        self._tools = ToolsHeard()
         self._now = 0.0
 
     def ping(self, payload: bytes) -> None:
@@ -49,6 +60,15 @@ class ControlFrames:
     def revoked(self, order: int, ended: int) -> None:
         """Report that an order was carried out (client only)."""
         self._outbox.put(FrameType.REVOKED, 0, codec.encode_revoked(order, ended))
+
+    def grant(self, grant: bytes) -> None:
+        """Say what a session is, before the first stream that names it (relay only)."""
+        self._outbox.put(FrameType.GRANT, 0, grant)
+
+    def tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """Tell the relay what there is to know of an upstream's tools (client only)."""
+        for payload in encode_tools(upstream, tools):
+            self._outbox.put(FrameType.TOOLS, 0, payload)
 
     def _on_ping(self, _stream: int, _flags: int, payload: bytes, _events: list[Event]) -> None:
         if len(payload) != 8:
@@ -77,12 +97,24 @@ class ControlFrames:
     def _on_revoked(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
         events.append(RevokeDone(*codec.decode_revoked(payload)))
 
+    def _on_grant(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        if len(payload) > MAX_GRANT_BYTES:
+            raise TooBigError("grant over its limit")
+        events.append(Granted(payload))
+
+    def _on_tools(self, _stream: int, _flags: int, payload: bytes, events: list[Event]) -> None:
+        told = self._tools.take(payload)
+        if told is not None:
+            events.append(ToolsTold(*told))
+
     _BOTH_TAKE: ClassVar[Handlers] = {FrameType.PING: _on_ping, FrameType.PONG: _on_pong}
     _RELAY_TAKES: ClassVar[Handlers] = {
         FrameType.CATALOG: _on_catalog,
         FrameType.REVOKED: _on_revoked,
+        FrameType.TOOLS: _on_tools,
     }
     _CLIENT_TAKES: ClassVar[Handlers] = {
         FrameType.DRAIN: _on_drain,
         FrameType.REVOKE: _on_revoke,
+        FrameType.GRANT: _on_grant,
     }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from shared.errors import ResetCode
+from shared.wire.tools import ToolWord
 
 
 @dataclass(slots=True)
@@ -104,6 +105,21 @@ class RevokeDone:
     ended: int
 
 
+@dataclass(slots=True)
+class Granted:
+    """The relay says what a session is; `grant` is what `shared.grant.decode` reads."""
+
+    grant: bytes
+
+
+@dataclass(slots=True)
+class ToolsTold:
+    """The client said all of the tools of an upstream; replaces what it said before."""
+
+    upstream: str
+    tools: list[ToolWord]
+
+
 Event = (
     Opened
     | Headed
@@ -117,4 +133,6 @@ Event = (
     | Catalogued
     | RevokeAsked
     | RevokeDone
+    | Granted
+    | ToolsTold
 )

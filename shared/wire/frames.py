@@ -46,6 +46,10 @@ class FrameType(IntEnum):
     CATALOG = 0x23
     REVOKE = 0x24
     REVOKED = 0x25
+    GRANT = 0x26
+    """What a session is, signed by the relay; before the first stream that names it."""
+    TOOLS = 0x27
+    """What the client says of the tools of an upstream; a part of it, or the whole."""
 
 
 HANDSHAKE = frozenset((FrameType.HELLO, FrameType.CHALLENGE, FrameType.PROOF, FrameType.READY))

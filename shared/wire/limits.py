@@ -20,8 +20,16 @@ MAX_INLINE_BYTES = 16 * KIB
 MAX_BODY_BYTES = 4 * MIB
 """A request body; both ends read it whole before they judge it."""
 MAX_HANDSHAKE_BYTES = 4 * KIB
-MAX_DETAIL_BYTES = 256
-"""Text for people in RESET and DRAIN."""
+MAX_DETAIL_BYTES = KIB
+"""Text in RESET and DRAIN: for people, and what a client says with NEEDS_APPROVAL."""
+MAX_PERMIT_BYTES = 4 * KIB
+"""What humans signed for one call; it travels in the head."""
+MAX_GRANT_BYTES = 16 * KIB
+"""A grant and its signature."""
+MAX_TOOLS = 5000
+"""Tools of one upstream."""
+MAX_TOOLS_BYTES = 8 * MIB
+"""What a client may say of the tools of one link, all upstreams together."""
 MAX_STREAM_ID = 2**32 - 1
 MAX_STREAMS = 20_000
 """Open streams in one link."""

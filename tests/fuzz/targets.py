@@ -8,8 +8,10 @@ import contextlib
 import random
 from collections.abc import Callable
 
+from shared import grant
 from shared.errors import PeerError, ResetCode
 from shared.jsonrpc import envelope
+from shared.policy.classes import ToolClass
 from shared.wire import codec, handshake
 from shared.wire.codec import OpenHead
 from shared.wire.events import Received, Requested, Responded
@@ -22,7 +24,11 @@ from shared.wire.frames import (
 )
 from shared.wire.limits import KIB, LinkLimits
 from shared.wire.mux import Mux, Role
+from shared.wire.tools import PinState, ToolWord, decode_tools, encode_tools
+from tests.shared.wire import golden
 
+GRANT_DOMAIN = b"mcp-tunnel grant v1\n"
+RELAY_KEY = golden.RELAY_KEY
 Target = Callable[[bytes], None]
 MAX_CHANGES = 20
 """Changes made to one conversation."""
@@ -32,6 +38,10 @@ LIMITS = LinkLimits(
 )
 SESSION = "0123456789abcdef" * 2
 OPEN = codec.encode_open(OpenHead("time", "POST", SESSION, "", [(b"accept", b"*/*")]))
+TOOLS = [
+    ToolWord("now", ToolClass.READ, "ab" * 32, PinState.PINNED, "Time", '{"name":"now"}'),
+    ToolWord("set", None, "cd" * 32, PinState.NEW),
+]
 HEAD = codec.encode_head(200, [(b"content-type", b"text/plain")])
 
 
@@ -60,6 +70,13 @@ def _ready(data: bytes) -> None:
         handshake.decode_ready(data, b"h", b"c", b"p", bytes(32), lambda *_: True)
 
 
+def _grant(data: bytes) -> None:
+    """A grant whose signature held: a relay that signs nonsense gets the documented error too."""
+    with contextlib.suppress(PeerError):
+        made = grant.decode(RELAY_KEY.sign(GRANT_DOMAIN + data) + data, RELAY_KEY.public)
+        assert grant.encode(made, RELAY_KEY)[64:] == data
+
+
 def conversation(role: Role) -> list[bytes]:
     """Return what the peer of `role` says in an honest conversation, message by message.
 
@@ -80,6 +97,8 @@ def conversation(role: Role) -> list[bytes]:
                         target.consumed(event.stream, len(event.data), 0.0)
 
     client.catalog(["git", "time"])
+    client.tools("time", TOOLS)
+    relay.grant(bytes(64) + b"{}")
     for stream in (1, 2, 3, 4):
         relay.open(OPEN, b"request" * stream * 400)
         exchange()
@@ -206,6 +225,8 @@ TARGETS: dict[str, Target] = {
     "catalog": _decoder(codec.decode_catalog),
     "revoke": _decoder(codec.decode_revoke),
     "revoked": _decoder(codec.decode_revoked),
+    "tools": _decoder(decode_tools),
+    "grant": _grant,
     "hello": _decoder(handshake.decode_hello),
     "challenge": _decoder(handshake.decode_challenge),
     "ready": _ready,
@@ -235,6 +256,8 @@ SEEDS: dict[str, list[bytes]] = {
     "catalog": [codec.encode_catalog(["git", "time"])],
     "revoke": [codec.encode_revoke(1, SESSION)],
     "revoked": [codec.encode_revoked(1, 2)],
+    "tools": encode_tools("time", TOOLS),
+    "grant": [golden.PAYLOADS[FrameType.GRANT][2][64:]],
     "hello": [HELLO],
     "challenge": [CHALLENGE],
     "ready": [READY],

@@ -1,5 +1,6 @@
 """A person at a browser, scripted over HTTP: follows pages, fills in forms, keeps cookies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -25,6 +26,8 @@ class Form(HTMLParser):
         named = {key: value or "" for key, value in attrs}
         if tag == "form":
             self.action, self.method = named.get("action", ""), named.get("method", "")
+        elif tag == "input" and named.get("type") == "checkbox" and "checked" not in named:
+            pass  # a box that is not ticked is not sent
         elif tag == "input" and "name" in named:
             self.fields[named["name"]] = named.get("value", "")
         elif tag == "button" and "name" in named:
@@ -45,11 +48,13 @@ class Browser:
         """Follow redirects until a page comes, or an address of somebody else."""
         await self._go(await self.http.get(url, headers=self.headers))
 
-    async def submit(self, decision: str = "", **values: str) -> None:
+    async def submit(self, decision: str = "", untick: Sequence[str] = (), **values: str) -> None:
         """Send the form of this page with these values, pressing the button of `decision`."""
         assert self.page is not None
         form = Form(self.page.text)
         fields = {**form.fields, **values}
+        for name in untick:
+            del fields[name]
         if decision:
             fields[form.buttons[decision]] = decision
         headers = {"Origin": self.origin, "Sec-Fetch-Site": "same-origin", **self.headers}

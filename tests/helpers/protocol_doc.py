@@ -27,6 +27,8 @@ RESET_MEANINGS: dict[ResetCode, tuple[str, str]] = {
     ResetCode.FLOW_CONTROL: ("both", "more bytes arrived than credit was given for"),
     ResetCode.PROTOCOL: ("both", "the stream broke a rule of this document"),
     ResetCode.TIMEOUT: ("client", "the upstream did not answer in time"),
+    ResetCode.NEEDS_APPROVAL: ("client", "its policy asks for a human's permission for this call"),
+    ResetCode.NO_GRANT: ("client", "no living grant of the session, or one for another upstream"),
 }
 CLOSE_MEANINGS: dict[CloseCode, str] = {
     CloseCode.NORMAL: "nothing is wrong",

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import CloseCode, ResetCode
 from shared.version import SUBPROTOCOL, WIRE_VERSION
-from shared.wire import handshake, limits, mux, outbox, streams
+from shared.wire import handshake, limits, mux, outbox, streams, tools
 from shared.wire.frames import FRAME_HEADER, MESSAGE_HEADER
 from tests.helpers.protocol_doc import (
     BLOCKS,
@@ -50,7 +50,12 @@ def kib(size: int) -> str:
         f"{MESSAGE_HEADER.size} + `flush_bytes` + {kib(limits.MAX_FRAME_BYTES)}",
         f"at most {limits.MAX_HEAD_FIELDS} headers and {kib(limits.MAX_HEAD_BYTES)}",
         f"then the body, at most {kib(limits.MAX_INLINE_BYTES)}.",
-        f"up to {limits.MAX_DETAIL_BYTES} bytes of printable ASCII",
+        f"up to {limits.MAX_DETAIL_BYTES:,} bytes of printable ASCII",
+        f"(0 to {limits.MAX_PERMIT_BYTES:,} characters",
+        f"at most {kib(limits.MAX_GRANT_BYTES)} in all",
+        f"at most {limits.MAX_TOOLS:,} tools of an upstream",
+        f"and {kib(limits.MAX_TOOLS_BYTES)} of a link",
+        f"name (1 to {tools.MAX_TOOL_TEXT} characters",
         f"each once, at most {limits.MAX_CATALOG_UPSTREAMS};",
         f"at most {kib(limits.MAX_HANDSHAKE_BYTES)} of strict JSON",
         f"1 to {handshake.MAX_TEXT} printable ASCII characters",

@@ -1,9 +1,10 @@
 """What people and clients may write into names and texts; pure, raises RelayError."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from shared.ids import is_name
+from shared.policy.classes import IN_ORDER
 from tunnel_relay.admin.acting import OPERATOR
 from tunnel_relay.errors import Code, RelayError
 
@@ -27,6 +28,13 @@ def check_text(text: str, what: str) -> str:
             Code.BAD_REQUEST, f"{what} must be 1 to {MAX_TEXT} printable characters on one line"
         )
     return text
+
+
+def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return classes of tools, each once and in their order; none given stays none."""
+    if not {*classes} <= {*IN_ORDER}:
+        raise RelayError(Code.BAD_REQUEST, f"a class is one of {', '.join(IN_ORDER)}")
+    return tuple(str(each) for each in IN_ORDER if each in classes)
 
 
 def split_server(server: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import structlog
 from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
 from tunnel_relay.admin.changes import AddBar, EndSessions
-from tunnel_relay.admin.checks import MAX_TEXT, check_text, split_server
+from tunnel_relay.admin.checks import MAX_TEXT, check_classes, check_text, split_server
 from tunnel_relay.admin.core import MIN_PREFIX, AdminCore, in_slices
 from tunnel_relay.admin.views import bar_view, tunnel_view
 from tunnel_relay.errors import Code, RelayError
@@ -32,13 +32,16 @@ class SessionCommands(AdminCore):
         server: str,
         ttl: float | None = None,
         idle: float | None = None,
+        classes: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Grant a user's agent one server; the answer holds the only copy of the token."""
         place = split_server(server)
         ttl, idle = self.lifetime(ttl, idle)
         self.tunnel(place[0])
         agent = check_text(agent, "the agent")
-        session = self.new_session(await self.person(user, "the user"), agent, place, ttl, idle)
+        narrowed = check_classes(classes)
+        person = await self.person(user, "the user")
+        session = self.new_session(person, agent, place, ttl, idle, classes=narrowed)
         token = new_token(SESSION_PREFIX)
         session = await self.open_session(session, token_digest(token))
         url = self.server_url(*place)

@@ -13,6 +13,7 @@ from shared.keys import PrivateKey
 from shared.link import handshake
 from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
 from shared.wire.limits import LinkLimits
+from tunnel_relay.clients.grants import GroupsOf, LinkGrants
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.store.base import StoreError
 
@@ -41,8 +42,9 @@ class LinkListener:
     """Makes the WebSocket side of the relay's listener; one instance a relay.
 
     `find_key` maps (tunnel, instance) to the key stored at enrolment; `admit` judges (tunnel,
-    instance, counter) once the signature held. Handshakes run in the task group of `serve`, at
-    most `max_handshakes` at a time, each within `deadline` seconds.
+    instance, counter) once the signature held; `groups_of` says what grants tell of a user.
+    Handshakes run in the task group of `serve`, at most `max_handshakes` at a time, each within
+    `deadline` seconds.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LinkListener:
         registry: Registry,
         find_key: FindKey,
         admit: Admit,
+        groups_of: GroupsOf,
         limits: LinkLimits,
         deadline: float,
         max_links: int,
@@ -63,6 +66,7 @@ class LinkListener:
         self._registry = registry
         self._find_key = find_key
         self._admit = admit
+        self._groups_of = groups_of
         self._limits = limits
         self._deadline = deadline
         self._max_links = max_links
@@ -133,6 +137,7 @@ class LinkListener:
         link = Link(self._registry, hello.tunnel, hello.instance, hello.counter)
         link.peer = socket.peer
         link.program = hello.program
+        link.grants = LinkGrants(link, self._key, self._groups_of)
         link.attach(socket, self._limits)
         self._registry.add(link)
         inbox.hand_over(link.driver)

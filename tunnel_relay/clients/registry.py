@@ -15,6 +15,8 @@ from shared.link.owner import StreamHandler
 from shared.link.transport import MessageTransport
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
+from shared.wire.tools import ToolWord
+from tunnel_relay.clients.grants import LinkGrants
 
 log = structlog.get_logger("tunnel_relay.links")
 
@@ -31,8 +33,10 @@ class Link:
         self.program = ""
         self.since = time.time()
         self.upstreams: frozenset[str] = frozenset()
+        self.tools: dict[str, list[ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
         self.driver: LinkDriver
+        self.grants: LinkGrants
 
     def attach(self, transport: MessageTransport, limits: LinkLimits) -> None:
         """Start to drive the link over a transport whose handshake is over."""
@@ -62,6 +66,13 @@ class Link:
         told = self.orders.pop(order, None)
         if told is not None:
             told(ended)
+
+    def on_grant(self, grant: bytes) -> None:
+        """Never called: only the relay grants."""
+
+    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        """The client said all there is to know of an upstream's tools."""
+        self.tools[upstream] = tools
 
     def on_late(self, whose: str, answer: bytes) -> None:
         """The result of a cut call came: nobody gets it, and the log says that there was one."""
@@ -221,6 +232,7 @@ class Registry:
                 asked = orders.setdefault(link, Orders(started))
                 link.orders[self._order] = asked.asked()
                 link.driver.revoke(self._order, session)
+                link.grants.forget(session)
         told = {link.instance for link in orders}
         away = self._away({tunnel for tunnel, _ in sessions}, started)
         return Revoking(

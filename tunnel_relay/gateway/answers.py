@@ -1,5 +1,6 @@
 """Every answer the relay makes itself (DESIGN: responses the agent sees). Pure."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -172,6 +173,8 @@ _FAILURES: dict[Cause, tuple[int, int, str]] = {
     Cut.UNCHECKED: (503, INTERRUPTED, "this relay cannot check sessions now; the call was cut"),
     ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
     ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
+    ResetCode.NO_GRANT: (503, UNAVAILABLE, "the private side has to be told of the session again"),
+    ResetCode.NEEDS_APPROVAL: (403, REFUSED, "approval pending: a person has to allow this call"),
     ResetCode.UPSTREAM_UNREACHABLE: (502, UNAVAILABLE, "the private server is not reachable"),
     ResetCode.TOO_LARGE: (502, INTERRUPTED, "the private server's answer is too large"),
     ResetCode.TIMEOUT: (504, INTERRUPTED, "the private server did not answer in time"),
@@ -182,9 +185,19 @@ _BROKEN = (502, INTERRUPTED, "the connection to the private server broke; the ca
 
 def failed(code: Cause, message_id: str | int | None) -> Answer:
     """Answer a call whose stream ended before a head came."""
+    if code is ResetCode.NEEDS_APPROVAL and message_id is not None:
+        return _approval_pending(message_id)
     status, own_code, message = _FAILURES.get(code, _BROKEN)
     headers: Headers = [(b"retry-after", b"1")] if status == 503 else []
     return _own(status, own_code, message, message_id, _delivery(code), headers)
+
+
+def _approval_pending(message_id: str | int) -> Answer:
+    """Answer a call as its tool would: agents show a result to their people, and errors seldom."""
+    text = "approval pending: a person has to allow this call; make it again afterwards"
+    result = {"content": [{"type": "text", "text": text}], "isError": True}
+    message = {"jsonrpc": "2.0", "id": message_id, "result": result}
+    return Answer(200, json.dumps(message).encode(), [JSON, NO_STORE])
 
 
 def failure_event(code: Cause, message_id: str | int) -> bytes:

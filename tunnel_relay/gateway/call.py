@@ -11,14 +11,25 @@ _MODERN = MODERN.encode()
 
 
 class Call:
-    """A request on its way to an upstream; `mcp_session` is the relay's own id or ""."""
+    """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
-    __slots__ = ("initializes", "mcp_session", "message_id", "modern", "request", "session")
+    `permit` is what humans signed for this very call, or "".
+    """
+
+    __slots__ = (
+        "initializes",
+        "mcp_session",
+        "message_id",
+        "modern",
+        "permit",
+        "request",
+        "session",
+    )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
         self.request = request
         self.session = session
-        self.mcp_session = ""
+        self.mcp_session = self.permit = ""
         self.message_id = envelope.id if envelope is not None else None
         self.modern = is_modern(request, envelope)
         self.initializes = (
@@ -35,7 +46,8 @@ class Call:
 
     def open_head(self) -> bytes:
         """Return the payload that opens the stream; raises TooBigError."""
-        request, known = self.request, self.request.known
+        # A permit is for one call: nothing of it is remembered.
+        request, known = self.request, None if self.permit else self.request.known
         if known is not None and known.open_head and known.mcp_session == self.mcp_session:
             return known.open_head
         payload = encode_open(
@@ -45,6 +57,7 @@ class Call:
                 self.session.id,
                 self.mcp_session,
                 forwarded(request.headers, request.fields.get(b"connection")),
+                self.permit,
             )
         )
         if known is not None:

@@ -8,7 +8,7 @@ from tunnel_relay.gateway import answers, cors
 from tunnel_relay.gateway.responses import ResponseHead, read_head
 
 if TYPE_CHECKING:
-    from shared.link.driver import LinkDriver
+    from tunnel_relay.clients.registry import Link
     from tunnel_relay.gateway.call import Call
     from tunnel_relay.gateway.connection import AgentConnection
     from tunnel_relay.gateway.http import Gateway
@@ -38,6 +38,7 @@ class Exchange:
         "_event_stream",
         "_gateway",
         "_head",
+        "_link",
         "_orphaned_at",
         "_started",
         "_tail",
@@ -50,10 +51,11 @@ class Exchange:
     )
 
     def __init__(
-        self, gateway: "Gateway", call: "Call", driver: "LinkDriver", connection: "AgentConnection"
+        self, gateway: "Gateway", call: "Call", link: "Link", connection: "AgentConnection"
     ) -> None:
         self._gateway = gateway
-        self._driver = driver
+        self._link = link
+        self._driver = link.driver
         self._connection: AgentConnection | None = connection
         self._chunks: deque[bytes] = deque()
         self._head: ResponseHead | None = None
@@ -117,6 +119,9 @@ class Exchange:
 
     def on_reset(self, code: ResetCode, detail: str) -> None:
         """End early; a response that was whole already stays whole."""
+        if code is ResetCode.NO_GRANT:
+            # The client let go of it; it gets another one before the next call.
+            self._link.grants.forget(self.call.session.id)
         self._end_early(code)
 
     def _end_early(self, cause: answers.Cause) -> None:

@@ -294,7 +294,7 @@ class Gateway:
         session, request = call.session, call.request
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
-        exchange = Exchange(self, call, link.driver, connection)
+        exchange = Exchange(self, call, link, connection)
         refused = None
         lingers = len(request.body) > LINGERING_BYTES
         try:
@@ -302,6 +302,7 @@ class Gateway:
             if lingers:
                 refused = self.bodies.pay(request, len(request.body), call.message_id)
             if refused is None:
+                link.grants.ensure(session)
                 exchange.stream = link.driver.request(head, request.body, exchange)
         except TooBigError:
             refused = answers.HEADERS_TOO_LARGE
@@ -316,10 +317,7 @@ class Gateway:
         # Idle streams live long: they keep nothing of the request but what the answer needs.
         request.forget()
         connection.exchange = exchange
-        live = self._live.get(session.id)
-        if live is None:
-            live = self._live[session.id] = set()
-        live.add(exchange)
+        self._live.setdefault(session.id, set()).add(exchange)
 
     def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
         request, user = call.request, call.session.user

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.directory import may_open
+from tunnel_relay.identity import scopes
 from tunnel_relay.identity.agents import AgentFinder
 from tunnel_relay.identity.metadata import Metadata
 from tunnel_relay.identity.oidc import OidcClient
@@ -201,7 +202,8 @@ class AuthorizationServer:
         name, waiting, fields = found
         self._waiting.drop(name)
         asked = waiting.request
-        if fields.get("decision") != "allow" or not self._may(waiting):
+        classes = scopes.chosen(fields)
+        if fields.get("decision") != "allow" or not classes or not self._may(waiting):
             log.info("consent_denied", user=waiting.user, agent=asked.agent)
             values = {"error": "access_denied"}
         else:
@@ -212,10 +214,16 @@ class AuthorizationServer:
                 return self._problem("The relay cannot store this now. Try again soon.", 503)
             text = secrets.token_urlsafe(32)
             now = self._clock()
-            code = Code(asked, waiting.user or "", now + CODE_SECONDS)
+            code = Code(asked, waiting.user or "", now + CODE_SECONDS, classes)
             self._codes.put(text, code, now + USED_SECONDS)
             server = f"{asked.tunnel}/{asked.upstream}"
-            log.info("consented", user=waiting.user, agent=asked.agent, server=server)
+            log.info(
+                "consented",
+                user=waiting.user,
+                agent=asked.agent,
+                server=server,
+                classes=" ".join(classes),
+            )
             values = {"code": text}
         return _redirect(answer_uri(asked.redirect_uri, self.issuer, asked.state, **values))
 
@@ -320,6 +328,8 @@ class AuthorizationServer:
             target=shown_target(asked.redirect_uri),
             server=f"{asked.tunnel}/{asked.upstream}",
             user=waiting.user,
+            asked=scopes.asked(asked.scope),
+            meaning=scopes.MEANING,
             ttl=rules.default_ttl,
             idle=min(rules.default_idle, rules.default_ttl),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from shared.ids import token_digest
+from shared.policy.classes import ToolClass
 from tunnel_relay.identity.requests import AuthorizeRequest
 from tunnel_relay.store.base import Agent
 
@@ -76,6 +77,8 @@ class Code:
     request: AuthorizeRequest
     user: str
     expires: float
+    classes: tuple[ToolClass, ...] = ()
+    """What its tools may do; empty: not narrowed."""
     used: bool = False
     replayed: bool = False
     """It came again, perhaps while the session was still being made."""

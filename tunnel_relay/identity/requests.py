@@ -43,6 +43,7 @@ class AuthorizeRequest:
     resource: str
     tunnel: str
     upstream: str
+    scope: str | None = None
 
 
 def single(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -75,7 +76,13 @@ def judge(sent: Mapping[str, str], redirect_uri: str, origins: Sequence[str]) ->
     if server is None:
         raise RequestError("invalid_target", "the resource is not a server of this relay")
     return AuthorizeRequest(
-        sent["client_id"], redirect_uri, sent.get("state"), challenge, resource, *server
+        sent["client_id"],
+        redirect_uri,
+        sent.get("state"),
+        challenge,
+        resource,
+        *server,
+        sent.get("scope"),
     )
 
 

@@ -5,8 +5,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.policy.classes import IN_ORDER, ToolClass
+
 SCOPE = "mcp"
-"""The one scope there is: use this server, within what the relay and the client allow."""
+"""A whole server, within what the relay and the client allow."""
+SCOPES = (SCOPE, *(f"{SCOPE}:{each}" for each in IN_ORDER if each is not ToolClass.BREAK_GLASS))
+"""What agents may ask for at our own authorization server; `break_glass` is not advertised."""
 PRM = "/.well-known/oauth-protected-resource"
 """RFC 9728; followed by the path of the resource."""
 SERVER_PATH = re.compile(r"/t/([a-z0-9-]{1,63})/([a-z0-9-]{1,63})/mcp")
@@ -54,7 +58,7 @@ def server_metadata(issuer: str, *, registration: bool, documents: bool) -> dict
         "authorization_endpoint": f"{issuer}/oauth/authorize",
         "token_endpoint": f"{issuer}/oauth/token",
         "revocation_endpoint": f"{issuer}/oauth/revoke",
-        "scopes_supported": [SCOPE],
+        "scopes_supported": list(SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],

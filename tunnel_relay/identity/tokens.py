@@ -24,7 +24,8 @@ from tunnel_relay.identity.agents import AgentFinder
 from tunnel_relay.identity.pending import USED_SECONDS, Code, Held
 from tunnel_relay.identity.reading import read_body
 from tunnel_relay.identity.requests import RequestError, single, verifies
-from tunnel_relay.identity.resources import SCOPE, server_of
+from tunnel_relay.identity.resources import server_of
+from tunnel_relay.identity.scopes import granted
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.settings import OAuth
 from tunnel_relay.store.base import Agent, Door, Renewal, Session, StoreError, Token, TokenKind
@@ -187,7 +188,9 @@ class TokenEndpoint:
         if user is None or not self._may_open(code):
             raise RequestError("invalid_grant", "the user may not use this server any more")
         place = (asked.tunnel, asked.upstream)
-        session = admin.new_session(user, agent.id, place, door=Door.OAUTH, granted_by=user.key)
+        session = admin.new_session(
+            user, agent.id, place, door=Door.OAUTH, classes=code.classes, granted_by=user.key
+        )
         code.session = session.id
         access, refresh, tokens = self._new_tokens(session.id, session.expires)
         await admin.open_session(session, None, tokens)
@@ -198,7 +201,7 @@ class TokenEndpoint:
             await admin.end_sessions([session], "the user may not use this server any more")
         if admin.sessions.state(session.id, admin.clock()) is not None:
             raise RequestError("invalid_grant", "the session has ended")
-        return self._told(access, refresh, tokens[0])
+        return self._told(access, refresh, tokens[0], session)
 
     def _may_open(self, code: Code) -> bool:
         user = self._admin.directory.active_user(code.user)
@@ -232,7 +235,7 @@ class TokenEndpoint:
         if admin.sessions.state(session.id, admin.clock()) is not None:
             raise wrong  # it ended while we stored
         admin.sessions.add_token(tokens[0])
-        return self._told(access, refresh, tokens[0])
+        return self._told(access, refresh, tokens[0], session)
 
     async def _revoke(self, agent: Agent, sent: dict[str, str]) -> dict[str, Any]:
         text = sent.get("token")
@@ -275,13 +278,13 @@ class TokenEndpoint:
             ],
         )
 
-    def _told(self, access: str, refresh: str, token: Token) -> dict[str, Any]:
+    def _told(self, access: str, refresh: str, token: Token, session: Session) -> dict[str, Any]:
         return {
             "access_token": access,
             "token_type": "Bearer",
             "expires_in": max(1, int(token.expires - token.created)),
             "refresh_token": refresh,
-            "scope": SCOPE,
+            "scope": granted(session.classes),
         }
 
 

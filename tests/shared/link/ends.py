@@ -17,6 +17,7 @@ from shared.link.transport import MessageHandler
 from shared.link.websocket import ClientWebSocket, Inbox, ServerWebSocket
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
+from shared.wire.tools import ToolWord
 
 DEADLINE = 10.0
 AUTHORIZATION = "MCP-Tunnel office"
@@ -135,6 +136,12 @@ class Owner:
 
     def on_revoked(self, order: int, ended: int) -> None:
         self.facts.append((order, ended))
+
+    def on_grant(self, grant: bytes) -> None:
+        self.facts.append(grant)
+
+    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
+        self.facts.append((upstream, tools))
 
     def on_late(self, whose: str, answer: bytes) -> None:
         self.facts.append((whose, answer))

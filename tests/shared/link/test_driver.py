@@ -12,6 +12,7 @@ from shared.wire.frames import FrameType, decode_frames, encode_frame, encode_me
 from shared.wire.limits import KIB, MIB, LinkLimits
 from tests.helpers.tls import Authority
 from tests.shared.link.ends import Drivers, Lane, Owner, link, spy, until
+from tests.shared.wire.golden import TOOL
 
 SESSION = "0123456789abcdef" * 2
 HASTY = LinkLimits(ping_interval=0.02, ping_deadline=0.02)
@@ -95,9 +96,11 @@ async def test_facts_of_the_link_reach_its_owner() -> None:
         ends.relay.driver.revoke(7, SESSION)
         ends.client.driver.catalog(["git", "time"])
         ends.client.driver.revoked(7, 3)
-        await until(lambda: len(ends.relay.facts) == len(ends.client.facts) == 2)
-        assert ends.client.facts == ["moving", (7, SESSION)]
-        assert ends.relay.facts == [["git", "time"], (7, 3)]
+        ends.relay.driver.grant(b"grant")
+        ends.client.driver.tools("time", [TOOL])
+        await until(lambda: len(ends.relay.facts) == len(ends.client.facts) == 3)
+        assert ends.client.facts == ["moving", (7, SESSION), b"grant"]
+        assert ends.relay.facts == [["git", "time"], (7, 3), ("time", [TOOL])]
 
 
 # Peers that are gone ---------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from shared.wire.limits import (
     MAX_HEAD_BYTES,
     MAX_HEAD_FIELDS,
     MAX_INLINE_BYTES,
+    MAX_PERMIT_BYTES,
 )
 
 SESSION = "0123456789abcdef" * 2
@@ -41,7 +42,7 @@ def fields(*values: bytes) -> bytes:
     return b"\n".join(values)
 
 
-OPEN_FIELDS = (b"time", b"POST", SESSION.encode(), b"")
+OPEN_FIELDS = (b"time", b"POST", SESSION.encode(), b"", b"")
 
 
 @given(
@@ -49,11 +50,12 @@ OPEN_FIELDS = (b"time", b"POST", SESSION.encode(), b"")
     st.sampled_from(["POST", "GET", "DELETE"]),
     st.from_regex(r"\A[\x21-\x7e]{0,128}\Z"),
     HEADERS,
+    st.from_regex(r"\A[A-Za-z0-9._~-]{0,4096}\Z"),
 )
 def test_a_request_head_reads_back_as_written(
-    upstream: str, method: str, mcp_session: str, headers: codec.Headers
+    upstream: str, method: str, mcp_session: str, headers: codec.Headers, permit: str
 ) -> None:
-    head = OpenHead(upstream, method, SESSION, mcp_session, headers)
+    head = OpenHead(upstream, method, SESSION, mcp_session, headers, permit)
     assert codec.decode_open(codec.encode_open(head)) == head
 
 
@@ -85,7 +87,7 @@ def test_a_head_and_a_body_beyond_their_limits_are_refused(payload: bytes, code:
     assert caught.value.close_code == code
 
 
-@given(st.sampled_from(ResetCode), st.text(max_size=300))
+@given(st.sampled_from(ResetCode), st.text(max_size=1300))
 def test_a_reset_takes_any_text_and_always_reads_back(code: ResetCode, detail: str) -> None:
     got, text = codec.decode_reset(codec.encode_reset(code, detail))
     assert got is code
@@ -144,12 +146,16 @@ def test_no_field_of_a_request_head_can_hold_an_address_t33(upstream: bytes) -> 
 @pytest.mark.parametrize(
     "payload",
     [
-        fields(b"time", b"PUT", SESSION.encode(), b""),
-        fields(b"time", b"post", SESSION.encode(), b""),
-        fields(b"time", b"POST", SESSION.upper().encode(), b""),
-        fields(b"time", b"POST", SESSION[:-1].encode(), b""),
-        fields(b"time", b"POST", SESSION.encode(), b"with space"),
-        fields(b"time", b"POST", SESSION.encode(), b"x" * 129),
+        fields(b"time", b"PUT", SESSION.encode(), b"", b""),
+        fields(b"time", b"post", SESSION.encode(), b"", b""),
+        fields(b"time", b"POST", SESSION.upper().encode(), b"", b""),
+        fields(b"time", b"POST", SESSION[:-1].encode(), b"", b""),
+        fields(b"time", b"POST", SESSION.encode(), b"with space", b""),
+        fields(b"time", b"POST", SESSION.encode(), b"x" * 129, b""),
+        fields(*OPEN_FIELDS[:-1]),
+        fields(*OPEN_FIELDS[:-1], b"with space"),
+        fields(*OPEN_FIELDS[:-1], b"semi;colon"),
+        fields(*OPEN_FIELDS[:-1], b"x" * (MAX_PERMIT_BYTES + 1)),
         fields(b"time", b"POST", SESSION.encode()),
         fields(*OPEN_FIELDS, b"accept"),
         fields(*OPEN_FIELDS, b"", b"value"),

@@ -2,8 +2,10 @@
 
 import pytest
 
+from shared import grant
 from shared.wire import codec, handshake
 from shared.wire.frames import FrameType, decode_frames, decode_message_header, encode_frame
+from shared.wire.tools import decode_tools
 from tests.shared.wire import golden
 
 
@@ -34,6 +36,15 @@ def test_payloads_say_what_they_always_said() -> None:
     assert codec.decode_catalog(payload(FrameType.CATALOG)) == ["git", "time"]
     assert codec.decode_revoke(payload(FrameType.REVOKE)) == (7, golden.SESSION)
     assert codec.decode_revoked(payload(FrameType.REVOKED)) == (7, 3)
+    assert decode_tools(payload(FrameType.TOOLS)).tools == [golden.TOOL]
+    granted = grant.decode(payload(FrameType.GRANT), golden.RELAY_KEY.public)
+    assert granted == golden.GRANT
+
+
+def test_a_head_with_a_permit_is_written_and_read_as_it_always_was() -> None:
+    written = bytes.fromhex(golden.OPEN_WITH_PERMIT)
+    assert codec.encode_open(golden.WITH_PERMIT) == written
+    assert codec.decode_open(written) == golden.WITH_PERMIT
 
 
 def test_a_message_is_a_header_and_whole_frames() -> None:

@@ -8,6 +8,7 @@ from shared.wire.events import (
     Catalogued,
     Draining,
     Event,
+    Granted,
     Headed,
     Opened,
     Ponged,
@@ -16,12 +17,22 @@ from shared.wire.events import (
     Responded,
     RevokeAsked,
     RevokeDone,
+    ToolsTold,
     WasReset,
 )
 from shared.wire.frames import FLAG_END, FrameType, decode_message_header, encode_message
-from shared.wire.limits import KIB, MAX_HEAD_BYTES, MAX_INLINE_BYTES, MAX_STREAM_ID, LinkLimits
+from shared.wire.limits import (
+    KIB,
+    MAX_GRANT_BYTES,
+    MAX_HEAD_BYTES,
+    MAX_INLINE_BYTES,
+    MAX_STREAM_ID,
+    LinkLimits,
+)
 from shared.wire.mux import ACK_EVERY, Mux, Role
 from shared.wire.streams import MAX_STREAM_FAULTS
+from shared.wire.tools import encode_tools
+from tests.shared.wire.golden import TOOL
 from tests.shared.wire.pair import (
     HEAD,
     OPEN,
@@ -136,11 +147,42 @@ def test_facts_of_the_link_reach_the_other_side() -> None:
     assert pump(pair.relay, pair.client) == [Draining("moving"), RevokeAsked(7, SESSION)]
     pair.client.catalog(["git", "time"])
     pair.client.revoked(7, 3)
+    pair.client.tools("time", [TOOL])
     assert pump(pair.client, pair.relay) == [
         Ponged(PING),
         Catalogued(["git", "time"]),
         RevokeDone(7, 3),
+        ToolsTold("time", [TOOL]),
     ]
+
+
+def test_a_grant_comes_before_the_streams_that_were_opened_after_it() -> None:
+    pair = Pair()
+    pair.relay.open(OPEN, b"")
+    pair.relay.grant(b"first")
+    pair.relay.request(OPEN, b"")
+    pair.relay.grant(b"second")
+    pair.relay.open(OPEN, b"")
+    assert pump(pair.relay, pair.client) == [
+        Opened(1, OPEN, True),
+        Granted(b"first"),
+        Requested(2, OPEN, b""),
+        Granted(b"second"),
+        Opened(3, OPEN, True),
+    ]
+
+
+def test_a_grant_over_its_limit_ends_the_link_r19() -> None:
+    """R19."""
+    peer = Peer(Role.CLIENT)
+    assert peer.send(frame(FrameType.GRANT, 0, bytes(MAX_GRANT_BYTES))) != []
+    refused = peer.refused(frame(FrameType.GRANT, 0, bytes(MAX_GRANT_BYTES + 1)))
+    assert refused.close_code == 1009
+
+
+def test_tools_that_nobody_can_read_end_the_link_r19() -> None:
+    """R19."""
+    assert Peer(Role.RELAY).refused(frame(FrameType.TOOLS, 0, b"{}")).close_code == 1002
 
 
 # Who may say what --------------------------------------------------------------------------------
@@ -157,6 +199,8 @@ def test_facts_of_the_link_reach_the_other_side() -> None:
         (Role.CLIENT, FrameType.HEAD, 1, HEAD),
         (Role.CLIENT, FrameType.CATALOG, 0, b""),
         (Role.CLIENT, FrameType.REVOKED, 0, bytes(8)),
+        (Role.RELAY, FrameType.GRANT, 0, bytes(64)),
+        (Role.CLIENT, FrameType.TOOLS, 0, encode_tools("time", [TOOL])[0]),
         *((role, kind, 0, b"") for role in Role for kind in list(FrameType)[:4]),
     ],
 )

@@ -7,7 +7,7 @@ profile; `WIRE_PROFILE=deep` searches for minutes.
 
 import os
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,17 +18,20 @@ from shared.errors import ResetCode
 from shared.wire.codec import OpenHead, encode_open
 from shared.wire.events import (
     Event,
+    Granted,
     Headed,
     Opened,
     Received,
     Requested,
     Responded,
+    ToolsTold,
     WasReset,
 )
 from shared.wire.frames import FrameType, decode_frames
 from shared.wire.limits import KIB, MAX_INLINE_BYTES, LinkLimits
 from shared.wire.mux import Mux, Role
 from shared.wire.stream import State
+from tests.shared.wire.golden import TOOL
 from tests.shared.wire.pair import HEAD, SESSION
 
 LIMITS = LinkLimits(
@@ -65,6 +68,8 @@ class Exchange:
     request: Lane = field(default_factory=Lane)
     response: Lane = field(default_factory=Lane)
     opened: bool = False
+    grants: int = 0
+    """Grants that were sent before it: all of them come first."""
     head_sent: bool = False
     heads: int = 0
     over: dict[Role, int] = field(default_factory=lambda: dict.fromkeys(Role, 0))
@@ -86,9 +91,12 @@ class Machine(RuleBasedStateMachine):
         self.pipe: dict[Role, deque[bytes]] = {role: deque() for role in Role}
         self.exchanges: dict[int, Exchange] = {}
         self.now = 0.0
+        self.grants_sent = self.grants_got = 0
+        self.tools_sent = self.tools_got = 0
         self.cut = False
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr("shared.wire.mux.MAX_PARKED_BYTES", PARKED)
+        self.patch.setattr("shared.wire.tools.MAX_PAYLOAD_BYTES", 2 * KIB)
         self.patch.setattr("shared.wire.outbox.MAX_PAYLOAD_BYTES", FRAME)
 
     def teardown(self) -> None:
@@ -107,12 +115,26 @@ class Machine(RuleBasedStateMachine):
         relay = self.ends[Role.RELAY]
         if self.cut or relay.full:
             return
-        exchange = Exchange()
+        exchange = Exchange(grants=self.grants_sent)
         body = content(relay._streams.highest + 1, 0, size)
         stream = relay.request(OPEN, body) if inline else relay.open(OPEN, body)
         self.exchanges[stream] = exchange
         exchange.request.sent += body
         exchange.request.sent_end = True
+
+    @precondition(lambda self: not self.cut)
+    @rule()
+    def grant(self) -> None:
+        self.grants_sent += 1
+        self.ends[Role.RELAY].grant(b"%d" % self.grants_sent)
+
+    @precondition(lambda self: not self.cut)
+    @rule(many=st.integers(0, 60))
+    def tell_tools(self, many: int) -> None:
+        """Up to several frames, among those of streams."""
+        self.tools_sent += 1
+        tools = [replace(TOOL, name=f"{self.tools_sent}-{at}") for at in range(many)]
+        self.ends[Role.CLIENT].tools("time", tools)
 
     @precondition(lambda self: not self.cut)
     @rule(streams=st.integers(2, 8), size=SIZES)
@@ -240,11 +262,21 @@ class Machine(RuleBasedStateMachine):
             self.note(target, event)
 
     def note(self, role: Role, event: Event) -> None:
+        if isinstance(event, Granted):
+            self.grants_got += 1
+            assert event.grant == b"%d" % self.grants_got
+            return
+        if isinstance(event, ToolsTold):
+            self.tools_got += 1
+            assert {tool.name.partition("-")[0] for tool in event.tools} <= {str(self.tools_got)}
+            return
         assert isinstance(event, Opened | Requested | Headed | Responded | Received | WasReset)
         one = self.exchanges[event.stream]
         lane = self.incoming(role, event.stream)
         # Nothing is reported once this side knows that the stream was reset.
         assert not one.over[role]
+        if isinstance(event, Opened | Requested):
+            assert self.grants_got >= one.grants
         if isinstance(event, Opened):
             assert not one.opened
             one.opened, lane.got_end = True, event.end

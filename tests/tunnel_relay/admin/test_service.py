@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -23,7 +24,7 @@ from tunnel_relay.store.base import StoreError
 from tunnel_relay.store.sql import SqlStore
 
 
-async def granted(admin: Admin, **arguments: float) -> tuple[str, str]:
+async def granted(admin: Admin, **arguments: Any) -> tuple[str, str]:
     """Create a tunnel and a session in it; returns the session's identifier and token."""
     if not await admin.tunnel_list():
         await admin.tunnel_create("office", "alice@example.com")

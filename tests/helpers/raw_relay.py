@@ -1,0 +1,107 @@
+"""A hostile relay: it holds the key that a client pinned, and says what a test wants."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+from websockets.http11 import Request
+
+from shared import grant
+from shared.errors import CloseCode
+from shared.grant import Grant
+from shared.keys import PrivateKey
+from shared.link import handshake
+from shared.link.driver import LinkDriver
+from shared.link.websocket import Inbox, ServerWebSocket
+from shared.wire.codec import OpenHead, encode_open
+from shared.wire.limits import LinkLimits
+from shared.wire.mux import Role
+from tests.shared.link.ends import Lane, Owner
+from tunnel_client.identity import Identity
+
+DEADLINE = 20.0
+
+
+class RawRelayLink(Owner):
+    """A client's link as its relay sees it; `epoch` and `instance` name it."""
+
+    def __init__(self, relay: "RawRelay", instance: str, epoch: int) -> None:
+        super().__init__()
+        self.relay = relay
+        self.instance = instance
+        self.epoch = epoch
+
+    def signed(self, made: Grant, **changed: Any) -> bytes:
+        """Sign a grant for this link; `changed` replaces fields."""
+        mine: dict[str, Any] = {"instance": self.instance, "epoch": self.epoch}
+        return grant.encode(replace(made, **(mine | changed)), self.relay.key)
+
+    def call(self, session: str, upstream: str, message: Any) -> Lane:
+        """Open a stream with a call, as if the relay had judged it."""
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"accept", b"application/json, text/event-stream"),
+        ]
+        head = encode_open(OpenHead(upstream, "POST", session, "", headers))
+        return self.request(head, json.dumps(message).encode())
+
+
+@dataclass
+class RawRelay:
+    """Takes links of the client whose state is in `state_dir`, newest last."""
+
+    key: PrivateKey
+    state_dir: Path
+    port: int = 0
+    links: list[RawRelayLink] = field(default_factory=list)
+    _greeting: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def linked(self, count: int = 1) -> RawRelayLink:
+        """Wait for so many links; returns the newest, once its client told its upstreams."""
+        with anyio.fail_after(DEADLINE):
+            while len(self.links) < count or not self.links[-1].facts:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return self.links[-1]
+
+    def opened(self, socket: ServerWebSocket, inbox: Inbox) -> None:
+        """Shake hands with who upgraded."""
+        task = asyncio.get_running_loop().create_task(self._greet(socket, inbox))
+        self._greeting.add(task)
+        task.add_done_callback(self._greeting.discard)
+
+    async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
+        origins = frozenset({f"ws://127.0.0.1:{self.port}"})
+        claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
+        handshake.ready(socket, claim, LinkLimits(), self.key)
+        link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)
+        link.driver = LinkDriver(socket, Role.RELAY, LinkLimits(), link)
+        self.links.append(link)
+        inbox.hand_over(link.driver)
+
+    async def _find_key(self, _tunnel: str, _instance: str) -> bytes:
+        return Identity.read(self.state_dir).key.public
+
+
+def _admit(_request: Request) -> None:
+    return None
+
+
+@asynccontextmanager
+async def raw_relay(key: PrivateKey, state_dir: Path) -> AsyncIterator[RawRelay]:
+    """Listen with a key that a client pinned; links are gone afterwards."""
+    relay = RawRelay(key, state_dir)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: ServerWebSocket(_admit, relay.opened), "127.0.0.1", 0
+    )
+    relay.port = server.sockets[0].getsockname()[1]
+    try:
+        yield relay
+    finally:
+        for link in relay.links:
+            link.driver.close(CloseCode.GOING_AWAY, "the test is over")
+        server.close()
