@@ -24,6 +24,7 @@ from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.approvals import Asking
 from tunnel_relay.gateway.bodies import Bodies
 from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Edge
@@ -93,6 +94,7 @@ class RelayApp:
                 Quota(settings.limits.user_calls_per_second, settings.limits.user_streams),
             ),
             bodies=Bodies(settings.limits.session_body_bytes, settings.limits.user_body_bytes),
+            asking=Asking(admin.approvals, key, settings.admin.origin if settings.admin else None),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,

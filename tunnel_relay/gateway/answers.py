@@ -174,7 +174,11 @@ _FAILURES: dict[Cause, tuple[int, int, str]] = {
     ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
     ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
     ResetCode.NO_GRANT: (503, UNAVAILABLE, "the private side has to be told of the session again"),
-    ResetCode.NEEDS_APPROVAL: (403, REFUSED, "approval pending: a person has to allow this call"),
+    ResetCode.NEEDS_APPROVAL: (
+        403,
+        REFUSED,
+        "a person would have to allow this, and cannot be asked",
+    ),
     ResetCode.UPSTREAM_UNREACHABLE: (502, UNAVAILABLE, "the private server is not reachable"),
     ResetCode.TOO_LARGE: (502, INTERRUPTED, "the private server's answer is too large"),
     ResetCode.TIMEOUT: (504, INTERRUPTED, "the private server did not answer in time"),
@@ -193,8 +197,11 @@ def failed(code: Cause, message_id: str | int | None) -> Answer:
 
 
 def _approval_pending(message_id: str | int) -> Answer:
-    """Answer a call as its tool would: agents show a result to their people, and errors seldom."""
-    text = "approval pending: a person has to allow this call; make it again afterwards"
+    """Answer a call as its tool would: agents show a result to their people, and errors seldom.
+
+    For what nobody can be asked about: a prompt, a resource, arguments that are too large.
+    """
+    text = "this call needs an approval, and one that is so large, or of this kind, gets none"
     result = {"content": [{"type": "text", "text": text}], "isError": True}
     message = {"jsonrpc": "2.0", "id": message_id, "result": result}
     return Answer(200, json.dumps(message).encode(), [JSON, NO_STORE])

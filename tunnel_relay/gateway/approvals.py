@@ -7,20 +7,27 @@ the modern era an agent that declared URL elicitation is led to the console's pa
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import anyio.abc
 import structlog
 
+from shared.errors import ResetCode
 from shared.jsonrpc.canonical import exact
-from shared.jsonrpc.envelope import CAPABILITIES_KEY, Envelope
+from shared.jsonrpc.envelope import CAPABILITIES_KEY, Envelope, parse
 from shared.keys import PrivateKey
 from shared.permit import OWN_ANSWERS, PermitError
 from tunnel_relay.approvals.decide import Needs, NeedsError, read_needs
 from tunnel_relay.approvals.desk import Approvals, AskError, signed
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.gateway.foreign import Held
 from tunnel_relay.store.approvals import Approval, State
 from tunnel_relay.store.base import Session, StoreError
+
+if TYPE_CHECKING:
+    from tunnel_relay.gateway.call import Call
+    from tunnel_relay.gateway.connection import AgentConnection
 
 META = "mcp-tunnel/approval"
 """Under this name an answer says in its `_meta` what programs need of it."""
@@ -28,7 +35,6 @@ AGAIN_SECONDS = 10
 """How soon an agent may look again."""
 FULL_SECONDS = 60
 """The same where no more requests are taken."""
-CALL = "tools/call"
 
 log = structlog.get_logger("tunnel_relay.approvals")
 
@@ -47,14 +53,43 @@ class Asking:
         self._approvals = approvals
         self._key = key
         self._console = console
+        self._tasks: anyio.abc.TaskGroup | None = None
 
-    def ready(self, session: str, envelope: Envelope | None) -> bool:
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Ask from now on; what has to wait for the store runs in `tasks`."""
+        self._tasks = tasks
+
+    def ready(self, call: "Call") -> bool:
         """Tell whether a call may have been approved; costs a call one look into a dictionary."""
-        return (
-            envelope is not None
-            and envelope.method == CALL
-            and self._approvals.requests.ready(session)
-        )
+        return bool(call.kept) and self._approvals.requests.ready(call.session.id)
+
+    async def permit(self, call: "Call") -> Answer | None:
+        """Let a call go out with its permit, if it has one; returns why it may not go out."""
+        if not self.ready(call):
+            return None
+        gone = await self.take(call.session, parse(call.kept), call.kept)
+        call.permit = gone.permit
+        return gone.answer
+
+    def sent_back(self, call: "Call", connection: "AgentConnection", detail: str) -> None:
+        """Answer a call that the client did not dispatch because it needs an approval."""
+        if self._tasks is None:
+            connection.respond(answers.BUSY)
+            return
+        held = connection.exchange = Held()
+        self._tasks.start_soon(self._answer_later, call, connection, held, detail)
+
+    async def _answer_later(
+        self, call: "Call", connection: "AgentConnection", held: Held, detail: str
+    ) -> None:
+        if call.kept:
+            body = call.kept
+            answer = await self.asked_by_client(call.session, parse(body), body, detail)
+        else:
+            answer = answers.failed(ResetCode.NEEDS_APPROVAL, call.message_id)
+        if not held.gone:
+            connection.exchange = None
+            connection.respond(answer)
 
     async def take(
         self, session: Session, envelope: Envelope, body: bytes, needs: Needs | None = None

@@ -5,6 +5,7 @@ from shared.jsonrpc.headers import VERSION_HEADER
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.headers import forwarded
+from tunnel_relay.gateway.patience import KEPT_BYTES
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
@@ -13,11 +14,13 @@ _MODERN = MODERN.encode()
 class Call:
     """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
-    `permit` is what humans signed for this very call, or "".
+    `permit` is what humans signed for this very call, or "". `kept` is the body of a tool call,
+    until its answer begins: somebody may have to look at it first.
     """
 
     __slots__ = (
         "initializes",
+        "kept",
         "mcp_session",
         "message_id",
         "modern",
@@ -31,6 +34,9 @@ class Call:
         self.session = session
         self.mcp_session = self.permit = ""
         self.message_id = envelope.id if envelope is not None else None
+        self.kept = b""
+        if envelope is not None and envelope.method == "tools/call":
+            self.kept = request.body if len(request.body) <= KEPT_BYTES else b""
         self.modern = is_modern(request, envelope)
         self.initializes = (
             not self.modern

@@ -97,6 +97,9 @@ class Exchange:
             self.on_reset(ResetCode.PROTOCOL, "")
             return False
         self._event_stream = self._head.event_stream
+        if self.call.kept:
+            self.call.kept = b""
+            self._gateway.bodies.free(self.call.request)
         return True
 
     def on_data(self, data: bytes, end: bool) -> None:
@@ -122,6 +125,11 @@ class Exchange:
         if code is ResetCode.NO_GRANT:
             # The client let go of it; it gets another one before the next call.
             self._link.grants.forget(self.call.session.id)
+        elif code is ResetCode.NEEDS_APPROVAL and self._head is None and self._connection:
+            connection, self._connection = self._connection, None
+            self._finish()
+            self._gateway.asking.sent_back(self.call, connection, detail)
+            return
         self._end_early(code)
 
     def _end_early(self, cause: answers.Cause) -> None:
@@ -140,7 +148,8 @@ class Exchange:
 
     def on_writable(self) -> None:
         """The link took most of the request's body."""
-        self._gateway.bodies.free(self.call.request)
+        if not self.call.kept:
+            self._gateway.bodies.free(self.call.request)
 
     # The agent's connection ---------------------------------------------------------------------
 

@@ -27,8 +27,9 @@ from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from tunnel_relay.clients.registry import Link, Registry
-from tunnel_relay.gateway import answers, checks, cors, foreign
+from tunnel_relay.gateway import answers, checks, cors, foreign, patience
 from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.gateway.approvals import Asking
 from tunnel_relay.gateway.bodies import LINGERING_BYTES, Bodies
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.challenges import Challenges
@@ -37,7 +38,6 @@ from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.foreign import ForeignTokens, Held
 from tunnel_relay.gateway.mcp_sessions import McpSessions
-from tunnel_relay.gateway.patience import SMALL_BYTES
 from tunnel_relay.identity.issuers import Issuers, No
 from tunnel_relay.lease import Lease
 from tunnel_relay.quotas import Quotas, Waiting
@@ -48,12 +48,6 @@ from tunnel_relay.store.base import Session
 log = structlog.get_logger("tunnel_relay.gateway")
 
 SWEEP_SECONDS = 1.0
-MAX_WAITING = 1024
-"""Calls held at a time until their client comes back; more are turned away at once."""
-MAX_WAITING_OF_USER = 256
-MAX_RUNNING_ON = 64
-"""Calls of one session that run on without their agents; the next is cancelled as it is left. An
-agent that gives up and asks again would fill its upstream for everybody else."""
 
 
 class Gateway:
@@ -70,6 +64,7 @@ class Gateway:
         challenges: Challenges,
         quotas: Quotas,
         bodies: Bodies,
+        asking: Asking,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -79,6 +74,7 @@ class Gateway:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
         self.bodies = bodies
+        self.asking = asking
         self._sessions = sessions
         self._registry = registry
         self._mcp_sessions = mcp_sessions
@@ -94,11 +90,12 @@ class Gateway:
         self.time = self._loop.time
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._waiting = Waiting(MAX_WAITING, MAX_WAITING_OF_USER)
+        self._waiting = Waiting(patience.MAX_WAITING, patience.MAX_WAITING_OF_USER)
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve from now on; what has to wait runs in `tasks`."""
         self._tasks = tasks
+        self.asking.start(tasks)
         tasks.start_soon(self._sweep_forever)
 
     @property
@@ -219,7 +216,7 @@ class Gateway:
         self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
     ) -> bool:
         """Serve a request whose head is known by its bytes; False leaves it to the parser."""
-        if known.repeated is None or len(data) > SMALL_BYTES or not foreign.holds(known):
+        if known.repeated is None or len(data) > patience.SMALL_BYTES or not foreign.holds(known):
             return False
         body = known.repeated.body_of(bytes(data))
         if body is None:
@@ -274,7 +271,9 @@ class Gateway:
                 connection.respond(answers.MCP_SESSION_GONE)
                 return
             call.mcp_session = sent.decode()
-        link = self._registry.find(call.session.tunnel, call.session.upstream, instance)
+        link = None  # an approval is used up while the call is held
+        if not self.asking.ready(call):
+            link = self._registry.find(call.session.tunnel, call.session.upstream, instance)
         if not self._quotas.begin(call.session, self.time()):
             connection.respond(answers.too_many("calls at a time", 1, call.message_id))
         elif link is not None:
@@ -296,7 +295,7 @@ class Gateway:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
         refused = None
-        lingers = len(request.body) > LINGERING_BYTES
+        lingers = len(request.body) > LINGERING_BYTES or len(call.kept) > patience.COUNTED_BYTES
         try:
             head = call.open_head()
             if lingers:
@@ -341,13 +340,15 @@ class Gateway:
             )
         finally:
             self._waiting.end(session.user)
+        refused = self._judge_late(call.request)
+        if refused is None and link is None:
+            refused = answers.not_connected(call.message_id, 5)
+        if refused is None and not held.gone:
+            refused = await self.asking.permit(call)
         if held.gone:
             self._end_waiting(call)
             return
         connection.exchange = None
-        refused = self._judge_late(call.request)
-        if refused is None and link is None:
-            refused = answers.not_connected(call.message_id, 5)
         if refused is None and link is not None:
             self._carry(call, link, connection)
             if connection.exchange is None:
@@ -363,7 +364,8 @@ class Gateway:
     def may_run_on(self, exchange: Exchange) -> bool:
         """Tell whether a call may run on though its agent is gone."""
         live = self._live.get(exchange.call.session.id, ())
-        return len(live) <= MAX_RUNNING_ON or sum(one.orphaned for one in live) < MAX_RUNNING_ON
+        most = patience.MAX_RUNNING_ON
+        return len(live) <= most or sum(one.orphaned for one in live) < most
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call that is over."""
