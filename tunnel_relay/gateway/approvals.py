@@ -63,12 +63,22 @@ class Asking:
         """Tell whether a call may have been approved; costs a call one look into a dictionary."""
         return bool(call.kept) and self._approvals.requests.ready(call.session.id)
 
-    async def permit(self, call: "Call") -> Answer | None:
-        """Let a call go out with its permit, if it has one; returns why it may not go out."""
-        if not self.ready(call):
+    async def permit(
+        self, call: "Call", needs: Needs | None = None, definition: str | None = None
+    ) -> Answer | None:
+        """Let a call go out with its permit, if it has one; returns why it may not go out.
+
+        `needs` is of a rule of the relay's own: then the call goes out with a permit or not at all.
+        """
+        if needs is None and not self.ready(call):
             return None
-        gone = await self.take(call.session, parse(call.kept), call.kept)
+        if not call.kept:
+            return answers.failed(ResetCode.NEEDS_APPROVAL, call.message_id)
+        envelope, body = parse(call.kept), call.kept
+        gone = await self.take(call.session, envelope, body, needs)
         call.permit = gone.permit
+        if gone == Go() and needs is not None:
+            return await self.ask(call.session, envelope, body, needs, definition)
         return gone.answer
 
     def sent_back(self, call: "Call", connection: "AgentConnection", detail: str) -> None:
