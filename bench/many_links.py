@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,16 @@ import uvloop
 
 from shared.keys import decode_public
 from tunnel_client.app import configure_logging
+from tunnel_client.catalog.catalog import Catalog
+from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
 from tunnel_client.enroll import check_code, enroll, plan_from
 from tunnel_client.identity import Identity
+from tunnel_client.judge import Judge
+from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.permits import Permits
+from tunnel_client.policy.load import load_policy
+from tunnel_client.settings import POLICY_FILE
 
 READY_SECONDS = 60
 
@@ -68,7 +76,16 @@ async def _enrolled(spec: dict[str, Any], number: int) -> Client:
     code = check_code(new_join_code(spec["socket"], spec["tunnel"]))
     enrolled = await enroll(plan, code)
     key = decode_public(enrolled.relay_key)
-    return Client(plan.target, enrolled.tunnel, key, Identity.read(plan.state_dir), {})
+    policy = load_policy(plan.config.parent / POLICY_FILE)
+    return Client(
+        plan.target,
+        enrolled.tunnel,
+        key,
+        Identity.read(plan.state_dir),
+        {},
+        Judge(lambda: policy.policy, Catalog(Pins(plan.state_dir), ())),
+        PermitDesk(Permits.open(plan.state_dir, time.time), key),
+    )
 
 
 async def hold(spec: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,13 +16,23 @@ import structlog
 
 from shared.keys import decode_public
 from shared.link import loop
+from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
+from tunnel_client.catalog.catalog import Catalog
+from tunnel_client.catalog.keeper import Keeper
+from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.errors import EXIT_FAILED
+from tunnel_client.grants import WallClock
 from tunnel_client.identity import Identity, StateLock
+from tunnel_client.judge import Judge
+from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.permits import Permits
+from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
+from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstreams import make_upstream
 
@@ -35,35 +47,37 @@ def run(settings: ClientSettings) -> int:
     configure_logging()
     with StateLock(settings.state_dir):
         identity = Identity.read(settings.state_dir)
+        policy = load_policy(settings.policy)
+        permits = Permits.open(settings.state_dir, WallClock().now)
         upstreams = {
             upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
         }
-        return loop.run(serve(settings, identity, upstreams))
+        return loop.run(serve(settings, identity, policy, permits, upstreams))
 
 
 async def serve(
-    settings: ClientSettings, identity: Identity, upstreams: dict[str, Upstream]
+    settings: ClientSettings,
+    identity: Identity,
+    policy: PolicyFile,
+    permits: Permits,
+    upstreams: dict[str, Upstream],
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
+    catalog = make_catalog(settings)
+    relay_key = decode_public(settings.relay.public_key)
     client = Client(
         dial_target(settings.relay, os.environ),
         settings.relay.tunnel,
-        decode_public(settings.relay.public_key),
+        relay_key,
         identity,
         upstreams,
+        Judge(lambda: policy.policy, catalog),
+        PermitDesk(permits, relay_key),
         lease=settings.relay.lease,
     )
+    keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
-
-    def status() -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "version": VERSION,
-            "pid": os.getpid(),
-            "upstreams": sorted(upstreams),
-            **client.status(),
-        }
-
+    status = partial(_status, client, policy, catalog, sorted(upstreams))
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
@@ -75,6 +89,9 @@ async def serve(
         gc.set_threshold(100_000, 50, 100)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            tasks.start_soon(keeper.run)
+            tasks.start_soon(Teller(client, catalog, sorted(upstreams)).run)
+            tasks.start_soon(_keep_policy, policy)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
     if outcome:
@@ -84,9 +101,75 @@ async def serve(
     return 0
 
 
+def make_catalog(settings: ClientSettings) -> Catalog:
+    """Read the pins and return the catalogue of what is configured; raises BrokenPinsError."""
+    unpinned = [each.name for each in settings.upstream if each.pinning == "off"]
+    for name in unpinned:
+        log.warning("pinning is off: agents can call every tool", upstream=name)
+    return Catalog(Pins(settings.state_dir), [each.name for each in settings.upstream], unpinned)
+
+
+def make_keeper(
+    settings: ClientSettings,
+    catalog: Catalog,
+    upstreams: Mapping[str, Upstream],
+    linked: Callable[[], bool],
+) -> Keeper:
+    """Return what keeps the catalogue true; programs are not started for it every few minutes."""
+    return Keeper(
+        catalog,
+        upstreams,
+        at_start=[each.name for each in settings.upstream if each.catalog_at_start],
+        periodic=[each.name for each in settings.upstream if each.url is not None],
+        linked=linked,
+    )
+
+
 async def _close(upstream: Upstream) -> None:
     with anyio.move_on_after(STOP_SECONDS, shield=True):
         await upstream.aclose()
+
+
+def _status(
+    client: Client, policy: PolicyFile, catalog: Catalog, upstreams: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": VERSION,
+        "pid": os.getpid(),
+        "upstreams": list(upstreams),
+        **client.status(),
+        "policy": {"digest": policy.policy.digest, "problem": policy.problem},
+        "tools": {name: catalog.status(name) for name in upstreams},
+    }
+
+
+async def _keep_policy(policy: PolicyFile) -> None:
+    """Look at the file and hear SIGHUP; reading happens in a thread, one at a time."""
+    turn = anyio.Lock()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_reload_on_signal, policy, turn)
+        while True:
+            await anyio.sleep(POLL)
+            async with turn:
+                outcome = await anyio.to_thread.run_sync(policy.poll)
+            if outcome is not None:
+                _log_policy(outcome)
+
+
+async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            async with turn:
+                outcome = await anyio.to_thread.run_sync(policy.reload)
+            _log_policy(outcome)
+
+
+def _log_policy(outcome: Outcome) -> None:
+    if outcome.problem is not None:
+        log.error("the policy file cannot be used; the one before holds", why=outcome.problem)
+    else:
+        log.info("policy read", digest=outcome.digest[:12], changed=outcome.changed)
 
 
 async def _stop_on_signal(scope: anyio.CancelScope) -> None:

@@ -7,12 +7,15 @@ import structlog
 from shared.errors import PeerError, ResetCode, TooBigError
 from shared.grant import Grant
 from shared.jsonrpc.envelope import EnvelopeError
+from shared.jsonrpc.results import EditError, Editor
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
 from tunnel_client.gate import GateError, Head, admit, admit_head
 from tunnel_client.grants import Grants
-from tunnel_client.upstream.base import Exchange, Headers, Upstream
+from tunnel_client.judge import Asks, Edit, Judge, Passed
+from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
 
 log = structlog.get_logger("tunnel_client.bridge")
 
@@ -26,9 +29,17 @@ MAX_HEADS = 256
 class Bridge:
     """Starts an exchange for every stream the relay opens; one instance a link."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants) -> None:
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        grants: Grants,
+        judge: Judge,
+        permits: PermitDesk,
+    ) -> None:
         self._upstreams = upstreams
         self.grants = grants
+        self.judge = judge
+        self.permits = permits
         self._heads: dict[bytes, Head] = {}
         self.assembling = 0
         self.crossings: set[Crossing] = set()
@@ -76,6 +87,8 @@ class Bridge:
         head = self._heads.get(payload)
         if head is None:
             head = admit_head(payload)
+            if head.open.permit:
+                return head  # for this one call
             if len(self._heads) >= MAX_HEADS:
                 self._heads.clear()
             self._heads[payload] = head
@@ -99,6 +112,8 @@ class Crossing:
         "_body",
         "_bridge",
         "_driver",
+        "_edit",
+        "_editor",
         "_exchange",
         "_head",
         "_over",
@@ -124,6 +139,8 @@ class Crossing:
         self._head = head
         self._upstream = upstream
         self._exchange: Exchange | None = None
+        self._edit: Edit | None = None
+        self._editor: Editor | None = None
         self._body: list[bytes] = []
         self._assembled = 0
         self._over = False
@@ -185,6 +202,8 @@ class Crossing:
         if self._over:
             return
         self._waiting = (status, headers)
+        if self._edit is not None:
+            self._editor = Editor(self._edit, event_stream=_is_event_stream(headers))
         if end:
             self._whole(b"")
         else:
@@ -195,6 +214,11 @@ class Crossing:
         """Pass body bytes on; False asks to pause until `Exchange.resume`."""
         if self._over:
             return True
+        if self._editor is not None:
+            edited = self._edited(self._editor, chunk, end)
+            if edited is None or not (edited or end):
+                return True  # it was cut, or nothing is whole yet
+            chunk = edited
         if self._waiting is not None:
             if end and len(chunk) <= MAX_INLINE_BYTES:
                 self._whole(chunk)
@@ -229,9 +253,66 @@ class Crossing:
             log.error("refused what the relay sent", reason=str(error))
             self.fail(ResetCode.REFUSED, str(error))
         else:
-            exchange = self._upstream.open(request, self)
-            if not self._over:
-                self._exchange = exchange
+            self._judge(request)
+
+    def _judge(self, request: UpstreamRequest) -> None:
+        """Let the private side have its say, then hand the request over."""
+        verdict = self._bridge.judge.judge(self.grant, request)
+        if isinstance(verdict, Passed):
+            self._edit = verdict.edit
+            self._hand_over(request)
+        elif isinstance(verdict, Asks):
+            self._ask(request, verdict)
+        else:
+            self.head(200, [(b"content-type", b"application/json")])
+            self.data(verdict.body, end=True)
+
+    def _hand_over(self, request: UpstreamRequest) -> None:
+        exchange = self._upstream.open(request, self)
+        if not self._over:
+            self._exchange = exchange
+
+    def _ask(self, request: UpstreamRequest, verdict: Asks) -> None:
+        """Use up the permit that came along; without one say what it has to be for."""
+        permit = self._head.open.permit
+        if not permit:
+            self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
+            return
+        desk = self._bridge.permits
+        try:
+            expected = verdict.expects(self.grant, request.body, desk.relay_key)
+        except ValueError:
+            self.fail(ResetCode.REFUSED, "arguments that have no one spelling")
+            return
+
+        def used(problem: str | None) -> None:
+            self._permitted(request, verdict, problem)
+
+        desk.use(permit, expected, used)
+
+    def _permitted(self, request: UpstreamRequest, verdict: Asks, problem: str | None) -> None:
+        """Go on with a call whose permit was used up, unless anything changed meanwhile."""
+        if self._over:
+            return
+        grant = self._bridge.granted(self._head)
+        if grant is None:
+            self.fail(ResetCode.NO_GRANT, NO_GRANT)
+        elif problem is None and verdict.same(self._bridge.judge.judge(grant, request)):
+            log.info("permit used", session=self.session[:8], tool=verdict.action.name)
+            self._hand_over(request)
+        else:
+            why = problem or "policy or tool changed"
+            log.error("permit refused", session=self.session[:8], why=why)
+            self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
+
+    def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:
+        """Return what may go on of a response that is filtered; None when it cannot be judged."""
+        try:
+            return editor.feed(chunk) + (editor.end() if end else b"")
+        except EditError as error:
+            log.error("an answer that cannot be filtered", reason=str(error))
+            self.cut(ResetCode.UPSTREAM_BROKE, str(error))
+            return None
 
     def _whole(self, body: bytes) -> None:
         status, headers = self._waiting or (502, [])
@@ -278,3 +359,10 @@ class Crossing:
     def _release(self) -> None:
         self._bridge.assembling -= self._assembled
         self._assembled = 0
+
+
+def _is_event_stream(headers: Headers) -> bool:
+    return any(
+        name == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from tunnel_client.catalog.pins import read_pins
 from tunnel_client.dial import choose_proxy, tls_context
 from tunnel_client.errors import ClientError
 from tunnel_client.identity import Identity
@@ -16,6 +17,7 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         lambda: Identity.read(settings.state_dir),
         lambda: tls_context(settings.relay.ca_file),
         lambda: choose_proxy(dial_target(settings.relay, environ)),
+        lambda: read_pins(settings.state_dir),
     ]
     steps += [partial(make_upstream, upstream, environ) for upstream in settings.upstream]
     problems: list[ClientError] = []

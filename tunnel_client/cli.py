@@ -1,31 +1,22 @@
 """The command `tunnel-client`. Everything heavy is imported inside the command that needs it."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
+from tunnel_client.cli_options import config_path as _config_path
+from tunnel_client.cli_options import quiet as _quiet
+from tunnel_client.cli_options import read_settings as _settings
+from tunnel_client.cli_options import show as _print
+from tunnel_client.cli_policy import policy
+from tunnel_client.cli_tools import first_pins, tool
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
-
-if TYPE_CHECKING:
-    from tunnel_client.settings import ClientSettings
-
-SCHEMA_VERSION = 1
-"""Of every `--json` answer; grows when a key changes its meaning or goes."""
-
-config_option = click.option(
-    "--config",
-    "config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Configuration file.",
-    show_default="client.toml in /etc/tunnel-client for root, else in ~/.config/tunnel-client",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
 class Program(click.Group):
@@ -201,6 +192,9 @@ def upstream_list(config: Path | None, as_json: bool) -> None:
 )
 @click.option("--cwd", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
 @click.option("--inherit-env", multiple=True, metavar="NAME", help="Let the program see this.")
+@click.option("--yes", is_flag=True, help="Pin its tools as proposed, without asking.")
+@click.option("--no-pin", is_flag=True, help="Do not ask the server for its tools now.")
+@json_option
 def upstream_add(
     name: str,
     command: tuple[str, ...],
@@ -209,8 +203,14 @@ def upstream_add(
     ca_file: Path | None,
     cwd: Path | None,
     inherit_env: tuple[str, ...],
+    yes: bool,
+    no_pin: bool,
+    as_json: bool,
 ) -> None:
-    """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio."""
+    """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio.
+
+    Then lists its tools and asks once which are pinned, and with which classes.
+    """
     from tunnel_client.upstream_file import add_upstream
 
     if (url is None) == (not command):
@@ -228,7 +228,19 @@ def upstream_add(
         },
         os.environ,
     )
-    _print(f"added {name} to {path}; a running client serves it after a restart")
+    added = {"schema_version": SCHEMA_VERSION, "name": name, "config": str(path)}
+    if not as_json:
+        _print(f"added {name} to {path}; a running client serves it after a restart")
+    if no_pin or not (yes or (sys.stdin.isatty() and not as_json)):
+        result: dict[str, Any] = {"pinned": [], "error": None}
+        if not as_json:
+            _print(f"agents see its tools once they are pinned: tunnel-client tool pin {name}")
+    else:
+        result = first_pins(_settings(config), name, yes=yes)
+    if as_json:
+        _print(added | result)
+    elif result["pinned"]:
+        _print(f"pinned {len(result['pinned'])} of its tools")
 
 
 @upstream.command("test")
@@ -252,35 +264,9 @@ def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
         _print(verdict(name, report))
 
 
-def _quiet() -> None:
-    """Send warnings to standard error and drop the rest: standard output is for the answer."""
-    import logging
-
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def _config_path(config: Path | None) -> Path:
-    from tunnel_client.settings import default_config
-
-    return config or default_config(os.environ)
-
-
-def _settings(config: Path | None) -> "ClientSettings":
-    from tunnel_client.settings import load_settings
-
-    return load_settings(_config_path(config), os.environ)
-
-
-def _print(answer: dict[str, Any] | str) -> None:
-    click.echo(answer if isinstance(answer, str) else json.dumps(answer, indent=2))
-
-
 cli.add_command(connect)
+cli.add_command(tool)
+cli.add_command(policy)
 
 
 def main() -> None:

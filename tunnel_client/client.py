@@ -23,7 +23,9 @@ from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.grants import Grants, RefusedGrantError, WallClock
 from tunnel_client.identity import Identity
+from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
+from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.reconnect import GiveUp, Next, Reconnect
 from tunnel_client.upstream.base import Upstream
 
@@ -38,8 +40,15 @@ CONNECT_SECONDS = 10.0
 class ClientLink:
     """One link while it lives: what the driver reports about it."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], grants: Grants, epoch: int) -> None:
-        self.bridge = Bridge(upstreams, grants)
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        grants: Grants,
+        judge: Judge,
+        permits: PermitDesk,
+        epoch: int,
+    ) -> None:
+        self.bridge = Bridge(upstreams, grants, judge, permits)
         self.driver: LinkDriver
         self.epoch = epoch
         self.since = time.time()
@@ -123,6 +132,8 @@ class Client:
         relay_key: bytes,
         identity: Identity,
         upstreams: Mapping[str, Upstream],
+        judge: Judge,
+        permits: PermitDesk,
         *,
         lease: float = 30.0,
         jitter: Callable[[], float] = random.random,
@@ -134,6 +145,8 @@ class Client:
         self._relay_key = relay_key
         self._identity = identity
         self._upstreams = upstreams
+        self._judge = judge
+        self._permits = permits
         self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
         self._clock = WallClock()
@@ -204,7 +217,9 @@ class Client:
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
             self._lease.check(limits)
-            link = ClientLink(self._upstreams, self._grants(counter), counter)
+            link = ClientLink(
+                self._upstreams, self._grants(counter), self._judge, self._permits, counter
+            )
             link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
             inbox.hand_over(link.driver)
             link.driver.catalog(sorted(self._upstreams))

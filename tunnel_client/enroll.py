@@ -39,8 +39,15 @@ from tunnel_client.errors import (
 from tunnel_client.files import write_private
 from tunnel_client.http_once import OneExchange, write_post
 from tunnel_client.identity import Identity, StateLock, refuse_enrolled
+from tunnel_client.policy.start import write_default
 from tunnel_client.relay_url import RelayUrl
-from tunnel_client.settings import check_proxy, default_config, read_config, read_secret
+from tunnel_client.settings import (
+    POLICY_FILE,
+    check_proxy,
+    default_config,
+    read_config,
+    read_secret,
+)
 
 ENROL_PATH = "/tunnel/enroll"
 ENROL_SECONDS = 20.0
@@ -118,6 +125,9 @@ async def enroll(plan: EnrolPlan, code: SecretStr) -> Enrolled:
             write_private(plan.config, text.encode())
         except OSError as error:
             raise StateWriteError(f"cannot write {plan.config}: {error.strerror}") from None
+        policy = plan.config.parent / POLICY_FILE
+        if not policy.exists():
+            write_default(policy)
     return enrolled
 
 
@@ -204,6 +214,7 @@ def next_steps(plan: EnrolPlan, enrolled: Enrolled, environ: Mapping[str, str]) 
     return (
         f"Enrolled in tunnel {enrolled.tunnel}; relay key {fingerprint} is pinned.\n"
         f"Wrote {plan.config} and the key in {plan.state_dir}.\n"
+        f"What agents may do is in {plan.config.parent / POLICY_FILE}; read it.\n"
         "Next, name a private MCP server and run:\n"
         f"  tunnel-client upstream add{option} NAME --url http://127.0.0.1:3000/mcp\n"
         f"  tunnel-client run{option}"

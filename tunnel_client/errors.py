@@ -66,6 +66,40 @@ class NoProgramError(ClientError):
     exit_code = EXIT_CONFIGURATION
 
 
+# 250x: policy
+
+
+class NoPolicyError(ClientError):
+    """There is no policy file, or it cannot be read; without one nothing is served."""
+
+    code = "MT2500"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client policy init"
+
+
+class PolicyBrokenError(ClientError):
+    """The policy cannot be used; the cause names each fault with its line and nearest key."""
+
+    code = "MT2504"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client policy check"
+
+
+class FixturesBrokenError(ClientError):
+    """A file of calls to hold a policy against cannot be used."""
+
+    code = "MT2505"
+    exit_code = EXIT_USAGE
+    next_command = "tunnel-client policy test --help"
+
+
+class PolicyExistsError(ClientError):
+    """A policy is there already and is never overwritten."""
+
+    code = "MT2506"
+    next_command = "tunnel-client policy check"
+
+
 # 205x: `tunnel-client connect`
 
 
@@ -309,6 +343,40 @@ class UpstreamTestError(ClientError):
 
     code = "MT2402"
     next_command = "start the server named in the configuration, then test again"
+
+
+# 254x and 255x: what upstreams list, and pins
+
+
+class ListingError(ClientError):
+    """An upstream did not say what it offers, or said more than is read."""
+
+    code = "MT2540"
+    exit_code = EXIT_UNAVAILABLE
+    retryable = True
+    next_command = "tunnel-client upstream test NAME; then tunnel-client tool list NAME"
+
+
+class BrokenPinsError(ClientError):
+    """The file of pins cannot be read or does not hold what this program wrote there."""
+
+    code = "MT2541"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "restore pins.json, or move it away and pin again: tunnel-client tool pin NAME"
+
+
+class UnknownToolError(ClientError):
+    """The upstream lists no tool of this name, or none is pinned."""
+
+    code = "MT2542"
+    next_command = "tunnel-client tool list NAME"
+
+
+class NotPinnableError(ClientError):
+    """What cannot be pinned: a name that is no name of a tool, or one the server lists twice."""
+
+    code = "MT2543"
+    next_command = "tunnel-client tool diff NAME; ask whoever runs that server"
 
 
 # 258x: permits

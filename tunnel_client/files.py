@@ -17,12 +17,13 @@ def read_guarded(
     forbidden: int,
     owners: tuple[int, ...],
     links: bool = True,
-    most: int = MAX_BYTES,
+    limit: int = MAX_BYTES,
 ) -> bytes:
     """Return a file's bytes after checking who owns it and who else may use it.
 
     `forbidden` are the permission bits that must not be set, `links` tells whether `path` may be
-    a symbolic link. The facts are those of the open file, so it cannot be swapped in between.
+    a symbolic link, `limit` is the largest size in bytes. The facts are those of the open file, so
+    it cannot be swapped in between.
     Raises UnsafeFileError and OSError.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
@@ -34,21 +35,22 @@ def read_guarded(
         if not stat.S_ISREG(facts.st_mode):
             raise UnsafeFileError(f"{path} is not a regular file", f"ls -l {path}")
         _check(path, facts, forbidden, owners)
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise UnsafeFileError(f"{path} is larger than {most // MAX_BYTES} MiB", f"ls -l {path}")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        size = f"{limit // (1024 * 1024)} MiB"
+        raise UnsafeFileError(f"{path} is larger than {size}", f"ls -l {path}")
     return content
 
 
-def check_folder(path: Path) -> None:
-    """Check that a folder is ours alone; raises UnsafeFileError and OSError.
+def check_folder(path: Path, owners: tuple[int, ...] | None = None) -> None:
+    """Check that a folder is ours alone, or that of `owners`; raises UnsafeFileError and OSError.
 
     The path may be a link, as systemd makes it for StateDirectory= with DynamicUser=.
     """
     facts = path.stat()
     if not stat.S_ISDIR(facts.st_mode):
         raise UnsafeFileError(f"{path} is not a folder", f"ls -ld {path}")
-    _check(path, facts, 0o077, (os.geteuid(),))
+    _check(path, facts, 0o077, owners or (os.geteuid(),))
 
 
 def make_folder(path: Path) -> None:
@@ -57,17 +59,24 @@ def make_folder(path: Path) -> None:
     check_folder(path)
 
 
-def write_private(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+def write_private(
+    path: Path,
+    content: bytes,
+    like: os.stat_result | None = None,
+    owner: os.stat_result | None = None,
+) -> None:
     """Write a file of mode 0600 so that a crash leaves the old or the new one, whole.
 
-    `like` gives mode and owner of a file that is replaced. When this returns, the file is on
-    disk; raises OSError.
+    `like` gives mode and owner of a file that is replaced, `owner` only an owner. When this
+    returns, the file is on disk; raises OSError.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(draft, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             if like is not None:
                 os.fchown(descriptor, like.st_uid, like.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(like.st_mode))

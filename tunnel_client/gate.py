@@ -10,6 +10,7 @@ from shared.errors import PeerError
 from shared.jsonrpc.envelope import parse
 from shared.jsonrpc.headers import Routing, check_routing, read_routing
 from shared.jsonrpc.methods import refusal
+from shared.jsonrpc.reserved import headers_fault
 from shared.wire.codec import OpenHead, decode_open
 from tunnel_client.upstream.base import UpstreamRequest
 
@@ -39,6 +40,9 @@ def admit_head(payload: bytes) -> Head:
     head = decode_open(payload)
     if any(name in _NEVER for name, _ in head.headers):
         raise GateError("the relay forwarded a header that is not forwarded")
+    fault = headers_fault(head.headers)
+    if fault is not None:
+        raise GateError(fault)
     return Head(head, read_routing(head.headers))
 
 

@@ -66,7 +66,7 @@ class Permits:
         path = state_dir / FILE
         try:
             text = read_guarded(
-                path, forbidden=0o077, owners=(os.geteuid(),), links=False, most=MAX_USED * 50
+                path, forbidden=0o077, owners=(os.geteuid(),), links=False, limit=MAX_USED * 50
             ).decode("ascii")
         except FileNotFoundError:
             text = ""

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
@@ -23,6 +23,7 @@ from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
+POLICY_FILE = "policy.yaml"
 _HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout")
 _STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
 
@@ -111,6 +112,10 @@ class UpstreamSettings(ConfigModel):
     """Longest wait for the head of an answer."""
     max_children: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most processes at a time: one for the modern era, one for each legacy MCP session."""
+    pinning: Literal["required", "off"] = "required"
+    """`off`: agents can call every tool of this server, new and changed ones too."""
+    catalog_at_start: bool = True
+    """Ask the server for its tools when the client starts; a program is started for that."""
 
     @field_validator("command")
     @classmethod
@@ -137,6 +142,8 @@ class ClientSettings(ConfigModel):
 
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     """Folder of the key, the join counter and the control socket; mode 0700."""
+    policy: Path = Path(POLICY_FILE)
+    """What agents may do here: YAML, in the folder of this file unless it says another."""
     relay: RelaySettings
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
 
@@ -221,10 +228,8 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
         for upstream in settings.upstream
     ]
     relay = settings.relay.model_copy(update=moved(settings.relay, "ca_file"))
-    state_dir = below(settings.state_dir)
-    return settings.model_copy(
-        update={"state_dir": state_dir, "relay": relay, "upstream": upstreams}
-    )
+    paths = {"state_dir": below(settings.state_dir), "policy": below(settings.policy)}
+    return settings.model_copy(update={"relay": relay, "upstream": upstreams} | paths)
 
 
 def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:

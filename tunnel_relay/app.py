@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.errors import CloseCode
 from shared.keys import PrivateKey
+from shared.policy.keeping import PolicyFile
 from shared.wire.limits import LinkLimits
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
@@ -25,11 +26,13 @@ from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.approvals import Asking
+from tunnel_relay.gateway.binding import Binding
 from tunnel_relay.gateway.bodies import Bodies
 from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Edge
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
+from tunnel_relay.gateway.judge import Judge
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.identity.oauth import AuthorizationServer
@@ -38,7 +41,7 @@ from tunnel_relay.keyfiles import read_secret
 from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
-from tunnel_relay.settings import Settings
+from tunnel_relay.settings import Limits, Settings
 from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.app")
@@ -75,7 +78,14 @@ class Pages:
 class RelayApp:
     """What the listeners serve: the gateway for `/t/`, Starlette for the cold pages."""
 
-    def __init__(self, settings: Settings, admin: Admin, key: PrivateKey, mcp_key: SecretBytes):
+    def __init__(
+        self,
+        settings: Settings,
+        admin: Admin,
+        key: PrivateKey,
+        mcp_key: SecretBytes,
+        policy: PolicyFile,
+    ) -> None:
         self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
         guesses = _guesses(settings)
@@ -89,12 +99,13 @@ class RelayApp:
             challenges=Challenges(
                 settings.public_url, bool(settings.authorization_servers), settings.scopes
             ),
-            quotas=Quotas(
-                Quota(settings.limits.session_calls_per_second, settings.limits.session_streams),
-                Quota(settings.limits.user_calls_per_second, settings.limits.user_streams),
-            ),
+            quotas=_quotas(settings.limits),
             bodies=Bodies(settings.limits.session_body_bytes, settings.limits.user_body_bytes),
-            asking=Asking(admin.approvals, key, settings.admin.origin if settings.admin else None),
+            binding=Binding(admin.tasks, admin.clock),
+            judge=Judge(lambda: policy.policy, admin.directory.groups_of),
+            asking=Asking(
+                admin.approvals, key, None if settings.admin is None else settings.admin.origin
+            ),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
@@ -107,10 +118,7 @@ class RelayApp:
             find_key=admin.find_key,
             admit=admin.admit,
             groups_of=lambda user: admin.directory.groups_of(user),
-            limits=LinkLimits(
-                ping_interval=settings.limits.ping_interval,
-                ping_deadline=settings.limits.ping_deadline,
-            ),
+            limits=_link_limits(settings.limits),
             deadline=settings.limits.handshake,
             max_links=settings.limits.links,
         )
@@ -118,6 +126,7 @@ class RelayApp:
         self._lease = admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc = oidc_client(admin)
+        admin.issuers = self._issuer_facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
@@ -127,6 +136,10 @@ class RelayApp:
     def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""
         return AgentConnection(self.gateway, config, server_state)
+
+    def _issuer_facts(self) -> list[dict[str, Any]]:
+        logins = [] if self.oidc is None else [self.oidc.provider.facts()]
+        return [*self.issuers.facts(), *logins]
 
     def agents_protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of a listener that takes no links."""
@@ -167,6 +180,17 @@ def webhook(settings: Settings) -> Webhook | None:
         return None
     secret = read_secret(chosen.webhook_secret, os.environ)
     return Webhook(chosen, secret, None if settings.admin is None else settings.admin.origin)
+
+
+def _link_limits(limits: Limits) -> LinkLimits:
+    return LinkLimits(ping_interval=limits.ping_interval, ping_deadline=limits.ping_deadline)
+
+
+def _quotas(limits: Limits) -> Quotas:
+    return Quotas(
+        Quota(limits.session_calls_per_second, limits.session_streams),
+        Quota(limits.user_calls_per_second, limits.user_streams),
+    )
 
 
 def _guesses(settings: Settings) -> RateLimit | None:
@@ -251,7 +275,7 @@ class LiveLinks:
 
 
 async def flush_forever(admin: Admin, every: float = 30.0) -> None:
-    """Write last uses back now and then; a store that fails is tried again next time."""
+    """Write last uses and tasks back now and then; a store that fails is tried again next time."""
     while True:
         await anyio.sleep(every)
         try:

@@ -284,8 +284,9 @@ def build() -> click.Group:
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
+    from tunnel_relay.cli_policy import policy
 
-    for group in (tunnel, session, lock, approval, user, agent):
+    for group in (tunnel, session, lock, approval, user, agent, policy):
         cli.add_command(group)
     return cli
 

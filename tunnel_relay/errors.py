@@ -56,6 +56,9 @@ class Code(StrEnum):
     CLOCK_BEHIND = "MT1065"
     LEASE_LAPSED = "MT1070"
     NOT_KEPT = "MT1071"
+    POLICY_MISSING = "MT1100"
+    POLICY_BROKEN = "MT1101"
+    FIXTURES_BROKEN = "MT1102"
     APPROVAL_UNKNOWN = "MT1120"
     APPROVER_NEEDED = "MT1121"
     OWN_REQUEST = "MT1122"
@@ -274,6 +277,19 @@ EXPLAINED = {
         UNAVAILABLE,
         "the database could not be written for longer than limits.lease: agents are refused",
         "mend the database; the relay serves again by itself, see tunnel-relay status",
+    ),
+    Code.POLICY_MISSING: Explained(
+        CONFIGURATION,
+        "there is no policy file, or it cannot be read; without one nothing is served",
+        "tunnel-relay policy init",
+    ),
+    Code.POLICY_BROKEN: Explained(
+        CONFIGURATION, "the policy cannot be used", "tunnel-relay policy check"
+    ),
+    Code.FIXTURES_BROKEN: Explained(
+        USAGE,
+        "a file of calls to hold a policy against cannot be used",
+        "tunnel-relay policy test --help",
     ),
 }
 

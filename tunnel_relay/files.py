@@ -17,12 +17,12 @@ def read_private(path: Path) -> str:
     return _read(path, Code.KEY_UNUSABLE, secret=True)
 
 
-def read_config(path: Path) -> str:
+def read_config(path: Path, missing: Code = Code.CONFIG_MISSING) -> str:
     """Return the text of a configuration file.
 
-    Others may read it but not write it. Raises RelayError CONFIG_MISSING or FILE_UNSAFE.
+    Others may read it but not write it. Raises RelayError `missing` or FILE_UNSAFE.
     """
-    return _read(path, Code.CONFIG_MISSING, secret=False)
+    return _read(path, missing, secret=False)
 
 
 def _read(path: Path, missing: Code, *, secret: bool) -> str:
@@ -32,7 +32,10 @@ def _read(path: Path, missing: Code, *, secret: bool) -> str:
             status = os.fstat(file.fileno())
             _check_owner(path, status)
             _check_mode(path, status, secret=secret)
-            content = file.read(MAX_BYTES)
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            # Cut short, a list of what is denied would still look whole.
+            raise RelayError(missing, f"{path} is larger than 1 MiB")
         return content.decode()
     except OSError as error:
         raise RelayError(missing, f"cannot read {path}: {error.strerror}") from error

@@ -10,10 +10,12 @@ from tunnel_relay.devcert import make_dev_certificate
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import check_state_dir, write_new
 from tunnel_relay.keyfiles import new_session_key
+from tunnel_relay.policy.default import default_policy
 from tunnel_relay.setting_types import is_loopback
 from tunnel_relay.settings import (
     DEV_AUTHORITY,
     DEV_CERTIFICATE,
+    POLICY_FILE,
     Settings,
     parse_settings,
     read_settings,
@@ -44,6 +46,7 @@ def init(wanted: Wanted) -> Settings:
     files: dict[Path, str] = {
         wanted.state_dir / "relay.key": PrivateKey.generate().to_pem().get_secret_value(),
         wanted.state_dir / "mcp-session.key": new_session_key().get_secret_value(),
+        wanted.config.parent / POLICY_FILE: default_policy(),
     }
     if wanted.demo:
         certificate = make_dev_certificate()

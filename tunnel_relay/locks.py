@@ -1,9 +1,18 @@
 """The locks in force: in memory, so that they cost a call nothing while there are none. Pure."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 
 from tunnel_relay.store.base import Lock, LockKind, Session
+
+SUBJECTS: Mapping[LockKind, Callable[[Session], str]] = {
+    LockKind.USER: attrgetter("user"),
+    LockKind.AGENT: attrgetter("agent"),
+    LockKind.UPSTREAM: attrgetter("place"),
+    LockKind.TUNNEL: attrgetter("tunnel"),
+}
+"""What a lock on a session can be about."""
 
 
 class LockTable:
@@ -58,25 +67,14 @@ class LockTable:
         if not self._until:
             return False
         return any(
-            now < self._until.get((kind, subject), -math.inf)
-            for kind, subjects in self.subjects(session).items()
-            for subject in subjects
+            now < self._until.get((kind, subject_of(session)), -math.inf)
+            for kind, subject_of in SUBJECTS.items()
         )
 
     def locks_link(self, tunnel: str, instance: str, now: float) -> bool:
         """Tell whether a client of this tunnel may not connect."""
         ends = self._until.get((LockKind.TUNNEL, tunnel)), self._until.get((LockKind.KEY, instance))
         return any(end is not None and now < end for end in ends)
-
-    @staticmethod
-    def subjects(session: Session) -> dict[LockKind, tuple[str, ...]]:
-        """Return what locks on a session can be about."""
-        return {
-            LockKind.USER: (session.user,),
-            LockKind.AGENT: (session.agent,),
-            LockKind.UPSTREAM: (session.place,),
-            LockKind.TUNNEL: (session.tunnel,),
-        }
 
 
 def _end(lock: Lock) -> float:

@@ -98,29 +98,29 @@ class Quotas:
 
 
 class Waiting:
-    """Counts calls that wait for their client: so many of all users, and of one."""
+    """Counts what waits: so many of all, and of one user or address."""
 
-    def __init__(self, most: int, of_user: int) -> None:
+    def __init__(self, most: int, of_one: int) -> None:
         self._most = most
-        self._of_user = of_user
+        self._of_one = of_one
         self.total = 0
-        self.users: dict[str, int] = {}
+        self.each: dict[str, int] = {}
 
-    def begin(self, user: str) -> bool:
-        """Count a call that waits from now on; False when too many do, and nothing is counted."""
-        mine = self.users.get(user, 0)
-        if self.total >= self._most or mine >= self._of_user:
+    def begin(self, who: str) -> bool:
+        """Count one that waits from now on; False when too many do, and nothing is counted."""
+        mine = self.each.get(who, 0)
+        if self.total >= self._most or mine >= self._of_one:
             return False
         self.total += 1
-        self.users[user] = mine + 1
+        self.each[who] = mine + 1
         return True
 
-    def end(self, user: str) -> None:
-        """Count a call that waits no longer."""
+    def end(self, who: str) -> None:
+        """Count one that waits no longer."""
         self.total -= 1
-        self.users[user] -= 1
-        if not self.users[user]:
-            del self.users[user]
+        self.each[who] -= 1
+        if not self.each[who]:
+            del self.each[who]
 
 
 def _meter(meters: dict[str, Meter], key: str, quota: Quota, now: float) -> Meter:

@@ -26,6 +26,12 @@ class RateLimit:
             self._buckets.popitem(last=False)
         return wait
 
+    def give_back(self, key: str) -> None:
+        """Take back one use that was allowed."""
+        found = self._buckets.get(key)
+        if found is not None:
+            self._buckets[key] = min(self._burst, found[0] + 1), found[1]
+
     def spent(self, key: str, now: float) -> bool:
         """Tell whether the next use would have to wait; counts nothing."""
         level, at = self._buckets.get(key, (self._burst, now))

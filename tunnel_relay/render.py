@@ -216,6 +216,7 @@ def status(shown: dict[str, Any]) -> str:
     ]
     if shown["store"]["problem"]:
         pairs.append(("store", _store(shown["store"])))
+    pairs += [("issuer", _issuer(each)) for each in shown["issuers"]]
     if shown["unstored"]:
         pairs.append(("warning", f"{shown['unstored']} changes are not stored yet (MT1013)"))
     if shown["forgettable"]:
@@ -245,6 +246,18 @@ def _store(facts: dict[str, Any]) -> str:
         else f"agents are refused in {facts['left']:.0f} s"
     )
     return f"failing for {facts['silent']:.0f} s, {state}: {facts['problem']}"
+
+
+def _issuer(facts: dict[str, Any]) -> str:
+    """Say how an issuer's keys are, and what that means for its tokens."""
+    if facts["age"] is None:
+        text = "no keys yet: its tokens are refused (MT1060)"
+    else:
+        text = f"{facts['keys']} keys, fetched {format_duration(facts['age'])} ago"
+        if not facts["ready"]:
+            text = "its keys are too old: its tokens are refused (MT1060)"
+    problem = f"; the last fetch failed: {facts['problem']}" if facts["problem"] else ""
+    return f"{facts['issuer']}: {text}{problem}"
 
 
 def cut(result: dict[str, Any]) -> str:

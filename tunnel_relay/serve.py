@@ -33,8 +33,10 @@ from tunnel_relay.events import EventRing
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.logs import configure_logging
 from tunnel_relay.memory import map_tls_buffers
+from tunnel_relay.policy.load import load_policy
+from tunnel_relay.policy.watch import keep_policy
 from tunnel_relay.server import Server
-from tunnel_relay.settings import LinksListen, Listen, Settings, Tls
+from tunnel_relay.settings import POLICY_FILE, LinksListen, Listen, Settings, Tls
 
 log = structlog.get_logger("tunnel_relay")
 
@@ -71,8 +73,9 @@ async def serve(settings: Settings, events: EventRing) -> None:
     """Open everything in order, listen, and close everything in reverse."""
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
+    policy = load_policy(settings.policy or settings.state_dir / POLICY_FILE)
     async with open_admin(settings, serving=True) as admin:
-        app = RelayApp(settings, admin, key, mcp_key)
+        app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
         admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         async with (
@@ -87,6 +90,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
+            tasks.start_soon(keep_policy, policy)
             if hook is not None:
                 admin.approvals.announce = hook.announce
                 tasks.start_soon(hook.run)

@@ -23,6 +23,7 @@ from tunnel_relay.settings_approvals import ApprovalSettings
 from tunnel_relay.settings_issuers import MAX_ISSUERS, IssuerSettings, OidcSettings
 
 PREFIX = "TUNNEL_RELAY_"
+POLICY_FILE = "relay-policy.yaml"
 DEV_CERTIFICATE = "dev-cert.pem"
 DEV_AUTHORITY = "dev-ca.pem"
 MAX_SOCKET_PATH = 100
@@ -168,6 +169,8 @@ class Settings(ConfigModel):
     """Left out: relay.key in state_dir."""
     mcp_session_key_file: AbsolutePath | None = None
     """Left out: mcp-session.key in state_dir."""
+    policy: AbsolutePath | None = None
+    """What agents may do through this relay, YAML; left out: relay-policy.yaml beside this file."""
     sessions: SessionRules = SessionRules()
     oauth: OAuth = OAuth()
     oidc: OidcSettings | None = None
@@ -270,7 +273,9 @@ class Settings(ConfigModel):
 
 def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """Read and check the file; raises RelayError with the whole report as its message."""
-    return parse_settings(read_config(path), str(path), environ)
+    settings = parse_settings(read_config(path), str(path), environ)
+    policy = settings.policy or path.absolute().parent / POLICY_FILE
+    return settings.model_copy(update={"policy": policy})
 
 
 def parse_settings(text: str, source: str, environ: Mapping[str, str]) -> Settings:

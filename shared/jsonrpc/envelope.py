@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeGuard
 import jiter
 
 from shared.errors import PeerError
+from shared.jsonrpc.reserved import MAX_TRACE, meta_fault, trace_fault
 
 MAX_DEPTH = 64
 MAX_ID_BYTES = 256
@@ -55,18 +56,17 @@ _PARAMS = frozenset(
 _META = frozenset(
     {
         *(META_PREFIX + key for key in ("clientInfo", "logLevel", "subscriptionId", "serverInfo")),
-        *(VERSION_KEY, CAPABILITIES_KEY, "progressToken", "traceparent", "tracestate", "baggage"),
+        *(VERSION_KEY, CAPABILITIES_KEY, "progressToken"),
     }
 )
-# Trace context is left out: no decision rests on it, and a header library may capitalise it.
-_GUARDED_META = frozenset(
-    key for key in _META if key.startswith(META_PREFIX) or key == "progressToken"
-)
+# Trace context is not among those whose case is guarded: a header library may capitalise it.
+_TRACE = frozenset(MAX_TRACE)
+_KNOWN_META = _META | _TRACE
 _FOLDED_TOP = {key.casefold(): key for key in _TOP}
 _FOLDED_PARAMS = {key.casefold(): key for key in _PARAMS}
-_FOLDED_META = {key.casefold(): key for key in _GUARDED_META}
+_FOLDED_META = {key.casefold(): key for key in _META}
 # No two of these fold together, so an object made of them alone needs no second look.
-_COMMON = _TOP | _PARAMS | _META | {"version", "title", "description", "type", "text"}
+_COMMON = _TOP | _PARAMS | _KNOWN_META | {"version", "title", "description", "type", "text"}
 _SCALARS = frozenset({str, int, bool, NoneType})
 _LOOK_CLOSER = frozenset({dict, list, float})
 _LONG_LIST = 32
@@ -159,6 +159,31 @@ def parse(body: bytes) -> Envelope:
         raise _answer(document, body, refused) from None
 
 
+def read_strict(text: bytes) -> dict[str, Any]:
+    """Read a message that an upstream sent; raises EnvelopeError.
+
+    No key comes twice at any depth, nor but for its case at the top and in `result`; further in,
+    what is said is the upstream's (a schema may well have both `a` and `A`). No batch: no request
+    is one.
+    """
+    try:
+        document = jiter.from_json(
+            text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
+        )
+    except ValueError:
+        raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None
+    if type(document) is not dict:
+        raise EnvelopeError(INVALID_REQUEST, "Body must be a single JSON-RPC message object")
+    for members in (document, document.get("result")):
+        if type(members) is dict and len({*map(str.casefold, members)}) != len(members):
+            raise EnvelopeError(PARSE_ERROR, "Parse error: duplicate keys but for case")
+    try:
+        _check_case(document, _FOLDED_TOP)
+    except _RefusedError as refused:
+        raise EnvelopeError(refused.code, str(refused)) from None
+    return document
+
+
 def error_body(
     id: str | int | None,  # noqa: A002 - the word JSON-RPC has for it
     code: int,
@@ -231,8 +256,11 @@ def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
     version = None
     meta = params.get("_meta")
     if type(meta) is dict:
-        if not meta.keys() <= _META:
+        if not meta.keys() <= _KNOWN_META:
             _check_case(meta, _FOLDED_META)
+            _refuse(meta_fault(meta))
+        elif not _TRACE.isdisjoint(meta):
+            _refuse(trace_fault(meta))
         version = meta.get(VERSION_KEY)
         if type(version) is not str:
             version = None
@@ -254,6 +282,9 @@ def _response(document: dict[str, Any], identity: str | int | None) -> Envelope:
     content = document["result" if has_result else "error"]
     if type(content) is not dict:
         raise _RefusedError(INVALID_REQUEST, "result and error must be objects")
+    meta = content.get("_meta")
+    if type(meta) is dict:
+        _refuse(meta_fault(meta))
     _check_tree(content, 2)
     return Envelope(Kind.RESPONSE, identity, None, None, None, None, document)
 
@@ -280,6 +311,12 @@ def _check_case(members: dict[str, Any], folded: dict[str, str]) -> None:
         if folded.get(key.casefold(), key) != key:
             message = "a member is a known one but for its case"
             raise _RefusedError(INVALID_REQUEST, message, settled=True)
+
+
+def _refuse(fault: str | None) -> None:
+    """Refuse a message for what is wrong with its `_meta`, if anything is."""
+    if fault is not None:
+        raise _RefusedError(INVALID_PARAMS, fault)
 
 
 def _check_tree(node: Any, depth: int) -> None:

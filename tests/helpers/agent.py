@@ -172,10 +172,10 @@ class Reply(asyncio.Protocol):
 
     @property
     def events(self) -> list[Any]:
-        """The JSON of every whole event so far."""
+        """The JSON of every whole event so far that has any."""
         blocks = b"".join(self.chunks).split(b"\n\n")[:-1]
         lines = [line for block in blocks for line in block.split(b"\n")]
-        return [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+        return [json.loads(line[6:]) for line in lines if line.startswith(b"data: ") and line[6:]]
 
     def begin_again(self) -> None:
         """Expect the next response on the same connection."""

@@ -29,7 +29,20 @@ async def http_fixture(port: int = 0) -> AsyncIterator[str]:
 
     Raises `TimeoutError` when it is not up in time and `RuntimeError` when it ends at once.
     """
-    command = [sys.executable, "-m", MODULE, "--port", str(port)]
+    async with _served(MODULE, "--port", str(port)) as url:
+        yield url
+
+
+@asynccontextmanager
+async def ticket_desk() -> AsyncIterator[str]:
+    """Run the ticket desk over Streamable HTTP and yield its URL; raises as `http_fixture`."""
+    async with _served("tests.helpers.ticket_desk") as url:
+        yield url
+
+
+@asynccontextmanager
+async def _served(*module: str) -> AsyncIterator[str]:
+    command = [sys.executable, "-m", *module]
     process = await anyio.open_process(command, cwd=ROOT, stderr=None)
     try:
         with anyio.fail_after(START_SECONDS):

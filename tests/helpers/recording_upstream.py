@@ -1,7 +1,8 @@
 """A private MCP server that writes down every request and answers as the test tells it.
 
 `tools/call` names the answer: `echo`, `headers`, `big`, `status`, or `driven`, where the test sends
-head and body itself, through the recorded `Seen`. What else a server owes is answered plainly.
+head and body itself, through the recorded `Seen`. What else a server owes is answered plainly, or
+as `results` says.
 """
 
 import asyncio
@@ -109,6 +110,10 @@ class RecordingUpstream:
         self.tasks: set[asyncio.Task[None]] = set()
         self.begun = 0
         self.stateful = True
+        self.results: dict[str, dict[str, Any]] = {"tools/list": {"tools": []}}
+        """By method, what is answered to it; nothing much to those that are not here."""
+        self.hold: set[str] = set()
+        """Methods that the test answers itself."""
 
     @property
     def url(self) -> str:
@@ -156,8 +161,8 @@ class RecordingUpstream:
             await self._initialize(seen)
         elif document["method"] == "tools/call":
             await self._call(seen, document["params"])
-        else:
-            await seen.result({"tools": []} if document["method"] == "tools/list" else {})
+        elif document["method"] not in self.hold:
+            await seen.result(self.results.get(document["method"], {}))
 
     async def _initialize(self, seen: Seen) -> None:
         headers = []

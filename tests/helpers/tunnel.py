@@ -18,6 +18,14 @@ from pydantic import SecretStr
 
 BIN = Path(sys.executable).parent
 TUNNEL = "lab"
+OPEN = """\
+version: 1
+rules:
+  - id: everything
+    match: {method: "*"}
+    effect: allow
+"""
+"""The policy of a lab: it is about the tunnel; what policies do has scenes of its own."""
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -66,6 +74,10 @@ class Lab:
     relay: asyncio.subprocess.Process | None = None
     client: asyncio.subprocess.Process | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    policy: str = OPEN
+    """The client's policy file."""
+    pinned: bool = False
+    """Are the tools of every upstream pinned as they are? Otherwise nobody asks for pins."""
 
     @property
     def relay_config(self) -> Path:
@@ -248,25 +260,29 @@ async def _enroll(lab: Lab) -> None:
     code.write_text(made["join_code"] + "\n")
     lab.client_config.parent.mkdir(mode=0o700)
     state = lab.folder / "client" / "state"
-    await lab.client_command(
+    enrolled = await lab.client_command(
         *("enroll", "ws" + lab.origin.removeprefix("http"), "--join-code-file", str(code)),
         *("--state-dir", str(state)),
     )
+    assert "policy.yaml" in enrolled
+    (lab.client_config.parent / "policy.yaml").write_text(lab.policy)
 
 
 async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstream) -> None:
+    table = ["", "[[upstream]]", f"name = {json.dumps(name)}"]
     if isinstance(upstream, HttpUpstream):
-        await lab.client_command("upstream", "add", name, "--url", upstream.url)
-        return
-    table = [
-        "",
-        "[[upstream]]",
-        f"name = {json.dumps(name)}",
-        f"command = {json.dumps(list(upstream.command))}",
-        f"cwd = {json.dumps(str(upstream.working_directory))}",
-    ]
+        table += [f"url = {json.dumps(upstream.url)}"]
+    else:
+        table += [
+            f"command = {json.dumps(list(upstream.command))}",
+            f"cwd = {json.dumps(str(upstream.working_directory))}",
+        ]
+    if not lab.pinned:
+        table += ['pinning = "off"', "catalog_at_start = false"]
     with lab.client_config.open("a") as config:
         config.write("\n".join(table) + "\n")
+    if lab.pinned:
+        await lab.client_command("tool", "pin", name, "--all", "--yes")
 
 
 @asynccontextmanager

@@ -294,7 +294,7 @@ async def test_h27_equal_ids_of_two_agents_never_meet(scene: Scene) -> None:
 async def test_h29_what_meta_claims_decides_nothing(scene: Scene) -> None:
     message = call("echo", case="meta-claims")
     claims = {"tunnel": "elsewhere", "upstream": "other", "user": "root", "session": "x"}
-    message["params"]["_meta"] |= claims | {"traceparent": "00-" + "f" * 20_000}
+    message["params"]["_meta"] |= claims | {"tenant": "root", "traceparent": "00-" + "f" * 120}
     reply = await scene.agent.ask(message)
     assert reply.status == 200
     (seen,) = scene.upstream.calls("meta-claims")

@@ -19,9 +19,10 @@ from pydantic import AnyUrl
 from tests.helpers.fixture_process import http_fixture
 from tests.helpers.login import Browser
 from tests.helpers.oidc_provider import oidc_provider
+from tests.helpers.sdk_login import Memory
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, free_port, make_lab
 from tests.integration.scene import eventually
-from tests.integration.test_oauth_agents import CALLBACK, Memory
+from tests.integration.test_oauth_agents import CALLBACK
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 

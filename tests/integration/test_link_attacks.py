@@ -123,7 +123,8 @@ WEBSOCKET = {
     "a close of one byte": ws_frame(CLOSE, b"x"),
     "t36 a length of 2^63": struct.pack(">BBQ", 0x82, 0xFF, 2**63) + bytes(4),
     "t36 a length of 2^62": struct.pack(">BBQ", 0x82, 0xFF, 2**62) + bytes(4),
-    "a message over the limit": ws_frame(BINARY, bytes(1024 * KIB + 1)),
+    # Its beginning: with more to send, our own end would fail at that before it reads the answer.
+    "a message over the limit": ws_frame(BINARY, bytes(1024 * KIB + 1))[: 64 * KIB],
 }
 
 

@@ -17,32 +17,13 @@ from pydantic import AnyUrl
 
 from tests.helpers.fixture_process import http_fixture
 from tests.helpers.login import PASSWORD, Browser
+from tests.helpers.sdk_login import Memory
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 CALLBACK = "http://127.0.0.1:9/callback"
 SERVER = f"{TUNNEL}/server"
-
-
-class Memory:
-    """What an agent keeps of its login."""
-
-    def __init__(self, registered: OAuthClientInformationFull | None = None) -> None:
-        self.tokens: OAuthToken | None = None
-        self.registered = registered
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.registered
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.registered = client_info
 
 
 class Person:

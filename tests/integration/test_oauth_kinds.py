@@ -16,8 +16,9 @@ from pydantic import AnyUrl
 
 from tests.helpers.fixture_process import http_fixture
 from tests.helpers.login import PASSWORD
+from tests.helpers.sdk_login import Memory
 from tests.helpers.tunnel import HttpUpstream, Lab, make_lab
-from tests.integration.test_oauth_agents import CALLBACK, SERVER, Memory, Person
+from tests.integration.test_oauth_agents import CALLBACK, SERVER, Person
 from tests.tunnel_relay.identity.document_host import served, whole
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]

@@ -15,7 +15,7 @@ from tests.helpers.raw_link import joined
 from tests.integration.hostile import Stage
 from tests.integration.scene import SERVER, Scene
 from tests.integration.test_agent_keepalive import Kept
-from tunnel_relay.gateway.patience import MAX_RUNNING_ON
+from tunnel_relay.gateway.running import MAX_RUNNING_ON
 
 pytestmark = [
     pytest.mark.system,

@@ -10,29 +10,12 @@ import httpx2
 from mcp import Client
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp.shared.auth import OAuthClientMetadata
 from pydantic import AnyUrl
 
+from tests.helpers.sdk_login import Memory
+
 TOOL = "test_simple_text"
-
-
-class Storage:
-    """Forgets everything at the end."""
-
-    tokens: OAuthToken | None = None
-    registered: OAuthClientInformationFull | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.registered
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.registered = client_info
 
 
 class Callback:
@@ -76,7 +59,7 @@ async def main(url: str) -> None:
         redirect_uris=[AnyUrl(redirect)],
         token_endpoint_auth_method="none",
     )
-    login = OAuthClientProvider(url, metadata, Storage(), opened, callback.result)
+    login = OAuthClientProvider(url, metadata, Memory(), opened, callback.result)
     async with (
         httpx2.AsyncClient(auth=login, timeout=60) as http,
         Client(streamable_http_client(url, http_client=http)) as client,

@@ -1,6 +1,8 @@
 """Names and identifiers: what is safe to show, to store and to put into a URL."""
 
 import hashlib
+from base64 import urlsafe_b64decode
+from itertools import pairwise
 
 import pytest
 
@@ -34,6 +36,20 @@ def test_a_token_has_256_random_bits_and_its_shape_is_known(prefix: str) -> None
     tokens = {new_token(prefix) for _ in range(100)}
     assert len(tokens) == 100
     assert all(is_token(token) and len(token) == 47 for token in tokens)
+
+
+def test_s01_tokens_have_nothing_in_common_that_could_be_guessed() -> None:
+    """100,000 tokens: no bit is more often set than not, none is close to another or to its age."""
+    made = [new_token(SESSION_PREFIX) for _ in range(100_000)]
+    values = [urlsafe_b64decode(token.removeprefix(SESSION_PREFIX) + "=") for token in made]
+    for byte in range(32):
+        for bit in range(8):
+            share = sum(value[byte] >> bit & 1 for value in values) / len(values)
+            assert abs(share - 0.5) < 0.01  # six times what chance makes of it
+    ordered = sorted(values)
+    assert all(one[:7] != other[:7] for one, other in pairwise(ordered))
+    rising = sum(one < other for one, other in pairwise(values)) / len(values)
+    assert abs(rising - 0.5) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,21 @@ class Demo:
             lines=1,
         )
         repository = str(self.folder / "repository")
-        await stage.run("tunnel-client", "upstream", "add", "tickets", "--url", self.tickets_url)
-        await stage.run("tunnel-client", "upstream", "add", "time", "--", "mcp-server-time")
+        await stage.run(
+            "tunnel-client",
+            "upstream",
+            "add",
+            "tickets",
+            "--yes",
+            "--url",
+            self.tickets_url,
+            lines=30,
+        )
+        await stage.run(
+            "tunnel-client", "upstream", "add", "time", "--yes", "--", "mcp-server-time"
+        )
         git = ("mcp-server-git", "--repository", repository)
-        await stage.run("tunnel-client", "upstream", "add", "git", "--", *git)
+        await stage.run("tunnel-client", "upstream", "add", "git", "--yes", "--", *git)
         began = time.perf_counter()
         await stage.start("client", "tunnel-client", "run")
         await stage.until(self._linked, "the client's link is up")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.browser import Browser, browser
-from tests.system.test_console import LOOK, PAYLOADS, TRAP, drive, log_in
+from tests.system.test_console import drive, log_in
+from tests.system.test_console_attacks import LOOK, PAYLOADS, TRAP
 from tests.tunnel_relay.admin.test_approvals import people_beside
 from tests.tunnel_relay.approvals.scene import needs, with_session
 from tests.tunnel_relay.console.stage import PASSWORD, a_console

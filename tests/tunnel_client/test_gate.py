@@ -68,3 +68,9 @@ def test_a_header_that_contradicts_the_body_is_refused() -> None:
     with pytest.raises(EnvelopeError) as refused:
         admit(head(headers=[(b"mcp-method", b"tools/list")]), body())
     assert refused.value.code == -32020
+
+
+def test_h29_what_the_relay_should_have_refused_of_a_trace_is_refused_here_again() -> None:
+    headers: Headers = [(b"tracestate", b"a" * 513)]
+    with pytest.raises(GateError):
+        head(headers=headers)

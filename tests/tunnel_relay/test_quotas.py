@@ -100,7 +100,7 @@ def test_a_call_that_is_refused_for_the_user_costs_the_session_nothing() -> None
 
 def test_one_user_leaves_places_to_wait_for_others() -> None:
     """D03, D14."""
-    waiting = Waiting(most=100, of_user=25)
+    waiting = Waiting(most=100, of_one=25)
     assert [waiting.begin("ada") for _ in range(30)].count(True) == 25
     assert sum(waiting.begin(f"user{number}") for number in range(100)) == 75
     assert not waiting.begin("late")
@@ -109,4 +109,4 @@ def test_one_user_leaves_places_to_wait_for_others() -> None:
     assert not waiting.begin("ada")
     for _ in range(24):
         waiting.end("ada")
-    assert "ada" not in waiting.users
+    assert "ada" not in waiting.each

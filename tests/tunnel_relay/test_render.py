@@ -101,9 +101,19 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "forgettable": 1,
             "store": {"problem": "full", "lapsed": False, "lease": 30.0, "left": 21.0, "silent": 9},
             "links": [link],
+            "issuers": [
+                {"issuer": "https://a", "ready": True, "keys": 2, "age": 60, "problem": None},
+                {"issuer": "https://b", "ready": True, "keys": 1, "age": 600, "problem": "gone"},
+                {"issuer": "https://c", "ready": False, "keys": 0, "age": None, "problem": "no"},
+            ],
         }
     )
     assert "failing for 9 s, agents are refused in 21 s: full" in said
+    assert "https://a: 2 keys, fetched 1m ago\n" in said
+    assert "https://b: 1 keys, fetched 10m ago; the last fetch failed: gone\n" in said
+    assert (
+        "https://c: no keys yet: its tokens are refused (MT1060); the last fetch failed: no" in said
+    )
     assert "MT1071" in said
     assert "serving for 1m" in said
     assert "MT1013" in said

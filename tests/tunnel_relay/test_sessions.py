@@ -355,3 +355,28 @@ def test_s05_a_session_ends_at_its_very_second_however_it_is_asked_for(
     assert lives(math.nextafter(session.expires, 0))
     assert not lives(session.expires)
     assert [why for _, why in table.over(session.expires)] == [Refusal.EXPIRED]
+
+
+def test_going_through_all_sessions_copies_none(token: str) -> None:
+    """A lock looks at 100,000 of them while every call waits."""
+    first, second = a_session(token), a_session(new_token(SESSION_PREFIX))
+    table = SessionTable([first, second])
+    table.find(token, START + 1)
+    assert [id(each) for each in table.each()] == [id(first), id(second)]
+    assert [id(each) for each in table.each_of_user(first.user)] == [id(second), id(first)]
+    table.revoke(first.id, START + 2, "a test")
+    assert next(table.each()).revoked == START + 2
+
+
+def test_an_access_token_is_taken_back_until_it_was_used(token: str) -> None:
+    session = a_session(new_token(SESSION_PREFIX))
+    table = SessionTable([session])
+    access = Token(token_digest(token), session.id, TokenKind.ACCESS, START, START + 10)
+    table.add_token(access)
+    assert table.why(token, START) is None  # which is no use of it
+    assert table.take_back(access.digest)
+    assert table.find(token, START) is None
+    table.add_token(access)
+    assert table.find(token, START)
+    assert not table.take_back(access.digest)
+    assert table.find(token, START)

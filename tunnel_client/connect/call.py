@@ -8,7 +8,7 @@ import httpx2
 
 from shared.jsonrpc.envelope import HEADER_MISMATCH, Envelope
 from tunnel_client.connect.agent_lines import MAX_LINE
-from tunnel_client.connect.events import Event, EventReader, EventTooLargeError
+from tunnel_client.connect.events import LONGEST_PAUSE, Event, EventReader, EventTooLargeError
 from tunnel_client.connect.faults import Delivery, code_of, error_of, fault
 from tunnel_client.connect.headers import ToolHeaders, message_headers
 from tunnel_client.connect.http import (
@@ -167,8 +167,7 @@ class Call:
                 came = True
                 if event.id is not None:
                     self._last_event = event.id or None
-                if event.retry is not None:
-                    self._retry = min(event.retry / 1000, 30.0)
+                self._retry = event.pause or self._retry
                 if event.data and event.name in ("", "message"):
                     await self._agent.deliver(event.data, self)
                 if self.answered:
@@ -182,7 +181,7 @@ class Call:
         """Ask for the rest of a broken stream (legacy: GET with Last-Event-ID)."""
         failures = 0
         while not self.answered and failures < RESUMES:
-            await anyio.sleep(min(self._retry * 2 ** max(0, failures - 1), 30.0))
+            await anyio.sleep(min(self._retry * 2 ** max(0, failures - 1), LONGEST_PAUSE))
             failures += 1
             headers = self._agent.session.get_headers(self._last_event)
             try:

@@ -6,6 +6,8 @@ from shared.errors import PeerError
 
 MAX_EVENT = 64 * 1024 * 1024
 """Bytes: what the largest line to an agent may be."""
+SHORTEST_PAUSE = 0.1
+LONGEST_PAUSE = 30.0
 _MAX_RETRY_DIGITS = 9
 _LINE_COST = 64
 """Bytes that keeping a line costs beside what is in it."""
@@ -22,6 +24,16 @@ class Event(NamedTuple):
     data: bytes
     id: str | None
     retry: int | None
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds to wait before the stream is asked for again, if the event says so.
+
+        Never none at all: a stream that ends at once would be asked for without end.
+        """
+        if self.retry is None:
+            return None
+        return min(max(self.retry / 1000, SHORTEST_PAUSE), LONGEST_PAUSE)
 
 
 class EventReader:

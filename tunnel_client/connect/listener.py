@@ -4,12 +4,12 @@ import anyio
 import httpx2
 
 from tunnel_client.connect.call import Agent, read_events
+from tunnel_client.connect.events import LONGEST_PAUSE
 from tunnel_client.connect.notes import Notes
 from tunnel_client.connect.server import Server
 from tunnel_client.errors import ClientError, TokenRefusedError
 
 FIRST_WAIT = 1.0
-LONGEST_WAIT = 30.0
 
 
 async def listen(server: Server, agent: Agent, notes: Notes, scope: anyio.CancelScope) -> None:
@@ -27,8 +27,7 @@ async def listen(server: Server, agent: Agent, notes: Notes, scope: anyio.Cancel
                         async for event in read_events(response):
                             wait = FIRST_WAIT
                             last = event.id or last
-                            if event.retry is not None:
-                                wait = min(event.retry / 1000, LONGEST_WAIT)
+                            wait = event.pause or wait
                             if event.data and event.name in ("", "message"):
                                 await agent.deliver(event.data, None)
             except TokenRefusedError:
@@ -38,4 +37,4 @@ async def listen(server: Server, agent: Agent, notes: Notes, scope: anyio.Cancel
             except (httpx2.HTTPError, httpx2.StreamError):
                 pass  # calls will tell what is wrong
             await anyio.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+            wait = min(wait * 2, LONGEST_PAUSE)

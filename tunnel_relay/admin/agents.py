@@ -76,20 +76,21 @@ class AgentCommands(AdminCore):
         off = replace(found, disabled=self.clock())
         self.directory.agents[agent] = off
         ending = [
-            each for each in self.sessions.all() if each.agent == agent and each.revoked is None
+            each for each in self.sessions.each() if each.agent == agent and each.revoked is None
         ]
         report = await self.end_sessions(ending, reason, DisableAgent(agent, self.clock()))
         log.info("agent_disabled", agent=agent, by=actor(), **report)
         return {"agent": agent_view(off), **report}
 
     async def agent_enable(self, agent: str) -> dict[str, Any]:
-        """Let a disabled agent in again; sessions that ended stay ended."""
-        on = replace(self._agent(agent), disabled=None)
-        async with self.pending.lifting(f"agent {on.id}"):
-            await self.store.put_agent(on)
-        self.directory.agents[agent] = on
-        log.info("agent_enabled", agent=agent, by=actor())
-        return {"agent": agent_view(on)}
+        """Let a disabled agent in again, unless it is disabled meanwhile; its sessions ended."""
+        before = self._agent(agent)
+        async with self.pending.lifting(f"agent {agent}"):
+            await self.store.put_agent(replace(before, disabled=None))
+        if self.directory.agents[agent] is before:
+            self.directory.agents[agent] = replace(before, disabled=None)
+            log.info("agent_enabled", agent=agent, by=actor())
+        return {"agent": agent_view(self.directory.agents[agent])}
 
     def _agent(self, agent: str) -> Agent:
         try:

@@ -7,7 +7,7 @@ and is stored last (DESIGN: revocation); what gives is stored first.
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +18,7 @@ from shared.ids import fingerprint, new_id, token_digest
 from tunnel_relay.admin import changes
 from tunnel_relay.admin.acting import confined_to
 from tunnel_relay.admin.admission import Admission, Admissions
-from tunnel_relay.admin.changes import EndSessions
+from tunnel_relay.admin.changes import ChangeUser, EndSessions
 from tunnel_relay.admin.checks import check_name, check_user
 from tunnel_relay.admin.journal import Journal
 from tunnel_relay.admin.links import CUT_WAIT, Links, NoLinks
@@ -34,6 +34,7 @@ from tunnel_relay.lease import Lease
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
+from tunnel_relay.tasks import TaskTable
 
 JOIN_CODE_TTL = 3600.0
 CUT_DEADLINE = 5.0
@@ -49,6 +50,8 @@ CLOCK_TOLERANCE = 5.0
 """Seconds that a clock may be set back before it is worth a word."""
 SLICE = 2000
 """Sessions looked through before calls get their turn: some 2 ms."""
+
+_Key = TypeVar("_Key", str, bytes)
 
 log = structlog.get_logger("tunnel_relay.admin")
 
@@ -73,6 +76,8 @@ class AdminCore:
         self.sessions = sessions
         self.locks = sessions.locks
         self.links: Links = NoLinks()
+        self.issuers: Callable[[], list[dict[str, Any]]] = list
+        """How the keys of each external issuer are; set by whoever fetches them."""
         self.clock = clock
         self.settings = settings
         self.relay_key = relay_key
@@ -82,6 +87,7 @@ class AdminCore:
         self.directory = Directory()
         self.admin_tokens = AdminTokens()
         self.bars = BarTable()
+        self.tasks = TaskTable()
         self.passwords = Passwords()
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
@@ -108,6 +114,10 @@ class AdminCore:
         self._warn_of_clock()
         for token in await self.store.tokens(self.clock()):
             self.sessions.add_token(token)
+        for task in await self.store.tasks():
+            began = self.sessions.get(task.session)
+            if began is not None:
+                self.tasks.put(task, began)
         await self._load_admin_tokens()
         self.bars = BarTable(await self.store.bars())
         for lock in await self.store.locks():
@@ -134,7 +144,7 @@ class AdminCore:
             self.admin_tokens.put(token)
 
     async def flush_last_used(self) -> None:
-        """Write back last uses and what could not be stored before; raises StoreError."""
+        """Write back last uses, tasks and what could not be stored before; raises StoreError."""
         failed = await self.pending.flush()
         if failed is not None:
             raise failed
@@ -144,7 +154,15 @@ class AdminCore:
             if used:
                 await self.store.touch_sessions(used)
                 self.sessions.mark_stored(used)
+        await self._flush_tasks()
         await self.store.mark_time(self.sessions.reach(self.clock()))
+
+    async def _flush_tasks(self) -> None:
+        tasks, gone = self.tasks.unstored()
+        for start in range(0, max(len(tasks), len(gone)), SLICE):
+            some = slice(start, start + SLICE)
+            await self.store.keep_tasks(tasks[some], gone[some])
+            self.tasks.mark_stored(tasks[some], gone[some])
 
     async def purge(self) -> int:
         """Forget sessions that ended so long ago that nobody lists them; raises StoreError."""
@@ -152,6 +170,8 @@ class AdminCore:
         gone = await self.store.purge_sessions(before)
         async for ids in in_slices(self.sessions.newest_first()):
             self.sessions.forget(ids, before)
+        async for digests in in_slices(self.tasks.digests()):
+            self.tasks.drop_orphans(digests, lambda each: self.sessions.get(each) is not None)
         await self.approvals.purge()
         return gone
 
@@ -217,10 +237,13 @@ class AdminCore:
         key = check_user(user, what)
         found = self.directory.users.get(key)
         if found is None:
-            found = User(key, key.partition("#")[2] or key, self.clock())
-            await self.store.put_user(found)
-            # Two may ask for the same one at once: the first in memory stays.
-            found = self.directory.users.setdefault(key, found)
+            made = User(key, key.partition("#")[2] or key, self.clock())
+            await self.store.put_user(made)
+            # Somebody else may have made them meanwhile: the first in memory stays.
+            found = self.directory.users.setdefault(key, made)
+            if found is not made:
+                await self.store.put_user(found)
+                found = self.directory.users[key]
         if found.disabled is not None:
             raise RelayError(Code.USER_DISABLED, f"{key} is disabled")
         return found
@@ -306,12 +329,22 @@ class AdminCore:
 
     async def keep(self, *enforced: changes.Known) -> dict[str, Any]:
         """Store what memory already enforces; see `Pending.keep`."""
-        reports = [await self.pending.keep(each) for each in enforced]
+        reports = [await self._keep(each) for each in enforced]
         failed = [each["journalled"] for each in reports if not each["stored"]]
         return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}
 
+    async def _keep(self, change: changes.Known) -> dict[str, Any]:
+        if not isinstance(change, ChangeUser):
+            return await self.pending.keep(change)
+        while True:
+            # As they are by now: whoever was disabled meanwhile stays that in the store too.
+            now = self.directory.users[change.user.key]
+            report = await self.pending.keep(ChangeUser(now))
+            if self.directory.users[change.user.key] is now:
+                return report
 
-async def in_slices(ids: Sequence[str]) -> AsyncIterator[Sequence[str]]:
+
+async def in_slices(ids: Sequence[_Key]) -> AsyncIterator[Sequence[_Key]]:
     """Yield a long list in pieces, and let others run between them."""
     for start in range(0, len(ids), SLICE):
         if start:

@@ -5,7 +5,7 @@ stored (DESIGN: revocation). Sessions are not revoked by it: once it is lifted, 
 end meanwhile work again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from tunnel_relay.admin.checks import check_name, check_text, is_instance, split
 from tunnel_relay.admin.links import CLOSE_WAIT, CUT_WAIT, Links
 from tunnel_relay.admin.pending import Pending
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.locks import LockTable
+from tunnel_relay.locks import SUBJECTS, LockTable
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Lock, LockKind, Session, Store, StoreError
 
@@ -136,7 +136,7 @@ async def _purge(owner: Owner, now: float) -> None:
 async def _cut(owner: Owner, lock: Lock) -> dict[str, Any]:
     """End what the lock is about, all of it at once; then wait for the clients' word."""
     now = owner.clock()
-    hit = [each.id for each in owner.sessions.all() if _would_live(each, lock, now)]
+    hit = _would_live(owner.sessions.each(), lock, now)
     owner.sessions.note_cut(hit, now)  # for clients that are away now
     # Not with the code for what is gone for good: the client tries again, slowly.
     closed = 0
@@ -149,7 +149,12 @@ async def _cut(owner: Owner, lock: Lock) -> dict[str, Any]:
     return {"sessions": len(hit), "closed": closed, **report}
 
 
-def _would_live(session: Session, lock: Lock, now: float) -> bool:
-    if session.revoked is not None or now >= session.expires:
-        return False
-    return lock.subject in LockTable.subjects(session).get(lock.kind, ())
+def _would_live(sessions: Iterable[Session], lock: Lock, now: float) -> list[str]:
+    subject_of = SUBJECTS.get(lock.kind)
+    if subject_of is None:
+        return []
+    return [
+        each.id
+        for each in sessions
+        if subject_of(each) == lock.subject and each.revoked is None and now < each.expires
+    ]

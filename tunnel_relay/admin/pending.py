@@ -50,6 +50,8 @@ class Pending:
         if problem is not None:
             self._changes[change.key] = change
             journalled = await self._write(change.key, changes.to_json(change))
+            if change.key not in self._changes:  # stored or lifted while it was written
+                await self._settled(change.key)
             code = Code.NOT_YET_STORED if journalled else Code.NOT_KEPT
             log.error("not_stored", code=code, what=change.key, error=problem)
             return {"stored": False, "journalled": journalled}
@@ -87,7 +89,7 @@ class Pending:
             if change is not None:
                 self._changes.setdefault(key, change)
             raise
-        if change is not None:
+        if change is not None and key not in self._changes:
             await self._settled(key)
 
     async def flush(self) -> StoreError | None:
@@ -144,7 +146,7 @@ class Pending:
 
     async def _write(self, key: str, values: dict[str, Any]) -> bool:
         written = await self._in_thread(partial(self._journal.append, values))
-        if written and key in self._changes:
+        if written:
             self._journalled.add(key)
         return written
 

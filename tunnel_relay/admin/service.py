@@ -59,5 +59,6 @@ class Admin(
             "unstored": len(self.pending),
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),
+            "issuers": self.issuers(),
             "links": self.links.links(),
         }

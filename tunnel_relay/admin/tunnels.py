@@ -51,18 +51,21 @@ class TunnelCommands(AdminCore):
         self.block()
         cut = await self.cut([each.id for each in self._running(name)], CLOSE_WAIT)
         closed = self.close_tunnel(name, "the tunnel was disabled")
-        stored = await self.keep(DisableTunnel(name))
+        # One that was deleted meanwhile needs no more than that.
+        stored = await self.keep(*([DisableTunnel(name)] if name in self.tunnels else []))
         log.info("tunnel_disabled", tunnel=name, cut=cut, closed=closed, **stored)
         return {"tunnel": tunnel_view(tunnel, []), "cut": cut, "closed": closed, **stored}
 
     async def tunnel_enable(self, name: str) -> dict[str, Any]:
-        """Let a disabled tunnel work again."""
-        tunnel = self.tunnel(name)
+        """Let a disabled tunnel work again, unless it is disabled or deleted meanwhile."""
+        before = self.tunnel(name)
         async with self.pending.lifting(f"tunnel {name}"):
             await self.store.set_disabled(name, False)
-        tunnel = self.tunnels[name] = replace(tunnel, disabled=False)
-        self.block()
-        log.info("tunnel_enabled", tunnel=name)
+        tunnel = self.tunnel(name)
+        if tunnel is before:
+            tunnel = self.tunnels[name] = replace(tunnel, disabled=False)
+            self.block()
+            log.info("tunnel_enabled", tunnel=name)
         return {"tunnel": tunnel_view(tunnel, self.links.links())}
 
     async def tunnel_rotate(self, name: str, drop_instances: bool = False) -> dict[str, Any]:
@@ -97,6 +100,6 @@ class TunnelCommands(AdminCore):
         now = self.clock()
         return [
             each
-            for each in self.sessions.all()
+            for each in self.sessions.each()
             if each.tunnel == tunnel and each.revoked is None and now < each.expires
         ]

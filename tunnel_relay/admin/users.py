@@ -117,7 +117,7 @@ class UserCommands(AdminCore):
         theirs = [each.name for each in self.tunnels.values() if each.owner == found.key]
         ending = [
             each
-            for each in self.sessions.all()
+            for each in self.sessions.each()
             if each.revoked is None and (each.user == found.key or each.tunnel in theirs)
         ]
         tokens = self.admin_tokens.of_user(found.key)
@@ -136,10 +136,14 @@ class UserCommands(AdminCore):
         return {"user": user_view(off), **report}
 
     async def user_enable(self, user: str) -> dict[str, Any]:
-        """Let a disabled user in again; sessions that ended stay ended."""
-        on = await self._change(user, lambda now: replace(now, disabled=None))
+        """Let a disabled user in again, unless disabled meanwhile; their sessions ended."""
+        since = self._user(user).disabled
+        on = await self._change(
+            user, lambda now: replace(now, disabled=None) if now.disabled == since else now
+        )
         self.block()
-        log.info("user_enabled", user=on.key, by=actor())
+        if on.disabled is None:
+            log.info("user_enabled", user=on.key, by=actor())
         return {"user": user_view(on)}
 
     async def note_login(self, user: str) -> None:

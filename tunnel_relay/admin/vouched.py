@@ -105,12 +105,8 @@ class VouchedUsers(UserCommands):
         ]
         report = await self.end_sessions(lost, NO_MORE)
         log.info("user_vouched_for", user=changed.key, servers=changed.servers, **report)
-        while True:
-            # As they are by now: whoever was disabled meanwhile stays that in the store too.
-            now = self.directory.users[changed.key]
-            await self.keep(ChangeUser(now))
-            if self.directory.users[changed.key] is now:
-                return now
+        await self.keep(ChangeUser(changed))
+        return self.directory.users[changed.key]
 
 
 def _changed(before: User, person: Person, rights: Rights) -> User | None:

@@ -33,7 +33,7 @@ class Link:
         self.program = ""
         self.since = time.time()
         self.upstreams: frozenset[str] = frozenset()
-        self.tools: dict[str, list[ToolWord]] = {}
+        self.tools: dict[str, dict[str, ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
         self.driver: LinkDriver
         self.grants: LinkGrants
@@ -72,7 +72,12 @@ class Link:
 
     def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
         """The client said all there is to know of an upstream's tools."""
-        self.tools[upstream] = tools
+        self.tools[upstream] = {tool.name: tool for tool in tools}
+
+    def tool(self, upstream: str, name: str) -> ToolWord | None:
+        """Return what the client said of one tool."""
+        tools = self.tools.get(upstream)
+        return None if tools is None else tools.get(name)
 
     def on_late(self, whose: str, answer: bytes) -> None:
         """The result of a cut call came: nobody gets it, and the log says that there was one."""

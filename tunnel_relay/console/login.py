@@ -65,6 +65,7 @@ class LoginPages:
             name, password = form.text("user").strip(), SecretStr(form.text("password"))
             self._may_try(request, name)
             user = await self._verified(name, password)
+            self._site.throttle.succeeded(name, _address(request))
         except RelayError as error:
             return self._page(error)
         answer = RedirectResponse("/", 303, headers())

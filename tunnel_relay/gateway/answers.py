@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from shared.errors import NEVER_SENT, ResetCode
-from shared.jsonrpc.envelope import EnvelopeError, error_body
+from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError, error_body
 
 Headers = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
@@ -148,6 +148,11 @@ def envelope_refused(error: EnvelopeError) -> Answer:
     return Answer(error.status, error.body(), [JSON, NO_STORE])
 
 
+def bad_trace(fault: str) -> Answer:
+    """Answer a head whose trace context is too long: as in `_meta`."""
+    return Answer(400, error_body(None, INVALID_PARAMS, fault), [JSON, NO_STORE])
+
+
 def not_connected(message_id: str | int | None, retry_after: int) -> Answer:
     """Answer when no client serves the upstream now."""
     return _own(
@@ -174,11 +179,7 @@ _FAILURES: dict[Cause, tuple[int, int, str]] = {
     ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
     ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
     ResetCode.NO_GRANT: (503, UNAVAILABLE, "the private side has to be told of the session again"),
-    ResetCode.NEEDS_APPROVAL: (
-        403,
-        REFUSED,
-        "a person would have to allow this, and cannot be asked",
-    ),
+    ResetCode.NEEDS_APPROVAL: (403, REFUSED, "approval pending: a person has to allow this call"),
     ResetCode.UPSTREAM_UNREACHABLE: (502, UNAVAILABLE, "the private server is not reachable"),
     ResetCode.TOO_LARGE: (502, INTERRUPTED, "the private server's answer is too large"),
     ResetCode.TIMEOUT: (504, INTERRUPTED, "the private server did not answer in time"),
@@ -197,14 +198,17 @@ def failed(code: Cause, message_id: str | int | None) -> Answer:
 
 
 def _approval_pending(message_id: str | int) -> Answer:
-    """Answer a call as its tool would: agents show a result to their people, and errors seldom.
-
-    For what nobody can be asked about: a prompt, a resource, arguments that are too large.
-    """
-    text = "this call needs an approval, and one that is so large, or of this kind, gets none"
+    """Answer a call as its tool would: agents show a result to their people, and errors seldom."""
+    text = "approval pending: a person has to allow this call; make it again afterwards"
     result = {"content": [{"type": "text", "text": text}], "isError": True}
     message = {"jsonrpc": "2.0", "id": message_id, "result": result}
     return Answer(200, json.dumps(message).encode(), [JSON, NO_STORE])
+
+
+def cannot_be_approved(message_id: str | int | None) -> Answer:
+    """Answer a call that a person would have to permit, where nobody can."""
+    text = "this call needs an approval, and nobody could give it"
+    return _own(403, REFUSED, text, message_id, {"delivery": "never_sent"})
 
 
 def failure_event(code: Cause, message_id: str | int) -> bytes:

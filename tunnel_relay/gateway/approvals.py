@@ -7,27 +7,21 @@ the modern era an agent that declared URL elicitation is led to the console's pa
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import anyio.abc
 import structlog
 
-from shared.errors import ResetCode
 from shared.jsonrpc.canonical import exact
-from shared.jsonrpc.envelope import CAPABILITIES_KEY, Envelope, parse
+from shared.jsonrpc.envelope import CAPABILITIES_KEY, Envelope
 from shared.keys import PrivateKey
 from shared.permit import OWN_ANSWERS, PermitError
+from shared.wire.tools import ToolWord
 from tunnel_relay.approvals.decide import Needs, NeedsError, read_needs
 from tunnel_relay.approvals.desk import Approvals, AskError, signed
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
-from tunnel_relay.gateway.foreign import Held
 from tunnel_relay.store.approvals import Approval, State
 from tunnel_relay.store.base import Session, StoreError
-
-if TYPE_CHECKING:
-    from tunnel_relay.gateway.call import Call
-    from tunnel_relay.gateway.connection import AgentConnection
 
 META = "mcp-tunnel/approval"
 """Under this name an answer says in its `_meta` what programs need of it."""
@@ -35,6 +29,7 @@ AGAIN_SECONDS = 10
 """How soon an agent may look again."""
 FULL_SECONDS = 60
 """The same where no more requests are taken."""
+CALL = "tools/call"
 
 log = structlog.get_logger("tunnel_relay.approvals")
 
@@ -53,53 +48,14 @@ class Asking:
         self._approvals = approvals
         self._key = key
         self._console = console
-        self._tasks: anyio.abc.TaskGroup | None = None
 
-    def start(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Ask from now on; what has to wait for the store runs in `tasks`."""
-        self._tasks = tasks
-
-    def ready(self, call: "Call") -> bool:
+    def ready(self, session: str, envelope: Envelope | None) -> bool:
         """Tell whether a call may have been approved; costs a call one look into a dictionary."""
-        return bool(call.kept) and self._approvals.requests.ready(call.session.id)
-
-    async def permit(
-        self, call: "Call", needs: Needs | None = None, definition: str | None = None
-    ) -> Answer | None:
-        """Let a call go out with its permit, if it has one; returns why it may not go out.
-
-        `needs` is of a rule of the relay's own: then the call goes out with a permit or not at all.
-        """
-        if needs is None and not self.ready(call):
-            return None
-        if not call.kept:
-            return answers.failed(ResetCode.NEEDS_APPROVAL, call.message_id)
-        envelope, body = parse(call.kept), call.kept
-        gone = await self.take(call.session, envelope, body, needs)
-        call.permit = gone.permit
-        if gone == Go() and needs is not None:
-            return await self.ask(call.session, envelope, body, needs, definition)
-        return gone.answer
-
-    def sent_back(self, call: "Call", connection: "AgentConnection", detail: str) -> None:
-        """Answer a call that the client did not dispatch because it needs an approval."""
-        if self._tasks is None:
-            connection.respond(answers.BUSY)
-            return
-        held = connection.exchange = Held()
-        self._tasks.start_soon(self._answer_later, call, connection, held, detail)
-
-    async def _answer_later(
-        self, call: "Call", connection: "AgentConnection", held: Held, detail: str
-    ) -> None:
-        if call.kept:
-            body = call.kept
-            answer = await self.asked_by_client(call.session, parse(body), body, detail)
-        else:
-            answer = answers.failed(ResetCode.NEEDS_APPROVAL, call.message_id)
-        if not held.gone:
-            connection.exchange = None
-            connection.respond(answer)
+        return (
+            envelope is not None
+            and envelope.method == CALL
+            and self._approvals.requests.ready(session)
+        )
 
     async def take(
         self, session: Session, envelope: Envelope, body: bytes, needs: Needs | None = None
@@ -125,15 +81,25 @@ class Asking:
         return Go()
 
     async def asked_by_client(
-        self, session: Session, envelope: Envelope, body: bytes, detail: str
+        self,
+        session: Session,
+        envelope: Envelope,
+        body: bytes,
+        detail: str,
+        tool: ToolWord | None = None,
     ) -> Answer:
-        """Answer a call that the client sent back with NEEDS_APPROVAL and this detail."""
+        """Answer a call that the client sent back with NEEDS_APPROVAL and this detail.
+
+        `tool` is what the client had said of it: its definition is shown if it is the same one.
+        """
         try:
             needs = read_needs(detail)
         except NeedsError as error:
             log.warning("approval_not_asked", session=session.id[:12], why=str(error))
             return _told(envelope, "this call needs an approval, and nobody could give it")
-        return await self.ask(session, envelope, body, needs)
+        same = tool is not None and tool.sha256 == needs.definition
+        definition = tool.definition or None if same and tool is not None else None
+        return await self.ask(session, envelope, body, needs, definition)
 
     async def ask(
         self,

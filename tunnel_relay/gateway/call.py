@@ -1,32 +1,34 @@
 """One request that passed the checks, and which era it belongs to."""
 
+from collections.abc import Callable
+from typing import Any
+
 from shared.jsonrpc.envelope import MODERN, Envelope, Kind
 from shared.jsonrpc.headers import VERSION_HEADER
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
+from tunnel_relay.gateway.claims import RESUMED, Claim, read_claim
 from tunnel_relay.gateway.headers import forwarded
-from tunnel_relay.gateway.patience import KEPT_BYTES
+from tunnel_relay.gateway.states import For
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
 
 
+Edit = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
 class Call:
     """A request on its way to an upstream; `mcp_session` is the relay's own id or "".
 
-    `permit` is what humans signed for this very call, or "". `kept` is the body of a tool call,
-    until its answer begins: somebody may have to look at it first.
+    `permit` is what humans signed for this very call, or "". `state_ends` is when the state that it
+    used up would have ended, 0 when it used none; `what` is what it asks for, where that matters.
+    `edit` has to see the response before the agent.
     """
 
     __slots__ = (
-        "initializes",
-        "kept",
-        "mcp_session",
-        "message_id",
-        "modern",
-        "permit",
-        "request",
-        "session",
+        *("body", "claim", "edit", "envelope", "initializes", "instance", "mcp_session"),
+        *("message_id", "modern", "permit", "request", "session", "state_ends", "what"),
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -34,16 +36,38 @@ class Call:
         self.session = session
         self.mcp_session = self.permit = ""
         self.message_id = envelope.id if envelope is not None else None
-        self.kept = b""
-        if envelope is not None and envelope.method == "tools/call":
-            self.kept = request.body if len(request.body) <= KEPT_BYTES else b""
         self.modern = is_modern(request, envelope)
+        self.state_ends = 0.0
+        self.what: For = ("", None)
+        self.claim: Claim | None = None
+        self.envelope = envelope
+        self.instance: str | None = None
+        """The only client instance that can serve it, when it belongs to an MCP session."""
+        self.body = b""
+        """The request's, while an approval may still be asked for it."""
+        self.edit: Edit | None = None
+        if envelope is not None:
+            self.claim = read_claim(envelope, self.modern)
+            if self.claim is not None:
+                self.what = envelope.method or "", envelope.name
+        elif request.method == b"GET":
+            self.claim = RESUMED
         self.initializes = (
             not self.modern
             and envelope is not None
             and envelope.method == "initialize"
             and envelope.kind is Kind.REQUEST
         )
+
+    def sent(self) -> None:
+        """Its answer has begun: nobody asks for an approval any more."""
+        self.envelope = None
+        self.body = b""
+
+    @property
+    def is_read(self) -> bool:
+        """Does somebody look at the answer as it passes?"""
+        return self.claim is not None or self.edit is not None
 
     @property
     def runs_on(self) -> bool:

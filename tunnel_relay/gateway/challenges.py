@@ -35,6 +35,12 @@ class Challenges:
             found = self._kept[key] = self._make(host, path, token_sent, insufficient)
         return found
 
+    def narrowed(self, host: bytes, path: bytes, scope: str) -> Answer:
+        """Return the answer to a call of a class that the user did not consent to (RFC 6750)."""
+        origin = self._origins.get(host.lower(), self._realm)
+        where = f"{origin}{PRM}{path.decode('ascii')}" if self._discovery else None
+        return answers.insufficient_scope(self._realm, where, scope.split())
+
     def _make(self, host: bytes, path: bytes, token_sent: bool, insufficient: bool) -> Answer:
         origin = self._origins.get(host.lower(), self._realm)
         where = f"{origin}{PRM}{path.decode('ascii')}" if self._discovery else None

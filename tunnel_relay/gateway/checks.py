@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.ids import SESSION_PREFIX, is_token
 from shared.jsonrpc.headers import read_routing
+from shared.jsonrpc.reserved import headers_fault
 from shared.repeated import RepeatedHead
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
@@ -183,7 +184,8 @@ def read_fields(request: Request, edge: Edge) -> Answer | None:
             found[name] = value
     if len(request.headers) > edge.header_fields or _too_large(request, edge.header_bytes):
         return answers.HEADERS_TOO_LARGE
-    return None
+    fault = headers_fault(request.headers)
+    return None if fault is None else answers.bad_trace(fault)
 
 
 def _too_large(request: Request, limit: int) -> bool:

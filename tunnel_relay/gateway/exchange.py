@@ -3,7 +3,8 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
-from shared.errors import PeerError, ResetCode
+from shared.errors import NEVER_SENT, PeerError, ResetCode
+from shared.jsonrpc.results import EditError, Editor, Reader
 from tunnel_relay.gateway import answers, cors
 from tunnel_relay.gateway.responses import ResponseHead, read_head
 
@@ -40,9 +41,11 @@ class Exchange:
         "_head",
         "_link",
         "_orphaned_at",
+        "_owed",
+        "_reader",
+        "_settled",
         "_started",
         "_tail",
-        "_whole",
         "call",
         "done",
         "last_data",
@@ -60,7 +63,10 @@ class Exchange:
         self._chunks: deque[bytes] = deque()
         self._head: ResponseHead | None = None
         self._started = False
-        self._whole = False
+        self._reader: Reader | None = None
+        # Credit does not go by the bytes that are sent: all came at once, or other ones came.
+        self._settled = False
+        self._owed = 0
         self._ended = False
         self._event_stream = False
         self._tail = b""
@@ -80,14 +86,34 @@ class Exchange:
         if end:
             self._ended = True
             self._send(b"")
-        else:
+        elif self._read_body():
             self._driver.at_turn_end(self._send_head_alone)
+
+    def _read_body(self) -> bool:
+        """Let a reader look at the body, if one has to; returns whether the head may go ahead."""
+        call, head = self.call, self._head
+        if not call.is_read or head is None:
+            return True
+        reader = self._reader = self._gateway.binding.reader(call, head)
+        if not isinstance(reader, Editor):
+            return True
+        self._settled = True
+        self._head = head._replace(length=None)  # nobody knows it before the end
+        # A JSON body that must not pass can then still be answered with an error.
+        return self._event_stream
 
     def on_response(self, head: bytes, body: bytes) -> None:
         """Pass a whole small response on."""
-        if self._take_head(head):
-            self._ended = self._whole = True
-            self._send(body)
+        if not self._take_head(head) or self._head is None:
+            return
+        if self.call.is_read:
+            try:
+                body = self._gateway.binding.whole(self.call, self._head, body)
+            except EditError:
+                self._end_early(ResetCode.PROTOCOL)
+                return
+        self._ended = self._settled = True
+        self._send(body)
 
     def _take_head(self, payload: bytes) -> bool:
         try:
@@ -97,9 +123,7 @@ class Exchange:
             self.on_reset(ResetCode.PROTOCOL, "")
             return False
         self._event_stream = self._head.event_stream
-        if self.call.kept:
-            self.call.kept = b""
-            self._gateway.bodies.free(self.call.request)
+        self.call.sent()
         return True
 
     def on_data(self, data: bytes, end: bool) -> None:
@@ -107,11 +131,41 @@ class Exchange:
         if self._connection is None:
             self._discard(len(data), end)
             return
+        if self._reader is not None:
+            passed = self._pass(self._reader, data, end)
+            if passed is None:
+                return
+            data = passed
         self._ended = end
         if self._chunks or (self._connection.paused and self._started):
             self._keep(data)
         else:
             self._send(data)
+
+    def _pass(self, reader: Reader, data: bytes, end: bool) -> bytes | None:
+        """Return what goes on of the bytes that came, None for nothing now."""
+        try:
+            passed = reader.feed(data)
+            if end:
+                passed += reader.end()
+                self._gateway.binding.ended(self.call, reader)
+        except EditError as error:
+            if not end:
+                self._driver.reset(self.stream, ResetCode.PROTOCOL, str(error))
+            self._end_early(ResetCode.PROTOCOL)
+            return None
+        if self._settled:
+            self._owed += len(data)
+            if not passed and not end:
+                self._pay()  # the reader holds it, and no more than its limit
+                return None
+        return passed
+
+    def _pay(self) -> None:
+        """Give credit back for what came, once nothing made of it waits for the agent."""
+        if self._owed and not self._chunks:
+            self._driver.consumed(self.stream, self._owed)
+            self._owed = 0
 
     def _keep(self, data: bytes) -> None:
         # Small pieces are joined: each weighs many times what it holds.
@@ -125,16 +179,25 @@ class Exchange:
         if code is ResetCode.NO_GRANT:
             # The client let go of it; it gets another one before the next call.
             self._link.grants.forget(self.call.session.id)
-        elif code is ResetCode.NEEDS_APPROVAL and self._head is None and self._connection:
-            connection, self._connection = self._connection, None
-            self._finish()
-            self._gateway.asking.sent_back(self.call, connection, detail)
+        elif code is ResetCode.NEEDS_APPROVAL and self._connection is not None:
+            self._ask(self._connection, detail)
             return
         self._end_early(code)
+
+    def _ask(self, connection: "AgentConnection", detail: str) -> None:
+        """A person has to permit this call first: the agent hears so, and where."""
+        if self.done or self._started:
+            return
+        self._gateway.binding.give_back(self.call)
+        self._connection = None
+        self._finish()
+        self._gateway.waiting.ask(self.call, connection, detail, self._link)
 
     def _end_early(self, cause: answers.Cause) -> None:
         if self.done or self._ended:
             return
+        if cause in NEVER_SENT:
+            self._gateway.binding.give_back(self.call)
         connection, self._connection = self._connection, None
         self._finish()
         if connection is None:
@@ -148,8 +211,7 @@ class Exchange:
 
     def on_writable(self) -> None:
         """The link took most of the request's body."""
-        if not self.call.kept:
-            self._gateway.bodies.free(self.call.request)
+        self._gateway.bodies.free(self.call.request)
 
     # The agent's connection ---------------------------------------------------------------------
 
@@ -165,7 +227,7 @@ class Exchange:
             return
         if self.call.runs_on and not self._ended and self._gateway.may_run_on(self):
             self._orphaned_at = self._gateway.time()
-            waiting = sum(map(len, self._chunks))
+            waiting = self._owed if self._settled else sum(map(len, self._chunks))
             self._chunks.clear()
             self._discard(waiting, False)
         else:
@@ -210,7 +272,7 @@ class Exchange:
         connection = self._connection
         if connection is None or self._head is None:
             # An orphan's answer: nobody reads it.
-            self._discard(0 if self._whole else len(data), self._ended)
+            self._discard(0 if self._settled else len(data), self._ended)
             return
         end = self._ended and not self._chunks
         if end:
@@ -223,7 +285,9 @@ class Exchange:
         if self._event_stream:
             self.last_sent = self.last_data = self._gateway.time()
             self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
-        if not self._whole:
+        if self._settled:
+            self._pay()
+        else:
             self._driver.consumed(self.stream, len(data))
         if end:
             self._finish()

@@ -14,6 +14,8 @@ from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.bodies import Bodies
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.identity.issuers import Accepted, Issuers, No, Waits
+from tunnel_relay.quotas import Waiting
+from tunnel_relay.ratelimit import address_key
 
 if TYPE_CHECKING:
     from tunnel_relay.gateway.connection import AgentConnection
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     Serve = Callable[[Request, AgentConnection], None]
 
 MAX_WAITING = 256
+MAX_WAITING_OF_ADDRESS = 32
+"""Nobody has vouched for them yet, and keys may take seconds to come."""
 
 
 class Held:
@@ -50,7 +54,7 @@ class ForeignTokens:
         self._issuers = issuers or None
         self._refuse = refuse
         self._tick = tick
-        self._waiting = 0
+        self._waiting = Waiting(MAX_WAITING, MAX_WAITING_OF_ADDRESS)
 
     def judge(self, authorization: bytes, place: str, request: Request) -> Accepted | Answer | None:
         """Return the verdict on a token that is none of ours.
@@ -79,10 +83,9 @@ class ForeignTokens:
             connection.respond(refused)
             return
         opening, request.opening = request.opening, None
-        if opening is None or tasks is None or self._waiting >= MAX_WAITING:
+        if opening is None or tasks is None or not self._waiting.begin(address_key(request.peer)):
             connection.respond(self._refuse(request, No.LATER))
             return
-        self._waiting += 1
         held = Held()
         connection.exchange = held
         tasks.start_soon(self._settle, opening, request, connection, held, serve)
@@ -100,7 +103,7 @@ class ForeignTokens:
             if self._issuers is not None:
                 verdict = await self._issuers.settle(opening, self._tick)
         finally:
-            self._waiting -= 1
+            self._waiting.end(address_key(request.peer))
         if held.gone:
             self._bodies.free(request)
             return

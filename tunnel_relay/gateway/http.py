@@ -10,6 +10,8 @@ Security steps, in order; the first that fails answers, and nothing reaches the 
 6. strict envelope (400), allowed method (-32601), header = body (-32020)
 7. MCP session id: one the relay made for this very session (404)
 8. a connected client; else wait a little, then 503
+9. the relay's policy and the classes that were consented to; approvals it asks for
+10. tasks and request states: those that this session was handed (-32602)
 
 The connection reads and writes HTTP, the exchange carries the answer; here it is decided.
 """
@@ -27,20 +29,27 @@ from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from tunnel_relay.clients.registry import Link, Registry
-from tunnel_relay.gateway import answers, checks, cors, foreign, patience
+from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.approvals import Asking
+from tunnel_relay.gateway.binding import Binding
 from tunnel_relay.gateway.bodies import LINGERING_BYTES, Bodies
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.challenges import Challenges
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
-from tunnel_relay.gateway.foreign import ForeignTokens, Held
+from tunnel_relay.gateway.foreign import ForeignTokens
+from tunnel_relay.gateway.judge import Judge, Narrow
 from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.gateway.patience import SMALL_BYTES
+from tunnel_relay.gateway.running import Running
+from tunnel_relay.gateway.verdicts import Later, Verdicts
+from tunnel_relay.gateway.waiting import WaitingCalls
 from tunnel_relay.identity.issuers import Issuers, No
+from tunnel_relay.identity.scopes import granted
 from tunnel_relay.lease import Lease
-from tunnel_relay.quotas import Quotas, Waiting
+from tunnel_relay.quotas import Quotas
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Session
@@ -64,7 +73,9 @@ class Gateway:
         challenges: Challenges,
         quotas: Quotas,
         bodies: Bodies,
-        asking: Asking,
+        binding: Binding,
+        judge: Judge,
+        asking: Asking | None = None,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -74,45 +85,44 @@ class Gateway:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
         self.bodies = bodies
-        self.asking = asking
+        self.binding = binding
         self._sessions = sessions
-        self._registry = registry
+        self.registry = registry
         self._mcp_sessions = mcp_sessions
         self._lease = lease
         self._challenges = challenges
-        self._quotas = quotas
+        self.quotas = quotas
         self._guesses = guesses
-        self._wait_for_client = wait_for_client
         self._comment_every = comment_every
         self._clock = clock
-        self._live: dict[str, set[Exchange]] = {}
+        self._running = Running()
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
-        self._tasks: anyio.abc.TaskGroup | None = None
-        self._waiting = Waiting(patience.MAX_WAITING, patience.MAX_WAITING_OF_USER)
+        self.tasks: anyio.abc.TaskGroup | None = None
+        self.waiting = WaitingCalls(self, wait_for_client)
+        self.verdicts = Verdicts(judge, binding, asking)
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve from now on; what has to wait runs in `tasks`."""
-        self._tasks = tasks
-        self.asking.start(tasks)
+        self.tasks = tasks
         tasks.start_soon(self._sweep_forever)
 
     @property
     def live(self) -> int:
         """How many calls are under way."""
-        return sum(map(len, self._live.values()))
+        return len(self._running)
 
     def cut_session(self, session: str) -> int:
         """End every call of a session at once; returns how many were cut."""
-        exchanges = list(self._live.get(session, ()))
+        exchanges = self._running.of(session)
         for exchange in exchanges:
             exchange.cut()
         return len(exchanges)
 
     def cut_unchecked(self) -> int:
         """End every call because nobody knows whether its session lives; returns how many."""
-        exchanges = [exchange for live in self._live.values() for exchange in live]
+        exchanges = self._running.all()
         for exchange in exchanges:
             exchange.cut(answers.Cut.UNCHECKED)
         return len(exchanges)
@@ -193,7 +203,7 @@ class Gateway:
         return checks.refuse_length(request, self.edge) or self._too_fast(known.session)
 
     def _too_fast(self, session: Session) -> Answer | None:
-        wait = self._quotas.take(session, self.time())
+        wait = self.quotas.take(session, self.time())
         return answers.too_many("calls", wait) if wait else None
 
     def _guessed(self, request: Request) -> Answer | None:
@@ -216,7 +226,7 @@ class Gateway:
         self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
     ) -> bool:
         """Serve a request whose head is known by its bytes; False leaves it to the parser."""
-        if known.repeated is None or len(data) > patience.SMALL_BYTES or not foreign.holds(known):
+        if known.repeated is None or len(data) > SMALL_BYTES or not foreign.holds(known):
             return False
         body = known.repeated.body_of(bytes(data))
         if body is None:
@@ -233,7 +243,7 @@ class Gateway:
     def serve(self, request: Request, connection: AgentConnection) -> None:
         """Judge a whole request and carry it; every outcome goes to `connection`."""
         if request.opening is not None:
-            self._foreign.open(request, connection, self._tasks, self.serve)
+            self._foreign.open(request, connection, self.tasks, self.serve)
         else:
             self._serve(request, connection)
         if connection.exchange is None:  # it was answered
@@ -257,31 +267,28 @@ class Gateway:
                 Answer(202, b"") if error.status == 202 else answers.envelope_refused(error)
             )
             return
-        late = self._judge_late(request)
+        late = self.judge_late(request)
         if late is not None:
             connection.respond(late)
             return
         call = Call(request, request.session, envelope)
-        instance: str | None = None
         sent = request.fields.get(b"mcp-session-id")
         if sent is not None and not call.modern and not call.initializes:
             session = call.session
-            instance = self._mcp_sessions.instance(sent, session.id, session.place)
-            if instance is None:
+            call.instance = self._mcp_sessions.instance(sent, session.id, session.place)
+            if call.instance is None:
                 connection.respond(answers.MCP_SESSION_GONE)
                 return
             call.mcp_session = sent.decode()
-        link = None  # an approval is used up while the call is held
-        if not self.asking.ready(call):
-            link = self._registry.find(call.session.tunnel, call.session.upstream, instance)
-        if not self._quotas.begin(call.session, self.time()):
+        link = self.registry.find(call.session.tunnel, call.session.upstream, call.instance)
+        if not self.quotas.begin(call.session, self.time()):
             connection.respond(answers.too_many("calls at a time", 1, call.message_id))
         elif link is not None:
-            self._carry(call, link, connection)
+            self.carry(call, link, connection)
         else:
-            self._hold(call, instance, connection)
+            self.waiting.for_client(call, connection)
 
-    def _judge_late(self, request: Request) -> Answer | None:
+    def judge_late(self, request: Request) -> Answer | None:
         """Look again at what was true at the head: a body, or a client, takes its time."""
         if not self._lease.held:
             return answers.UNCHECKED
@@ -289,13 +296,32 @@ class Gateway:
             return self._challenge(request)
         return None
 
-    def _carry(self, call: Call, link: Link, connection: AgentConnection) -> None:
+    def carry(self, call: Call, link: Link, connection: AgentConnection) -> None:
+        """Ask whoever has a say, then send the call."""
+        verdict = self.verdicts.of(call, link)
+        if verdict is None:
+            self.send(call, link, connection)
+        elif isinstance(verdict, Later):
+            self.waiting.settle(call, connection, verdict.outcome)
+        else:
+            self.turn_away(call, connection, verdict)
+
+    def turn_away(self, call: Call, connection: AgentConnection, why: Answer | Narrow) -> None:
+        """End a call that is not sent."""
+        self.quotas.end(call.session)
+        if isinstance(why, Narrow):
+            host = call.request.fields.get(b"host", b"")
+            why = self._challenges.narrowed(host, call.request.path, granted(why.classes))
+        connection.respond(why)
+
+    def send(self, call: Call, link: Link, connection: AgentConnection) -> None:
+        """Open a stream for a call about which everybody was asked."""
         session, request = call.session, call.request
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
         refused = None
-        lingers = len(request.body) > LINGERING_BYTES or len(call.kept) > patience.COUNTED_BYTES
+        lingers = len(request.body) > LINGERING_BYTES
         try:
             head = call.open_head()
             if lingers:
@@ -308,75 +334,28 @@ class Gateway:
         except MisuseError:
             refused = answers.failed(ResetCode.REFUSED, call.message_id)
         if refused is not None:
-            self._quotas.end(session)
+            self.binding.give_back(call)
+            self.quotas.end(session)
             connection.respond(refused)
             return
         if not lingers:
             self.bodies.free(request)
+        self.verdicts.keep(call)
         # Idle streams live long: they keep nothing of the request but what the answer needs.
         request.forget()
         connection.exchange = exchange
-        self._live.setdefault(session.id, set()).add(exchange)
-
-    def _hold(self, call: Call, instance: str | None, connection: AgentConnection) -> None:
-        request, user = call.request, call.session.user
-        refused = self.bodies.pay(request, len(request.body), call.message_id)
-        if refused is None and not (self._tasks is not None and self._waiting.begin(user)):
-            refused = answers.not_connected(call.message_id, 5)
-        if refused is not None or self._tasks is None:
-            self._quotas.end(call.session)
-            connection.respond(refused or answers.BUSY)
-            return
-        held = connection.exchange = Held()
-        self._tasks.start_soon(self._wait, call, instance, connection, held)
-
-    async def _wait(
-        self, call: Call, instance: str | None, connection: AgentConnection, held: Held
-    ) -> None:
-        session = call.session
-        try:
-            link = await self._registry.wait(
-                session.tunnel, session.upstream, instance, self._wait_for_client
-            )
-        finally:
-            self._waiting.end(session.user)
-        refused = self._judge_late(call.request)
-        if refused is None and link is None:
-            refused = answers.not_connected(call.message_id, 5)
-        if refused is None and not held.gone:
-            refused = await self.asking.permit(call)
-        if held.gone:
-            self._end_waiting(call)
-            return
-        connection.exchange = None
-        if refused is None and link is not None:
-            self._carry(call, link, connection)
-            if connection.exchange is None:
-                self.bodies.free(call.request)
-        else:
-            self._end_waiting(call)
-            connection.respond(refused or answers.BUSY)
-
-    def _end_waiting(self, call: Call) -> None:
-        self._quotas.end(call.session)
-        self.bodies.free(call.request)
+        self._running.add(session.id, exchange)
 
     def may_run_on(self, exchange: Exchange) -> bool:
         """Tell whether a call may run on though its agent is gone."""
-        live = self._live.get(exchange.call.session.id, ())
-        most = patience.MAX_RUNNING_ON
-        return len(live) <= most or sum(one.orphaned for one in live) < most
+        return self._running.may_run_on(exchange.call.session.id)
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call that is over."""
         self.bodies.free(exchange.call.request)
-        session = exchange.call.session.id
-        live = self._live.get(session)
-        if live is not None and exchange in live:
-            live.discard(exchange)
-            self._quotas.end(exchange.call.session)
-            if not live:
-                del self._live[session]
+        session = exchange.call.session
+        if self._running.discard(session.id, exchange):
+            self.quotas.end(session)
 
     # Deadlines ----------------------------------------------------------------------------------
 
@@ -387,14 +366,15 @@ class Gateway:
             await anyio.sleep(SWEEP_SECONDS)
             since, now = now, self.time()
             wall = self._sessions.reach(self._clock())
-            self._quotas.forget(now)
-            if self._live and not self._lease.held:
+            self.quotas.forget(now)
+            self.binding.forget(now)
+            if self._running and not self._lease.held:
                 log.error("calls_cut", calls=self.cut_unchecked(), reason="the lease lapsed")
             for connection in list(self.connections):
                 if 0 < connection.deadline <= now:
                     connection.expire()
-            for session, exchanges in list(self._live.items()):
+            for session, exchanges in self._running.by_session():
                 if any(exchange.in_use(since) for exchange in exchanges):
                     self._sessions.keep_in_use(session, wall)
-                for exchange in list(exchanges):
+                for exchange in exchanges:
                     exchange.sweep(now, self._comment_every)

@@ -16,14 +16,4 @@ BODIES_BYTES = 128 * MIB
 """All request bodies that are still coming; beyond it large ones are told to try again."""
 SMALL_BYTES = 64 * KIB
 """Requests up to here are let in always, and looked at whether their head is a known one."""
-MAX_WAITING = 1024
-"""Calls held at a time until their client comes back; more are turned away at once."""
-MAX_WAITING_OF_USER = 256
-MAX_RUNNING_ON = 64
-"""Calls of one session that run on without their agents; the next is cancelled as it is left. An
-agent that gives up and asks again would fill its upstream for everybody else."""
-KEPT_BYTES = 320 * KIB
-"""The body of a tool call up to here is kept until its answer begins: it may need an approval."""
-COUNTED_BYTES = 16 * KIB
-"""Kept bodies above this count as the session's and the user's."""
 WRITE_HIGH_WATER = 128 * KIB

@@ -26,6 +26,7 @@ from tunnel_relay.identity.documents import (
 from tunnel_relay.identity.pending import Held
 from tunnel_relay.identity.redirects import is_redirect
 from tunnel_relay.identity.requests import RequestError
+from tunnel_relay.quotas import Waiting
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.settings import OAuth
 from tunnel_relay.store.base import Agent, AgentKind
@@ -41,6 +42,8 @@ FETCHES = 4
 """Documents fetched at a time."""
 WAITING_FETCHES = 16
 """Requests that wait for a document; more are turned away."""
+WAITING_OF_ADDRESS = FETCHES // 2
+"""The same from one address: hosts that are slow on purpose must not hold up everybody else."""
 PER_ADDRESS = 20 / 60, 20
 
 log = structlog.get_logger("tunnel_relay.oauth")
@@ -67,7 +70,7 @@ class AgentFinder:
         self._dynamic: Held[Agent] = Held(MAX_CACHED)
         self._by_address = RateLimit(*PER_ADDRESS)
         self._fetches = anyio.CapacityLimiter(FETCHES)
-        self._waiting = 0
+        self._waiting = Waiting(WAITING_FETCHES, WAITING_OF_ADDRESS)
 
     def known(self, client_id: str) -> Agent:
         """Return an agent that somebody consented to, or an admin added; raises RequestError."""
@@ -95,10 +98,10 @@ class AgentFinder:
         remembered = self._remembered(url)
         if remembered is not None:
             return remembered
-        wait = self._by_address.take(address_key(address), self._clock())
-        if wait or self._waiting >= WAITING_FETCHES:
+        peer = address_key(address)
+        wait = self._by_address.take(peer, self._clock())
+        if wait or not self._waiting.begin(peer):
             raise RequestError("slow_down", "too many agents at once; try again soon", wait or 1.0)
-        self._waiting += 1
         try:
             async with self._fetches:
                 return self._remembered(url) or await self._fetched(url)
@@ -107,7 +110,7 @@ class AgentFinder:
             self._failures.put(url, str(error), self._clock() + FAILURE_SECONDS)
             raise RequestError("invalid_client", f"the agent's document: {error}") from None
         finally:
-            self._waiting -= 1
+            self._waiting.end(peer)
 
     def _remembered(self, url: str) -> Agent | None:
         now = self._clock()

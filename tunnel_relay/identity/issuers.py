@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import Enum, auto
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import structlog
@@ -35,6 +35,8 @@ MAX_KEPT = 10_000
 """Good tokens, and bad ones, that are known by their digest."""
 CHECKS = 1000.0, 1000.0
 """(a second, at once) signatures that are checked: at most a tenth of a core."""
+CHECKS_OF_ADDRESS = 250.0, 250.0
+"""The same for one address: nobody uses up what all have."""
 TOLD = 1.0, 20.0
 """(a second, at once) bad tokens that the log explains."""
 TYPES = frozenset(("jwt", "at+jwt"))
@@ -128,6 +130,7 @@ class Issuers:
         self._kept: OrderedDict[bytes, Accepted] = OrderedDict()
         self._bad: OrderedDict[bytes, None] = OrderedDict()
         self._checks = RateLimit(*CHECKS)
+        self._checks_of = RateLimit(*CHECKS_OF_ADDRESS)
         self._told = RateLimit(*TOLD)
         self._turns = Turns()
 
@@ -139,6 +142,10 @@ class Issuers:
         async with anyio.create_task_group() as tasks:
             for issuer in self._issuers.values():
                 tasks.start_soon(issuer.provider.run)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what `status` shows of each issuer; see `Provider.facts`."""
+        return [issuer.provider.facts() for issuer in self._issuers.values()]
 
     # From memory --------------------------------------------------------------------------------
 
@@ -176,6 +183,9 @@ class Issuers:
             return No.TOKEN
         said = read(token)
         issuer, access = self._claimed(said, place)
+        peer = address_key(address)
+        if self._guesses is not None and self._guesses.spent(peer, tick):
+            return No.TOKEN
         key = issuer.provider.key(said.kid, said.algorithm)
         if not issuer.provider.ready:
             return No.LATER
@@ -183,9 +193,7 @@ class Issuers:
             if issuer.provider.may_look:
                 return Waits(issuer, token, place, address, None)
             raise TokenError("signed with a key that is not known", lasting=False)
-        if self._guesses is not None and self._guesses.spent(address_key(address), tick):
-            return No.TOKEN
-        if self._checks.take(_ALL, tick):
+        if self._checks_of.take(peer, tick) or self._checks.take(_ALL, tick):
             return No.LATER
         check_signature(said, key)
         tunnel, _, upstream = place.partition("/")
@@ -247,7 +255,7 @@ class Issuers:
     def _live(self, kept: Accepted) -> Session | None:
         """Return the session of the same user, agent and server, and count a use of it."""
         admin, (user, agent, *place) = self._admin, kept.subject
-        for session in admin.sessions.all_of_user(user):
+        for session in admin.sessions.each_of_user(user):
             if session.door is Door.ISSUER and session.agent == agent:
                 same = [session.tunnel, session.upstream] == place
                 if same and admin.sessions.again(session, admin.clock(), kept.access.ends):

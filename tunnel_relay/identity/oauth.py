@@ -144,11 +144,11 @@ class AuthorizationServer:
             )
             return _redirect(answer)
         browser = self._browser_cookie.read(request) or self._browser_cookie.fresh()
-        user = self._logged_in(request)
-        waiting = Waiting(asked, agent, browser, user=user)
+        login = self._logged_in(request)
+        waiting = Waiting(asked, agent, browser, login=login)
         name = secrets.token_urlsafe(32)
         self._waiting.put(name, waiting, self._clock() + REQUEST_SECONDS)
-        shown = self._ask_login(name, waiting) if user is None else self._ask(name, waiting)
+        shown = self._ask_login(name, waiting) if login is None else self._ask(name, waiting)
         self._browser_cookie.set(shown, browser)
         return shown
 
@@ -172,15 +172,16 @@ class AuthorizationServer:
         if user is None:
             log.warning("login_failed", address=address)
             return self._ask_login(name, waiting, "The name or the password is wrong.", 401)
+        self._throttle.succeeded(account, address)
         return await self.logged_in(user, name, waiting)
 
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:
         """Go on with a user who proved who they are, by whatever way."""
         await self._admin.note_login(user.key)
-        waiting.user = user.key
+        waiting.login = Login(user.key, user.password)
         # A new value: whoever planted a cookie before is not logged in by this.
         login = self._login_cookie.fresh()
-        self._logins.put(login, Login(user.key, user.password), self._clock() + LOGIN_SECONDS)
+        self._logins.put(login, waiting.login, self._clock() + LOGIN_SECONDS)
         log.info("logged_in", user=user.key, agent=waiting.agent.id)
         answer = _redirect(f"/oauth/consent?request={name}")
         self._login_cookie.set(answer, login)
@@ -254,12 +255,10 @@ class AuthorizationServer:
             return None
         return waiting
 
-    def _logged_in(self, request: Request) -> str | None:
+    def _logged_in(self, request: Request) -> Login | None:
         login = self._logins.get(self._login_cookie.read(request), self._clock())
         user = self._admin.directory.active_user(login.user) if login is not None else None
-        if login is None or user is None or user.password != login.password:
-            return None
-        return user.key
+        return login if login is not None and login.is_of(user) else None
 
     async def _verified(self, account: str, password: SecretStr) -> User | None:
         user = self._admin.directory.active_user(account)
@@ -277,6 +276,9 @@ class AuthorizationServer:
         """Tell whether the user may open this server; one that does not exist is as forbidden."""
         asked, admin = waiting.request, self._admin
         user = admin.directory.active_user(waiting.user or "")
+        # A new password ends what the one before began, here too.
+        if waiting.login is None or not waiting.login.is_of(user):
+            return False
         tunnel = admin.tunnels.get(asked.tunnel)
         if user is None or tunnel is None or not may_open(user, tunnel, asked.upstream):
             return False

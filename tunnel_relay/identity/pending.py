@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from shared.ids import token_digest
 from shared.policy.classes import ToolClass
 from tunnel_relay.identity.requests import AuthorizeRequest
-from tunnel_relay.store.base import Agent
+from tunnel_relay.store.base import Agent, User
 
 REQUEST_SECONDS = 600.0
 """For a person to log in and consent."""
@@ -67,7 +67,12 @@ class Waiting:
     agent: Agent
     browser: str = field(repr=False)
     csrf: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
-    user: str | None = None
+    login: "Login | None" = None
+
+    @property
+    def user(self) -> str | None:
+        """Who logged in for it."""
+        return None if self.login is None else self.login.user
 
 
 @dataclass(slots=True)
@@ -91,3 +96,7 @@ class Login:
 
     user: str
     password: str | None = field(repr=False)
+
+    def is_of(self, user: User | None) -> bool:
+        """Tell whether it still is the login of this user."""
+        return user is not None and (user.key, user.password) == (self.user, self.password)

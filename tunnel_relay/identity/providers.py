@@ -56,6 +56,7 @@ class Provider:
         self._fetched: float | None = None
         self._began: float | None = None
         self._fetching = False
+        self._problem: str | None = None
         self._wanted = anyio.Event()
         self._done = anyio.Event()
 
@@ -101,6 +102,7 @@ class Provider:
             where = self._jwks_url or str(self.metadata["jwks_uri"])
             self._take(read_key_set(await self.fetcher.get(where), self._algorithms))
         except (FetchError, ValueError) as error:
+            self._problem = str(error)
             log.error(
                 "issuer_keys_not_fetched",
                 code=Code.ISSUER_UNREACHABLE,
@@ -114,7 +116,19 @@ class Provider:
             self._fetching = False
             self._done.set()
             self._done = anyio.Event()
+        self._problem = None
         return True
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `status` shows: JSON values; `age` in seconds since the last good fetch."""
+        age = None if self._fetched is None else round(self._clock() - self._fetched)
+        return {
+            "issuer": self.url,
+            "ready": self.ready,
+            "keys": len({kid for kid, _ in self._keys}),
+            "age": age,
+            "problem": self._problem,
+        }
 
     def _take(self, keys: KeySet, *, fetched: bool = True) -> None:
         before, self._keys = self._keys, keys

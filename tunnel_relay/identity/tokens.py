@@ -226,11 +226,15 @@ class TokenEndpoint:
         if wait:
             raise RequestError("slow_down", "renewed too often", wait)
         access, refresh, tokens = self._new_tokens(session.id, session.expires)
-        outcome, _ = await admin.store.renew(digest_of(text), agent.id, admin.clock(), tokens)
+        outcome, _ = await admin.store.renew(
+            digest_of(text), agent.id, admin.clock(), tokens, admin.sessions.take_back
+        )
         if outcome is Renewal.REUSED:
             log.error("refresh_token_reused", session=fingerprint(session.digest), agent=agent.id)
             await admin.end_sessions([session], "a refresh token was used twice")
-        if outcome is not Renewal.RENEWED:
+        if outcome is Renewal.REPEATED:
+            log.warning("refresh_repeated", session=fingerprint(session.digest), agent=agent.id)
+        elif outcome is not Renewal.RENEWED:
             raise wrong
         if admin.sessions.state(session.id, admin.clock()) is not None:
             raise wrong  # it ended while we stored

@@ -3,13 +3,15 @@
 Times are seconds since the epoch, spans are seconds. Secrets arrive here as SHA-256 digests only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from shared.errors import TunnelError
 from tunnel_relay.store.approvals import ApprovalStore
+from tunnel_relay.store.people import PeopleStore
+from tunnel_relay.store.tasks import TaskStore
 
 
 class StoreError(TunnelError):
@@ -113,13 +115,20 @@ class Token:
     created: float
     expires: float
     used: float | None = None
-    """When a refresh token was traded in; a second time ends the session."""
+    """When a refresh token was traded in, or its place taken by another."""
+    parent: bytes | None = None
+    """Digest of the refresh token it was got for, while it holds that place."""
+
+
+TakeBack = Callable[[bytes], bool]
+"""Takes an access token back that was never used; False when it was."""
 
 
 class Renewal(StrEnum):
     """What became of an attempt to trade a refresh token in."""
 
     RENEWED = "renewed"
+    REPEATED = "repeated"  # what it brought the first time was never used
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     REUSED = "reused"
@@ -267,7 +276,7 @@ class Verdict(StrEnum):
     """The counter was behind: two machines hold this key. It is locked from now on."""
 
 
-class Store(ApprovalStore, Protocol):
+class Store(TaskStore, ApprovalStore, PeopleStore, Protocol):
     """The relay's memory; every method raises StoreError and is one transaction."""
 
     async def close(self) -> None:
@@ -317,12 +326,11 @@ class Store(ApprovalStore, Protocol):
         """Return every access token that has not expired."""
 
     async def renew(
-        self, digest: bytes, agent: str, now: float, new: Sequence[Token]
+        self, digest: bytes, agent: str, now: float, new: Sequence[Token], take_back: TakeBack
     ) -> tuple[Renewal, str]:
-        """Trade a refresh token of an agent in for new tokens; returns its session too.
+        """Trade an agent's refresh token in for `new` ones of its session, which is returned too.
 
-        The session in `new` is ignored. Of any number of racers exactly one gets RENEWED; the
-        others have REUSED it.
+        One racer gets RENEWED; for a while each other voids what the one before got, REPEATED.
         """
 
     async def session_of(self, digest: bytes) -> str | None:
@@ -366,30 +374,3 @@ class Store(ApprovalStore, Protocol):
 
     async def latest_time(self) -> float:
         """Return the latest time seen, 0 at first."""
-
-    async def put_user(self, user: User) -> None:
-        """Keep a user, in place of one with the same key."""
-
-    async def change_user(self, user: User) -> None:
-        """Store what a known user is now, all but password and last login."""
-
-    async def users(self) -> list[User]:
-        """Return all users by key."""
-
-    async def put_agent(self, agent: Agent) -> None:
-        """Keep an agent, in place of one with the same identifier."""
-
-    async def disable_agent(self, agent: str, at: float) -> None:
-        """Switch a known agent off."""
-
-    async def agents(self) -> list[Agent]:
-        """Return all agents by identifier."""
-
-    async def add_admin_token(self, token: AdminToken) -> None:
-        """Keep a token of the admin API."""
-
-    async def admin_tokens(self) -> list[AdminToken]:
-        """Return every token of the admin API still kept, oldest first."""
-
-    async def remove_admin_tokens(self, tokens: Sequence[str]) -> None:
-        """Forget tokens of the admin API by their identifiers."""

@@ -6,14 +6,25 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import bindparam
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import delete, insert, or_, select, update
 
-from tunnel_relay.store.base import Bar, Door, Renewal, Session, Token, TokenKind
+from tunnel_relay.store.base import (
+    Bar,
+    Door,
+    Renewal,
+    Session,
+    TakeBack,
+    Token,
+    TokenKind,
+)
 from tunnel_relay.store.database import Database
-from tunnel_relay.store.tables import BARS, MARKS, SESSIONS, TOKENS
+from tunnel_relay.store.tables import BARS, MARKS, SESSIONS, TOKENS, TUNNELS
 
 CLOCK = "clock"
 READ_ROWS = 1000
+REPEAT_SECONDS = 60.0
+"""For so long an agent that never saw an answer may trade the same refresh token in again."""
 BARRED = ("user", "agent", "tunnel", "upstream")
 """What a bar is on."""
 REPEATED = ("user", "agent", "tunnel", "upstream", "granted_by", "reason")
@@ -43,7 +54,7 @@ class SqlSessions(Database):
         return [_token(row) for row in await self.rows(select(TOKENS).where(*good))]
 
     async def renew(
-        self, digest: bytes, agent: str, now: float, new: Sequence[Token]
+        self, digest: bytes, agent: str, now: float, new: Sequence[Token], take_back: TakeBack
     ) -> tuple[Renewal, str]:
         this = TOKENS.c.digest == digest, TOKENS.c.kind == TokenKind.REFRESH
         theirs = select(SESSIONS.c.id).where(SESSIONS.c.agent == agent)
@@ -52,15 +63,46 @@ class SqlSessions(Database):
             row = (await connection.execute(find)).mappings().one_or_none()
             if row is None:
                 return Renewal.UNKNOWN, ""
+            outcome = Renewal.RENEWED
             if row["used"] is not None:
-                return Renewal.REUSED, row["session"]
+                # The distance, not the order: a clock that is set back opens nothing for longer.
+                late = abs(now - row["used"]) >= REPEAT_SECONDS
+                if late or not await self._void(connection, row, now, take_back):
+                    return Renewal.REUSED, row["session"]
+                outcome = Renewal.REPEATED
             if now >= row["expires"]:
                 return Renewal.EXPIRED, row["session"]
-            await connection.execute(update(TOKENS).where(*this).values(used=now))
+            if outcome is Renewal.RENEWED:
+                await connection.execute(update(TOKENS).where(*this).values(used=now))
             for token in new:
-                stored = asdict(replace(token, session=row["session"]))
+                stored = asdict(replace(token, session=row["session"], parent=digest))
                 await connection.execute(insert(TOKENS).values(stored))
-            return Renewal.RENEWED, row["session"]
+            return outcome, row["session"]
+
+    async def _void(
+        self,
+        connection: AsyncConnection,
+        traded: Mapping[Any, Any],
+        now: float,
+        take_back: TakeBack,
+    ) -> bool:
+        """Void what a refresh token was traded in for; False when any of it was used.
+
+        The refresh token among it stays known, as a used one: who brings it was overtaken by
+        somebody, and that ends the session.
+        """
+        theirs = TOKENS.c.session == traded["session"], TOKENS.c.parent == traded["digest"]
+        rows = (await connection.execute(select(TOKENS).where(*theirs))).mappings().all()
+        refresh = [row for row in rows if row["kind"] == TokenKind.REFRESH]
+        if len(refresh) != 1 or refresh[0]["used"] is not None:
+            return False
+        access = [row["digest"] for row in rows if row["kind"] == TokenKind.ACCESS]
+        if not all(take_back(each) for each in access):
+            return False
+        void = update(TOKENS).where(TOKENS.c.digest == refresh[0]["digest"])
+        await connection.execute(void.values(used=now, parent=None))
+        await connection.execute(delete(TOKENS).where(*theirs))
+        return True
 
     async def session_of(self, digest: bytes) -> str | None:
         found = await self.rows(select(TOKENS.c.session).where(TOKENS.c.digest == digest))
@@ -98,9 +140,12 @@ class SqlSessions(Database):
 
     async def add_bar(self, bar: Bar) -> None:
         same = (getattr(BARS.c, name) == getattr(bar, name) for name in BARRED)
+        tunnel = select(TUNNELS.c.name).where(TUNNELS.c.name == bar.tunnel)
         async with self.transaction() as connection:
             await connection.execute(delete(BARS).where(*same))
-            await connection.execute(insert(BARS).values(asdict(bar)))
+            # One that was deleted meanwhile is shut anyhow.
+            if (await connection.execute(tunnel)).one_or_none() is not None:
+                await connection.execute(insert(BARS).values(asdict(bar)))
 
     async def bars(self) -> list[Bar]:
         rows = await self.rows(select(BARS).order_by(BARS.c.since))

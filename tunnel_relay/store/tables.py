@@ -87,7 +87,17 @@ TOKENS = Table(
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("used", Float, nullable=True),
+    Column("parent", LargeBinary(32), nullable=True),
     Index("ix_tokens_session", "session"),
+)
+
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("session", String(32), ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    Column("created", Float, nullable=False),
+    Index("ix_tasks_session", "session"),
 )
 
 USERS = Table(

@@ -86,8 +86,9 @@ async def test_what_is_queued_in_one_turn_is_one_message() -> None:
         for _ in range(50):
             ends.relay.open(body=b"request")
         await until(lambda: len(ends.client.lanes) == 50)
-        assert len(messages) == 1
-        assert len(list(decode_frames(messages[0]))) == 100
+        # Besides, the link may have something of its own to say: an ACK, a PING.
+        ours = [[kind for kind, _, stream, _ in decode_frames(each) if stream] for each in messages]
+        assert [len(each) for each in ours if each] == [100]
 
 
 async def test_facts_of_the_link_reach_its_owner() -> None:

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel_client.connect.events import Event, EventReader, EventTooLargeError
+from tunnel_client.connect.events import (
+    LONGEST_PAUSE,
+    SHORTEST_PAUSE,
+    Event,
+    EventReader,
+    EventTooLargeError,
+)
 
 STREAM = (
     b"\xef\xbb\xbf: comment\r\n\r\nid: 1\nretry: 250\ndata:\n\n"
@@ -52,3 +58,11 @@ def test_many_small_events_are_no_large_one() -> None:
 @pytest.mark.parametrize("line", [b"retry: x", b"retry: 12345678901", b"id: a\0b", b"unknown: 1"])
 def test_a_field_that_means_nothing_is_left_out(line: bytes) -> None:
     assert EventReader().feed(line + b"\n\n") == []
+
+
+@pytest.mark.parametrize(
+    ("retry", "pause"),
+    [(None, None), (0, SHORTEST_PAUSE), (1, SHORTEST_PAUSE), (250, 0.25), (10**8, LONGEST_PAUSE)],
+)
+def test_a_server_does_not_make_us_ask_without_end(retry: int | None, pause: float | None) -> None:
+    assert Event("", b"", None, retry).pause == pause

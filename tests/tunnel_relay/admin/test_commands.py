@@ -1,5 +1,6 @@
 """Only listed commands, with arguments of the right kind."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,11 @@ async def test_a_long_name_of_an_argument_is_not_repeated_whole(tmp_path: Path) 
         with pytest.raises(RelayError) as caught:
             await run_command(admin, "tunnel_list", {"x" * 10_000: 1})
         assert len(caught.value.message) <= 500
+
+
+def test_u15_no_command_takes_an_address_or_a_program_to_call() -> None:
+    """What is tested or reached is named by its registration; redirect URIs are never fetched."""
+    names = {name for each in COMMANDS for name in signature(getattr(Admin, each)).parameters}
+    assert names & {"redirect_uris", "server", "tunnel"}
+    hints = ("url", "host", "command", "path", "address", "argv", "port", "origin")
+    assert [name for name in names if any(hint in name for hint in hints)] == []

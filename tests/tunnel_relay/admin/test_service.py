@@ -16,10 +16,12 @@ from sqlalchemy import text
 from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, is_token
 from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tunnel_relay.admin import pending
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.sessions import Refusal
+from tunnel_relay.store import database
 from tunnel_relay.store.base import StoreError
 from tunnel_relay.store.sql import SqlStore
 
@@ -242,8 +244,13 @@ async def test_last_uses_outlive_a_restart(tmp_path: Path) -> None:
         assert found.last_used == later
 
 
-async def test_creating_revoking_and_using_at_once_leaves_nothing_alive(tmp_path: Path) -> None:
+async def test_creating_revoking_and_using_at_once_leaves_nothing_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """40 sessions are made and revoked in any order the loop likes, while all are being used."""
+    # A disk that is slow is refused rather than waited for: not what this is about.
+    monkeypatch.setattr(database, "QUEUE_TIMEOUT", 100.0)
+    monkeypatch.setattr(pending, "STORE_SECONDS", 100.0)
     async with an_admin(tmp_path) as admin:
         await admin.tunnel_create("office", "alice")
         tokens: dict[str, str] = {}
@@ -267,7 +274,7 @@ async def test_creating_revoking_and_using_at_once_leaves_nothing_alive(tmp_path
             await admin.session_revoke(session)
             revoked.add(session)
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(100):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(use_all)
                 await asyncio.gather(*(one() for _ in range(40)))

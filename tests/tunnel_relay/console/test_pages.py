@@ -22,6 +22,21 @@ def link(tunnel: str, upstreams: list[str], round_trip_ms: float = 12.5) -> dict
     return {**names, **state, "upstreams": upstreams}
 
 
+async def test_the_overview_says_what_is_wrong_with_an_issuer(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        facts = {"ready": True, "keys": 1, "age": 60, "problem": None}
+        stage.admin.issuers = lambda: [
+            {"issuer": "https://good.example", **facts},
+            {"issuer": "https://late.example", **facts, "problem": "it cannot be <reached>"},
+            {"issuer": "https://never.example", **facts, "ready": False, "age": None},
+        ]
+        browser = await stage.logged_in("ada")
+        shown = (await browser.get("/")).text
+        assert "good.example" not in shown
+        assert "late.example were last fetched 1m ago: it cannot be &lt;reached&gt;" in shown
+        assert "never.example were never fetched. Its tokens and logins are refused" in shown
+
+
 async def test_the_overview_shows_what_is_connected(tmp_path: Path) -> None:
     async with a_console(tmp_path) as stage:
         hand = await stage.logged_in("otto")

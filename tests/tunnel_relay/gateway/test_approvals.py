@@ -14,8 +14,6 @@ from tests.tunnel_relay.admin.test_service import broken
 from tests.tunnel_relay.approvals.scene import PARAMS, POLICY, SHA, Office, an_office, needs
 from tunnel_relay.approvals.requests import MAX_OF_SESSION
 from tunnel_relay.gateway.approvals import META, Asking, Go
-from tunnel_relay.gateway.call import Call
-from tunnel_relay.gateway.checks import Request
 
 KEY = PrivateKey.generate()
 CONSOLE = "https://console.example.com"
@@ -61,8 +59,9 @@ async def test_an_agent_is_told_to_wait_and_repeats_its_call(tmp_path: Path, era
         assert told["_meta"][META]["id"] == asked.id
         assert told.get("resultType") == ("complete" if era >= "2026" else None)
         assert (await take(office, body)) == Go()
+        assert not asking(office).ready(office.session.id, parse(body))
         await office.approve("pia", asked)
-        assert office.admin.approvals.requests.ready(office.session.id)
+        assert asking(office).ready(office.session.id, parse(body))
         again = json.loads(body) | {"id": 8}
         gone = await take(office, json.dumps(again).encode())
         permit = decode(gone.permit)
@@ -191,46 +190,3 @@ async def test_without_a_store_nothing_is_dispatched(tmp_path: Path) -> None:
         other = a_call(ERAS[0], arguments={})
         answer = await asking(office).ask(office.session, parse(other), other, needs())
         assert answer.status == 503
-
-
-def held(office: Office, body: bytes) -> Call:
-    request = Request()
-    request.method = b"POST"
-    request.body = body
-    return Call(request, office.session, parse(body))
-
-
-@pytest.mark.parametrize("era", ERAS)
-async def test_a_rule_of_the_relays_own_lets_a_call_out_with_a_permit_only(
-    tmp_path: Path, era: str
-) -> None:
-    """P19, P25: and not with an approval of people whom this rule does not ask."""
-    async with an_office(tmp_path) as office:
-        body, night = a_call(era), needs(groups=("night",))
-        first = await asking(office).permit(held(office, body), night)
-        assert first is not None
-        assert b"approval pending" in first.body
-        (asked,) = office.admin.approvals.requests
-        await office.approve("paul", asked)
-        call = held(office, body)
-        assert await asking(office).permit(call, night) is None
-        assert decode(call.permit).approvers == ("paul",)
-        again = await asking(office).permit(held(office, body), night)
-        assert again is not None
-        assert b"approval pending" in again.body
-
-
-async def test_a_call_without_a_rule_and_without_an_approval_just_goes(tmp_path: Path) -> None:
-    async with an_office(tmp_path) as office:
-        call = held(office, a_call(ERAS[0]))
-        assert await asking(office).permit(call) is None
-        assert call.permit == ""
-
-
-async def test_what_is_too_large_to_be_kept_does_not_go_past_a_rule(tmp_path: Path) -> None:
-    """P28."""
-    async with an_office(tmp_path) as office:
-        call = held(office, a_call(ERAS[0], arguments={"text": "x" * 400_000}))
-        refused = await asking(office).permit(call, needs())
-        assert refused is not None
-        assert b"gets none" in refused.body

@@ -56,6 +56,14 @@ def test_a_field_two_readers_could_read_differently_comes_once(name: bytes, answ
     assert read((b"x-many", b"a"), (b"x-many", b"b")) is None
 
 
+def test_h29_trace_context_that_is_too_long_is_refused() -> None:
+    assert read((b"traceparent", b"a" * 128)) is None
+    refused = read((b"traceparent", b"a" * 129))
+    assert refused is not None
+    assert refused.status == 400
+    assert b"-32602" in refused.body
+
+
 @pytest.mark.parametrize("host", [b"relay.example", b"relay.example:443", b"Relay.Example"])
 def test_a_host_of_the_relay_is_accepted(host: bytes) -> None:
     assert checks.refuse_place({b"host": host}, EDGE) is None

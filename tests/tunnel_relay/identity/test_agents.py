@@ -1,5 +1,6 @@
 """Agents nobody registered: how they become known, and how little a stranger can cause."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,8 @@ import pytest
 from tests.tunnel_relay.identity.document_host import DOCUMENT, served, whole
 from tests.tunnel_relay.making import an_admin
 from tunnel_relay.admin.service import Admin
-from tunnel_relay.identity.agents import AgentFinder
+from tunnel_relay.identity.agents import WAITING_OF_ADDRESS, AgentFinder
+from tunnel_relay.identity.documents import DEADLINE
 from tunnel_relay.identity.requests import RequestError
 from tunnel_relay.settings import OAuth
 from tunnel_relay.store.base import AgentKind
@@ -101,6 +103,40 @@ async def test_only_few_wait_for_documents(tmp_path: Path) -> None:
                 for number in range(30):
                     tasks.start_soon(find, number)
         assert errors.count("slow_down") == 14
+
+
+async def test_r04_hosts_that_are_slow_on_purpose_hold_up_nobody_elses_agent(
+    tmp_path: Path,
+) -> None:
+    """One address names documents that never come; another's is fetched at once."""
+    never = anyio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await never.wait()
+        writer.close()
+
+    async with (
+        served(whole) as (url, trust, _),
+        finding(tmp_path, trust, **LOCAL) as (finder, _admin, _clock),
+    ):
+        silent = await asyncio.start_server(slow, "127.0.0.1", 0)
+        where = f"https://localhost:{silent.sockets[0].getsockname()[1]}/agent"
+        outcomes = []
+
+        async def stall(number: int) -> None:
+            outcomes.append((await refused(finder, f"{where}?{number}", "192.0.2.66")).error)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(stall, number)
+            while len(outcomes) < 10 - WAITING_OF_ADDRESS:
+                await anyio.lowlevel.checkpoint()
+            assert set(outcomes) == {"slow_down"}
+            with anyio.fail_after(DEADLINE / 2):
+                assert await finder.find(url, "192.0.2.1")
+            never.set()
+            silent.close()
+        assert outcomes.count("invalid_client") == WAITING_OF_ADDRESS
 
 
 async def test_documents_may_be_off_for_those_that_are_known_too(tmp_path: Path) -> None:

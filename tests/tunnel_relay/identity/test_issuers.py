@@ -377,7 +377,7 @@ async def test_d19_bad_tokens_cost_no_more_signatures_than_allowed(
     assert set(outcomes) == {No.TOKEN, No.LATER}
     # The same again is known, and a good one that was judged is not held up.
     checked = 0
-    assert stage.issuers.judge(bogus[990], GIT, "", 0) is No.TOKEN
+    assert stage.issuers.judge(bogus[240], GIT, "", 0) is No.TOKEN
     assert isinstance(stage.issuers.judge(good, GIT, "", 0), Accepted)
     assert checked == 0
     assert max(len(stage.issuers._bad), len(stage.issuers._kept)) <= 50
@@ -387,7 +387,12 @@ async def test_d19_who_guessed_too_often_gets_no_signature_checked(stage: Stage)
     guesses = RateLimit(1.0, 1)
     issuers = Issuers(stage.admin, guesses)
     issuers._issuers = stage.issuers._issuers
+    (issuer,) = issuers._issuers.values()
+    issuer.provider._began = None
+    unknown = sign(minting.changed(iss=stage.host.url), OTHER, kid="next")
+    assert isinstance(issuers.judge(unknown, GIT, "192.0.2.1", 0), Waits)
     assert isinstance(issuers.judge(stage.token(), GIT, "192.0.2.1", 0), Waits)
     guesses.take("192.0.2.1", 0)
+    assert issuers.judge(unknown, GIT, "192.0.2.1", 0) is No.TOKEN
     assert issuers.judge(stage.token(jti="2"), GIT, "192.0.2.1", 0) is No.TOKEN
     assert isinstance(issuers.judge(stage.token(jti="3"), GIT, "192.0.2.2", 0), Waits)

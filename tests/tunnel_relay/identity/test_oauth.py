@@ -59,6 +59,19 @@ async def test_a_new_password_ends_the_logins_with_the_old_one(tmp_path: Path) -
         assert "password" in text(browser)
 
 
+async def test_a_new_password_ends_a_consent_that_waits_for_its_click(tmp_path: Path) -> None:
+    """Whoever stole the browser keeps nothing of it: neither a page shown nor a login."""
+    async with a_server(tmp_path) as scene:
+        browser = await scene.browser()
+        await browser.open(scene.authorize())
+        await browser.log_in("bob")
+        assert "Allow desk" in text(browser)
+        await scene.admin.user_password("bob", SecretStr("another long password"))
+        await browser.submit("allow")
+        assert browser.brought["error"] == "access_denied"
+        assert "code" not in browser.brought
+
+
 async def locked(scene: Scene, kind: str, subject: str) -> None:
     await scene.admin.lock_add(kind, subject, "a test")
 

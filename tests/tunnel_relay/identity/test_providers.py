@@ -59,6 +59,23 @@ async def test_keys_are_found_by_the_issuers_own_metadata() -> None:
         assert host.asked == ["/.well-known/openid-configuration", "/keys"]
 
 
+async def test_what_an_operator_is_told_of_an_issuer() -> None:
+    async with watched() as (host, made):
+        facts = {"issuer": host.url, "ready": False, "keys": 0, "age": None, "problem": None}
+        assert made.provider.facts() == facts
+        await made.provider.fetch()
+        made.now += 60
+        assert made.provider.facts() == facts | {"ready": True, "keys": 3, "age": 60}
+        host.pages.clear()
+        await made.provider.fetch()
+        told = made.provider.facts()
+        assert (told["ready"], told["keys"], told["age"]) == (True, 3, 60)
+        assert "404" in told["problem"]
+        host.be_issuer()
+        await made.provider.fetch()
+        assert made.provider.facts() == facts | {"ready": True, "keys": 3, "age": 0}
+
+
 async def test_a_configured_address_needs_no_metadata() -> None:
     async with key_host() as host:
         host.pages["/certs"] = key_set()

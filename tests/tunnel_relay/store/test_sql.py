@@ -31,6 +31,7 @@ from tunnel_relay.store.base import (
 )
 from tunnel_relay.store.sql import SqlStore
 from tunnel_relay.store.tables import METADATA
+from tunnel_relay.store.tasks import Task
 
 NOW = 1_000_000.0
 TUNNEL = Tunnel("office", "alice@example.com", NOW)
@@ -321,13 +322,15 @@ async def test_of_ten_racers_one_trades_a_refresh_token_in(path: Path) -> None:
 
         async def renew() -> None:
             new = [a_token(session, TokenKind.ACCESS), a_token(session, TokenKind.REFRESH)]
-            outcomes.append(await store.renew(refresh.digest, session.agent, NOW + 1, new))
+            outcomes.append(
+                await store.renew(refresh.digest, session.agent, NOW + 1, new, lambda _: True)
+            )
 
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
                 tasks.start_soon(renew)
         assert sorted(outcomes) == sorted(
-            [(Renewal.RENEWED, session.id)] + [(Renewal.REUSED, session.id)] * 9
+            [(Renewal.RENEWED, session.id)] + [(Renewal.REPEATED, session.id)] * 9
         )
         assert len(await store.tokens(NOW)) == 2
 
@@ -344,4 +347,28 @@ async def test_a_refresh_token_is_good_for_its_own_agent_and_time(path: Path) ->
             (b"?" * 32, session.agent, NOW, Renewal.UNKNOWN),
             (refresh.digest, session.agent, NOW + 100, Renewal.EXPIRED),
         ]:
-            assert (await store.renew(digest, agent, now, []))[0] is outcome
+            assert (await store.renew(digest, agent, now, [], lambda _: True))[0] is outcome
+
+
+async def test_tasks_are_kept_and_go_with_their_session(path: Path) -> None:
+    first, second = a_session(), a_session()
+    tasks = [
+        Task(bytes([at]) * 32, session.id, NOW + at) for at, session in enumerate((first, second))
+    ]
+    stray = Task(b"x" * 32, new_id(), NOW)
+    async with opened(path) as store:
+        await store.add_tunnel(TUNNEL, a_code())
+        for session in (first, second):
+            await store.add_session(session)
+        await store.keep_tasks([*tasks, stray], [])
+    async with opened(path) as store:
+        assert await store.tasks() == tasks
+        moved = replace(tasks[0], session=second.id)
+        await store.keep_tasks([moved], [])
+        assert await store.tasks() == [moved, tasks[1]]
+        await store.keep_tasks([], [moved.digest])
+        await store.keep_tasks([], [])
+        assert await store.tasks() == [tasks[1]]
+        await store.revoke_session(second.id, NOW, "over")
+        await store.purge_sessions(NOW + 1)
+        assert await store.tasks() == []

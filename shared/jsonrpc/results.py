@@ -1,0 +1,346 @@
+"""Reads the JSON-RPC responses in an HTTP body as it streams by: one JSON message, or events (SSE).
+
+Two readers, sans-I/O. `Watcher` sees what it looks for and leaves the bytes alone: they are sent on
+as they come. `Editor` may change a message, so it holds one until it is whole.
+
+Content-Length is the caller's: an Editor's output may be longer or shorter than what came, so it
+goes out in chunks, or whole. So is flow control: credit goes back for the bytes that came.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from shared.errors import PeerError
+from shared.jsonrpc.envelope import EnvelopeError, read_strict
+
+Document = dict[str, Any]
+
+MAX_WATCHED = 1024 * 1024
+"""Bytes of the largest message a Watcher reads; what is watched for stands in small ones."""
+MAX_EDITED = 8 * 1024 * 1024
+"""Bytes of the largest message an Editor holds: a list of some thousand tools."""
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+# Two line ends. LF after CR is taken in any case, or CR LF alone would count as two.
+_EVENT_END = re.compile(rb"[\r\n](?:(?<=\r)\n)?+(?:\r\n|\r|\n)")
+_SEAM = 3
+"""How many bytes of an event's end may have come before the rest of it."""
+_BOM = b"\xef\xbb\xbf"
+_CHUNK_COST = 64
+"""Bytes that keeping a chunk costs beside what is in it."""
+
+
+class EditError(PeerError):
+    """A body that cannot be judged: not strict JSON, or too large. Nothing more of it may pass."""
+
+
+class Reader(Protocol):
+    """What both readers do with the bytes of a body, in the order in which they come."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take some bytes; returns what may be sent on now."""
+
+    def end(self) -> bytes:
+        """Take the end of the body; returns what is left to be sent on."""
+
+
+def holds(needles: Iterable[bytes], data: bytes | bytearray) -> bool:
+    """Tell whether any of the needles is in the data."""
+    for needle in needles:  # noqa: SIM110 - any() costs more than the search
+        if needle in data:
+            return True
+    return False
+
+
+class Watcher:
+    """Hands each response that holds a needle to `see`; feed it before the bytes are sent on.
+
+    Needles are sought in the bytes, so a member spelled with escapes is not seen, nor is a message
+    above `limit` bytes (those with a needle are counted in `unseen`): what was not seen must be
+    what is denied. Nothing is parsed without a needle. `length` is the announced one of a JSON
+    body: with so many bytes it is whole, though its end may be told later.
+    """
+
+    __slots__ = (
+        *("_cutter", "_held", "_hit", "_left", "_limit", "_needles", "_reach", "_see"),
+        *("_size", "_tail", "unseen"),
+    )
+
+    def __init__(
+        self,
+        needles: Sequence[bytes],
+        see: Callable[[Document], None],
+        *,
+        event_stream: bool,
+        length: int | None = None,
+        limit: int = MAX_WATCHED,
+    ) -> None:
+        self._needles = needles
+        self._reach = max(map(len, needles)) - 1
+        self._see = see
+        self._limit = limit
+        self._left = -1 if length is None else length
+        self._cutter = _Cutter(needles, limit, keep_parts=False) if event_stream else None
+        self._held: list[bytes] = []
+        self._size = 0
+        self._tail = b""
+        self._hit = False
+        self.unseen = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Look at the next bytes; returns them as they are."""
+        cutter = self._cutter
+        if cutter is None:
+            self._keep(data)
+        elif not cutter.idle or not data.endswith(b"\n\n") or holds(self._needles, data):
+            for piece in cutter.cut(data):
+                self._judge(piece)
+        # Else whole events, as they mostly come, and nothing of interest in them.
+        return data
+
+    def end(self) -> bytes:
+        """Read what is left; returns nothing, as nothing was held back."""
+        if self._cutter is not None:
+            self._judge(self._cutter.last())
+        elif self._hit:
+            self._hit = False
+            if self._size > self._limit:
+                self.unseen += 1
+            else:
+                self._read(b"".join(self._held))
+        self._held = []
+        return b""
+
+    def _keep(self, data: bytes) -> None:
+        """Take some of a JSON body: only references are kept, and nothing of what is too large."""
+        needles, reach = self._needles, self._reach
+        if not self._hit:
+            seam = self._tail + data[:reach] if self._tail else b""
+            self._hit = holds(needles, data) or holds(needles, seam)
+            self._tail = data[-reach:] if len(data) >= reach else (self._tail + data)[-reach:]
+        self._size += len(data) + _CHUNK_COST
+        if self._size <= self._limit:
+            self._held.append(data)
+        else:
+            self._held = []
+        if self._left > 0:
+            self._left -= len(data)
+            if self._left <= 0:
+                self.end()
+
+    def _judge(self, piece: "_Piece") -> None:
+        if piece.hit and piece.last:
+            if piece.whole:
+                self._read(_data_of(_lines(piece.data, piece.first)) or b"")
+            else:
+                self.unseen += 1
+
+    def _read(self, text: bytes) -> None:
+        try:
+            document = read_strict(text)
+        except EnvelopeError:
+            return  # nobody who reads strictly takes anything from it
+        if _is_response(document):
+            self._see(document)
+
+
+class Editor:
+    """Passes each response through `edit`, which returns what is to stand in its place, or None.
+
+    Only a message that is changed is written anew; everything else keeps its bytes. A message is
+    held until it is whole. One that is larger than `limit` bytes, is not strict JSON or is a batch
+    raises EditError, from `feed` or `end`, and so may `edit`.
+
+    With `needles`, messages without any of them pass unread, and those too large as they come.
+    They are sought in the bytes: only for what an upstream has no reason to hide.
+    """
+
+    __slots__ = ("_cutter", "_edit", "_event_stream", "_needles")
+
+    def __init__(
+        self,
+        edit: Callable[[Document], Document | None],
+        *,
+        event_stream: bool,
+        needles: Sequence[bytes] = (),
+        limit: int = MAX_EDITED,
+    ) -> None:
+        self._edit = edit
+        self._event_stream = event_stream
+        self._needles = needles
+        self._cutter = _Cutter(needles, limit, events=event_stream)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; returns those of messages that are whole now."""
+        return b"".join(map(self._pass, self._cutter.cut(data)))
+
+    def end(self) -> bytes:
+        """Take the end of the body; returns what was held."""
+        return self._pass(self._cutter.last())
+
+    def _pass(self, piece: "_Piece") -> bytes:
+        if self._needles and not piece.hit:
+            return piece.data
+        if not piece.whole:
+            raise EditError("a message is too large to be judged")
+        if not self._event_stream:
+            changed = self._judge(piece.data)
+            return piece.data if changed is None else changed
+        lines = _lines(piece.data, piece.first)
+        text = _data_of(lines)
+        changed = None if text is None else self._judge(text)
+        return piece.data if changed is None else _rewrite(lines, changed)
+
+    def _judge(self, text: bytes) -> bytes | None:
+        """Return a message as it is to be; None: as it is."""
+        if not text.strip():
+            return None  # an event that only sets an id, or no body at all
+        try:
+            document = read_strict(text)
+        except EnvelopeError as error:
+            raise EditError(error.message) from None
+        if not _is_response(document):
+            return None
+        changed = self._edit(document)
+        if changed is None:
+            return None
+        try:
+            return json.dumps(changed, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            raise EditError("a number is out of range") from None
+
+
+class _Piece(NamedTuple):
+    """Some of a body: a whole message, or a part of one that is too large.
+
+    `hit`: a needle was in the message so far. `first`: the body begins with it. `last`: the
+    message ends with it.
+    """
+
+    data: bytes
+    whole: bool
+    hit: bool
+    first: bool
+    last: bool
+
+
+class _Cutter:
+    """Cuts a body where its messages end: at the ends of its events, or nowhere but at its own.
+
+    The pieces are the body, to the byte, whatever the chunks; parts of what is too large come
+    without their bytes when nobody keeps them.
+    """
+
+    __slots__ = (
+        *("_events", "_first", "_hit", "_keep_parts", "_limit", "_margin", "_needles"),
+        *("_over", "_plain", "_rest", "_searched"),
+    )
+
+    def __init__(
+        self, needles: Sequence[bytes], limit: int, *, events: bool = True, keep_parts: bool = True
+    ) -> None:
+        self._needles = needles
+        self._limit = limit
+        self._events = events
+        self._keep_parts = keep_parts
+        # An end or a needle may begin in what is kept back of a part.
+        self._margin = max(_SEAM, *map(len, needles)) if needles else _SEAM
+        self._rest = bytearray()
+        self._searched = 0
+        self._first = True
+        self._hit = self._over = False
+        self._plain = True
+        """Has no CR come so far? Line feeds alone are found much faster."""
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether the next byte begins a message."""
+        return not self._rest and not self._over
+
+    def cut(self, data: bytes) -> Iterator[_Piece]:
+        """Yield what is whole now, and parts of what is too large."""
+        rest = self._rest
+        rest += data
+        if self._events:
+            self._plain = self._plain and b"\r" not in data
+            while end := self._event_end():
+                yield self._take(end, last=True)
+        self._searched = max(0, len(rest) - _SEAM)
+        if self._over or len(rest) > self._limit:
+            self._over = True
+            if len(rest) > self._margin:
+                yield self._take(len(rest) - self._margin, last=False)
+
+    def _event_end(self) -> int:
+        """Return where the first event ends, 0 when it is not whole."""
+        if self._plain:
+            end = self._rest.find(b"\n\n", self._searched)
+            return 0 if end < 0 else end + 2
+        found = _EVENT_END.search(self._rest, self._searched)
+        return 0 if found is None else found.end()
+
+    def last(self) -> _Piece:
+        """Return what is left when the body ends."""
+        return self._take(len(self._rest), last=True)
+
+    def _take(self, size: int, *, last: bool) -> _Piece:
+        rest = self._rest
+        whole = not self._over and size <= self._limit
+        data = bytes(rest[:size]) if whole or self._keep_parts else b""
+        # In a part all of `rest` is searched: a needle may end in what is kept back.
+        hit = self._hit = self._hit or holds(self._needles, data if last and data else rest)
+        piece = _Piece(data, whole, hit, self._first, last)
+        del rest[:size]
+        self._searched, self._first = 0, False
+        if not last:
+            self._searched = max(0, len(rest) - _SEAM)
+        else:
+            self._hit = self._over = False
+        return piece
+
+
+class _Line(NamedTuple):
+    """One line of an event; `text` and its `end` are the bytes of it."""
+
+    text: bytes
+    end: bytes
+    is_data: bool
+
+
+def _lines(event: bytes, first: bool) -> list[_Line]:
+    """Read an event into lines (HTML standard, section 9.2.5)."""
+    lines, start = [], 0
+    for end in [*_LINE_END.finditer(event), None]:
+        stop, after = (len(event),) * 2 if end is None else end.span()
+        if stop > start or end is not None:
+            text = event[start:stop]
+            name = text.removeprefix(_BOM) if first and not start else text
+            is_data = name.partition(b":")[0] == b"data"
+            lines.append(_Line(text, event[stop:after], is_data))
+        start = after
+    return lines
+
+
+def _data_of(lines: Sequence[_Line]) -> bytes | None:
+    """Return the data of an event, None when it has none."""
+    values = [line.text.partition(b":")[2].removeprefix(b" ") for line in lines if line.is_data]
+    return b"\n".join(values) if values else None
+
+
+def _rewrite(lines: Sequence[_Line], data: bytes) -> bytes:
+    """Return the event with other data, in the place of its first line of data."""
+    parts, written = [], False
+    for line in lines:
+        if not line.is_data:
+            parts += [line.text, line.end]
+        elif not written:
+            written = True
+            parts += [b"data: ", data, line.end]
+    return b"".join(parts)
+
+
+def _is_response(document: Document) -> bool:
+    """Tell whether a message is, or somebody could take it for, the response to a request."""
+    return "result" in document or "error" in document

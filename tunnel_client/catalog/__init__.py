@@ -1,0 +1,1 @@
+"""What upstreams offer, and which of it an operator has approved."""

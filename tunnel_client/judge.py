@@ -1,0 +1,315 @@
+"""The private side's own verdict on a request: grant, pins and policy of this machine.
+
+Security steps, in order; the first that fails answers, and nothing reaches the upstream:
+
+1. a tool is one an operator pinned, as it is now (else it does not exist)
+2. its class is one that the session may use
+3. no argument that the pinned definition does not declare, for tools that change something
+4. the policy file of this client
+5. where that asks for a person: a permit for exactly this call, used once
+
+What is written here needs nobody's word but the operator's; the relay is asked for nothing.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+
+from shared.grant import Grant
+from shared.jsonrpc.canonical import exact
+from shared.jsonrpc.envelope import Envelope, Kind
+from shared.keys import decode_public, key_fingerprint
+from shared.permit import arguments_digest
+from shared.policy import answers
+from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
+from shared.policy.arguments import undeclared
+from shared.policy.methods import TOOL
+from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
+from shared.policy.rules import decide, visible
+from tunnel_client.catalog.catalog import Catalog
+from tunnel_client.catalog.definitions import Kind as ItemKind
+from tunnel_client.catalog.pins import Pin
+from tunnel_client.permits import Expectation
+from tunnel_client.upstream.base import UpstreamRequest
+
+log = structlog.get_logger("tunnel_client.judge")
+
+MAX_REMEMBERED = 4096
+Document = dict[str, Any]
+Edit = Callable[[Document], Document | None]
+
+_READ = {"prompts/get": ItemKind.PROMPT, "resources/read": ItemKind.RESOURCE}
+_INTRODUCE = frozenset({"initialize", "server/discover"})
+
+
+class Passed(NamedTuple):
+    """The request may go on; `edit`, where there is one, has to see the response first."""
+
+    edit: Edit | None = None
+
+
+class Refused(NamedTuple):
+    """The request ends here with this JSON-RPC message."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A person has to permit this call first; `pin` and `decision` say which call by which rule."""
+
+    action: Action
+    decision: Decision
+    pin: Pin | None
+    policy: Policy
+
+    @property
+    def tool_class(self) -> str:
+        """The class as it stands in permits; "" for none."""
+        return "" if self.action.tool_class is None else self.action.tool_class.value
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The approvers' public keys that this client trusts; none: the relay's word counts."""
+        return [decode_public(text) for text in self.policy.approver_keys.values()]
+
+    def expects(self, grant: Grant, body: bytes, relay_key: bytes) -> Expectation:
+        """Return what a permit for this call has to say; raises ValueError."""
+        approvers = self.decision.approvers or Approvers()
+        return Expectation(
+            session=grant.session,
+            user=grant.user,
+            agent=grant.agent,
+            server=grant.upstream,
+            tool=self.action.name or "",
+            definition="" if self.pin is None else self.pin.sha256,
+            arguments=arguments_digest(exact(body).get("params")),
+            policy=self.policy.digest,
+            tool_class=self.tool_class,
+            count=approvers.count,
+            not_requester=approvers.not_requester,
+            keys=self.keys,
+            relay_key=relay_key,
+        )
+
+    def same(self, other: "Verdict") -> bool:
+        """Tell whether another look at the same call came to the very same question."""
+        return (
+            isinstance(other, Asks)
+            and (other.policy, other.pin) == (self.policy, self.pin)
+            and other.decision == self.decision
+        )
+
+    def detail(self) -> str:
+        """Return what the relay is told, as JSON."""
+        # A rule that asks has approvers: its file was checked. Without any, nobody can approve.
+        approvers, pin = self.decision.approvers or Approvers(), self.pin
+        told = {
+            "rule": self.decision.rule,
+            "class": self.tool_class,
+            "sha256": "" if pin is None else pin.sha256,
+            "policy": self.policy.digest,
+            "groups": list(approvers.groups),
+            "users": list(approvers.users),
+            "count": approvers.count,
+            "ttl": approvers.ttl,
+            "not_requester": approvers.not_requester,
+            "keys": [key_fingerprint(key) for key in self.keys],
+        }
+        return json.dumps(told, separators=(",", ":"))
+
+
+Verdict = Passed | Refused | Asks
+_PASSED = Passed()
+
+
+class Judge:
+    """Judges every request of every link by the catalogue and the policy as they are now."""
+
+    def __init__(self, policy: Callable[[], Policy], catalog: Catalog) -> None:
+        self._policy = policy
+        self._catalog = catalog
+        self._subjects: dict[str, tuple[Grant, Subject]] = {}
+        self._schemas: dict[str, dict[str, Any]] = {}
+
+    def judge(self, grant: Grant, request: UpstreamRequest) -> Verdict:
+        """Return what becomes of a request; total, and a fault is a refusal."""
+        envelope = request.envelope
+        policy = self._policy()
+        if envelope is None:
+            # A stream that is resumed brings the answers of earlier requests, lists among them.
+            return Passed(self._any_list(policy, grant)) if request.method == "GET" else _PASSED
+        if envelope.kind is Kind.RESPONSE:
+            return _PASSED  # an answer to what was let through
+        method = envelope.method
+        if method == TOOL:
+            return self._tool(policy, grant, envelope)
+        action = action_of(grant.upstream, envelope, None)
+        if action is None:
+            return _PASSED
+        subject = self.subject(grant)
+        decision = decide(policy, subject, action)
+        if decision.effect is not Effect.ALLOW or not self._readable(grant, action):
+            return self._refuse(grant, envelope, action, decision)
+        listed = LISTS.get(action.method)
+        if listed is not None:
+            return Passed(self._list_filter(policy, grant, subject, action.method, listed))
+        if method in _INTRODUCE:
+            return Passed(lambda document: self._introduced(grant.upstream, document))
+        return _PASSED
+
+    def subject(self, grant: Grant) -> Subject:
+        """Return who asks, as policies see it."""
+        known = self._subjects.get(grant.session)
+        if known is not None and known[0] is grant:
+            return known[1]
+        if len(self._subjects) >= MAX_REMEMBERED:
+            self._subjects.clear()
+        subject = Subject(grant.user, frozenset(grant.groups), grant.agent)
+        self._subjects[grant.session] = grant, subject
+        return subject
+
+    # Tools --------------------------------------------------------------------------------------
+
+    def _tool(self, policy: Policy, grant: Grant, envelope: Envelope) -> Verdict:
+        name = envelope.name
+        pin = None if name is None else self._catalog.callable(grant.upstream, name)
+        tool_class = None if pin is None else pin.tool_class
+        action = action_of(grant.upstream, envelope, tool_class)
+        if pin is None or action is None:
+            return self._unknown(grant, envelope, "not pinned as it is now")
+        if grant.classes and tool_class not in grant.classes:
+            return self._deny(grant, envelope, "the session's classes do not hold it", None)
+        extra = self._undeclared(pin, action)
+        if extra:
+            return self._deny(grant, envelope, "arguments that the tool does not declare", None)
+        subject = self.subject(grant)
+        decision = decide(policy, subject, action)
+        if decision.effect is Effect.ALLOW:
+            return _PASSED
+        if decision.effect is Effect.REQUIRE_APPROVAL:
+            return Asks(action, decision, pin, policy)
+        if not visible(policy, subject, action):
+            return self._unknown(grant, envelope, decision.why)
+        return self._deny(grant, envelope, decision.why, decision.rule)
+
+    def _undeclared(self, pin: Pin, action: Action) -> bool:
+        """Tell whether a tool that changes something gets more than its definition says (P07)."""
+        if pin.tool_class is None or not pin.tool_class.changes or not action.args:
+            return False
+        return bool(undeclared(self._schema(pin), action.args))
+
+    def _schema(self, pin: Pin) -> dict[str, Any]:
+        schema = self._schemas.get(pin.sha256)
+        if schema is None:
+            definition = exact(pin.definition.encode())
+            found = definition.get("inputSchema") if isinstance(definition, dict) else None
+            if len(self._schemas) >= MAX_REMEMBERED:
+                self._schemas.clear()
+            schema = self._schemas[pin.sha256] = found if isinstance(found, dict) else {}
+        return schema
+
+    # Lists and introductions --------------------------------------------------------------------
+
+    def _list_filter(
+        self, policy: Policy, grant: Grant, subject: Subject, method: str, listed: Listed
+    ) -> Edit:
+        def keep(entries: list[Any]) -> list[Any]:
+            return [
+                entry
+                for entry in self._approved(grant.upstream, method, entries)
+                if self._sees(policy, grant, subject, listed, entry)
+            ]
+
+        return lambda document: filtered(document, listed, keep)
+
+    def _any_list(self, policy: Policy, grant: Grant) -> Edit:
+        subject = self.subject(grant)
+        filters = [
+            self._list_filter(policy, grant, subject, method, listed)
+            for method, listed in LISTS.items()
+        ]
+
+        def edit(document: Document) -> Document | None:
+            changed = self._introduced(grant.upstream, document)
+            for one in filters:
+                changed = one(changed or document) or changed
+            return changed
+
+        return edit
+
+    def _approved(self, upstream: str, method: str, entries: list[Any]) -> list[Any]:
+        if method == "tools/list":
+            return self._catalog.filter_tools(upstream, entries)
+        kind = ItemKind.PROMPT if method == "prompts/list" else ItemKind.RESOURCE
+        return self._catalog.filter_others(upstream, kind, entries)
+
+    def _sees(
+        self, policy: Policy, grant: Grant, subject: Subject, listed: Listed, entry: object
+    ) -> bool:
+        name, tool_class = entry_name(entry, listed), None
+        if name is None:
+            return False
+        if listed.method == TOOL:
+            pin = self._catalog.callable(grant.upstream, name)
+            tool_class = None if pin is None else pin.tool_class
+            if pin is None or (grant.classes and tool_class not in grant.classes):
+                return False
+        action = Action(grant.upstream, listed.method, name, tool_class, None)
+        return visible(policy, subject, action)
+
+    def _readable(self, grant: Grant, action: Action) -> bool:
+        kind = _READ.get(action.method)
+        if kind is None or action.name is None:
+            return True
+        return self._catalog.readable(grant.upstream, kind, action.name)
+
+    def _introduced(self, upstream: str, document: Document) -> Document | None:
+        """Take out instructions that hide something and that nobody pinned."""
+        result = document.get("result")
+        text = result.get("instructions") if isinstance(result, dict) else None
+        if not isinstance(text, str) or self._catalog.instructions_pass(upstream, text):
+            return None
+        kept = {name: value for name, value in document["result"].items() if name != "instructions"}
+        return {**document, "result": kept}
+
+    # Refusals -----------------------------------------------------------------------------------
+
+    def _refuse(
+        self, grant: Grant, envelope: Envelope, action: Action, decision: Decision
+    ) -> Verdict:
+        if decision.effect is Effect.REQUIRE_APPROVAL:
+            # Permits are for tools: nobody can be shown what reading a resource would bring.
+            return self._deny(grant, envelope, "only calls of tools can be approved", decision.rule)
+        why = decision.why if decision.effect is Effect.DENY else "held back until it is pinned"
+        return self._deny(grant, envelope, why, decision.rule)
+
+    def _deny(self, grant: Grant, envelope: Envelope, why: str, rule: str | None) -> Refused:
+        request = secrets.token_hex(8)
+        self._log("denied", grant, envelope, why, rule=rule, request=request)
+        method = envelope.method or ""
+        return Refused(answers.denied(envelope.id, request, method))
+
+    def _unknown(self, grant: Grant, envelope: Envelope, why: str) -> Refused:
+        self._log("unknown_tool", grant, envelope, why)
+        return Refused(answers.unknown_tool(envelope.id, envelope.name))
+
+    def _log(
+        self, event: str, grant: Grant, envelope: Envelope, why: str, **facts: str | None
+    ) -> None:
+        name = None if envelope.name is None else ascii(envelope.name)[:128]
+        log.warning(
+            event,
+            session=grant.session[:8],
+            user=grant.user,
+            agent=grant.agent,
+            upstream=grant.upstream,
+            method=envelope.method,
+            name=name,
+            why=why,
+            **{key: value for key, value in facts.items() if value is not None},
+        )

@@ -1,0 +1,44 @@
+"""The client's policy file: read with the same care as `client.toml`."""
+
+import os
+from pathlib import Path
+
+from shared.configfile import ConfigError
+from shared.policy.keeping import PolicyFile, Stamp
+from tunnel_client.errors import NoPolicyError, PolicyBrokenError
+from tunnel_client.files import read_guarded
+
+POLL = 2.0
+"""Seconds between two looks at the file."""
+
+
+def load_policy(path: Path) -> PolicyFile:
+    """Load the policy for the first time; its `reload` and `poll` keep the last good one.
+
+    Raises NoPolicyError, PolicyBrokenError (each fault with its line) and UnsafeFileError.
+    """
+    try:
+        return PolicyFile(str(path), lambda: read_policy_text(path), lambda: stamp(path))
+    except ConfigError as error:
+        raise PolicyBrokenError(str(error)) from None
+
+
+def read_policy_text(path: Path) -> str:
+    """Return the text of a policy that only its owner or root can change; raises as above."""
+    try:
+        return read_guarded(path, forbidden=0o022, owners=(0, os.geteuid())).decode()
+    except FileNotFoundError:
+        raise NoPolicyError(f"no file {path}") from None
+    except OSError as error:
+        raise NoPolicyError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PolicyBrokenError(f"{path} is not UTF-8 text") from None
+
+
+def stamp(path: Path) -> Stamp:
+    """Return what changes when the file does."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino

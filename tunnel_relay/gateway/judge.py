@@ -1,0 +1,199 @@
+"""The relay's own verdict on a request, before the private side has its say.
+
+Only what the relay's policy file narrows, and the classes a user consented to: the client judges
+again by files that nobody here can change. What classes tools have is the client's word (TOOLS);
+a client that lies about it deceives nobody but itself.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+
+from shared.ids import fingerprint
+from shared.jsonrpc.envelope import Envelope, Kind
+from shared.policy import answers as refusals
+from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
+from shared.policy.methods import RULED, TOOL
+from shared.policy.model import Action, Decision, Effect, Policy, Subject
+from shared.policy.rules import decide, visible
+from shared.wire.tools import ToolWord
+from tunnel_relay.clients.grants import GroupsOf
+from tunnel_relay.clients.registry import Link
+from tunnel_relay.gateway.answers import JSON, NO_STORE, Answer
+from tunnel_relay.store.base import Door, Session
+
+log = structlog.get_logger("tunnel_relay.judge")
+
+MAX_REMEMBERED = 65_536
+Document = dict[str, Any]
+Edit = Callable[[Document], Document | None]
+
+
+class Passed(NamedTuple):
+    """The request may go to the client; `edit`, where there is one, has to see the response."""
+
+    edit: Edit | None = None
+
+
+class Narrow(NamedTuple):
+    """The user consented to less: the agent may ask for these classes as well."""
+
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The relay's policy wants a person's permission for this call."""
+
+    action: Action
+    decision: Decision
+    tool: ToolWord | None
+    policy: Policy
+
+
+Verdict = Passed | Answer | Narrow | Asks
+_PASSED = Passed()
+
+
+class Judge:
+    """Judges by the policy as it is now; `groups_of` tells a user's groups."""
+
+    def __init__(self, policy: Callable[[], Policy], groups_of: GroupsOf) -> None:
+        self._policy = policy
+        self._groups_of = groups_of
+        self._subjects: dict[tuple[str, str], Subject] = {}
+        self._open: tuple[Policy | None, bool] = (None, False)
+
+    def judge(
+        self, session: Session, envelope: Envelope | None, link: Link, http: bytes
+    ) -> Verdict:
+        """Return what becomes of a request; total, and a fault is a refusal."""
+        policy = self._policy()
+        if not session.classes and self._permits_all(policy):
+            return _PASSED
+        if envelope is None:
+            # A stream that is resumed brings the answers of earlier requests, lists among them.
+            resumes = http == b"GET" and not self._permits_all(policy)
+            return Passed(self._any_list(policy, session, link)) if resumes else _PASSED
+        if envelope.kind is Kind.RESPONSE:
+            return _PASSED
+        method = envelope.method
+        tool = None
+        if method == TOOL and envelope.name is not None:
+            tool = link.tool(session.upstream, envelope.name)
+            kind = None if tool is None else tool.kind
+            if session.classes and kind is not None and kind not in session.classes:
+                return self._outside(session, envelope, kind.value)
+        action = action_of(session.place, envelope, None if tool is None else tool.kind)
+        if action is None:
+            return _PASSED
+        subject = self._subject(session)
+        decision = decide(policy, subject, action)
+        if decision.effect is Effect.ALLOW:
+            listed = LISTS.get(action.method)
+            if listed is None or self._permits_all(policy):
+                return _PASSED  # what the session's classes leave out, the client filters
+            return Passed(self._list_filter(policy, session, subject, listed, link))
+        if decision.effect is Effect.REQUIRE_APPROVAL and method == TOOL:
+            return Asks(action, decision, tool, policy)
+        if method == TOOL and not visible(policy, subject, action):
+            return self._unknown(session, envelope, decision)
+        return self._denied(session, envelope, decision.why, decision.rule)
+
+    # Inside -------------------------------------------------------------------------------------
+
+    def _permits_all(self, policy: Policy) -> bool:
+        """Tell whether a policy narrows nothing, as the one that new relays start with."""
+        if self._open[0] is not policy:
+            self._open = policy, _permits_all(policy)
+        return self._open[1]
+
+    def _subject(self, session: Session) -> Subject:
+        groups = self._groups_of(session.user)
+        key = session.user, session.agent
+        known = self._subjects.get(key)
+        if known is not None and len(known.groups) == len(groups) and known.groups == {*groups}:
+            return known
+        if len(self._subjects) >= MAX_REMEMBERED:
+            self._subjects.clear()
+        subject = self._subjects[key] = Subject(session.user, frozenset(groups), session.agent)
+        return subject
+
+    def _list_filter(
+        self, policy: Policy, session: Session, subject: Subject, listed: Listed, link: Link
+    ) -> Edit:
+        def sees(entry: object) -> bool:
+            name = entry_name(entry, listed)
+            if name is None:
+                return False
+            tool = link.tool(session.upstream, name) if listed.method == TOOL else None
+            kind = None if tool is None else tool.kind
+            return visible(policy, subject, Action(session.place, listed.method, name, kind, None))
+
+        return lambda document: filtered(
+            document, listed, lambda entries: [entry for entry in entries if sees(entry)]
+        )
+
+    def _any_list(self, policy: Policy, session: Session, link: Link) -> Edit:
+        subject = self._subject(session)
+        filters = [
+            self._list_filter(policy, session, subject, listed, link) for listed in LISTS.values()
+        ]
+
+        def edit(document: Document) -> Document | None:
+            changed: Document | None = None
+            for one in filters:
+                changed = one(changed or document) or changed
+            return changed
+
+        return edit
+
+    def _outside(self, session: Session, envelope: Envelope, kind: str) -> Verdict:
+        if session.door is Door.OAUTH:
+            self._log("narrowed", session, envelope, kind)
+            return Narrow((*session.classes, kind))
+        return self._denied(session, envelope, "the session's classes do not hold it", None)
+
+    def _denied(self, session: Session, envelope: Envelope, why: str, rule: str | None) -> Answer:
+        request = secrets.token_hex(8)
+        self._log("denied", session, envelope, why, rule=rule, request=request)
+        return _answer(refusals.denied(envelope.id, request, envelope.method or ""))
+
+    def _unknown(self, session: Session, envelope: Envelope, decision: Decision) -> Answer:
+        self._log("unknown_tool", session, envelope, decision.why, rule=decision.rule)
+        return _answer(refusals.unknown_tool(envelope.id, envelope.name))
+
+    def _log(
+        self, event: str, session: Session, envelope: Envelope, why: str, **facts: str | None
+    ) -> None:
+        name = None if envelope.name is None else ascii(envelope.name)[:128]
+        log.warning(
+            event,
+            session=fingerprint(session.digest),
+            user=session.user,
+            agent=session.agent,
+            server=session.place,
+            method=envelope.method,
+            name=name,
+            why=why,
+            **{key: value for key, value in facts.items() if value is not None},
+        )
+
+
+def _answer(body: bytes) -> Answer:
+    return Answer(200, body, [JSON, NO_STORE])
+
+
+def _permits_all(policy: Policy) -> bool:
+    """Tell whether every rule allows and one of them asks for nothing."""
+    if any(rule.effect is not Effect.ALLOW for rule in policy.rules):
+        return False
+    return any(not rule.is_conditional and _asks_nothing(rule.match) for rule in policy.rules)
+
+
+def _asks_nothing(match: Any) -> bool:
+    narrowed = ("server", "tool", "prompt", "resource", "classes", "group", "user", "agent", "env")
+    return match.methods >= RULED and all(getattr(match, key) is None for key in narrowed)

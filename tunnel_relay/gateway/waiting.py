@@ -1,0 +1,118 @@
+"""Calls that wait: for their client, for an approval's word from the store. All of it bounded.
+
+The agent's connection holds a stand-in meanwhile, which notices when the agent leaves.
+"""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from tunnel_relay.clients.registry import Link
+from tunnel_relay.gateway import answers
+from tunnel_relay.gateway.approvals import Go
+from tunnel_relay.gateway.call import Call
+from tunnel_relay.gateway.foreign import Held
+from tunnel_relay.quotas import Waiting
+
+if TYPE_CHECKING:
+    from tunnel_relay.gateway.connection import AgentConnection
+    from tunnel_relay.gateway.http import Gateway
+
+MAX_WAITING = 1024
+"""Calls held at a time until their client comes back; more are turned away at once."""
+MAX_WAITING_OF_USER = 256
+
+
+class WaitingCalls:
+    """The calls of one gateway that wait; `patience` is in seconds, for a client."""
+
+    def __init__(self, gateway: "Gateway", patience: float) -> None:
+        self._gateway = gateway
+        self._patience = patience
+        self._waiting = Waiting(MAX_WAITING, MAX_WAITING_OF_USER)
+
+    def settle(self, call: Call, connection: "AgentConnection", outcome: Awaitable[Go]) -> None:
+        """Let a call wait for what the store says of its approval."""
+        refused = self._gateway.bodies.pay(call.request, len(call.request.body), call.message_id)
+        if refused is not None or self._gateway.tasks is None:
+            self._gateway.turn_away(call, connection, refused or answers.BUSY)
+            return
+        held = connection.exchange = Held()
+        self._gateway.tasks.start_soon(self._settled, call, connection, held, outcome)
+
+    async def _settled(
+        self, call: Call, connection: "AgentConnection", held: Held, outcome: Awaitable[Go]
+    ) -> None:
+        go = await outcome
+        if held.gone:
+            self._end_waiting(call)
+            return
+        connection.exchange = None
+        session = call.session
+        link = self._gateway.registry.find(session.tunnel, session.upstream, call.instance)
+        refused = go.answer or self._gateway.judge_late(call.request)
+        if refused is None and link is not None:
+            refused = None if call.claim is None else self._gateway.binding.admit(call)
+        if refused is not None or link is None:
+            self._end_waiting(call)
+            connection.respond(refused or answers.not_connected(call.message_id, 5))
+            return
+        call.permit = go.permit
+        self._gateway.send(call, link, connection)
+        if connection.exchange is None:
+            self._gateway.bodies.free(call.request)
+
+    def ask(self, call: Call, connection: "AgentConnection", detail: str, link: Link) -> None:
+        """A client wants a person's permission for a call that it sent back."""
+        if self._gateway.tasks is None:
+            connection.respond(answers.BUSY)
+            return
+        held = connection.exchange = Held()
+        self._gateway.tasks.start_soon(self._ask, call, connection, held, detail, link)
+
+    async def _ask(
+        self, call: Call, connection: "AgentConnection", held: Held, detail: str, link: Link
+    ) -> None:
+        answer = await self._gateway.verdicts.asked_by_client(call, detail, link)
+        if not held.gone:
+            connection.exchange = None
+            connection.respond(answer)
+
+    def for_client(self, call: Call, connection: "AgentConnection") -> None:
+        """Hold a call until its client comes back."""
+        request, user = call.request, call.session.user
+        refused = self._gateway.bodies.pay(request, len(request.body), call.message_id)
+        if refused is None and not (self._gateway.tasks is not None and self._waiting.begin(user)):
+            refused = answers.not_connected(call.message_id, 5)
+        if refused is not None or self._gateway.tasks is None:
+            self._gateway.quotas.end(call.session)
+            connection.respond(refused or answers.BUSY)
+            return
+        held = connection.exchange = Held()
+        self._gateway.tasks.start_soon(self._wait, call, connection, held)
+
+    async def _wait(self, call: Call, connection: "AgentConnection", held: Held) -> None:
+        session = call.session
+        try:
+            link = await self._gateway.registry.wait(
+                session.tunnel, session.upstream, call.instance, self._patience
+            )
+        finally:
+            self._waiting.end(session.user)
+        if held.gone:
+            self._end_waiting(call)
+            return
+        connection.exchange = None
+        refused = self._gateway.judge_late(call.request)
+        if refused is None and link is None:
+            refused = answers.not_connected(call.message_id, 5)
+        if refused is None and link is not None:
+            self._gateway.carry(call, link, connection)
+            if connection.exchange is None:
+                self._gateway.bodies.free(call.request)
+        else:
+            self._end_waiting(call)
+            connection.respond(refused or answers.BUSY)
+
+    def _end_waiting(self, call: Call) -> None:
+        self._gateway.quotas.end(call.session)
+        self._gateway.bodies.free(call.request)

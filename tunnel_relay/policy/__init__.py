@@ -1,0 +1,1 @@
+"""The relay's own policy: its file, and the one that a new relay starts with."""

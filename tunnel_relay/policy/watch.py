@@ -1,0 +1,39 @@
+"""Keeps the policy true while the relay runs: looks at the file, and hears SIGHUP."""
+
+import signal
+
+import anyio
+import structlog
+
+from shared.policy.keeping import Outcome, PolicyFile
+from tunnel_relay.policy.load import POLL
+
+log = structlog.get_logger("tunnel_relay.policy")
+
+
+async def keep_policy(policy: PolicyFile) -> None:
+    """Work until cancelled; reading and parsing happen in a thread, one at a time."""
+    turn = anyio.Lock()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_on_signal, policy, turn)
+        while True:
+            await anyio.sleep(POLL)
+            async with turn:
+                outcome = await anyio.to_thread.run_sync(policy.poll)
+            if outcome is not None:
+                _say(outcome)
+
+
+async def _on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
+    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            async with turn:
+                outcome = await anyio.to_thread.run_sync(policy.reload)
+            _say(outcome)
+
+
+def _say(outcome: Outcome) -> None:
+    if outcome.problem is not None:
+        log.error("policy_unusable", reason=outcome.problem, holds="the one before")
+    else:
+        log.info("policy_read", digest=outcome.digest[:12], changed=outcome.changed)
