@@ -58,6 +58,8 @@ class Gated:
     policy: str = POLICY
     detail: dict[str, Any] = field(default_factory=dict)
     coming: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    silent: bool = False
+    unanswered: list[tuple[int, str, bytes]] = field(default_factory=list)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -75,6 +77,9 @@ class Gated:
                     self.judge(stream, permit, body + payload)
 
     def judge(self, stream: int, permit: str, body: bytes) -> None:
+        if self.silent:
+            self.unanswered.append((stream, permit, body))
+            return
         message = exact(body)
         if message["method"] == "tools/call":
             self.permit = permit or self.permit
@@ -97,6 +102,12 @@ class Gated:
             self.ran.append(message["params"]["arguments"])
         answer = {"jsonrpc": "2.0", "id": message["id"], "result": RESULT}
         self.link.answer(stream, json.dumps(answer).encode())
+
+    def answer_all(self) -> None:
+        """Judge what was not answered, and answer at once from now on."""
+        self.silent = False
+        for each in self.unanswered:
+            self.judge(*each)
 
     def expected(self, params: Any) -> Expectation:
         return Expectation(
@@ -148,10 +159,12 @@ class Office:
 
 
 @asynccontextmanager
-async def an_office(tmp_path: Path, **how: Any) -> AsyncIterator[Office]:
+async def an_office(
+    tmp_path: Path, relay: dict[str, object] | None = None, **how: Any
+) -> AsyncIterator[Office]:
     port = free_port()
     tmp_path.chmod(0o700)  # noqa: ASYNC240 # a moment
-    async with open_scene({"admin.port": str(port)}, start=False) as scene:
+    async with open_scene({"admin.port": str(port), **(relay or {})}, start=False) as scene:
         made = Stage(scene, Member())
         made.honest = await made.member()
         lab = scene.lab
@@ -314,3 +327,21 @@ async def test_what_needs_an_approval_and_cannot_get_one_is_told_so(tmp_path: Pa
             assert (await office.told(message))["isError"] is True
         assert len(await office.waiting()) == 5
         assert office.client.ran == []
+
+
+async def test_what_is_kept_for_an_approval_counts_until_the_answer_begins(tmp_path: Path) -> None:
+    """P29: an agent cannot have the relay hold more than its share by calling slow tools."""
+    share: dict[str, object] = {
+        "limits.body_bytes": "200000",
+        "limits.session_body_bytes": "250000",
+    }
+    async with an_office(tmp_path, relay=share) as office:
+        office.client.silent = True
+        slow = call("send", id=1, text="x" * 100_000)
+        async with office.agent.open(slow), office.agent.open(slow):
+            await eventually(lambda: len(office.client.unanswered) == 2)
+            refused = await office.agent.ask(call("send", id=2, text="y" * 100_000))
+            assert refused.status == 429
+            office.client.answer_all()
+        told = await office.told(call("send", id=3, text="z" * 100_000))
+        assert "approval pending" in told["content"][0]["text"]
