@@ -201,9 +201,11 @@ class Crossing:
         """Answer with a status and headers; `end` says that no body follows."""
         if self._over:
             return
-        self._waiting = (status, headers)
-        if self._edit is not None:
+        if self._edit is not None and 200 <= status < 300:  # an agent takes no list from others
+            # What is left of a list may be shorter.
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
             self._editor = Editor(self._edit, event_stream=_is_event_stream(headers))
+        self._waiting = (status, headers)
         if end:
             self._whole(b"")
         else:
