@@ -28,7 +28,9 @@ async def test_a_running_client_takes_in_what_a_command_pins() -> None:
         make_lab({"desk": HttpUpstream(server.url)}, start=False) as lab,
     ):
         config = lab.client_config.read_text()
-        lab.client_config.write_text(config.replace("catalog_at_start = false\n", ""))
+        lab.client_config.write_text(
+            config.replace("catalog_at_start = false\n", "").replace('pinning = "off"\n', "")
+        )
         await lab.start_client(["desk"])
         await until(lab, new=2, pinned=0, flagged=0, listed=True, pinning="required")
         assert server.asked.count("DELETE") == 1
