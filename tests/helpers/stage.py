@@ -97,6 +97,17 @@ class Stage:
             )
         return said
 
+    async def quietly(self, *words: str) -> str:
+        """Run a command without showing it; returns what it printed, raises StageError."""
+        process = await asyncio.create_subprocess_exec(
+            *self._argv(words), stdout=asyncio.subprocess.PIPE, env=self.environment
+        )
+        with anyio.fail_after(COMMAND_SECONDS):
+            out, _ = await process.communicate()
+        if process.returncode:
+            raise StageError(f"{shlex.join(words)} ended with {process.returncode}")
+        return out.decode()
+
     async def start(self, name: str, *words: str, show: bool = True) -> asyncio.subprocess.Process:
         """Start a program that stays; its output goes to `NAME.log`, but for a piped stdout."""
         log = self.folder / f"{name}.log"
@@ -126,6 +137,14 @@ class Stage:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise StageError(f"not within {START_SECONDS:.0f} s: {what}") from None
+
+    async def end(self, name: str) -> None:
+        """End one program and forget it; raises StageError unless it ended with 0."""
+        [process] = [each for called, each in self._running if called == name]
+        await end(process)
+        self._running.remove((name, process))
+        if process.returncode:
+            raise StageError(f"{name} ended with {process.returncode}")
 
     async def stop(self) -> None:
         """End every program, the last one first.

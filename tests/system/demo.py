@@ -146,18 +146,8 @@ class Demo:
         await stage.run("tunnel-client", "policy", "check")
 
     async def _linked(self) -> bool:
-        shown = await self._quietly("tunnel-relay", "tunnel", "show", TUNNEL, "--json")
+        shown = await self.stage.quietly("tunnel-relay", "tunnel", "show", TUNNEL, "--json")
         return set(json.loads(shown)["tunnel"]["upstreams"]) == {"tickets", "time", "git"}
-
-    async def _quietly(self, *words: str) -> str:
-        program = Path(sys.executable).parent / words[0]
-        process = await asyncio.create_subprocess_exec(
-            program, *words[1:], stdout=asyncio.subprocess.PIPE, env=self.stage.environment
-        )
-        out, _ = await process.communicate()
-        if process.returncode:
-            raise StageError(f"{' '.join(words)} ended with {process.returncode}")
-        return out.decode()
 
     async def sessions(self) -> None:
         """Grant an agent access, one session a server."""
@@ -290,7 +280,7 @@ class Demo:
         stage.note(told)
 
     async def _session_of(self, upstream: str) -> str:
-        listed = json.loads(await self._quietly("tunnel-relay", "session", "list", "--json"))
+        listed = json.loads(await self.stage.quietly("tunnel-relay", "session", "list", "--json"))
         server = f"{TUNNEL}/{upstream}"
         [session] = [each["id"] for each in listed["sessions"] if each["server"] == server]
         return str(session)[:12]
