@@ -13,14 +13,13 @@ from tests.tunnel_relay.test_cli import Shell
 def shell(tmp_path: Path) -> Shell:
     made = Shell(tmp_path)
     made.init("--public-url", "https://relay.example.com")
-    place = tmp_path / "policy.yaml"
-    place.unlink(missing_ok=True)
+    (tmp_path / "relay-policy.yaml").unlink()
     made.run("policy", "init")
     return made
 
 
 def test_init_writes_a_policy_that_check_takes_and_never_overwrites(shell: Shell) -> None:
-    place = shell.folder / "policy.yaml"
+    place = shell.folder / "relay-policy.yaml"
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert shell.run("policy", "check").stdout.startswith(f"ok: {place}: 1 rules, digest ")
     assert "MT1005" in shell.run("policy", "init", code=1).stderr

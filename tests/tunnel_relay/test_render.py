@@ -96,6 +96,7 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "disabled": 0,
             "sessions": {"live": 1, "ended": 0},
             "locks": 1,
+            "approvals": 0,
             "unstored": 1,
             "forgettable": 1,
             "store": {"problem": "full", "lapsed": False, "lease": 30.0, "left": 21.0, "silent": 9},
