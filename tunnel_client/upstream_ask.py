@@ -16,7 +16,7 @@ from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
 LEGACY = "2025-11-25"
 MAX_ANSWER_BYTES = 1024 * 1024
 _CLIENT = {"name": "tunnel-client", "version": VERSION}
-_ABILITIES = {"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
+_ABILITIES: dict[str, Any] = {"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
 """What we say we can do: servers offer some tools only to agents that can, and an operator has to
 see all there are. A server that then asks us for it gets no answer."""
 _COMMON = [

@@ -1,4 +1,4 @@
-"""The scene of `make demo-attacks`: relay, client and a rogue private server, and who is attacked."""
+"""The scene of `make demo-attacks`: relay, client, and a private server that turned traitor."""
 
 import json
 import secrets

@@ -100,12 +100,15 @@ class Stage:
     async def quietly(self, *words: str) -> str:
         """Run a command without showing it; returns what it printed, raises StageError."""
         process = await asyncio.create_subprocess_exec(
-            *self._argv(words), stdout=asyncio.subprocess.PIPE, env=self.environment
+            *self._argv(words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.environment,
         )
         with anyio.fail_after(COMMAND_SECONDS):
-            out, _ = await process.communicate()
+            out, err = await process.communicate()
         if process.returncode:
-            raise StageError(f"{shlex.join(words)} ended with {process.returncode}")
+            raise StageError(f"{shlex.join(words)} ended with {process.returncode}: {err.decode()}")
         return out.decode()
 
     async def start(self, name: str, *words: str, show: bool = True) -> asyncio.subprocess.Process:
