@@ -149,7 +149,11 @@ PEERS: dict[str, Kind] = {
     "tunnel": Kind(
         product.tunnel,
         has_links=True,
-        told="this project: TLS on the link (a port of its own), sessions, strict parsing",
+        told="this project as delivered: TLS on the link (a port of its own), sessions, strict "
+        "parsing, tools pinned, policy at both ends",
+    ),
+    "tunnel_unpinned": Kind(
+        product.tunnel_unpinned, has_links=True, told="the same without pins, and one rule: allow"
     ),
     "tunnel_tls": Kind(
         product.tunnel_tls, has_links=True, told="one port with TLS for agents and links"

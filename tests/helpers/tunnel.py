@@ -302,11 +302,13 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
 
 
 @asynccontextmanager
-async def start_tunnel(upstream: HttpUpstream | StdioUpstream) -> AsyncIterator[RunningTunnel]:
+async def start_tunnel(
+    upstream: HttpUpstream | StdioUpstream, prepare: Callable[[Lab], None] | None = None
+) -> AsyncIterator[RunningTunnel]:
     """Run relay and client in front of `upstream` and yield the endpoint; both are gone after.
 
     The endpoint is on loopback, because the conformance suite only checks rebinding there.
     """
-    async with make_lab({"server": upstream}) as lab:
+    async with make_lab({"server": upstream}, prepare=prepare) as lab:
         made = await lab.session("server")
         yield RunningTunnel(lab.url("server"), SecretStr(made["token"]))

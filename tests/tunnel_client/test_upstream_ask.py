@@ -114,3 +114,11 @@ def test_requests_are_those_of_their_era() -> None:
     assert (b"mcp-protocol-version", b"2025-06-18") in old.headers
     assert (old.mcp_session, old.envelope is not None) == ("m", True)
     assert farewell("s", "m", "2025-06-18").method == "DELETE"
+
+
+def test_a_server_hears_that_we_can_do_all_so_that_it_hides_no_tool() -> None:
+    """Tools that are offered only to able agents are there to be pinned, in either era."""
+    new = json.loads(modern("tools/list", "s").body)["params"]["_meta"]
+    old = json.loads(initialize("s", "m").body)["params"]
+    for told in (new["io.modelcontextprotocol/clientCapabilities"], old["capabilities"]):
+        assert set(told) == {"roots", "sampling", "elicitation"}
