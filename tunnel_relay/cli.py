@@ -285,8 +285,9 @@ def build() -> click.Group:
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
     from tunnel_relay.cli_policy import policy
+    from tunnel_relay.cli_tools import tool
 
-    for group in (tunnel, session, lock, approval, user, agent, policy):
+    for group in (tunnel, session, lock, approval, user, agent, policy, tool):
         cli.add_command(group)
     return cli
 
