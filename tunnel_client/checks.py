@@ -7,6 +7,7 @@ from tunnel_client.catalog.pins import read_pins
 from tunnel_client.dial import choose_proxy, tls_context
 from tunnel_client.errors import ClientError
 from tunnel_client.identity import Identity
+from tunnel_client.policy.load import load_policy
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.upstreams import make_upstream
 
@@ -17,6 +18,7 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         lambda: Identity.read(settings.state_dir),
         lambda: tls_context(settings.relay.ca_file),
         lambda: choose_proxy(dial_target(settings.relay, environ)),
+        lambda: load_policy(settings.policy),
         lambda: read_pins(settings.state_dir),
     ]
     steps += [partial(make_upstream, upstream, environ) for upstream in settings.upstream]

@@ -155,7 +155,7 @@ def serve(config: Path | None) -> None:
 @cli.command("check-config")
 @common
 def check_config(config: Path | None, as_json: bool) -> None:
-    """Check the configuration, keys, certificate and database file; changes nothing."""
+    """Check the configuration, keys, policy, certificate and database file; changes nothing."""
     from tunnel_relay.checks import check
     from tunnel_relay.errors import CONFIGURATION
 
