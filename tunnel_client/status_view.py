@@ -9,10 +9,10 @@ from tunnel_client.render import as_text
 
 COUNTS = ("pinned", "new", "changed", "gone", "flagged")
 """Of an upstream's tools."""
-_SHOWN = frozenset(
-    "schema_version version pid upstreams policy tools connected relay tunnel instance links_made "
-    "last_error retry_at epoch since streams grants round_trip_ms".split()
-)
+_LINK = ("connected", "relay", "tunnel", "instance", "links_made", "last_error", "retry_at")
+_LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms")
+_REST = ("schema_version", "version", "pid", "upstreams", "policy", "tools")
+_SHOWN = frozenset((*_LINK, *_LINKED, *_REST))
 _OF_UPSTREAM = frozenset(
     (*COUNTS, "pinning", "held_back", "listed", "changed_tools", "listing_error")
 )
