@@ -93,18 +93,19 @@ class PolicyCommands(ToolCommands):
         kept = {tool.name for tool in book.tools if matches(tool, wanted)}
         tools = [each for each in _callable(book) if each[1] in kept]
         sessions = self._sessions_for(found, agent, chosen)
+        live = [each for each in sessions if self.sessions.state(each.id, self.clock()) is None]
         page = tools[start : start + limit]
         subject = Subject(found.key, frozenset(found.groups), agent)
         rows = permission_map(self.held_policy().policy, subject, page, [chosen])
         named, others = rows[: len(page)], rows[len(page) :]
         return answer | {
-            "tools": [_with_sessions(row, sessions) for row in named],
+            "tools": [_with_sessions(row, live) for row in named],
             "total": len(tools),
             "clients": book.clients,
             "allowed": may_use(found, self, chosen),
-            "classes": [_with_sessions(row, sessions) for row in others if row.tool_class],
+            "classes": [_with_sessions(row, live) for row in others if row.tool_class],
             "methods": [
-                row.as_data() | {"open": bool(sessions)} for row in others if not row.tool_class
+                row.as_data() | {"open": bool(live)} for row in others if not row.tool_class
             ],
             "sessions": [self.view(each) for each in sessions],
         }
