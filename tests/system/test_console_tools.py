@@ -27,7 +27,8 @@ WHERE = "/tunnels/office/tools/git"
 
 def definition(name: str, about: str) -> str:
     schema = {"properties": {"id": {"description": about, "type": "string"}}, "type": "object"}
-    return json.dumps({"description": about, "inputSchema": schema, "name": name})
+    value = {"description": about, "inputSchema": schema, "name": name}
+    return json.dumps(value, ensure_ascii=False)
 
 
 async def furnish(stage: Stage) -> None:
@@ -62,7 +63,7 @@ async def test_a_tool_is_found_among_5000_and_looked_at(tmp_path: Path) -> None:
                 seen.follow("dl a")
                 assert seen.script("location.pathname") == WHERE
                 assert len(seen.all("#found tbody tr")) == 50
-                assert "1 tool changed since they were pinned" in seen.text("main")
+                assert "1 tool changed since it was pinned" in seen.text("main")
                 assert "do not say the same of 1 tool" in seen.text("main")
                 seen.script("window.here = 1")
                 seen.fill("#query", "tool_4321")
@@ -98,6 +99,7 @@ async def test_it_works_without_script(tmp_path: Path) -> None:
                 seen.fill("#query", "tool_0007")
                 seen.follow("main form button")
                 assert len(seen.all("#found tbody tr")) == 1
+                assert "hidden characters" in seen.text("#found")
                 seen.click("#found summary")
                 shown = seen.text("#found pre")
                 assert "\\u200b" in shown

@@ -13,8 +13,9 @@ DIGEST = sha256(TEXT.encode()).hexdigest()
 
 
 def word(name: str, kind: ToolClass | None = ToolClass.READ, **changed: Any) -> ToolWord:
-    facts = {"sha256": DIGEST, "state": PinState.PINNED, "title": "", "definition": TEXT}
-    return ToolWord(name, kind, **(facts | changed))
+    text = changed.get("definition", TEXT)
+    facts = {"sha256": sha256(text.encode()).hexdigest(), "state": PinState.PINNED, "title": ""}
+    return ToolWord(name, kind, **({"definition": text} | facts | changed))
 
 
 def told(instance: str, *words: ToolWord, upstream: str = "git") -> Told:

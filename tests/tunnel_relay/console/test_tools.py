@@ -49,7 +49,7 @@ async def test_what_changed_and_what_differs_is_loud(tmp_path: Path) -> None:
         await a_desk(stage, told(ONE, changed, new, put), told(TWO, changed, new))
         hand = await stage.logged_in("otto")
         shown = (await hand.get("/tunnels/office/tools/git")).text
-        assert "1 tool changed since they were pinned" in shown
+        assert "1 tool changed since it was pinned" in shown
         assert "tunnel-client tool diff git" in shown
         assert "do not say the same of 1 tool" in shown
         assert "knows no such tool" in shown
