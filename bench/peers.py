@@ -30,6 +30,8 @@ class Kind:
     streams: bool = True
     # It has a public side with links of its own, and a program whose start counts.
     has_links: bool = False
+    # Measured only when asked for.
+    by_default: bool = True
     # What a reader of the tables should know.
     told: str = ""
 
@@ -154,6 +156,12 @@ PEERS: dict[str, Kind] = {
     ),
     "tunnel_plain": Kind(
         product.tunnel_plain, has_links=True, told="the same without TLS, on loopback only"
+    ),
+    "tunnel_credential": Kind(
+        product.tunnel_credential,
+        has_links=True,
+        by_default=False,
+        told="as `tunnel`, the upstream is shown a credential and its answers are searched for it",
     ),
     "supergateway": Kind(
         supergateway,

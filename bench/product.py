@@ -4,12 +4,13 @@ import contextlib
 import functools
 import json
 import os
+import secrets
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,16 @@ def tunnel_plain(group: Group, upstream: Upstream) -> Peer:
     return _start(group, upstream, "none")
 
 
-def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
+def tunnel_credential(group: Group, upstream: Upstream) -> Peer:
+    """As `tunnel`, with a credential for the upstream: injected, and searched for in answers."""
+    secret = group.folder / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(secrets.token_urlsafe(30))
+    words = ["--credential", "bearer", "--credential-set", f"value=file:{secret}"]
+    return _start(group, upstream, "links", words)
+
+
+def _start(group: Group, upstream: Upstream, encrypt: str, credential: Sequence[str] = ()) -> Peer:
     """`encrypt` says what TLS covers: links, all or none."""
     _check_programs()
     folder, port = group.folder, free_port()
@@ -70,7 +80,7 @@ def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
     code.write_text(made["join_code"] + "\n")
     _enroll(client_config, origin, code, certificate)
     for name in upstream.paths:
-        argv = [CLIENT, "upstream", "add", name, "--url", upstream.url(name)]
+        argv = [CLIENT, "upstream", "add", name, "--url", upstream.url(name), *credential]
         _run([*argv, "--config", str(client_config)])
     group.start("client", [CLIENT, "run", "--config", str(client_config)])
     # 3. one session for each upstream, as a session is for one

@@ -257,6 +257,7 @@ class Crossing:
 
     def _judge(self, request: UpstreamRequest) -> None:
         """Let the private side have its say, then hand the request over."""
+        request.user = self.grant.user
         verdict = self._bridge.judge.judge(self.grant, request)
         if isinstance(verdict, Passed):
             self._edit = verdict.edit

@@ -10,7 +10,7 @@ from shared.errors import ResetCode
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, META_PREFIX, MODERN, VERSION_KEY, parse
 from shared.version import VERSION
-from tunnel_client.errors import UpstreamTestError
+from tunnel_client.errors_upstreams import UpstreamTestError
 from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
 
 LEGACY = "2025-11-25"

@@ -39,10 +39,17 @@ class HttpUpstream:
 
 @dataclass(frozen=True, slots=True)
 class StdioUpstream:
-    """A private MCP server that the client starts itself: an argument list, never a shell."""
+    """A private MCP server that the client starts itself: an argument list, never a shell.
+
+    `read` and `write` are what it may use beside its folder. `sandboxed` False is for tests that
+    look at its processes from outside, where a sandbox hides their numbers.
+    """
 
     command: tuple[str, ...]
     working_directory: Path
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    sandboxed: bool = True
 
 
 class RunningTunnel(NamedTuple):
@@ -279,8 +286,17 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
         ]
     if not lab.pinned:
         table += ['pinning = "off"', "catalog_at_start = false"]
+    if isinstance(upstream, StdioUpstream):
+        table += [
+            "[upstream.sandbox]",
+            f"read = {json.dumps(list(map(str, upstream.read)))}",
+            f"write = {json.dumps(list(map(str, upstream.write)))}",
+            *([] if upstream.sandboxed else ['level = "off"']),
+        ]
     with lab.client_config.open("a") as config:
         config.write("\n".join(table) + "\n")
+    if isinstance(upstream, StdioUpstream):
+        await lab.client_command("consent", "approve", name, "--yes")
     if lab.pinned:
         await lab.client_command("tool", "pin", name, "--all", "--yes")
 

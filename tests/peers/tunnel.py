@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from tests.helpers import tunnel
+from tests.helpers import node_packages, tunnel
 from tests.helpers.tunnel import RunningTunnel
 from tests.peers.servers import HttpUpstream, Server, Upstream
 
@@ -31,4 +31,6 @@ async def started_tunnels(
 def _upstream(upstream: Upstream, workspace: Path) -> tunnel.HttpUpstream | tunnel.StdioUpstream:
     if isinstance(upstream, HttpUpstream):
         return tunnel.HttpUpstream(upstream.url)
-    return tunnel.StdioUpstream(upstream.argv, workspace)
+    return tunnel.StdioUpstream(
+        upstream.argv, workspace, read=(node_packages.node_modules(),), write=(workspace,)
+    )

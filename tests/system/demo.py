@@ -130,7 +130,10 @@ class Demo:
             "tunnel-client", "upstream", "add", "time", "--yes", "--", "mcp-server-time"
         )
         git = ("mcp-server-git", "--repository", repository)
-        await stage.run("tunnel-client", "upstream", "add", "git", "--yes", "--", *git)
+        await stage.run(
+            *("tunnel-client", "upstream", "add", "git", "--yes", "--read", repository, "--", *git),
+            lines=4,
+        )
         began = time.perf_counter()
         await stage.start("client", "tunnel-client", "run")
         await stage.until(self._linked, "the client's link is up")

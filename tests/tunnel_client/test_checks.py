@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from tests.helpers.sandboxes import agreed
 from tests.tunnel_client.test_settings import HEAD, HTTP, STDIO
-from tunnel_client.checks import check, serving_note
+from tunnel_client.checks import check, serving_note, standing
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.policy.start import write_default
 from tunnel_client.settings import parse_settings
@@ -19,10 +20,16 @@ def test_every_problem_is_listed_not_only_the_first(tmp_path: Path) -> None:
 
 def test_a_sound_configuration_has_no_problems(tmp_path: Path) -> None:
     settings = parse_settings(HEAD + HTTP + STDIO, tmp_path / "client.toml", {})
+    environ = {"PATH": "/usr/bin:/bin"}
     with StateLock(settings.state_dir):
         Identity.create(settings.state_dir).save()
     write_default(tmp_path / "policy.yaml")
-    assert check(settings, {"PATH": "/usr/bin:/bin"}) == []
+    assert [each.code for each in check(settings, environ)] == ["MT2560"], "nobody agreed yet"
+    for upstream in settings.upstream:
+        if upstream.url is None:
+            agreed(settings.state_dir, upstream, environ, dangers=True)
+    assert check(settings, environ) == []
+    assert [(each.name, each.refusal) for each in standing(settings, environ)] == [("time", None)]
     note = serving_note(settings)
     assert note == "tunnel office at wss://relay.example, 2 upstream(s): files, time"
 

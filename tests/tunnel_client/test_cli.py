@@ -108,14 +108,19 @@ def test_check_config_lists_all_that_is_wrong_in_both_forms(config: Path) -> Non
     assert "MT2500" in result.stderr
     listed = json.loads(call("check-config", "--json", "--config", config).stdout)
     assert (listed["schema_version"], listed["ok"]) == (1, False)
-    assert [problem["code"] for problem in listed["problems"]] == ["MT2101", "MT2500"]
+    assert [problem["code"] for problem in listed["problems"]] == ["MT2101", "MT2500", "MT2560"]
+    assert [each["name"] for each in listed["stdio"]] == ["time"]
 
 
 def test_check_config_says_what_would_be_served(config: Path) -> None:
     enrolled(config)
+    agree = ("consent", "approve", "time", "--yes", "--allow-dangerous")
+    assert call(*agree, "--config", config).exit_code == 0
     result = call("check-config", "--config", config)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "ok: tunnel office at wss://relay.example, 2 upstream(s): files, time\n"
+    sandbox, served = result.stdout.splitlines()
+    assert sandbox.startswith("time: "), "how far its sandbox goes"
+    assert served == "ok: tunnel office at wss://relay.example, 2 upstream(s): files, time"
     assert json.loads(call("check-config", "--json", "--config", config).stdout)["ok"]
 
 
@@ -166,6 +171,7 @@ def test_an_answer_in_json_is_all_there_is_on_standard_output(config: Path) -> N
         HEAD
         + f'[[upstream]]\nname = "t"\ncommand = ["{sys.executable}", "-m", "mcp_server_time"]\n'
     )
+    assert call("consent", "approve", "t", "--yes", "--config", config).exit_code == 0
     done = subprocess.run(
         [
             sys.executable,

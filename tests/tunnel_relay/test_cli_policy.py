@@ -13,8 +13,7 @@ from tests.tunnel_relay.test_cli import Shell
 def shell(tmp_path: Path) -> Shell:
     made = Shell(tmp_path)
     made.init("--public-url", "https://relay.example.com")
-    place = tmp_path / "relay-policy.yaml"
-    place.unlink(missing_ok=True)
+    (tmp_path / "relay-policy.yaml").unlink()
     made.run("policy", "init")
     return made
 
