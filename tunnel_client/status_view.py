@@ -1,6 +1,6 @@
 """What `tunnel-client status` shows: one screen, and what needs somebody is in capitals."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tunnel_client.catalog.catalog import PINNING_OFF
@@ -11,7 +11,7 @@ COUNTS = ("pinned", "new", "changed", "gone", "flagged")
 """Of an upstream's tools."""
 _LINK = ("connected", "relay", "tunnel", "instance", "links_made", "last_error", "retry_at")
 _LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms")
-_REST = ("schema_version", "version", "pid", "upstreams", "policy", "tools")
+_REST = ("schema_version", "version", "pid", "upstreams", "policy", "tools", "stdio", "credentials")
 _SHOWN = frozenset((*_LINK, *_LINKED, *_REST))
 _OF_UPSTREAM = frozenset(
     (*COUNTS, "pinning", "held_back", "listed", "changed_tools", "listing_error")
@@ -28,7 +28,7 @@ def status_text(answer: Mapping[str, Any], kinds: Mapping[str, str], now: float)
     head = [*_link(answer, now), _client(answer), *_policy(policy), _permits(policy)]
     width = max(len(name) for name, _ in head)
     parts = ["\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in head)]
-    parts.append(_upstreams(answer.get("upstreams", ()), answer.get("tools", {}), kinds))
+    parts.append(_upstreams(answer, kinds))
     more = {key: value for key, value in answer.items() if key not in _SHOWN}
     if more:
         parts.append(as_text(more))
@@ -86,9 +86,8 @@ def _permits(policy: Mapping[str, Any]) -> tuple[str, str]:
     return "permits", "signed by the relay: the policy lists no approvers' keys"
 
 
-def _upstreams(
-    names: Sequence[str], tools: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str]
-) -> str:
+def _upstreams(answer: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
+    names, tools = answer.get("upstreams", ()), answer.get("tools", {})
     if not names:
         return "no upstreams; add one: tunnel-client upstream add NAME --url URL"
     width = max(len("UPSTREAM"), *(len(name) for name in names))
@@ -97,7 +96,9 @@ def _upstreams(
         facts = tools.get(name, {})
         cells = (f"{facts.get(word, '-')!s:>{len(word)}}" for word in COUNTS)
         lines.append(f"{name:<{width}}  {kinds.get(name, '-'):<5}  " + "  ".join(cells))
-        lines += [f"{'':<{width}}  {line}" for line in _remarks(name, facts)]
+        remarks = [*_remarks(name, facts), *_program(_of(answer.get("stdio", ()), name))]
+        remarks += _credential(_of(answer.get("credentials", ()), name))
+        lines += [f"{'':<{width}}  {line}" for line in remarks]
     return "\n".join(lines)
 
 
@@ -122,6 +123,35 @@ def _remarks(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
     more = {key: value for key, value in facts.items() if key not in _OF_UPSTREAM}
     if more:
         yield from as_text(more).splitlines()
+
+
+def _program(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say how a stdio program is kept, and why it may not start."""
+    if facts:
+        yield f"sandbox: {facts['sandbox']}; {_many(facts['children'], 'program')} running"
+    if facts.get("refused"):
+        yield f"NOT STARTED: {one_line(str(facts['refused']), 300)}"
+    if facts.get("unpinned"):
+        yield "RUNS WHATEVER IT FETCHES: its program is not pinned"
+
+
+def _credential(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Say which credential goes along, and whether one came back in an answer."""
+    if not facts:
+        return
+    users = f" for {_many(facts['users'], 'user')}" if facts.get("users") is not None else ""
+    scrubbed = "answers scrubbed" if facts.get("scrub") else "ANSWERS ARE NOT SCRUBBED"
+    yield f"credential: {one_line(str(facts.get('kind', '-')), 60)}{users}, {scrubbed}"
+    if facts.get("problem"):
+        yield f"CREDENTIAL: {one_line(str(facts['problem']), 300)}"
+    if facts.get("scrub_hits"):
+        found = _many(facts["scrub_hits"], "time")
+        alarm = ", which is an ALARM: look at the server" if facts.get("alarm") else ""
+        yield f"secrets came back in answers {found} and were taken out{alarm}"
+
+
+def _of(listed: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    return next((each for each in listed if name in (each.get("name"), each.get("upstream"))), {})
 
 
 def _many(count: int, one: str, many: str = "") -> str:

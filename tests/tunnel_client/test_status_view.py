@@ -100,3 +100,25 @@ def test_spans_have_one_unit() -> None:
     assert [span(each) for each in (-1, 45, 119, 120, 7200, 172800)] == [
         *("0s", "45s", "119s", "2m", "2h", "2d"),
     ]
+
+
+def test_programs_and_credentials_stand_below_their_upstream() -> None:
+    program = {"name": "tickets", "sandbox": "full", "unpinned": True, "children": 1}
+    secret = {"upstream": "tickets", "kind": "bearer", "scrub": False, "scrub_hits": 2}
+    changed = answer(
+        stdio=[program | {"refused": "MT2560: nobody agreed\x1b"}],
+        credentials=[secret | {"alarm": True, "problem": "vault \u202e", "users": 3}],
+    )
+    lines = status_text(changed, {"tickets": "stdio"}, NOW).splitlines()
+    assert [line.strip() for line in lines[8:]] == [
+        "sandbox: full; 1 program running",
+        "NOT STARTED: MT2560: nobody agreed\\u{1b}",
+        "RUNS WHATEVER IT FETCHES: its program is not pinned",
+        "credential: bearer for 3 users, ANSWERS ARE NOT SCRUBBED",
+        "CREDENTIAL: vault \\u{202e}",
+        "secrets came back in answers 2 times and were taken out, "
+        "which is an ALARM: look at the server",
+    ]
+    fine = {"upstream": "tickets", "kind": "environment", "scrub": True, "scrub_hits": 0}
+    said = status_text(answer(credentials=[fine]), {}, NOW)
+    assert "credential: environment, answers scrubbed" in said
