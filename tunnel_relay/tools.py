@@ -5,7 +5,7 @@ different things of one tool, and then all of it is told.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -152,18 +152,29 @@ class ToolBook:
         """Return the servers that a connected client offers."""
         return sorted({each.server for each in self._told()})
 
+    def all(self) -> Iterator[Server]:
+        """Yield every server that a client offers, by name; each may take some milliseconds."""
+        offered: dict[str, list[Told]] = {}
+        for each in self._told():
+            offered.setdefault(each.server, []).append(each)
+        self._known = {name: kept for name, kept in self._known.items() if name in offered}
+        for name in sorted(offered):
+            yield self._put_together(name, offered[name])
+
     def server(self, name: str) -> Server:
         """Return one server; one that nobody offers has no clients."""
-        told = sorted((each for each in self._told() if each.server == name), key=_instance)
+        return self._put_together(name, [each for each in self._told() if each.server == name])
+
+    def _put_together(self, name: str, told: list[Told]) -> Server:
+        told.sort(key=_instance)
         known = self._known.get(name)
         if known is not None and _same(known[0], told):
             return known[1]
         made = server_of(name, told)
-        self._known.pop(name, None)
         if told:
-            offered = {each.server for each in self._told()}
-            self._known = {key: kept for key, kept in self._known.items() if key in offered}
             self._known[name] = told, made
+        else:
+            self._known.pop(name, None)
         return made
 
 

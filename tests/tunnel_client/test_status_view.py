@@ -7,6 +7,7 @@ from tunnel_client.status_view import span, status_text
 
 NOW = 10_000.0
 QUIET = {"pinning": "required", "pinned": 12, "new": 0, "changed": 0, "gone": 0, "flagged": 0}
+BACK = "secrets came back in answers"
 SEEN = {"held_back": 0, "listed": True}
 
 
@@ -116,8 +117,7 @@ def test_programs_and_credentials_stand_below_their_upstream() -> None:
         "RUNS WHATEVER IT FETCHES: its program is not pinned",
         "credential: bearer for 3 users, ANSWERS ARE NOT SCRUBBED",
         "CREDENTIAL: vault \\u{202e}",
-        "secrets came back in answers 2 times and were taken out, "
-        "which is an ALARM: look at the server",
+        f"{BACK} 2 times and were taken out, which is an ALARM: look at the server",
     ]
     fine = {"upstream": "tickets", "kind": "environment", "scrub": True, "scrub_hits": 0}
     said = status_text(answer(credentials=[fine]), {}, NOW)

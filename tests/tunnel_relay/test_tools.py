@@ -100,6 +100,8 @@ def test_what_was_put_together_holds_until_a_client_says_something_new() -> None
     assert len(book.server("office/git").tools) == 2
     offered.append(told(ONE, word("tick"), upstream="time"))
     assert book.server("office/time").tools[0].name == "tick"
+    assert [each.name for each in book.all()] == ["office/git", "office/time"]
+    assert next(iter(book.all())) is book.server("office/git")
     offered.clear()
     gone = book.server("office/git")
     assert (gone.clients, gone.tools) == (0, [])

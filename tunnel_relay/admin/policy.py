@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import anyio.lowlevel
+
 from shared.policy.keeping import PolicyFile
 from shared.policy.model import Subject
 from shared.policy.permissions import Row, Tool, permission_map
@@ -52,8 +54,10 @@ class PolicyCommands(ToolCommands):
         found = self.directory.users.get(check_user(user, "the user"))
         servers = self._servers_of(found)
         tools: list[tuple[str, str, str | None]] = []
-        for name in servers:
-            tools += _callable(self.tools.server(name))
+        for each in self.tools.all():
+            if each.name in servers:
+                tools += _callable(each)
+            await anyio.lowlevel.checkpoint()
         return {
             "known": found is not None,
             "groups": [] if found is None else list(found.groups),

@@ -64,7 +64,7 @@ class Admin(
             "locks": len(self.locks.holding(now)),
             "approvals": len(self.approvals.requests.pending(now)),
             "policy": self.policy_facts(),
-            "tools": self.tool_counts(),
+            "tools": await self.tool_counts(),
             "unstored": len(self.pending),
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),

@@ -39,8 +39,8 @@ class ToolCommands(AdminCore):
                 f"state one of {', '.join(STATES)}",
             )
         servers, found, wanted = [], [], query.strip().lower()
-        for name in self.tools.names() if server is None else [self.known_server(server)]:
-            each = self.tools.server(name)
+        one = None if server is None else self.tools.server(self.known_server(server))
+        for each in self.tools.all() if one is None else [one]:
             servers.append(each.facts())
             found += [tool for tool in each.tools if tool.is_in(state) and matches(tool, wanted)]
             await anyio.lowlevel.checkpoint()
@@ -62,14 +62,15 @@ class ToolCommands(AdminCore):
         self.tunnel(tunnel)
         return server
 
-    def tool_counts(self) -> dict[str, dict[str, int]]:
+    async def tool_counts(self) -> dict[str, dict[str, int]]:
         """Return for each tunnel how many tools of each state its clients told of."""
         counts: dict[str, dict[str, int]] = {}
-        for name in self.tools.names():
-            facts = self.tools.server(name).facts()
-            mine = counts.setdefault(name.partition("/")[0], dict.fromkeys(STATES[1:], 0))
+        for each in self.tools.all():
+            facts = each.facts()
+            mine = counts.setdefault(each.name.partition("/")[0], dict.fromkeys(STATES[1:], 0))
             for state in mine:
                 mine[state] += facts[state]
+            await anyio.lowlevel.checkpoint()
         return counts
 
 

@@ -41,7 +41,7 @@ async def test_all_servers_are_listed_and_counted(tmp_path: Path) -> None:
         listed = [(row["server"], row["tool"]) for row in found["tools"]]
         assert listed == [("office/git", "a"), ("office/git", "b"), ("office/time", "c")]
         counts = {"pinned": 3, "new": 0, "changed": 0, "differs": 1}
-        assert admin.tool_counts() == {"office": counts}
+        assert await admin.tool_counts() == {"office": counts}
         assert (await admin.status())["tools"] == {"office": counts}
 
 
