@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import structlog
 
-from shared.keys import decode_public
+from shared.keys import decode_public, key_fingerprint
 from shared.link import loop
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
@@ -151,9 +151,16 @@ def _status(
             if isinstance(program := _inner(each), ConsentedUpstream)
         ],
         **client.status(),
-        "policy": {"digest": policy.policy.digest, "problem": policy.problem},
+        "policy": _policy_facts(policy),
         "tools": {name: catalog.status(name) for name in sorted(upstreams)},
     }
+
+
+def _policy_facts(file: PolicyFile) -> dict[str, Any]:
+    """Say which policy holds, and by whose keys it takes permits: none listed, the relay's."""
+    keys = file.policy.approver_keys
+    approvers = {name: key_fingerprint(decode_public(key)) for name, key in keys.items()}
+    return {"digest": file.policy.digest, "problem": file.problem, "approvers": approvers}
 
 
 def _inner(upstream: Upstream) -> Upstream:

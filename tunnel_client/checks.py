@@ -9,6 +9,7 @@ from tunnel_client.catalog.pins import read_pins
 from tunnel_client.dial import choose_proxy, tls_context
 from tunnel_client.errors import ClientError, NoProgramError
 from tunnel_client.identity import Identity
+from tunnel_client.policy.load import load_policy
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.upstreams import guards_of, make_upstream
 
@@ -19,6 +20,7 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         lambda: Identity.read(settings.state_dir),
         lambda: tls_context(settings.relay.ca_file),
         lambda: choose_proxy(dial_target(settings.relay, environ)),
+        lambda: load_policy(settings.policy),
         lambda: read_pins(settings.state_dir),
     ]
     guards = guards_of(settings)

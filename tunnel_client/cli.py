@@ -131,18 +131,26 @@ def run(config: Path | None) -> None:
 @json_option
 def status(config: Path | None, as_json: bool) -> None:
     """Show what the running daemon is doing."""
-    from tunnel_client.control import ask_status
-    from tunnel_client.render import as_text
+    import time
 
-    answer = ask_status(_settings(config).state_dir)
-    _print({"schema_version": SCHEMA_VERSION} | answer if as_json else as_text(answer))
+    from tunnel_client.control import ask_status
+    from tunnel_client.render import upstream_row
+    from tunnel_client.status_view import status_text
+
+    settings = _settings(config)
+    answer = ask_status(settings.state_dir)
+    if as_json:
+        _print({"schema_version": SCHEMA_VERSION} | answer)
+        return
+    kinds = {each.name: upstream_row(each)["kind"] for each in settings.upstream}
+    _print(status_text(answer, kinds, time.time()))
 
 
 @cli.command("check-config")
 @config_option
 @json_option
 def check_config(config: Path | None, as_json: bool) -> None:
-    """Check the configuration, the key, CA files and programs, without connecting anywhere."""
+    """Check configuration, key, policy, pins, CA files and programs; connects nowhere."""
     from tunnel_client.checks import check, serving_note, standing
 
     settings = _settings(config)

@@ -18,6 +18,7 @@ from tests.tunnel_client.test_settings import HEAD, HTTP, STDIO
 from tunnel_client.cli import cli
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.identity import Identity, StateLock
+from tunnel_client.policy.start import write_default
 
 CODE = new_token(JOIN_PREFIX)
 
@@ -36,6 +37,7 @@ def call(*words: str | Path, stdin: str | None = None) -> Result:
 def enrolled(config: Path) -> None:
     with StateLock(config.parent / "state"):
         Identity.create(config.parent / "state").save()
+    write_default(config.parent / "policy.yaml")
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,10 @@ def test_check_config_lists_all_that_is_wrong_in_both_forms(config: Path) -> Non
     result = call("check-config", "--config", config)
     assert result.exit_code == 78
     assert "MT2101" in result.stderr
+    assert "MT2500" in result.stderr
     listed = json.loads(call("check-config", "--json", "--config", config).stdout)
     assert (listed["schema_version"], listed["ok"]) == (1, False)
-    assert [problem["code"] for problem in listed["problems"]] == ["MT2101", "MT2560"]
+    assert [problem["code"] for problem in listed["problems"]] == ["MT2101", "MT2500", "MT2560"]
     assert [each["name"] for each in listed["stdio"]] == ["time"]
 
 
@@ -199,11 +202,12 @@ async def test_status_asks_the_daemon(config: Path) -> None:
     state = config.parent / "state"
     state.mkdir(0o700)
     with anyio.fail_after(30):
-        async with ControlServer(state / SOCKET_FILE, lambda: {"state": "connected"}):
+        async with ControlServer(state / SOCKET_FILE, lambda: {"connected": False}):
             text = await asyncio.to_thread(call, "status", "--config", config)
             answer = await asyncio.to_thread(call, "status", "--json", "--config", config)
-    assert (text.exit_code, text.stdout) == (0, "state  connected\n")
-    assert json.loads(answer.stdout) == {"schema_version": 1, "state": "connected"}
+    assert text.exit_code == 0
+    assert text.stdout.startswith("LINK     NOT CONNECTED to ")
+    assert json.loads(answer.stdout) == {"schema_version": 1, "connected": False}
 
 
 async def test_enrolling_with_a_code_from_standard_input(tmp_path: Path) -> None:
