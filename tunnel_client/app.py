@@ -160,7 +160,7 @@ def _policy_facts(file: PolicyFile) -> dict[str, Any]:
     """Say which policy holds, and by whose keys it takes permits: none listed, the relay's."""
     keys = file.policy.approver_keys
     approvers = {name: key_fingerprint(decode_public(key)) for name, key in keys.items()}
-    return {"digest": file.policy.digest, "problem": file.problem, "approvers": approvers}
+    return {**file.facts(), "approvers": approvers}
 
 
 def _inner(upstream: Upstream) -> Upstream:

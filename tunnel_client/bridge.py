@@ -11,6 +11,7 @@ from shared.jsonrpc.results import EditError, Editor
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
+from tunnel_client.asked import Asked, Refusals, reader
 from tunnel_client.gate import GateError, Head, admit, admit_head
 from tunnel_client.grants import Grants
 from tunnel_client.judge import Asks, Edit, Judge, Passed
@@ -22,6 +23,8 @@ log = structlog.get_logger("tunnel_client.bridge")
 MAX_ASSEMBLING_BYTES = 64 * MIB
 """Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 NO_GRANT = "no living grant of the session"
+MAX_HELD_BYTES = 128 * MIB
+"""Bytes of answers of one link that are held until their messages are whole and judged."""
 MAX_HEADS = 256
 """Request heads remembered; they hold no credential, those never leave the relay."""
 
@@ -40,8 +43,9 @@ class Bridge:
         self.grants = grants
         self.judge = judge
         self.permits = permits
+        self.refusals = Refusals()
         self._heads: dict[bytes, Head] = {}
-        self.assembling = 0
+        self.assembling = self.held = 0
         self.crossings: set[Crossing] = set()
 
     def open(
@@ -108,19 +112,8 @@ class Crossing:
     """One exchange: the stream's handler towards the relay, the upstream's Reply inwards."""
 
     __slots__ = (
-        "_assembled",
-        "_body",
-        "_bridge",
-        "_driver",
-        "_edit",
-        "_editor",
-        "_exchange",
-        "_head",
-        "_over",
-        "_stream",
-        "_upstream",
-        "_waiting",
-        "grant",
+        *("_asked", "_assembled", "_body", "_bridge", "_driver", "_edit", "_editor", "_exchange"),
+        *("_head", "_held", "_over", "_stream", "_upstream", "_waiting", "grant"),
     )
 
     def __init__(
@@ -139,10 +132,11 @@ class Crossing:
         self._head = head
         self._upstream = upstream
         self._exchange: Exchange | None = None
+        self._asked: Asked | None = None
         self._edit: Edit | None = None
         self._editor: Editor | None = None
         self._body: list[bytes] = []
-        self._assembled = 0
+        self._assembled = self._held = 0
         self._over = False
         self._waiting: tuple[int, Headers] | None = None
 
@@ -201,11 +195,11 @@ class Crossing:
         """Answer with a status and headers; `end` says that no body follows."""
         if self._over:
             return
-        if self._edit is not None and 200 <= status < 300:  # an agent takes no list from others
-            # What is left of a list may be shorter.
-            headers = [pair for pair in headers if pair[0] != b"content-length"]
-            self._editor = Editor(self._edit, event_stream=_is_event_stream(headers))
         self._waiting = (status, headers)
+        if self._edit is not None or self._asked is not None:
+            # Agents take no result from what is no success.
+            edit = self._edit if 200 <= status < 300 else None
+            self._editor = reader(edit, self._asked, events=_is_event_stream(headers))
         if end:
             self._whole(b"")
         else:
@@ -260,7 +254,12 @@ class Crossing:
     def _judge(self, request: UpstreamRequest) -> None:
         """Let the private side have its say, then hand the request over."""
         request.user = self.grant.user
-        verdict = self._bridge.judge.judge(self.grant, request)
+        try:
+            verdict = self._bridge.judge.judge(self.grant, request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no permission
+            log.error("a request could not be judged", kind=type(error).__name__)
+            self.fail(ResetCode.REFUSED, "the request could not be judged")
+            return
         if isinstance(verdict, Passed):
             self._edit = verdict.edit
             self._hand_over(request)
@@ -271,6 +270,10 @@ class Crossing:
             self.data(verdict.body, end=True)
 
     def _hand_over(self, request: UpstreamRequest) -> None:
+        forbids = self._bridge.judge.forbids(self.grant, request)
+        if forbids is not None:
+            facts = {"session": self.session[:8], "upstream": self._upstream.name}
+            self._asked = Asked(forbids, request.envelope, facts, self._refuse)
         exchange = self._upstream.open(request, self)
         if not self._over:
             self._exchange = exchange
@@ -301,6 +304,7 @@ class Crossing:
         if grant is None:
             self.fail(ResetCode.NO_GRANT, NO_GRANT)
         elif problem is None and verdict.same(self._bridge.judge.judge(grant, request)):
+            self.grant = grant
             log.info("permit used", session=self.session[:8], tool=verdict.action.name)
             self._hand_over(request)
         else:
@@ -311,11 +315,23 @@ class Crossing:
     def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:
         """Return what may go on of a response that is filtered; None when it cannot be judged."""
         try:
-            return editor.feed(chunk) + (editor.end() if end else b"")
+            edited = editor.rest(chunk) if end else editor.feed(chunk)
+            self._count_held(editor.held)
+            return edited
         except EditError as error:
             log.error("an answer that cannot be filtered", reason=str(error))
             self.cut(ResetCode.UPSTREAM_BROKE, str(error))
             return None
+
+    def _count_held(self, held: int) -> None:
+        self._bridge.held += held - self._held
+        self._held = held
+        if self._bridge.held > MAX_HELD_BYTES and held:
+            raise EditError("too much waits to be judged")
+
+    def _refuse(self, message_id: str | int) -> None:
+        """Tell the upstream that what it asks of the agent is denied."""
+        self._bridge.refusals.send(self._upstream, self._head.open, message_id)
 
     def _whole(self, body: bytes) -> None:
         status, headers = self._waiting or (502, [])
@@ -329,7 +345,10 @@ class Crossing:
     def _send_head(self) -> bool:
         """Send the head that waits; False when that ended the exchange."""
         if self._waiting is not None and not self._over:
-            payload = self._encode(*self._waiting)
+            status, headers = self._waiting
+            if self._editor is not None:  # nobody knows the length before the end
+                headers = [pair for pair in headers if pair[0] != b"content-length"]
+            payload = self._encode(status, headers)
             if payload is None:
                 return False
             self._driver.head(self._stream, payload, False)
@@ -361,7 +380,8 @@ class Crossing:
 
     def _release(self) -> None:
         self._bridge.assembling -= self._assembled
-        self._assembled = 0
+        self._bridge.held -= self._held
+        self._assembled = self._held = 0
 
 
 def _is_event_stream(headers: Headers) -> bool:

@@ -28,9 +28,10 @@ from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
 from shared.policy.arguments import undeclared
 from shared.policy.classes import ToolClass
-from shared.policy.methods import TOOL
+from shared.policy.methods import FROM_SERVER, TOOL
 from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
-from shared.policy.rules import decide, visible
+from shared.policy.rules import decide, outlook, visible
+from tunnel_client.asked import Forbids
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind as ItemKind
 from tunnel_client.catalog.pins import Pin
@@ -136,6 +137,7 @@ class Judge:
         self._catalog = catalog
         self._subjects: dict[str, tuple[Grant, Subject]] = {}
         self._schemas: dict[str, dict[str, Any]] = {}
+        self._open: dict[str, tuple[Grant, Policy, bool]] = {}
 
     def judge(self, grant: Grant, request: UpstreamRequest) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
@@ -143,7 +145,7 @@ class Judge:
         policy = self._policy()
         if envelope is None:
             # A stream that is resumed brings the answers of earlier requests, lists among them.
-            return Passed(self._any_list(policy, grant)) if request.method == "GET" else _PASSED
+            return Passed(self._any_list(grant)) if request.method == "GET" else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED  # an answer to what was let through
         method = envelope.method
@@ -173,6 +175,35 @@ class Judge:
         subject = Subject(grant.user, frozenset(grant.groups), grant.agent)
         self._subjects[grant.session] = grant, subject
         return subject
+
+    def forbids(self, grant: Grant, request: UpstreamRequest) -> Forbids | None:
+        """Return what upstreams may not ask of agents in an answer; None: they may ask anything.
+
+        A stream lives for long: it is judged by the policy that holds when something is asked.
+        """
+        if request.method == "POST" and self._asks_freely(self._policy(), grant):
+            return None
+        subject = self.subject(grant)
+
+        def forbids(method: str, params: Any) -> bool:
+            action = Action(grant.upstream, method, None, None, params)
+            return decide(self._policy(), subject, action).effect is not Effect.ALLOW
+
+        return forbids
+
+    def _asks_freely(self, policy: Policy, grant: Grant) -> bool:
+        known = self._open.get(grant.session)
+        if known is not None and known[0] is grant and known[1] is policy:
+            return known[2]
+        if len(self._open) >= MAX_REMEMBERED:
+            self._open.clear()
+        subject, server = self.subject(grant), grant.upstream
+        freely = all(
+            outlook(policy, subject, Action(server, method, None, None, None))[0] == [Effect.ALLOW]
+            for method in FROM_SERVER
+        )
+        self._open[grant.session] = grant, policy, freely
+        return freely
 
     # Tools --------------------------------------------------------------------------------------
 
@@ -228,16 +259,14 @@ class Judge:
 
         return lambda document: filtered(document, listed, keep)
 
-    def _any_list(self, policy: Policy, grant: Grant) -> Edit:
+    def _any_list(self, grant: Grant) -> Edit:
         subject = self.subject(grant)
-        filters = [
-            self._list_filter(policy, grant, subject, method, listed)
-            for method, listed in LISTS.items()
-        ]
 
         def edit(document: Document) -> Document | None:
+            policy = self._policy()  # as it is now: a stream lives for long
             changed = self._introduced(grant.upstream, document)
-            for one in filters:
+            for method, listed in LISTS.items():
+                one = self._list_filter(policy, grant, subject, method, listed)
                 changed = one(changed or document) or changed
             return changed
 

@@ -97,16 +97,12 @@ class RelayApp:
             self.registry,
             McpSessions(mcp_key),
             admin.lease,
-            challenges=Challenges(
-                settings.public_url, bool(settings.authorization_servers), settings.scopes
-            ),
+            challenges=_challenges(settings),
             quotas=_quotas(settings.limits),
             bodies=Bodies(settings.limits.session_body_bytes, settings.limits.user_body_bytes),
             binding=Binding(admin.tasks, admin.clock),
             judge=Judge(lambda: policy.policy, admin.directory.groups_of),
-            asking=Asking(
-                admin.approvals, key, None if settings.admin is None else settings.admin.origin
-            ),
+            asking=Asking(admin.approvals, key, _console(settings)),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
@@ -128,6 +124,7 @@ class RelayApp:
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc = oidc_client(admin)
         admin.issuers = self._issuer_facts
+        admin.policy = policy.facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
@@ -180,7 +177,15 @@ def webhook(settings: Settings) -> Webhook | None:
     if chosen.webhook is None or chosen.webhook_secret is None:
         return None
     secret = read_secret(chosen.webhook_secret, os.environ)
-    return Webhook(chosen, secret, None if settings.admin is None else settings.admin.origin)
+    return Webhook(chosen, secret, _console(settings))
+
+
+def _challenges(settings: Settings) -> Challenges:
+    return Challenges(settings.public_url, bool(settings.authorization_servers), settings.scopes)
+
+
+def _console(settings: Settings) -> str | None:
+    return None if settings.admin is None else settings.admin.origin
 
 
 def _link_limits(limits: Limits) -> LinkLimits:

@@ -21,6 +21,8 @@ MAX_WATCHED = 1024 * 1024
 """Bytes of the largest message a Watcher reads; what is watched for stands in small ones."""
 MAX_EDITED = 8 * 1024 * 1024
 """Bytes of the largest message an Editor holds: a list of some thousand tools."""
+DROP: Document = {}
+"""An edit returns this very value for a message that must not go on at all."""
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 # Two line ends. LF after CR is taken in any case, or CR LF alone would count as two.
@@ -149,15 +151,17 @@ class Watcher:
 class Editor:
     """Passes each response through `edit`, which returns what is to stand in its place, or None.
 
-    Only a message that is changed is written anew; everything else keeps its bytes. A message is
-    held until it is whole. One that is larger than `limit` bytes, is not strict JSON or is a batch
-    raises EditError, from `feed` or `end`, and so may `edit`.
+    With `requests` it sees those of the upstream, and its notifications, as well. Only a message
+    that is changed is written anew; everything else keeps its bytes. A message is held until it is
+    whole. One that is larger than `limit` bytes, is not strict JSON or is a batch raises EditError,
+    from `feed` or `end`, and so may `edit`.
 
     With `needles`, messages without any of them pass unread, and those too large as they come.
-    They are sought in the bytes: only for what an upstream has no reason to hide.
+    They are sought in the bytes: for what an upstream has no reason to hide, or with needles that
+    are in every spelling of it.
     """
 
-    __slots__ = ("_cutter", "_edit", "_event_stream", "_needles")
+    __slots__ = ("_cutter", "_edit", "_event_stream", "_needles", "_requests")
 
     def __init__(
         self,
@@ -166,19 +170,37 @@ class Editor:
         event_stream: bool,
         needles: Sequence[bytes] = (),
         limit: int = MAX_EDITED,
+        requests: bool = False,
     ) -> None:
         self._edit = edit
+        self._requests = requests
         self._event_stream = event_stream
         self._needles = needles
         self._cutter = _Cutter(needles, limit, events=event_stream)
 
+    @property
+    def held(self) -> int:
+        """How many bytes wait until their message is whole."""
+        return self._cutter.held
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; returns those of messages that are whole now."""
-        return b"".join(map(self._pass, self._cutter.cut(data)))
+        cutter, needles = self._cutter, self._needles
+        whole = self._event_stream and needles and cutter.idle and data.endswith(b"\n\n")
+        if whole and not holds(needles, data):
+            cutter.skipped()  # whole events, as they mostly come
+            return data
+        return b"".join(map(self._pass, cutter.cut(data)))
 
     def end(self) -> bytes:
         """Take the end of the body; returns what was held."""
         return self._pass(self._cutter.last())
+
+    def rest(self, data: bytes) -> bytes:
+        """Take the last bytes of the body and its end; returns what is left to be sent on."""
+        if self._needles and self._cutter.idle and not holds(self._needles, data):
+            return data
+        return self.feed(data) + self.end()
 
     def _pass(self, piece: "_Piece") -> bytes:
         if self._needles and not piece.hit:
@@ -187,6 +209,8 @@ class Editor:
             raise EditError("a message is too large to be judged")
         if not self._event_stream:
             changed = self._judge(piece.data)
+            if changed == b"":
+                raise EditError("a request in the place of an answer")
             return piece.data if changed is None else changed
         lines = _lines(piece.data, piece.first)
         text = _data_of(lines)
@@ -194,18 +218,18 @@ class Editor:
         return piece.data if changed is None else _rewrite(lines, changed)
 
     def _judge(self, text: bytes) -> bytes | None:
-        """Return a message as it is to be; None: as it is."""
+        """Return a message as it is to be; None: as it is; nothing: it must not be."""
         if not text.strip():
             return None  # an event that only sets an id, or no body at all
         try:
             document = read_strict(text)
         except EnvelopeError as error:
             raise EditError(error.message) from None
-        if not _is_response(document):
+        if not self._requests and not _is_response(document):
             return None
         changed = self._edit(document)
-        if changed is None:
-            return None
+        if changed is None or changed is DROP:
+            return None if changed is None else b""
         try:
             return json.dumps(changed, allow_nan=False, separators=(",", ":")).encode()
         except ValueError:
@@ -258,6 +282,15 @@ class _Cutter:
     def idle(self) -> bool:
         """Tell whether the next byte begins a message."""
         return not self._rest and not self._over
+
+    @property
+    def held(self) -> int:
+        """How many bytes are kept."""
+        return len(self._rest)
+
+    def skipped(self) -> None:
+        """Whole events passed by."""
+        self._first = False
 
     def cut(self, data: bytes) -> Iterator[_Piece]:
         """Yield what is whole now, and parts of what is too large."""
@@ -330,7 +363,14 @@ def _data_of(lines: Sequence[_Line]) -> bytes | None:
 
 
 def _rewrite(lines: Sequence[_Line], data: bytes) -> bytes:
-    """Return the event with other data, in the place of its first line of data."""
+    """Return the event with other data, in the place of its first line of data.
+
+    Without data nobody is told of it, but its `id` still counts when the stream is resumed.
+    """
+    if not data:
+        kept = [line for line in lines if line.text.partition(b":")[0] in (b"id", b"retry", b"")]
+        ids = any(line.text.startswith((b"id", b"retry")) for line in kept)
+        return b"".join(line.text + line.end for line in kept) if ids else b""
     parts, written = [], False
     for line in lines:
         if not line.is_data:

@@ -53,6 +53,10 @@ class PolicyFile:
             self.policy = policy
         return Outcome(policy.digest != before, policy.digest, None)
 
+    def facts(self) -> dict[str, str | None]:
+        """Return what a status says: which policy holds, and what is wrong with its file."""
+        return {"digest": self.policy.digest, "problem": self.problem}
+
     def poll(self) -> Outcome | None:
         """Read the file if it changed since, and stayed the same between two polls.
 

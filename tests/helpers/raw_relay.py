@@ -35,20 +35,29 @@ class RawRelayLink(Owner):
         self.relay = relay
         self.instance = instance
         self.epoch = epoch
+        self.heard = bytearray()
+        """All that the client has sent since the handshake."""
 
     def signed(self, made: Grant, **changed: Any) -> bytes:
         """Sign a grant for this link; `changed` replaces fields."""
         mine: dict[str, Any] = {"instance": self.instance, "epoch": self.epoch}
         return grant.encode(replace(made, **(mine | changed)), self.relay.key)
 
-    def call(self, session: str, upstream: str, message: Any) -> Lane:
+    def call(self, session: str, upstream: str, message: Any, permit: str = "") -> Lane:
         """Open a stream with a call, as if the relay had judged it."""
         headers = [
             (b"content-type", b"application/json"),
             (b"accept", b"application/json, text/event-stream"),
         ]
-        head = encode_open(OpenHead(upstream, "POST", session, "", headers))
+        head = encode_open(OpenHead(upstream, "POST", session, "", headers, permit))
         return self.request(head, json.dumps(message).encode())
+
+
+class _Hearing(LinkDriver):
+    def message_received(self, message: bytes) -> None:
+        assert isinstance(self._owner, RawRelayLink)
+        self._owner.heard += message
+        super().message_received(message)
 
 
 @dataclass
@@ -79,7 +88,7 @@ class RawRelay:
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
         handshake.ready(socket, claim, LinkLimits(), self.key)
         link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)
-        link.driver = LinkDriver(socket, Role.RELAY, LinkLimits(), link)
+        link.driver = _Hearing(socket, Role.RELAY, LinkLimits(), link)
         self.links.append(link)
         inbox.hand_over(link.driver)
 

@@ -119,6 +119,8 @@ class RecordingUpstream:
         """By method, what is answered to it; nothing much to those that are not here."""
         self.hold: set[str] = set()
         """Methods that the test answers itself."""
+        self.driven: set[str] = {"driven"}
+        """Tools whose calls it answers itself."""
 
     @property
     def url(self) -> str:
@@ -189,7 +191,7 @@ class RecordingUpstream:
             await seen.answer(200, body, headers, chunked=arguments.get("chunked", False))
         elif name == "status":
             await seen.answer(arguments["status"], arguments["body"].encode(), [("X-Kept", "yes")])
-        elif name != "driven":
+        elif name not in self.driven:
             await seen.result({"content": [{"type": "text", "text": json.dumps(arguments)}]})
 
 

@@ -168,7 +168,7 @@ async def test_broken_pins_stop_every_command_and_the_daemon(desk: Desk) -> None
     identity = Identity.create(desk.state)
     with StateLock(desk.state):
         identity.save()
-    await desk.do("policy", "init")
+    assert (await desk.do("policy", "init")).exit_code == 0
     assert (await desk.do("run")).stderr.startswith("MT2541: ")
     assert pins.read_text() == "{}"
 

@@ -69,5 +69,6 @@ class Admin(
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),
             "issuers": self.issuers(),
+            "policy": self.policy(),
             "links": self.links.links(),
         }

@@ -1,0 +1,389 @@
+"""Policies that change, narrow and filter, with the real programs, in each era."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from tests.helpers.agent import Reply, call, request
+from tests.helpers.recording_upstream import Seen
+from tests.helpers.tunnel import CommandError, Lab, StdioUpstream, make_lab
+from tests.integration.policies import CLASSES, POLICY, RELAY_POLICY, TOOLS, Desk, open_desk, tool
+from tests.integration.scene import SERVER, eventually, grant
+from tests.integration.test_mcp_sessions import begin, named
+from tests.integration.test_policy import is_denied, is_unknown, modern
+
+__all__ = ["modern"]
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+STDIO = Path(__file__).parents[1] / "helpers" / "stdio_server.py"
+GATE = "  - {id: gate, match: {tool: open_ticket}, effect: require_approval, "
+GATE += "approvers: {group: [approvers]}}\n"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk() -> AsyncIterator[Desk]:
+    async with open_desk(None, "carol", "dave") as made:
+        yield made
+
+
+# Files that change (P11) ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", ["client", "relay"])
+async def test_a_file_that_changes_holds_and_a_broken_one_does_not(
+    desk: Desk, program: str
+) -> None:
+    """P11."""
+    good = POLICY if program == "client" else RELAY_POLICY
+    case = f"file-{program}"
+    await desk.take(program, good + "  - {id: n, match: {tool: get_ticket}, effect: deny}\n")
+    assert is_unknown(await desk.call("get_ticket", True, case=case))
+    await desk.take(program, good, told=False)
+    await desk.call("get_ticket", True, case=case)
+    assert desk.reached(case) == 1
+    held = (await desk.status(program))["digest"]
+    for broken in ("", good + "  - {id: half", "version: 1\nrules: [{}]\n"):
+        desk.file(program).write_text(broken)
+
+        async def told() -> bool:
+            return bool((await desk.status(program))["problem"])
+
+        await eventually(told, every=0.1)
+        assert (await desk.status(program))["digest"] == held
+        await desk.call("get_ticket", True, case=case)
+    assert desk.reached(case) == 4
+    assert is_unknown(await desk.call("purge", True, case=case))
+    if program == "relay":
+        assert "the one before holds" in await desk.lab.relay_command("status")
+    await desk.take(program, good + "# mended\n")
+    await eventually(lambda: _mended(desk, program), every=0.1)
+
+
+async def _mended(desk: Desk, program: str) -> bool:
+    return (await desk.status(program))["problem"] is None
+
+
+# The relay's own policy -------------------------------------------------------------------------
+
+
+async def test_what_the_relay_denies_never_reaches_the_client(desk: Desk, modern: bool) -> None:
+    rules = "  - {id: no, match: {tool: get_ticket}, effect: deny}\n"
+    rules += "  - {id: few, match: {tool: refund}, when: 'args.amount > 10', effect: deny}\n"
+    await desk.take("relay", RELAY_POLICY + rules)
+    before = len(desk.scene.log("client.log"))
+    case = f"relay-{modern}"
+    assert is_unknown(await desk.call("get_ticket", modern, case=case))
+    assert is_denied(await desk.call("refund", modern, case=case, amount=11))
+    assert desk.scene.log("client.log")[before:] == ""
+    assert "get_ticket" not in await desk.listed(modern)
+    assert desk.reached(case) == 0
+    await desk.call("refund", modern, case=case, amount=9)
+    assert desk.reached(case) == 1
+    await desk.take("relay", RELAY_POLICY)
+
+
+async def test_the_relay_may_ask_for_an_approval_too(desk: Desk, modern: bool) -> None:
+    case = f"relay-asks-{modern}"
+    await desk.take("relay", RELAY_POLICY + GATE)
+    approval = await desk.approved("open_ticket", modern, case=case)
+    assert desk.reached(case) == 0
+    await desk.call("open_ticket", modern, case=case)
+    assert desk.reached(case) == 1
+    assert await desk.pending(await desk.call("open_ticket", modern, case=case)) != approval
+    assert desk.reached(case) == 1
+    await desk.take("relay", RELAY_POLICY)
+
+
+async def test_both_may_ask_and_each_gets_its_approval(desk: Desk, modern: bool) -> None:
+    case = f"both-ask-{modern}"
+    gate = GATE.replace("open_ticket", "send_mail")
+    await desk.take("relay", RELAY_POLICY + gate)
+    reply = await desk.call("send_mail", modern, case=case)
+    for _ in range(3):
+        assert desk.reached(case) == 0
+        await desk.decide("approve", await desk.pending(reply))
+        reply = await desk.call("send_mail", modern, case=case)
+        if not reply.document["result"].get("isError"):
+            break
+    assert desk.reached(case) == 1
+    await desk.take("relay", RELAY_POLICY)
+
+
+async def test_a_rule_on_a_class_counts_from_the_first_call_of_a_link(desk: Desk) -> None:
+    rules = "  - {id: no, match: {class: admin}, effect: deny}\n"
+    await desk.take("client", RELAY_POLICY)
+    await desk.take("relay", RELAY_POLICY + rules)
+
+    async def told() -> bool:
+        return not is_unknown(await desk.call("get_ticket", True, case="classes"))
+
+    await eventually(told, every=0.1)
+    assert is_unknown(await desk.call("purge", True, case="classes-no"))
+    assert desk.reached("classes-no") == 0
+    await desk.take("relay", RELAY_POLICY)
+    await desk.take("client", POLICY)
+
+
+# Break glass ------------------------------------------------------------------------------------
+
+
+async def test_breaking_glass_takes_a_reason_and_two_people_each_time(
+    desk: Desk, modern: bool
+) -> None:
+    """P34."""
+    case = f"glass-{modern}"
+    approval = await desk.pending(await desk.call("unlock", modern, case=case))
+    with pytest.raises(CommandError, match="MT1124"):
+        await desk.decide("approve", approval)
+    await desk.decide("approve", approval, "carol", "--reason", "the house burns")
+    again = await desk.call("unlock", modern, case=case)
+    assert again.document["result"]["isError"]
+    assert desk.reached(case) == 0
+    await desk.decide("approve", approval, "dave", "--reason", "it does")
+    await desk.call("unlock", modern, case=case)
+    assert desk.reached(case) == 1
+    assert await desk.pending(await desk.call("unlock", modern, case=case)) != approval
+    assert desk.reached(case) == 1
+    assert "break_glass_" in desk.scene.log("relay.log")
+
+
+# Who calls --------------------------------------------------------------------------------------
+
+
+async def test_a_session_uses_the_classes_it_was_made_with(desk: Desk, modern: bool) -> None:
+    """P33."""
+    narrow = (await desk.session("--class", "read")).agent
+    assert await desk.listed(modern, narrow) == ["get_ticket"]
+    case = f"narrow-{modern}"
+    assert is_denied(await desk.call("open_ticket", modern, narrow, case=case))
+    assert desk.reached(case) == 0
+    await desk.call("get_ticket", modern, narrow, case=case)
+    assert desk.reached(case) == 1
+
+
+async def test_who_leaves_a_group_is_judged_so_at_the_next_call_s30(
+    desk: Desk, modern: bool
+) -> None:
+    """S30."""
+    user, case = f"grace-{modern}".lower(), f"group-{modern}"
+    await desk.lab.relay_json("user", "add", user, "--no-password", "--group", "ops")
+    rules = "version: 1\nrules:\n  - {id: a, match: {group: ops}, effect: allow}\n"
+    await desk.take("client", rules)
+    agent = (await desk.session(user=user)).agent
+    await desk.call("get_ticket", modern, agent, case=case)
+    assert desk.reached(case) == 1
+    await desk.lab.relay_json("user", "change", user, "--group", "sales")
+    assert is_unknown(await desk.call("get_ticket", modern, agent, case=case))
+    assert await desk.listed(modern, agent) == []
+    assert desk.reached(case) == 1
+    await desk.take("client", POLICY)
+
+
+# Lists ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(desk: Desk) -> Any:
+    desk.upstream.hold.add("tools/list")
+    yield
+    desk.upstream.hold.discard("tools/list")
+
+
+async def next_list(desk: Desk, before: int) -> Seen:
+    """Return the request of a list that came after so many others."""
+
+    def found() -> list[Seen]:
+        return [s for s in desk.upstream.seen[before:] if s.document.get("method") == "tools/list"]
+
+    await desk.upstream.until(found)
+    return found()[0]
+
+
+def result_of(seen: Seen, **more: Any) -> dict[str, Any]:
+    many = [tool(f"unpinned_{at}", description="x" * 1000) for at in range(200)]
+    result = {"tools": [*many, *TOOLS], **more}
+    return {"jsonrpc": "2.0", "id": seen.document["id"], "result": result}
+
+
+def names(document: Any) -> list[str]:
+    return [each["name"] for each in document["result"]["tools"]]
+
+
+SHOWN = [name for name in CLASSES if name != "purge"]
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("events", [True, False])
+async def test_a_list_is_filtered_however_it_comes(desk: Desk, modern: bool, events: bool) -> None:
+    """P33: and is no longer for everybody; its announced length is not that of what goes on."""
+    before = len(desk.upstream.seen)
+    async with desk.scene.agent.open(request("tools/list", modern=modern)) as reply:
+        seen = await next_list(desk, before)
+        document = result_of(seen, cacheScope="public")
+        if events:
+            await seen.event_stream()
+            await seen.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": {}})
+            await reply.text(b"progress")
+            await seen.event(document)
+        else:
+            body = json.dumps(document).encode()
+            await seen.head(200, [("Content-Type", "application/json")], len(body))
+            for at in range(0, len(body), 50_000):
+                await seen.chunk(body[at : at + 50_000])
+                await anyio.lowlevel.checkpoint()
+        await seen.end()
+        await reply.end()
+    shown = reply.events[-1] if events else reply.document
+    assert names(shown) == SHOWN
+    assert shown["result"]["cacheScope"] == "private"
+
+
+@pytest.mark.usefixtures("held")
+async def test_what_a_server_says_instead_of_a_list_is_passed_on(desk: Desk, modern: bool) -> None:
+    before = len(desk.upstream.seen)
+    async with desk.scene.agent.open(request("tools/list", modern=modern)) as reply:
+        seen = await next_list(desk, before)
+        await seen.answer(503, b"<h1>not now</h1>", [("Content-Type", "text/html")])
+        await reply.end()
+    assert (reply.status, reply.body) == (503, b"<h1>not now</h1>")
+
+
+async def test_a_list_in_a_stream_that_is_resumed_is_filtered(desk: Desk) -> None:
+    """P33."""
+    name = await begin(desk.scene.agent)
+    before = len([seen for seen in desk.upstream.seen if seen.method == "GET"])
+    headers = [*named(name), ("Last-Event-ID", "7"), ("Accept", "text/event-stream")]
+    async with desk.scene.agent.open(method="GET", headers=headers) as reply:
+        seen = (await desk.upstream.streams(before + 1))[-1]
+        assert seen.values("last-event-id") == ["7"]
+        await seen.event_stream()
+        document = {"jsonrpc": "2.0", "id": 3, "result": {"tools": TOOLS}}
+        await seen.event(document)
+        await reply.text(b"get_ticket")
+        assert names(reply.events[-1]) == SHOWN
+        await desk.take("client", RELAY_POLICY)
+        await seen.event(document | {"id": 4})
+        await reply.text(b'"id": 4')
+        assert names(reply.events[-1]) == list(CLASSES), "a stream follows the policy"
+        await seen.end()
+    await desk.take("client", POLICY)
+
+
+# What upstreams ask of agents: L17 --------------------------------------------------------------
+
+SAMPLE: dict[str, Any] = {"jsonrpc": "2.0", "id": "s1", "method": "sampling/createMessage"}
+SAMPLE["params"] = {"messages": [], "maxTokens": 10}
+
+
+def refusals(desk: Desk, message_id: Any) -> list[Seen]:
+    """Return the errors that the upstream was sent for its own request."""
+    return [
+        seen
+        for seen in desk.upstream.seen
+        if seen.document.get("id") == message_id and "error" in seen.document
+    ]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_legacy_server_is_told_that_it_may_not_ask(desk: Desk, method: str) -> None:
+    """L17: on its own MCP session, and the agent hears nothing of it."""
+    agent, case = desk.scene.agent, f"asks-{method}"
+    name, asked = await begin(agent), SAMPLE | {"id": f"s-{method}"}
+    before = len([seen for seen in desk.upstream.seen if seen.method == "GET"])
+    message = call("get_ticket", modern=False, case=case, text="driven")
+    headers = named(name)
+    if method == "GET":
+        headers = [*headers, ("Accept", "text/event-stream")]
+    desk.upstream.driven.add("get_ticket")
+    async with agent.open(
+        message if method == "POST" else None, method=method, headers=headers
+    ) as reply:
+        if method == "POST":
+            seen = await desk.upstream.arrived(case)
+        else:
+            seen = (await desk.upstream.streams(before + 1))[-1]
+        await seen.event_stream()
+        await seen.event(asked)
+        await desk.upstream.until(lambda: refusals(desk, asked["id"]))
+        await seen.event({"jsonrpc": "2.0", "id": 1, "result": {"content": []}})
+        await reply.text(b'"result"')
+        await seen.end()
+    desk.upstream.driven.discard("get_ticket")
+    assert b"sampling" not in b"".join(reply.chunks)
+    (told,) = refusals(desk, asked["id"])
+    assert told.document["error"] == {"code": -32601, "message": "denied by policy"}
+    assert told.values("mcp-session-id") == seen.values("mcp-session-id") != []
+    assert "denied_to_upstream" in desk.scene.log("client.log")
+
+
+async def test_a_program_is_told_that_it_may_not_ask() -> None:
+    """L17: over stdio."""
+    child = StdioUpstream((sys.executable, "-S", str(STDIO)), STDIO.parent)
+    tools = 'version: 1\nrules:\n  - {id: a, match: {tool: "*"}, effect: allow}\n'
+
+    def prepare(lab: Lab) -> None:
+        lab.policy = tools
+
+    async with make_lab({SERVER: child}, prepare=prepare) as lab:
+        agent = (await grant(lab)).agent
+        name = await begin(agent)
+
+        async def use(tool: str, **arguments: Any) -> Reply:
+            message = call(tool, id=tool, modern=False, **arguments)
+            return await agent.ask(message, headers=named(name))
+
+        assert b"roots/list" not in (asked := await use("ask", count=2)).body
+        assert asked.events[-1]["result"]["content"][0]["text"] == "asked"
+        told = json.loads((await use("seen_so_far")).events[-1]["result"]["content"][0]["text"])
+    refused = {"code": -32601, "message": "denied by policy"}
+    assert [(one["id"], one["error"]) for one in told["answers"]] == [
+        ("ask-0", refused),
+        ("ask-1", refused),
+    ]
+
+
+async def test_a_server_may_ask_what_a_rule_allows(desk: Desk) -> None:
+    """L17."""
+    rule = "  - {id: asks, match: {method: sampling/createMessage}, effect: allow}\n"
+    await desk.take("client", POLICY + rule)
+    name = await begin(desk.scene.agent)
+    message = call("get_ticket", modern=False, case="may-ask")
+    desk.upstream.driven.add("get_ticket")
+    async with desk.scene.agent.open(message, headers=named(name)) as reply:
+        seen = await desk.upstream.arrived("may-ask")
+        await seen.event_stream()
+        await seen.event(SAMPLE)
+        await reply.text(b"sampling/createMessage")
+        answer = {"jsonrpc": "2.0", "id": "s1", "result": {"role": "assistant"}}
+        told = await desk.scene.agent.ask(answer, headers=named(name))
+        assert told.status == 202
+        await seen.end()
+    desk.upstream.driven.discard("get_ticket")
+    assert refusals(desk, "s1") == []
+    await desk.take("client", POLICY)
+
+
+async def test_a_modern_server_may_not_ask_either(desk: Desk) -> None:
+    """L17."""
+    page = {"method": "elicitation/create", "params": {"mode": "url", "url": "https://evil.test"}}
+    desk.upstream.driven.add("get_ticket")
+
+    async def ask(case: str) -> Reply:
+        async with desk.scene.agent.open(call("get_ticket", case=case)) as reply:
+            seen = await desk.upstream.arrived(case)
+            await seen.result({"resultType": "input_required", "inputRequests": {"q": page}})
+            return await reply.end()
+
+    assert is_denied(await ask("modern-asks"))
+    rule = "  - {id: asks, match: {method: elicitation/create}, effect: allow}\n"
+    await desk.take("client", POLICY + rule)
+    allowed = await ask("modern-may-ask")
+    assert allowed.document["result"]["inputRequests"] == {"q": page}
+    desk.upstream.driven.discard("get_ticket")
+    await desk.take("client", POLICY)
