@@ -218,11 +218,6 @@ def status(shown: dict[str, Any]) -> str:
     pairs += [("tools", _counts(tunnel, counts)) for tunnel, counts in shown["tools"].items()]
     if shown["store"]["problem"]:
         pairs.append(("store", _store(shown["store"])))
-    policy = shown["policy"]
-    if policy is not None and policy["problem"]:
-        pairs.append(
-            ("policy", f"the file cannot be used, the one before holds: {policy['problem']}")
-        )
     pairs += [("issuer", _issuer(each)) for each in shown["issuers"]]
     if shown["unstored"]:
         pairs.append(("warning", f"{shown['unstored']} changes are not stored yet (MT1013)"))

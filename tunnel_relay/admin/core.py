@@ -80,8 +80,6 @@ class AdminCore:
         self.links: Links = NoLinks()
         self.issuers: Callable[[], list[dict[str, Any]]] = list
         """How the keys of each external issuer are; set by whoever fetches them."""
-        self.policy: Callable[[], dict[str, Any] | None] = lambda: None
-        """Which policy holds and what is wrong with its file; set by whoever serves."""
         self.clock = clock
         self.settings = settings
         self.relay_key = relay_key

@@ -69,6 +69,5 @@ class Admin(
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),
             "issuers": self.issuers(),
-            "policy": self.policy(),
             "links": self.links.links(),
         }
