@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo test check conformance peers bench clean
+.PHONY: help demo demo-attacks test check conformance peers bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
+	@echo "make demo-attacks attacks on it, and the proof that each failed"
 	@echo "make test         everything CI runs"
 	@echo "make conformance  the MCP conformance suite, direct and through the tunnel"
 	@echo "make peers        real MCP clients x real MCP servers through the tunnel"
@@ -25,6 +26,9 @@ $(NODE_DIR)/node_modules/.ready: $(NODE_DIR)/package.json $(VENV)/.ready
 
 demo: $(VENV)/.ready
 	@$(BIN)/python -m tests.system.demo $(if $(ONCE),--once)
+
+demo-attacks: $(VENV)/.ready
+	@$(BIN)/python -m tests.system.demo_attacks
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check .

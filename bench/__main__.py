@@ -166,7 +166,12 @@ def _prepare() -> None:
 @click.option(
     "--quick", is_flag=True, help="One repeat of one second: shows that it works, no more."
 )
-@click.option("--peers", callback=_names(PEERS), default=",".join(PEERS), help="What to compare.")
+@click.option(
+    "--peers",
+    callback=_names(PEERS),
+    default=",".join(name for name, kind in PEERS.items() if kind.by_default),
+    help="What to compare.",
+)
 @click.option(
     "--metrics", callback=_names(METRICS), default=",".join(METRICS), help="What to measure."
 )
@@ -220,7 +225,9 @@ def main(
         print(f"\nrows: {file}")
     results = Results(measured)
     bounds = acceptance.bounds(results, [name for name, kind in PEERS.items() if kind.mcp_aware])
-    legend = "\n".join(f"- `{name}`: {kind.told}" for name, kind in PEERS.items())
+    legend = "\n".join(
+        f"- `{name}`: {kind.told}" for name, kind in PEERS.items() if kind.by_default
+    )
     parts = {
         "Promises": tables.bounds_markdown(bounds),
         "Peers": legend,

@@ -30,6 +30,8 @@ class Kind:
     streams: bool = True
     # It has a public side with links of its own, and a program whose start counts.
     has_links: bool = False
+    # Measured only when asked for.
+    by_default: bool = True
     # What a reader of the tables should know.
     told: str = ""
 
@@ -147,13 +149,23 @@ PEERS: dict[str, Kind] = {
     "tunnel": Kind(
         product.tunnel,
         has_links=True,
-        told="this project: TLS on the link (a port of its own), sessions, strict parsing",
+        told="this project as delivered: TLS on the link (a port of its own), sessions, strict "
+        "parsing, tools pinned, policy at both ends",
+    ),
+    "tunnel_unpinned": Kind(
+        product.tunnel_unpinned, has_links=True, told="the same without pins, and one rule: allow"
     ),
     "tunnel_tls": Kind(
         product.tunnel_tls, has_links=True, told="one port with TLS for agents and links"
     ),
     "tunnel_plain": Kind(
         product.tunnel_plain, has_links=True, told="the same without TLS, on loopback only"
+    ),
+    "tunnel_credential": Kind(
+        product.tunnel_credential,
+        has_links=True,
+        by_default=False,
+        told="as `tunnel`, the upstream is shown a credential and its answers are searched for it",
     ),
     "supergateway": Kind(
         supergateway,

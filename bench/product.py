@@ -4,16 +4,18 @@ import contextlib
 import functools
 import json
 import os
+import secrets
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.base import HOST, Peer, Target
+from bench.fake_mcp import TOOLS
 from bench.needs import OPENSSL, MissingError
 from bench.procs import Group, free_port, wait_port
 from bench.upstreams import MODULE_PATH, Upstream
@@ -23,6 +25,13 @@ RELAY = str(BIN / "tunnel-relay")
 CLIENT = str(BIN / "tunnel-client")
 TUNNEL = "bench"
 LINK_SECONDS = 30.0
+ALLOW_ALL = """\
+version: 1
+rules:
+  - id: everything
+    match: {method: "*"}
+    effect: allow
+"""
 # Idle links are of enrolled clients, and there are many.
 # One session makes the whole load: its limits are counted as ever, but out of reach.
 OUT_OF_REACH = {
@@ -36,8 +45,16 @@ OUT_OF_REACH = {
 
 
 def tunnel(group: Group, upstream: Upstream) -> Peer:
-    """TLS on the link, which has a port of its own; agents call as they would beside ssh -R."""
+    """TLS on the link, which has a port of its own; agents call as they would beside ssh -R.
+
+    As it is delivered: every tool is pinned, and both ends judge by the policies they begin with.
+    """
     return _start(group, upstream, "links")
+
+
+def tunnel_unpinned(group: Group, upstream: Upstream) -> Peer:
+    """As `tunnel`, but nothing is pinned and the client's policy has one rule: all is allowed."""
+    return _start(group, upstream, "links", pinned=False)
 
 
 def tunnel_tls(group: Group, upstream: Upstream) -> Peer:
@@ -50,7 +67,23 @@ def tunnel_plain(group: Group, upstream: Upstream) -> Peer:
     return _start(group, upstream, "none")
 
 
-def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
+def tunnel_credential(group: Group, upstream: Upstream) -> Peer:
+    """As `tunnel`, with a credential for the upstream: injected, and searched for in answers."""
+    secret = group.folder / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(secrets.token_urlsafe(30))
+    words = ["--credential", "bearer", "--credential-set", f"value=file:{secret}"]
+    return _start(group, upstream, "links", words)
+
+
+def _start(
+    group: Group,
+    upstream: Upstream,
+    encrypt: str,
+    credential: Sequence[str] = (),
+    *,
+    pinned: bool = True,
+) -> Peer:
     """`encrypt` says what TLS covers: links, all or none."""
     _check_programs()
     folder, port = group.folder, free_port()
@@ -69,9 +102,9 @@ def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
     code.touch(mode=0o600)
     code.write_text(made["join_code"] + "\n")
     _enroll(client_config, origin, code, certificate)
+    add = _add_pinned if pinned else _add_unpinned
     for name in upstream.paths:
-        argv = [CLIENT, "upstream", "add", name, "--url", upstream.url(name)]
-        _run([*argv, "--config", str(client_config)])
+        add(client_config, [name, "--url", upstream.url(name), *credential])
     group.start("client", [CLIENT, "run", "--config", str(client_config)])
     # 3. one session for each upstream, as a session is for one
     tls = None
@@ -86,6 +119,22 @@ def _start(group: Group, upstream: Upstream, encrypt: str) -> Peer:
     _wait_link(group, relay_config, set(upstream.paths))
     links = functools.partial(_open_links, relay_config.parent, origin, certificate)
     return Peer(group, targets, (relay_pid,), (CLIENT, "--help"), links)
+
+
+def _add_pinned(config: Path, words: Sequence[str]) -> None:
+    """Add an upstream and pin its tools as readers: so the policy of a new client allows them."""
+    at = ["--config", str(config)]
+    _run([CLIENT, "upstream", "add", *words, "--yes", *at])
+    for tool in TOOLS:
+        _run([CLIENT, "tool", "classify", words[0], str(tool["name"]), "read", *at])
+
+
+def _add_unpinned(config: Path, words: Sequence[str]) -> None:
+    """Add an upstream whose tools nobody has to approve."""
+    _run([CLIENT, "upstream", "add", *words, "--no-pin", "--config", str(config)])
+    url = f"url = {json.dumps(words[2])}\n"
+    config.write_text(config.read_text().replace(url, f'{url}pinning = "off"\n'))
+    config.with_name("policy.yaml").write_text(ALLOW_ALL)
 
 
 @contextlib.contextmanager

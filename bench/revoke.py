@@ -28,7 +28,7 @@ from bench.needs import NGINX, WRK
 from bench.procs import Group
 from bench.product import tunnel
 from bench.stats import quantile
-from bench.upstreams import Upstream, start_static
+from bench.upstreams import INTRODUCED, Upstream, start_static
 from tunnel_relay.admin.call import call_control
 
 CONNECTIONS = 16
@@ -47,6 +47,12 @@ def chunk(text: bytes) -> bytes:
     """One event as one chunk of a response."""
     event = b"event: message\ndata: %b\n\n" % text
     return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def introduced(text: bytes) -> bytes:
+    """A response that says what the server offers, so that its tools can be pinned."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(text) + text
 
 
 @dataclass
@@ -84,6 +90,10 @@ class SlowConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         message, self._body = json.loads(self._body), b""
         self._call = int(message["id"])
+        introduction = INTRODUCED.get(str(message.get("method")))
+        if introduction is not None and self._transport is not None:
+            self._transport.write(introduced(introduction.encode()))
+            return
         if self._transport is not None:
             self._transport.write(HEAD + chunk(b'{"begun":true}'))
             self._tick()
@@ -183,7 +193,7 @@ async def measure(place: Target, control: Path, slow: Slow, count: int) -> Timin
         made = await ask(
             control, "session_create", user=f"u{number}", agent="a", server="bench/slow"
         )
-        request = post(bearing(place, made["token"]), call_body("wait", {}, call))
+        request = post(bearing(place, made["token"]), call_body("echo", {}, call))
         loop = asyncio.get_running_loop()
         _, stream = await loop.create_connection(lambda r=request: Stream(r), HOST, place.port)  # type: ignore[misc] # bound now
         await asyncio.wait_for(slow.started(call).wait(), 20)

@@ -1,10 +1,11 @@
 """The private servers that everything is measured against, on loopback."""
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.fake_mcp import blob_text
+from bench.fake_mcp import TOOLS, blob_text
 from bench.needs import NGINX
 from bench.procs import Group, free_port, wait_port
 
@@ -16,6 +17,22 @@ REPLY = (
     '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text",'
     '"text":"hello hello hello"}],"isError":false}}'
 )
+# What a server says of itself, so that its tools can be pinned. Whoever asks sends the method in a
+# header, as the modern era wants: that is all a server needs to look at that parses nothing.
+INTRODUCED = {
+    method: json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}, separators=(",", ":"))
+    for method, result in (
+        (
+            "server/discover",
+            {
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "bench", "version": "1"},
+            },
+        ),
+        ("tools/list", {"tools": TOOLS}),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +103,19 @@ def start_static(group: Group) -> Upstream:
     files.mkdir()
     for name, size in BLOBS.items():
         (files / name).write_bytes(blob_document(size))
+    asked = "server/discover|tools/list"
+    introduced = "".join(f"    {name} '{text}';\n" for name, text in INTRODUCED.items())
+    extra = f"  map $http_mcp_method $said {{\n    default '{REPLY}';\n{introduced}  }}\n"
     locations = f"""\
     default_type application/json;
-    location = /mcp {{ return 200 '{REPLY}'; }}
+    location = /mcp {{ return 200 $said; }}
     # A file answers 405 to POST; this turns that into the file itself.
-    location /blob/ {{ alias {files}/; error_page 405 =200 $uri; }}"""
-    start_nginx(group, "static", port, locations)
+    location /blob/ {{
+      if ($http_mcp_method ~ "{asked}") {{ return 200 $said; }}
+      alias {files}/;
+      error_page 405 =200 $uri;
+    }}"""
+    start_nginx(group, "static", port, locations, extra)
     paths = {"call": "/mcp", **{name: f"/blob/{name}" for name in BLOBS}}
     return Upstream("static", port, group, paths)
 

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import structlog
 
-from shared.keys import decode_public
+from shared.keys import decode_public, key_fingerprint
 from shared.link import loop
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
@@ -23,6 +23,7 @@ from tunnel_client.catalog.keeper import Keeper
 from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
 from tunnel_client.control import SOCKET_FILE, ControlServer
+from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.grants import WallClock
 from tunnel_client.identity import Identity, StateLock
@@ -34,7 +35,8 @@ from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
-from tunnel_client.upstreams import make_upstream
+from tunnel_client.upstream.stdio_guarded import ConsentedUpstream
+from tunnel_client.upstreams import guards_of, make_upstream
 
 log = structlog.get_logger("tunnel_client")
 
@@ -49,8 +51,10 @@ def run(settings: ClientSettings) -> int:
         identity = Identity.read(settings.state_dir)
         policy = load_policy(settings.policy)
         permits = Permits.open(settings.state_dir, WallClock().now)
+        guards = guards_of(settings)
         upstreams = {
-            upstream.name: make_upstream(upstream, os.environ) for upstream in settings.upstream
+            upstream.name: make_upstream(upstream, os.environ, guards, settings.vault)
+            for upstream in settings.upstream
         }
         return loop.run(serve(settings, identity, policy, permits, upstreams))
 
@@ -79,7 +83,7 @@ async def serve(
     client.on_link = teller.look
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
-    status = partial(_status, client, policy, catalog, sorted(upstreams))
+    status = partial(_status, client, policy, catalog, upstreams)
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
@@ -133,17 +137,36 @@ async def _close(upstream: Upstream) -> None:
 
 
 def _status(
-    client: Client, policy: PolicyFile, catalog: Catalog, upstreams: Sequence[str]
+    client: Client, policy: PolicyFile, catalog: Catalog, upstreams: Mapping[str, Upstream]
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "version": VERSION,
         "pid": os.getpid(),
-        "upstreams": list(upstreams),
+        "upstreams": sorted(upstreams),
+        "credentials": [
+            each.report() for each in upstreams.values() if isinstance(each, GuardedUpstream)
+        ],
+        "stdio": [
+            program.standing()
+            for _, each in sorted(upstreams.items())
+            if isinstance(program := _inner(each), ConsentedUpstream)
+        ],
         **client.status(),
-        "policy": policy.facts(),
-        "tools": {name: catalog.status(name) for name in upstreams},
+        "policy": _policy_facts(policy),
+        "tools": {name: catalog.status(name) for name in sorted(upstreams)},
     }
+
+
+def _policy_facts(file: PolicyFile) -> dict[str, Any]:
+    """Say which policy holds, and by whose keys it takes permits: none listed, the relay's."""
+    keys = file.policy.approver_keys
+    approvers = {name: key_fingerprint(decode_public(key)) for name, key in keys.items()}
+    return {**file.facts(), "approvers": approvers}
+
+
+def _inner(upstream: Upstream) -> Upstream:
+    return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
 
 
 async def _keep_policy(policy: PolicyFile) -> None:

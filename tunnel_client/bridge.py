@@ -253,6 +253,7 @@ class Crossing:
 
     def _judge(self, request: UpstreamRequest) -> None:
         """Let the private side have its say, then hand the request over."""
+        request.user = self.grant.user
         try:
             verdict = self._bridge.judge.judge(self.grant, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no permission

@@ -9,13 +9,13 @@ import click
 
 from shared.version import VERSION
 from tunnel_client.cli_connect import connect
+from tunnel_client.cli_consent import consent
 from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
-from tunnel_client.cli_options import config_path as _config_path
-from tunnel_client.cli_options import quiet as _quiet
 from tunnel_client.cli_options import read_settings as _settings
 from tunnel_client.cli_options import show as _print
 from tunnel_client.cli_policy import policy
-from tunnel_client.cli_tools import first_pins, tool
+from tunnel_client.cli_tools import tool
+from tunnel_client.cli_upstream import upstream
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
 
 
@@ -131,142 +131,52 @@ def run(config: Path | None) -> None:
 @json_option
 def status(config: Path | None, as_json: bool) -> None:
     """Show what the running daemon is doing."""
-    from tunnel_client.control import ask_status
-    from tunnel_client.render import as_text
+    import time
 
-    answer = ask_status(_settings(config).state_dir)
-    _print({"schema_version": SCHEMA_VERSION} | answer if as_json else as_text(answer))
+    from tunnel_client.control import ask_status
+    from tunnel_client.render import upstream_row
+    from tunnel_client.status_view import status_text
+
+    settings = _settings(config)
+    answer = ask_status(settings.state_dir)
+    if as_json:
+        _print({"schema_version": SCHEMA_VERSION} | answer)
+        return
+    kinds = {each.name: upstream_row(each)["kind"] for each in settings.upstream}
+    _print(status_text(answer, kinds, time.time()))
 
 
 @cli.command("check-config")
 @config_option
 @json_option
 def check_config(config: Path | None, as_json: bool) -> None:
-    """Check the configuration, the key, CA files and programs, without connecting anywhere."""
-    from tunnel_client.checks import check, serving_note
+    """Check configuration, key, policy, pins, CA files and programs; connects nowhere."""
+    from tunnel_client.checks import check, serving_note, standing
 
     settings = _settings(config)
     problems = check(settings, os.environ)
     if as_json:
         listed = [{"code": each.code, "cause": each.cause, "next": each.next} for each in problems]
-        _print({"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed})
+        kept = [
+            {"name": each.name, "sandbox": each.sandbox} for each in standing(settings, os.environ)
+        ]
+        answer = {"schema_version": SCHEMA_VERSION, "ok": not problems, "problems": listed}
+        _print({**answer, "stdio": kept})
     else:
         for problem in problems:
             click.echo(str(problem), err=True)
+        for stand in standing(settings, os.environ):
+            click.echo(f"{stand.name}: {stand.sandbox}")
         if not problems:
             click.echo(f"ok: {serving_note(settings)}")
     sys.exit(EXIT_CONFIGURATION if problems else 0)
 
 
-@cli.group()
-def upstream() -> None:
-    """The private MCP servers this client offers."""
-
-
-@upstream.command("list")
-@config_option
-@json_option
-def upstream_list(config: Path | None, as_json: bool) -> None:
-    """List the configured upstreams."""
-    from tunnel_client.render import upstream_row
-
-    rows = [upstream_row(each) for each in _settings(config).upstream]
-    if as_json:
-        _print({"schema_version": SCHEMA_VERSION, "upstreams": rows})
-        return
-    if not rows:
-        _print("no upstreams; add one: tunnel-client upstream add NAME --url URL")
-    for row in rows:
-        _print(f"{row['name']:<20} {row['kind']:<6} {row['target']}")
-
-
-@upstream.command("add", context_settings={"ignore_unknown_options": False})
-@click.argument("name")
-@click.argument("command", nargs=-1)
-@config_option
-@click.option("--url", help="http://, https:// or unix:/path.sock:/mcp")
-@click.option(
-    "--ca-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True, resolve_path=True),
-    help="Trust this authority instead of the system's (PEM, https only).",
-)
-@click.option("--cwd", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
-@click.option("--inherit-env", multiple=True, metavar="NAME", help="Let the program see this.")
-@click.option("--yes", is_flag=True, help="Pin its tools as proposed, without asking.")
-@click.option("--no-pin", is_flag=True, help="Do not ask the server for its tools now.")
-@json_option
-def upstream_add(
-    name: str,
-    command: tuple[str, ...],
-    config: Path | None,
-    url: str | None,
-    ca_file: Path | None,
-    cwd: Path | None,
-    inherit_env: tuple[str, ...],
-    yes: bool,
-    no_pin: bool,
-    as_json: bool,
-) -> None:
-    """Add an upstream: NAME --url URL, or NAME -- PROGRAM ARGUMENT... for stdio.
-
-    Then lists its tools and asks once which are pinned, and with which classes.
-    """
-    from tunnel_client.upstream_file import add_upstream
-
-    if (url is None) == (not command):
-        raise click.UsageError("give either --url URL or -- PROGRAM ARGUMENT...")
-    path = _config_path(config)
-    add_upstream(
-        path,
-        {
-            "name": name,
-            "url": url,
-            "command": list(command) or None,
-            "ca_file": None if ca_file is None else str(ca_file),
-            "cwd": None if cwd is None else str(cwd),
-            "inherit_env": list(inherit_env) or None,
-        },
-        os.environ,
-    )
-    added = {"schema_version": SCHEMA_VERSION, "name": name, "config": str(path)}
-    if not as_json:
-        _print(f"added {name} to {path}; a running client serves it after a restart")
-    if no_pin or not (yes or (sys.stdin.isatty() and not as_json)):
-        result: dict[str, Any] = {"pinned": [], "error": None}
-        if not as_json:
-            _print(f"agents see its tools once they are pinned: tunnel-client tool pin {name}")
-    else:
-        result = first_pins(_settings(config), name, yes=yes)
-    if as_json:
-        _print(added | result)
-    elif result["pinned"]:
-        _print(f"pinned {len(result['pinned'])} of its tools")
-
-
-@upstream.command("test")
-@click.argument("name")
-@config_option
-@json_option
-def upstream_test(name: str, config: Path | None, as_json: bool) -> None:
-    """Connect to an upstream and say which MCP versions it speaks."""
-    from shared.link import loop
-    from tunnel_client.errors import UnknownUpstreamError
-    from tunnel_client.upstream_probe import probe_upstream, verdict
-
-    found = _settings(config).find(name)
-    if found is None:
-        raise UnknownUpstreamError(f"no upstream is called {name}")
-    _quiet()
-    report = loop.run(probe_upstream(found, dict(os.environ)))
-    if as_json:
-        _print({"schema_version": SCHEMA_VERSION, "name": name} | report.as_dict())
-    else:
-        _print(verdict(name, report))
-
-
 cli.add_command(connect)
+cli.add_command(upstream)
 cli.add_command(tool)
 cli.add_command(policy)
+cli.add_command(consent)
 
 
 def main() -> None:

@@ -166,7 +166,7 @@ def tool_pin(
 def tool_classify(upstream: str, name: str, given: str, config: Path | None, as_json: bool) -> None:
     """Change the class of a pinned tool; its definition is not looked at."""
     from shared.policy.classes import ToolClass
-    from tunnel_client.errors import UnknownUpstreamError
+    from tunnel_client.errors_upstreams import UnknownUpstreamError
     from tunnel_client.tool_pins import classify
 
     settings = read_settings(config)
@@ -238,7 +238,7 @@ def _ask(upstream: str, choices: "Sequence[Choice]") -> "list[tuple[Any, ToolCla
 
 
 def _pinnable(survey: "Survey", upstream: str) -> "tuple[list[Choice], list[str]]":
-    from tunnel_client.errors import NotPinnableError
+    from tunnel_client.errors_upstreams import NotPinnableError
 
     fine, left = [], []
     for one in survey.choices(upstream):

@@ -10,7 +10,7 @@ from shared.ids import is_name
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import SettingsError
 
-Value = str | int | float | list[str] | dict[str, str]
+Value = str | int | float | list[str] | Mapping[str, "Value"]
 
 _FIRST_UPSTREAM = re.compile(r"^\[\[\s*upstream\s*\]\]", re.MULTILINE)
 _EXAMPLES = """
@@ -23,10 +23,13 @@ _EXAMPLES = """
 #
 # [[upstream]]
 # name = "time"
-# command = ["uvx", "mcp-server-time"]     # stdio; an argv list, never a shell
+# command = ["/opt/mcp/bin/mcp-server-time"]   # stdio; an argv list, never a shell
 # inherit_env = ["GIT_AUTHOR_NAME"]        # beside PATH, HOME and LANG a child sees only these
 # env = { TZ = "UTC" }
 # max_children = 32
+#   [upstream.sandbox]                     # what the program may use beside itself and the system
+#   read = ["/srv/data"]
+#   hosts = ["api.example.com:443"]
 """
 
 
@@ -63,11 +66,12 @@ def upstreams_of(text: str) -> str:
     Raises SettingsError when it cannot be cut out whole, so that nothing is lost in silence.
     """
     try:
-        if "upstream" not in tomllib.loads(text):
+        sections = tomllib.loads(text)
+        if "upstream" not in sections and "vault" not in sections:
             return ""
         found = _FIRST_UPSTREAM.search(text)
         kept = text[found.start() :] if found else ""
-        if set(tomllib.loads(kept)) == {"upstream"}:
+        if set(tomllib.loads(kept)) == {"upstream"} and "vault" not in sections:
             return kept
     except tomllib.TOMLDecodeError:
         pass
@@ -98,9 +102,11 @@ def _lines(values: Mapping[str, Value]) -> str:
 def _toml(value: Value) -> str:
     if isinstance(value, str):
         return _string(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, list):
         return f"[{', '.join(_string(item) for item in value)}]"
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
     return repr(value)
 

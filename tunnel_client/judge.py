@@ -27,6 +27,7 @@ from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
 from shared.policy.arguments import undeclared
+from shared.policy.classes import ToolClass
 from shared.policy.methods import FROM_SERVER, TOOL
 from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
 from shared.policy.rules import decide, outlook, visible
@@ -213,7 +214,7 @@ class Judge:
         action = action_of(grant.upstream, envelope, tool_class)
         if pin is None or action is None:
             return self._unknown(grant, envelope, "not pinned as it is now")
-        if grant.classes and tool_class not in grant.classes:
+        if not _within(grant, tool_class):
             return self._deny(grant, envelope, "the session's classes do not hold it", None)
         extra = self._undeclared(pin, action)
         if extra:
@@ -286,7 +287,7 @@ class Judge:
         if listed.method == TOOL:
             pin = self._catalog.callable(grant.upstream, name)
             tool_class = None if pin is None else pin.tool_class
-            if pin is None or (grant.classes and tool_class not in grant.classes):
+            if pin is None or not _within(grant, tool_class):
                 return False
         action = Action(grant.upstream, listed.method, name, tool_class, None)
         return visible(policy, subject, action)
@@ -342,3 +343,11 @@ class Judge:
             why=why,
             **{key: value for key, value in facts.items() if value is not None},
         )
+
+
+def _within(grant: Grant, tool_class: ToolClass | None) -> bool:
+    """Tell whether a session's classes hold that of a tool.
+
+    One that nobody classified, where pinning is off, could do anything: it counts as `admin`.
+    """
+    return not grant.classes or (tool_class or ToolClass.ADMIN) in grant.classes

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Self
 
 from shared.permit import Permit, PermitError, check_keys, decode
-from tunnel_client.errors import PermitFileError
+from tunnel_client.errors_upstreams import PermitFileError
 from tunnel_client.files import read_guarded, write_private
 
 FILE = "permits.used"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 from pydantic import model_validator as whole
 
 from shared.configfile import ConfigError, ConfigModel, SecretRef, load
@@ -15,17 +15,21 @@ from shared.configfile import SecretError as UnreadableSecretError
 from shared.ids import is_name
 from shared.keys import BadKeyError, decode_public
 from shared.wire.limits import MAX_CATALOG_UPSTREAMS
+from tunnel_client.credentials.settings import CredentialSettings, Networks, VaultSettings
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
 from tunnel_client.files import read_guarded
 from tunnel_client.relay_url import RelayUrl
+from tunnel_client.settings_sandbox import SandboxSettings
 from tunnel_client.upstream.http_target import target_from
 
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
 POLICY_FILE = "policy.yaml"
-_HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout")
-_STDIO_ONLY = ("cwd", "inherit_env", "env", "max_children")
+_HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout", "credential", "addresses")
+_STDIO_ONLY = (
+    *("cwd", "inherit_env", "env", "max_children", "scrub", "allow_unpinned", "sandbox"),
+)
 
 
 def _name(text: str) -> str:
@@ -103,7 +107,9 @@ class UpstreamSettings(ConfigModel):
     inherit_env: list[EnvName] = Field(default_factory=list)
     """Variables of our own environment that a child may see beside PATH, HOME and LANG."""
     env: dict[EnvName, SecretStr] = Field(default_factory=dict)
-    """Variables a child gets on top."""
+    """Variables a child gets on top: plain text, or `env:`, `file:`, `credential:` for a secret."""
+    scrub: bool = True
+    """`false` leaves answers as they are, though `env` names secrets."""
     ca_file: Path | None = None
     """For https: the authorities to trust instead of the system's (PEM)."""
     connect_timeout: Seconds = 5.0
@@ -116,6 +122,13 @@ class UpstreamSettings(ConfigModel):
     """`off`: agents can call every tool of this server, new and changed ones too."""
     catalog_at_start: bool = True
     """Ask the server for its tools when the client starts; a program is started for that."""
+    addresses: Networks = Field(default_factory=list)
+    """Networks in which the server must be (`10.0.0.0/8`); empty: any but metadata services."""
+    credential: CredentialSettings | None = None
+
+    allow_unpinned: bool = False
+    """Start a package runner though it fetches whatever version is newest; `status` says so."""
+    sandbox: SandboxSettings = SandboxSettings()
 
     @field_validator("command")
     @classmethod
@@ -134,6 +147,8 @@ class UpstreamSettings(ConfigModel):
             raise ValueError(f"{given[0]} does not go with {'command' if self.command else 'url'}")
         if self.ca_file is not None and not str(self.url).startswith("https:"):
             raise ValueError("ca_file goes with an https:// url only")
+        if self.addresses and str(self.url).startswith("unix:"):
+            raise ValueError("addresses goes with http:// and https:// only")
         return self
 
 
@@ -145,7 +160,9 @@ class ClientSettings(ConfigModel):
     policy: Path = Path(POLICY_FILE)
     """What agents may do here: YAML, in the folder of this file unless it says another."""
     relay: RelaySettings
+    vault: VaultSettings | None = None
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
+    _file: Path | None = PrivateAttr(default=None)
 
     @field_validator("upstream")
     @classmethod
@@ -155,6 +172,11 @@ class ClientSettings(ConfigModel):
         if twice:
             raise ValueError(f"two upstreams are called {twice[0]}")
         return upstreams
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """What no program started by us may read: the state folder and the configuration."""
+        return (self.state_dir,) if self._file is None else (self.state_dir, self._file)
 
     def find(self, name: str) -> UpstreamSettings | None:
         """Return the upstream of this name, or None."""
@@ -213,23 +235,36 @@ def parse_settings(text: str, path: Path, environ: Mapping[str, str]) -> ClientS
         settings = load(text, str(path), ClientSettings, environ, ENV_PREFIX)
     except ConfigError as error:
         raise SettingsError(str(error)) from None
-    return _resolve(settings, path.absolute().parent)
+    resolved = _resolve(settings, path.absolute().parent)
+    resolved._file = path.absolute()
+    return resolved
 
 
 def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     def below(value: Path | None) -> Path | None:
         return None if value is None else base / value.expanduser()
 
-    def moved(model: RelaySettings | UpstreamSettings, *keys: str) -> dict[str, Any]:
+    def moved(
+        model: RelaySettings | UpstreamSettings | VaultSettings, *keys: str
+    ) -> dict[str, Any]:
         return {key: below(getattr(model, key)) for key in keys}
 
+    def credential(upstream: UpstreamSettings) -> dict[str, Any]:
+        given = upstream.credential
+        return {"credential": None if given is None else given.below(base)}
+
     upstreams = [
-        upstream.model_copy(update=moved(upstream, "ca_file", "cwd"))
+        upstream.model_copy(update=moved(upstream, "ca_file", "cwd") | credential(upstream))
         for upstream in settings.upstream
     ]
     relay = settings.relay.model_copy(update=moved(settings.relay, "ca_file"))
+    vault = settings.vault
+    if vault is not None:
+        vault = vault.model_copy(update=moved(vault, "ca_file"))
     paths = {"state_dir": below(settings.state_dir), "policy": below(settings.policy)}
-    return settings.model_copy(update={"relay": relay, "upstream": upstreams} | paths)
+    return settings.model_copy(
+        update={"relay": relay, "vault": vault, "upstream": upstreams} | paths
+    )
 
 
 def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:

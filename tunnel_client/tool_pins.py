@@ -18,15 +18,10 @@ from tunnel_client.catalog.pins import Pin, Pins, editing
 from tunnel_client.catalog.propose import propose
 from tunnel_client.catalog.scan import TOOL_NAME, Flag, hides, known_to, scan
 from tunnel_client.control import ask_status
-from tunnel_client.errors import (
-    ClientError,
-    NotPinnableError,
-    NotRunningError,
-    UnknownToolError,
-    UnknownUpstreamError,
-)
+from tunnel_client.errors import ClientError, NotRunningError
+from tunnel_client.errors_upstreams import NotPinnableError, UnknownToolError, UnknownUpstreamError
 from tunnel_client.settings import ClientSettings, UpstreamSettings
-from tunnel_client.upstreams import make_upstream
+from tunnel_client.upstreams import guards_of, make_upstream
 
 LISTED_AT_ONCE = 4
 
@@ -74,7 +69,9 @@ class Survey:
         async def one(settings: UpstreamSettings) -> None:
             async with limit:
                 try:
-                    self.listings[settings.name] = await list_now(settings, self._environ)
+                    self.listings[settings.name] = await list_now(
+                        settings, self._settings, self._environ
+                    )
                 except ClientError as error:
                     self.failures[settings.name] = error
 
@@ -139,9 +136,16 @@ class Survey:
         return {name: facts.get("changed_tools", []) for name, facts in tools.items()}
 
 
-async def list_now(settings: UpstreamSettings, environ: Mapping[str, str]) -> Listing:
+async def list_now(
+    settings: UpstreamSettings, client: ClientSettings, environ: Mapping[str, str]
+) -> Listing:
     """Start an upstream, list it, end it; raises ClientError."""
-    upstream = make_upstream(settings, environ)
+    guards = guards_of(client)
+    if settings.url is None:
+        refusal = guards.of(settings, environ).refusal()
+        if refusal is not None:
+            raise refusal
+    upstream = make_upstream(settings, environ, guards, client.vault)
     await upstream.start()
     try:
         return await list_upstream(upstream)

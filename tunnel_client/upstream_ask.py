@@ -10,12 +10,15 @@ from shared.errors import ResetCode
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, META_PREFIX, MODERN, VERSION_KEY, parse
 from shared.version import VERSION
-from tunnel_client.errors import UpstreamTestError
+from tunnel_client.errors_upstreams import UpstreamTestError
 from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
 
 LEGACY = "2025-11-25"
 MAX_ANSWER_BYTES = 1024 * 1024
 _CLIENT = {"name": "tunnel-client", "version": VERSION}
+_ABILITIES: dict[str, Any] = {"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}
+"""What we say we can do: servers offer some tools only to agents that can, and an operator has to
+see all there are. A server that then asks us for it gets no answer."""
 _COMMON = [
     (b"content-type", b"application/json"),
     (b"accept", b"application/json, text/event-stream"),
@@ -113,7 +116,7 @@ async def ask(
 
 def modern(method: str, session: str, params: dict[str, Any] | None = None) -> UpstreamRequest:
     """Make a request of the modern era (2026-07-28) in the name of `session`."""
-    meta = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}, f"{META_PREFIX}clientInfo": _CLIENT}
+    meta = {VERSION_KEY: MODERN, CAPABILITIES_KEY: _ABILITIES, f"{META_PREFIX}clientInfo": _CLIENT}
     headers = [(b"mcp-protocol-version", MODERN.encode()), (b"mcp-method", method.encode())]
     message = {"id": 1, "method": method, "params": {"_meta": meta, **(params or {})}}
     return _post(message, headers, session, None)
@@ -121,7 +124,7 @@ def modern(method: str, session: str, params: dict[str, Any] | None = None) -> U
 
 def initialize(session: str, mcp_session: str) -> UpstreamRequest:
     """Make the first request of the legacy era; the answer may begin an MCP session."""
-    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": _CLIENT}
+    params = {"protocolVersion": LEGACY, "capabilities": _ABILITIES, "clientInfo": _CLIENT}
     return _post({"id": 1, "method": "initialize", "params": params}, [], session, mcp_session)
 
 

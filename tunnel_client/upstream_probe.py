@@ -8,7 +8,9 @@ import anyio
 
 from shared.ids import new_id
 from shared.jsonrpc.envelope import META_PREFIX, MODERN
-from tunnel_client.errors import UpstreamTestError
+from tunnel_client.consent.guard import Guards
+from tunnel_client.credentials.settings import VaultSettings
+from tunnel_client.errors_upstreams import UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Upstream, UpstreamRequest
 from tunnel_client.upstream_ask import Answer, ask, initialize, modern
@@ -32,12 +34,22 @@ class Report:
         return {"modern": list(self.modern), "legacy": self.legacy, "server": self.server}
 
 
-async def probe_upstream(settings: UpstreamSettings, environ: Mapping[str, str]) -> Report:
-    """Ask for `server/discover`, then `initialize`; raises UpstreamTestError when neither works.
+async def probe_upstream(
+    settings: UpstreamSettings,
+    environ: Mapping[str, str],
+    guards: Guards,
+    vault: VaultSettings | None = None,
+) -> Report:
+    """Ask for `server/discover`, then `initialize`; raises UpstreamTestError when neither works,
+    and what the guard of a stdio upstream says.
 
     What was started for it is ended before this returns.
     """
-    upstream = make_upstream(settings, environ)
+    if settings.url is None:
+        refusal = guards.of(settings, environ).refusal()
+        if refusal is not None:
+            raise refusal
+    upstream = make_upstream(settings, environ, guards, vault)
     await upstream.start()
     try:
         discovered, why = await _attempt(upstream, modern("server/discover", _SESSION))

@@ -43,6 +43,7 @@ from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Limits, Settings
 from tunnel_relay.store.base import StoreError
+from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.app")
 
@@ -122,7 +123,6 @@ class RelayApp:
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc = oidc_client(admin)
         admin.issuers = self._issuer_facts
-        admin.policy = policy.facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
@@ -252,6 +252,10 @@ class LiveLinks:
     def links(self) -> list[dict[str, Any]]:
         """Describe every live link."""
         return self._registry.links()
+
+    def tools(self) -> Sequence[Told]:
+        """Return what clients say of their tools."""
+        return self._registry.tools()
 
     async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
         """End sessions' streams here, then at every client; says who did and who is silent."""

@@ -1,4 +1,4 @@
-"""What `check-config` looks at beyond the text: keys, certificate and database file."""
+"""What `check-config` looks at beyond the text: keys, policy, certificate and database file."""
 
 import ssl
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from pathlib import Path
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import read_config, read_private
 from tunnel_relay.keyfiles import read_relay_key, read_secret, read_session_key
-from tunnel_relay.settings import Settings, Tls, read_settings
+from tunnel_relay.policy.load import load_policy
+from tunnel_relay.settings import POLICY_FILE, Settings, Tls, read_settings
 
 
 def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
@@ -23,7 +24,7 @@ def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
         if settings.approvals.webhook_secret is not None:
             read_secret(settings.approvals.webhook_secret, environ)
 
-    for look in (_relay_key, _session_key, _tls, _database, secrets):
+    for look in (_relay_key, _session_key, _policy, _tls, _database, secrets):
         try:
             look(settings)
         except RelayError as error:
@@ -54,6 +55,10 @@ def _relay_key(settings: Settings) -> None:
 
 def _session_key(settings: Settings) -> None:
     read_session_key(settings.mcp_session_key)
+
+
+def _policy(settings: Settings) -> None:
+    load_policy(settings.policy or settings.state_dir / POLICY_FILE)
 
 
 def _tls(settings: Settings) -> None:

@@ -155,7 +155,7 @@ def serve(config: Path | None) -> None:
 @cli.command("check-config")
 @common
 def check_config(config: Path | None, as_json: bool) -> None:
-    """Check the configuration, keys, certificate and database file; changes nothing."""
+    """Check the configuration, keys, policy, certificate and database file; changes nothing."""
     from tunnel_relay.checks import check
     from tunnel_relay.errors import CONFIGURATION
 
@@ -285,8 +285,9 @@ def build() -> click.Group:
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
     from tunnel_relay.cli_policy import policy
+    from tunnel_relay.cli_tools import tool
 
-    for group in (tunnel, session, lock, approval, user, agent, policy):
+    for group in (tunnel, session, lock, approval, user, agent, policy, tool):
         cli.add_command(group)
     return cli
 

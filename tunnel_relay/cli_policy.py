@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -82,7 +82,11 @@ def policy_test(
     servers: tuple[str, ...],
     page: Path | None,
 ) -> None:
-    """Hold the policy against FIXTURES, or show what --user could do with --agent."""
+    """Hold the policy against FIXTURES, or show what --user could do with --agent.
+
+    The user's groups and servers are those on this relay, and the tools those that clients which
+    are connected tell of. --group adds to the groups, --server says which servers instead.
+    """
     if (fixtures is None) == (user is None) or (user is None) != (agent is None):
         raise click.UsageError("give either FIXTURES, or --user and --agent")
     from tunnel_relay.policy.load import load_policy
@@ -91,7 +95,8 @@ def policy_test(
     if fixtures is not None:
         _run_fixtures(found, fixtures, as_json)
     else:
-        _show_map(found, as_json, page, (user or "", groups, agent or ""), servers)
+        who = (user or "", groups, agent or "")
+        _show_map(found, as_json, page, who, servers, _known(config, user or ""))
 
 
 def _run_fixtures(found: "Policy", path: Path, as_json: bool) -> None:
@@ -116,23 +121,51 @@ def _show_map(
     page: Path | None,
     who: tuple[str, tuple[str, ...], str],
     servers: tuple[str, ...],
+    known: dict[str, Any],
 ) -> None:
+    from shared.policy.classes import ToolClass
     from shared.policy.model import Subject
     from shared.policy.pages import map_page, map_text
     from shared.policy.permissions import ANY, permission_map
     from tunnel_relay.policy.start import write_page
 
-    subject = Subject(who[0], frozenset(who[1]), who[2])
-    # What tools there are is known at the private side: here the map is by class.
-    rows = permission_map(found, subject, [], servers or (ANY,))
+    subject = Subject(who[0], frozenset((*known["groups"], *who[1])), who[2])
+    names = servers or tuple(known["servers"]) or (ANY,)
+    tools = [
+        (server, tool, None if kind is None else ToolClass(kind))
+        for server, tool, kind in known["tools"]
+        if server in names
+    ]
+    rows = permission_map(found, subject, tools, names)
     if page is not None:
         write_page(page, map_page(rows, subject, found.digest))
     if as_json:
-        answer({"digest": found.digest, "map": [row.as_data() for row in rows]})
+        rest = {"known": known["known"], "groups": sorted(subject.groups)}
+        answer({"digest": found.digest, **rest, "map": [row.as_data() for row in rows]})
     elif page is None:
         click.echo(map_text(rows))
     else:
         click.echo(f"wrote {page}")
+
+
+def _known(config: Path | None, user: str) -> dict[str, Any]:
+    """Ask the relay, or its database, who the user is and which tools there are."""
+    from tunnel_relay.cli import run
+    from tunnel_relay.errors import RelayError
+
+    nothing: dict[str, Any] = {"known": False, "groups": [], "servers": [], "tools": []}
+    try:
+        known: dict[str, Any] = run(config, "policy_known", user=user)
+    except RelayError as error:
+        # A policy is tried out also where no relay is: then by class, for the groups given.
+        click.echo(f"note: the relay was not asked: {error.code}: {error.message}", err=True)
+        return nothing
+    if not known["known"]:
+        note = "nobody here is known so: only the groups given, and every server a client offers"
+        click.echo(f"note: {note}", err=True)
+    elif not known["servers"]:
+        click.echo("note: this user may use no server; shown is what the rules alone say", err=True)
+    return known
 
 
 def _policy_path(config: Path | None) -> Path:

@@ -59,6 +59,8 @@ class Code(StrEnum):
     POLICY_MISSING = "MT1100"
     POLICY_BROKEN = "MT1101"
     FIXTURES_BROKEN = "MT1102"
+    TOOL_UNKNOWN = "MT1110"
+    PRIVATE_SIDE = "MT1111"
     APPROVAL_UNKNOWN = "MT1120"
     APPROVER_NEEDED = "MT1121"
     OWN_REQUEST = "MT1122"
@@ -290,6 +292,14 @@ EXPLAINED = {
         USAGE,
         "a file of calls to hold a policy against cannot be used",
         "tunnel-relay policy test --help",
+    ),
+    Code.TOOL_UNKNOWN: Explained(
+        FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.PRIVATE_SIDE: Explained(
+        NOT_PERMITTED,
+        "only the private side decides which tools agents may use, and of which class they are",
+        "on the client's machine, the command that the message shows",
     ),
 }
 

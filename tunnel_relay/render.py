@@ -214,13 +214,10 @@ def status(shown: dict[str, Any]) -> str:
         ("locks", str(shown["locks"])),
         ("approvals", f"{shown['approvals']} pending"),
     ]
+    pairs += _policy(shown["policy"])
+    pairs += [("tools", _counts(tunnel, counts)) for tunnel, counts in shown["tools"].items()]
     if shown["store"]["problem"]:
         pairs.append(("store", _store(shown["store"])))
-    policy = shown["policy"]
-    if policy is not None and policy["problem"]:
-        pairs.append(
-            ("policy", f"the file cannot be used, the one before holds: {policy['problem']}")
-        )
     pairs += [("issuer", _issuer(each)) for each in shown["issuers"]]
     if shown["unstored"]:
         pairs.append(("warning", f"{shown['unstored']} changes are not stored yet (MT1013)"))
@@ -241,6 +238,30 @@ def status(shown: dict[str, Any]) -> str:
     ]
     columns = ("TUNNEL", "CLIENT", "PEER", "SINCE", "ROUND TRIP", "STREAMS", "UPSTREAMS")
     return f"{facts(pairs)}\n\n{table(columns, rows, 'no links')}"
+
+
+def _policy(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say which policy holds, and loudly what is wrong with its file."""
+    lines = []
+    if facts["digest"] is not None:
+        rules = "1 rule" if facts["rules"] == 1 else f"{facts['rules']} rules"
+        lines.append(("policy", f"{rules}, digest {facts['digest'][:12]}"))
+    if facts["problem"] is not None:
+        # What is wrong may take several lines, one for each fault.
+        first, *more = facts["problem"].splitlines()
+        holds = "; the policy before it holds" if facts["digest"] is not None else ""
+        lines.append(("POLICY", f"the file cannot be used (MT1101){holds}: {first}"))
+        lines += [("", line.strip()) for line in more]
+    return lines
+
+
+def _counts(tunnel: str, counts: dict[str, int]) -> str:
+    """Say how many tools a tunnel has, and loudly of what somebody should look at."""
+    told = [f"{counts['pinned']} pinned", f"{counts['new']} new"]
+    told += [
+        f"{counts[state]} {state.upper()}" for state in ("changed", "differs") if counts[state]
+    ]
+    return f"{tunnel}: {', '.join(told)}"
 
 
 def _store(facts: dict[str, Any]) -> str:

@@ -65,12 +65,13 @@ def to_sign(what: "Shown") -> str:
 
 
 def _texts(arguments: str | None, definition: str | None) -> str:
-    parts = [_text("arguments", arguments, "not kept any more")]
-    parts.append(_text("definition of the tool", definition, "not known to this relay"))
+    parts = [text_of("arguments", arguments, "not kept any more")]
+    parts.append(text_of("definition of the tool", definition, "not known to this relay"))
     return "\n\n".join(parts)
 
 
-def _text(name: str, text: str | None, nothing: str) -> str:
+def text_of(name: str, text: str | None, nothing: str) -> str:
+    """Lay out a JSON text, all of it; `nothing` says why there is none."""
     if text is None:
         return f"{name}: {nothing}"
     counts = shown.facts(text)

@@ -77,6 +77,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
     async with open_admin(settings, serving=True) as admin:
         app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
+        admin.policy = policy
         admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         async with (
             serve_control(admin, settings.control_socket),

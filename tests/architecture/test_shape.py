@@ -28,6 +28,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "shared/link/owner.py": "protocols",
     "shared/link/transport.py": "protocols",
     "tunnel_client/upstream/base.py": "protocols",
+    "tunnel_client/errors_upstreams.py": "names and texts; docs/ is compared with them",
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/approvals.py": "protocols and values",
     "tunnel_relay/store/base.py": "protocols and values",
@@ -43,6 +44,7 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
+    "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
     "tunnel_client/permit_desk.py": "tests/integration/test_policy.py",
@@ -50,6 +52,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/gateway/verdicts.py": "tests/integration/test_policy.py",
     "tunnel_relay/gateway/waiting.py": "tests/integration/test_policy.py",
     "tunnel_relay/policy/watch.py": "tests/integration/test_policy.py",
+    "tunnel_client/credentials/make.py": "tests/tunnel_client/credentials/test_guarded.py",
     "tunnel_client/connect/call.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listener.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listing.py": "tests/tunnel_client/connect/test_carrier.py",
@@ -176,3 +179,25 @@ def test_every_folder_of_tests_is_a_package() -> None:
 def test_the_programs_are_packages_all_the_way_down() -> None:
     folders = {path.parent for path in FILES}
     assert [name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+OPENS_SECRETS: dict[str, str] = {
+    "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
+    "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",
+    "tunnel_client/dial.py": "the login of the proxy on the way to the relay",
+    "tunnel_client/enroll.py": "the join code goes to the relay, once",
+    "tunnel_client/identity.py": "the client's own key goes to its file",
+    "tunnel_client/connect/login.py": "the bridge's own login at the relay",
+    "tunnel_client/connect/server.py": "the bridge's own token for the relay",
+    "tunnel_client/connect/token_store.py": "the bridge keeps its own login",
+}
+"""Modules of the client that open a secret, and what for; upstreams' secrets in one of them."""
+
+
+def test_secrets_are_opened_where_it_is_said() -> None:
+    opening = {
+        name(path)
+        for path in FILES
+        if path.is_relative_to(ROOT / "tunnel_client") and "get_secret_value" in path.read_text()
+    }
+    assert opening == set(OPENS_SECRETS)

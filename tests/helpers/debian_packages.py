@@ -1,4 +1,4 @@
-"""Install Debian packages that the tests need and that pip cannot bring: a browser.
+"""Install Debian packages that the tests need and that pip cannot bring: a browser, a sandbox.
 
     python -m tests.helpers.debian_packages     # as root: what is missing, else nothing
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 BROWSER = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 """The programs of the browser tests, and the packages they come in."""
+SANDBOX = {"bwrap": "bubblewrap"}
+"""The program that the sandbox of stdio servers is made with, and its package."""
 INSTALL_SECONDS = 600.0
 NEVER = "TUNNEL_TESTS_NO_APT"
 """The environment variable that keeps the tests from installing anything."""
@@ -64,8 +66,8 @@ def _only_one_installer() -> Iterator[None]:
 
 
 def main() -> None:
-    """Install the browser, or say why not."""
-    problem = install(BROWSER)
+    """Install all of it, or say why not."""
+    problem = install(BROWSER | SANDBOX)
     if problem is not None:
         raise SystemExit(problem)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -62,6 +63,21 @@ class DemoAgent:
         shown = shown if len(shown) < SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "..."
         self._stage.say(f"   - {tool}({json.dumps(arguments)})  [{milliseconds(began)}]")
         self._stage.note(shown)
+
+    async def show_pending(self, client: Client, tool: str, arguments: Mapping[str, Any]) -> str:
+        """Call a tool that a person has to approve; show the answer and return the approval's id.
+
+        Raises StageError when it was answered in any other way.
+        """
+        with anyio.fail_after(CALL_SECONDS):
+            result = await client.call_tool(tool, dict(arguments))
+        text = _text(result.content)
+        pending = re.match(r"approval pending: ([0-9a-f]{12})\.", text)
+        if not result.is_error or pending is None:
+            raise StageError(f"{tool} did not wait for a person: {text[:500]!r}")
+        self._stage.say(f"   - {tool}({json.dumps(arguments)})")
+        self._stage.note(text)
+        return pending[1]
 
     async def show_progress(self, client: Client) -> None:
         """Make a call that reports its progress and show when each report came."""

@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 
 from shared.configfile import SecretRef
 from shared.errors import AuthError, CloseCode
+from tunnel_client import errors_upstreams
+from tunnel_client.credentials.settings import Place
 from tunnel_client.errors import ClientError
 from tunnel_client.reconnect import GiveUp, Reconnect
 from tunnel_client.settings import ClientSettings
@@ -38,6 +40,7 @@ _KINDS = {
     Path: "path",
     SecretStr: "text (secret)",
     SecretRef: "secret reference",
+    Place: "place of a secret",
     Role: "role",
     IPvAnyNetwork: "address or network",
 }
@@ -218,7 +221,7 @@ def final_ends() -> list[GiveUp]:
 
 def _family(kind: type[ClientError]) -> Iterator[type[ClientError]]:
     for child in kind.__subclasses__():
-        if child.__module__ == ClientError.__module__:
+        if child.__module__ in (ClientError.__module__, errors_upstreams.__name__):
             yield child
             yield from _family(child)
 

@@ -94,6 +94,11 @@ class Seen:
         """Send one event."""
         await self.chunk(b"event: message\ndata: " + json.dumps(document).encode() + b"\n\n")
 
+    async def raw(self, data: bytes) -> None:
+        """Send bytes as they are, and hang up."""
+        await self._connection.send(data)
+        self._connection.transport.close()
+
     def cut(self) -> None:
         """Break the connection."""
         self._connection.transport.abort()

@@ -18,7 +18,7 @@ COMMAND_SECONDS = 60.0
 START_SECONDS = 30.0
 MAX_LINES = 14
 OURS = ("relay", "client")
-_TOKEN = re.compile(r"(mt[sj]_[A-Za-z0-9_-]{4})[A-Za-z0-9_-]{39}")
+_TOKEN = re.compile(r"(mt[saj]_[A-Za-z0-9_-]{4})[A-Za-z0-9_-]{39}")
 
 
 class StageError(RuntimeError):
@@ -66,10 +66,13 @@ class Stage:
 
     # Running ------------------------------------------------------------------------------------
 
-    async def run(self, *words: str, stdin: str = "", lines: int = MAX_LINES) -> str:
+    async def run(
+        self, *words: str, stdin: str = "", lines: int = MAX_LINES, all_of_it: bool = False
+    ) -> str:
         """Run a command as a person would and show what it printed; raises StageError.
 
-        `lines` is how many of them are shown; the whole text is returned.
+        `lines` is how many of them are shown; the whole text is returned. With `all_of_it` that
+        is what a terminal shows, with what the command says to people on its error stream.
         """
         self.say(f"   $ {shlex.join(words)}")
         began = time.perf_counter()
@@ -77,7 +80,7 @@ class Stage:
             *self._argv(words),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT if all_of_it else asyncio.subprocess.PIPE,
             env=self.environment,
         )
         with anyio.fail_after(COMMAND_SECONDS):
@@ -89,8 +92,24 @@ class Stage:
         self.note("\n".join(shown))
         self.say(f"     [{milliseconds(began)}]")
         if process.returncode:
-            raise StageError(f"{shlex.join(words)} ended with {process.returncode}: {err.decode()}")
+            raise StageError(
+                f"{shlex.join(words)} ended with {process.returncode}: {(err or out).decode()}"
+            )
         return said
+
+    async def quietly(self, *words: str) -> str:
+        """Run a command without showing it; returns what it printed, raises StageError."""
+        process = await asyncio.create_subprocess_exec(
+            *self._argv(words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.environment,
+        )
+        with anyio.fail_after(COMMAND_SECONDS):
+            out, err = await process.communicate()
+        if process.returncode:
+            raise StageError(f"{shlex.join(words)} ended with {process.returncode}: {err.decode()}")
+        return out.decode()
 
     async def start(self, name: str, *words: str, show: bool = True) -> asyncio.subprocess.Process:
         """Start a program that stays; its output goes to `NAME.log`, but for a piped stdout."""
@@ -121,6 +140,14 @@ class Stage:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise StageError(f"not within {START_SECONDS:.0f} s: {what}") from None
+
+    async def end(self, name: str) -> None:
+        """End one program and forget it; raises StageError unless it ended with 0."""
+        [process] = [each for called, each in self._running if called == name]
+        await end(process)
+        self._running.remove((name, process))
+        if process.returncode:
+            raise StageError(f"{name} ended with {process.returncode}")
 
     async def stop(self) -> None:
         """End every program, the last one first.

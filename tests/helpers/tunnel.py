@@ -39,10 +39,17 @@ class HttpUpstream:
 
 @dataclass(frozen=True, slots=True)
 class StdioUpstream:
-    """A private MCP server that the client starts itself: an argument list, never a shell."""
+    """A private MCP server that the client starts itself: an argument list, never a shell.
+
+    `read` and `write` are what it may use beside its folder. `sandboxed` False is for tests that
+    look at its processes from outside, where a sandbox hides their numbers.
+    """
 
     command: tuple[str, ...]
     working_directory: Path
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    sandboxed: bool = True
 
 
 class RunningTunnel(NamedTuple):
@@ -279,18 +286,29 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
         ]
     if not lab.pinned:
         table += ['pinning = "off"', "catalog_at_start = false"]
+    if isinstance(upstream, StdioUpstream):
+        table += [
+            "[upstream.sandbox]",
+            f"read = {json.dumps(list(map(str, upstream.read)))}",
+            f"write = {json.dumps(list(map(str, upstream.write)))}",
+            *([] if upstream.sandboxed else ['level = "off"']),
+        ]
     with lab.client_config.open("a") as config:
         config.write("\n".join(table) + "\n")
+    if isinstance(upstream, StdioUpstream):
+        await lab.client_command("consent", "approve", name, "--yes")
     if lab.pinned:
         await lab.client_command("tool", "pin", name, "--all", "--yes")
 
 
 @asynccontextmanager
-async def start_tunnel(upstream: HttpUpstream | StdioUpstream) -> AsyncIterator[RunningTunnel]:
+async def start_tunnel(
+    upstream: HttpUpstream | StdioUpstream, prepare: Callable[[Lab], None] | None = None
+) -> AsyncIterator[RunningTunnel]:
     """Run relay and client in front of `upstream` and yield the endpoint; both are gone after.
 
     The endpoint is on loopback, because the conformance suite only checks rebinding there.
     """
-    async with make_lab({"server": upstream}) as lab:
+    async with make_lab({"server": upstream}, prepare=prepare) as lab:
         made = await lab.session("server")
         yield RunningTunnel(lab.url("server"), SecretStr(made["token"]))

@@ -292,9 +292,14 @@ async def test_a_call_that_a_client_wants_approved_is_answered_as_its_tool_would
     async with raw_client() as (_, session, link, _):
         async with session.agent.open(call("echo", id=1)) as reply:
             await granted(link)
-            wants = {"rule": "writes", "class": "write", "sha256": "d" * 64, "policy": "e" * 64}
-            detail = json.dumps(wants | {"groups": ["ops"]})
-            asked = encode_reset(ResetCode.NEEDS_APPROVAL, detail)
+            detail = {
+                "rule": "writes",
+                "class": "write",
+                "sha256": "",
+                "policy": "",
+                "users": ["x"],
+            }
+            asked = encode_reset(ResetCode.NEEDS_APPROVAL, json.dumps(detail))
             link.frame(FrameType.RESET, await opened(link), asked)
             await reply.end()
         assert (reply.status, reply.document["id"]) == (200, 1)

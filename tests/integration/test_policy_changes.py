@@ -60,7 +60,7 @@ async def test_a_file_that_changes_holds_and_a_broken_one_does_not(
     assert desk.reached(case) == 4
     assert is_unknown(await desk.call("purge", True, case=case))
     if program == "relay":
-        assert "the one before holds" in await desk.lab.relay_command("status")
+        assert "the policy before it holds" in await desk.lab.relay_command("status")
     await desk.take(program, good + "# mended\n")
     await eventually(lambda: _mended(desk, program), every=0.1)
 

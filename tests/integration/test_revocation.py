@@ -179,7 +179,7 @@ async def a_stdio_lab(proxy: TcpProxy) -> AsyncIterator[tuple[Any, Grant]]:
             lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = value
 
     python = shutil.which("python3") or "python3"
-    upstream = StdioUpstream((python, "-S", str(SERVER)), SERVER.parent)
+    upstream = StdioUpstream((python, "-S", str(SERVER)), SERVER.parent, sandboxed=False)
     async with make_lab({"server": upstream}, prepare=prepare) as lab:
         yield lab, await grant(lab)
 

@@ -6,9 +6,30 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from tests.helpers import tunnel
-from tests.helpers.tunnel import RunningTunnel
+from tests.helpers import node_packages, tunnel
+from tests.helpers.tunnel import Lab, RunningTunnel
 from tests.peers.servers import HttpUpstream, Server, Upstream
+
+POLICY = """\
+version: 1
+rules:
+  - id: tools-by-class
+    match: {server: [everything, time, filesystem, git], class: [read, draft, write]}
+    effect: allow
+  - id: the-rest-of-everything
+    match: {server: everything, class: [external_send, admin]}
+    effect: allow
+  - id: prompts-and-resources-of-everything
+    match:
+      server: everything
+      method: ["prompts/get", "resources/*", "completion/complete", "subscriptions/listen"]
+    effect: allow
+  - id: everything-may-ask
+    match:
+      server: everything
+      method: ["sampling/createMessage", "elicitation/create", "roots/list"]
+    effect: allow
+"""
 
 
 @asynccontextmanager
@@ -20,7 +41,7 @@ async def started_tunnels(
     Yields the endpoint of each server by its name. Raises what `tests.helpers.tunnel` raises.
     """
     upstreams = {server.name: _upstream(server.upstream, workspace) for server in servers}
-    async with tunnel.make_lab(upstreams) as lab:
+    async with tunnel.make_lab(upstreams, prepare=_prepare) as lab:
         made = {name: await lab.session(name) for name in upstreams}
         yield {
             name: RunningTunnel(lab.url(name), SecretStr(session["token"]))
@@ -28,7 +49,13 @@ async def started_tunnels(
         }
 
 
+def _prepare(lab: Lab) -> None:
+    lab.policy, lab.pinned = POLICY, True
+
+
 def _upstream(upstream: Upstream, workspace: Path) -> tunnel.HttpUpstream | tunnel.StdioUpstream:
     if isinstance(upstream, HttpUpstream):
         return tunnel.HttpUpstream(upstream.url)
-    return tunnel.StdioUpstream(upstream.argv, workspace)
+    return tunnel.StdioUpstream(
+        upstream.argv, workspace, read=(node_packages.node_modules(),), write=(workspace,)
+    )

@@ -26,7 +26,28 @@ from tests.helpers.conformance_suite import (
 )
 from tests.helpers.fixture_process import ROOT, http_fixture, stdio_command
 from tests.helpers.header_injector import Target, header_injector
-from tests.helpers.tunnel import HttpUpstream, StdioUpstream, start_tunnel
+from tests.helpers.tunnel import HttpUpstream, Lab, StdioUpstream, start_tunnel
+
+# Every tool of the fixture is pinned, and what it offers and asks for is allowed by its name.
+POLICY = """\
+version: 1
+rules:
+  - id: tools-of-the-fixture
+    match: {server: server, tool: ["test_*", json_schema_2020_12_tool]}
+    effect: allow
+  - id: prompts-of-the-fixture
+    match: {server: server, prompt: "test_*"}
+    effect: allow
+  - id: resources-of-the-fixture
+    match: {server: server, resource: "test://*"}
+    effect: allow
+  - id: completions-and-subscriptions
+    match: {server: server, method: [completion/complete, subscriptions/listen]}
+    effect: allow
+  - id: the-fixture-may-ask
+    match: {server: server, method: [sampling/createMessage, elicitation/create, roots/list]}
+    effect: allow
+"""
 
 _POLLING = "server-sse-polling"
 _NO_STREAM = (
@@ -72,10 +93,15 @@ async def _stdio_upstream(_: str) -> AsyncIterator[str]:
         yield url
 
 
+def prepare(lab: Lab) -> None:
+    """Ask for pins and a policy that names what it allows, as any operator would."""
+    lab.policy, lab.pinned = POLICY, True
+
+
 @asynccontextmanager
 async def _with_token(upstream: HttpUpstream | StdioUpstream) -> AsyncIterator[str]:
     async with (
-        start_tunnel(upstream) as (endpoint, token),
+        start_tunnel(upstream, prepare) as (endpoint, token),
         header_injector(Target(endpoint, token)) as url,
     ):
         yield url

@@ -1,27 +1,27 @@
 """The whole thing on one machine: `make demo`, or `make demo ONCE=1` to end by itself.
 
 Relay, client and three real MCP servers, started by the commands a person would type; an agent
-that calls them through the tunnel; a session that is revoked in the middle of a call. TLS is on.
+that calls them through the tunnel; a person who approves a call that changes something; a session
+that is revoked in the middle of a call. TLS is on.
 The exit code is 0 only when every step did what it says.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import re
 import secrets
 import shlex
-import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import anyio
 import httpx2
 
+from tests.helpers.curtain import with_signals
 from tests.helpers.demo_agent import CALL_SECONDS, DemoAgent, call
+from tests.helpers.demo_approver import Approver
 from tests.helpers.stage import Stage, StageError, milliseconds
 from tests.helpers.throwaway_repository import SUBJECT, make_repository
 from tests.helpers.tunnel import free_port
@@ -30,6 +30,7 @@ TUNNEL = "office"
 COMMITS = 5000
 PYTHON = (sys.executable, "-m")
 ADMIN = "admin"
+APPROVER = "pia"
 CUT_MILLISECONDS = 1000
 """What a revocation may take on a living link."""
 
@@ -53,6 +54,7 @@ class Demo:
         await self.client()
         await self.sessions()
         await self.agent_calls()
+        await self.approval()
         await self.big_answer()
         await self.for_people()
         await self.revoke_in_the_middle()
@@ -115,41 +117,37 @@ class Demo:
             stdin=code + "\n",
             lines=1,
         )
-        repository = str(self.folder / "repository")
-        await stage.run(
-            "tunnel-client",
-            "upstream",
-            "add",
-            "tickets",
-            "--yes",
-            "--url",
-            self.tickets_url,
-            lines=30,
-        )
-        await stage.run(
-            "tunnel-client", "upstream", "add", "time", "--yes", "--", "mcp-server-time"
-        )
-        git = ("mcp-server-git", "--repository", repository)
-        await stage.run("tunnel-client", "upstream", "add", "git", "--yes", "--", *git)
+        await self.upstreams(str(self.folder / "repository"))
         began = time.perf_counter()
         await stage.start("client", "tunnel-client", "run")
         await stage.until(self._linked, "the client's link is up")
         stage.note(f"the link is up, and the relay knows the servers  [{milliseconds(began)}]")
         await stage.run("tunnel-client", "status", lines=20)
 
-    async def _linked(self) -> bool:
-        shown = await self._quietly("tunnel-relay", "tunnel", "show", TUNNEL, "--json")
-        return set(json.loads(shown)["tunnel"]["upstreams"]) == {"tickets", "time", "git"}
-
-    async def _quietly(self, *words: str) -> str:
-        program = Path(sys.executable).parent / words[0]
-        process = await asyncio.create_subprocess_exec(
-            program, *words[1:], stdout=asyncio.subprocess.PIPE, env=self.stage.environment
+    async def upstreams(self, repository: str) -> None:
+        """Name the servers; each is listed, and its tools are pinned with a class."""
+        stage = self.stage
+        stage.step("What may be reached: each tool is pinned as it is, with a class (read, write)")
+        add = ("tunnel-client", "upstream", "add")
+        await stage.run(
+            *(*add, "tickets", "--yes", "--url", self.tickets_url), lines=30, all_of_it=True
         )
-        out, _ = await process.communicate()
-        if process.returncode:
-            raise StageError(f"{' '.join(words)} ended with {process.returncode}")
-        return out.decode()
+        stage.say("   - export_tickets is proposed as external_send, by its name. The operator")
+        stage.say("     knows better: it only reports to whoever asks. So it is classified read:")
+        await stage.run("tunnel-client", "tool", "classify", "tickets", "export_tickets", "read")
+        await stage.run(*add, "time", "--yes", "--", "mcp-server-time", lines=40, all_of_it=True)
+        git = ("mcp-server-git", "--repository", repository)
+        await stage.run(
+            *(*add, "git", "--yes", "--read", repository, "--", *git), lines=50, all_of_it=True
+        )
+        stage.step(
+            "The client runs. Its policy: read and draft are allowed, a person approves the rest"
+        )
+        await stage.run("tunnel-client", "policy", "check")
+
+    async def _linked(self) -> bool:
+        shown = await self.stage.quietly("tunnel-relay", "tunnel", "show", TUNNEL, "--json")
+        return set(json.loads(shown)["tunnel"]["upstreams"]) == {"tickets", "time", "git"}
 
     async def sessions(self) -> None:
         """Grant an agent access, one session a server."""
@@ -174,12 +172,31 @@ class Demo:
             await agent.show_call(time_server, "convert_time", noon, "21:00")
         async with agent.connect("tickets") as tickets:
             await agent.introduce("tickets", tickets)
-            opened = {"title": "An agent was here"}
-            await agent.show_call(tickets, "open_ticket", opened, "#3 [open] An agent was here")
+            await agent.show_call(tickets, "list_tickets", {}, "#2 [waiting] VPN gateway")
             await agent.show_progress(tickets)
         async with agent.connect("tickets", "legacy") as tickets:
             stage.say(f"   - the same URL for an older agent: MCP {tickets.protocol_version}")
-            await agent.show_call(tickets, "list_tickets", {}, "An agent was here")
+            await agent.show_call(tickets, "list_tickets", {}, "#1 [open] Printer")
+
+    async def approval(self) -> None:
+        """Call a tool that writes: a person approves exactly this call, and it runs once."""
+        stage, agent = self.stage, self.agent
+        stage.step("A call that changes something waits for a person")
+        approver = Approver(stage, APPROVER)
+        await approver.arrive()
+        opened = {"title": "An agent was here"}
+        async with agent.connect("tickets") as tickets:
+            waiting = await agent.show_pending(tickets, "open_ticket", opened)
+            stage.step(f"{APPROVER} sees exactly what would run, and says yes")
+            await approver.approve(waiting, *opened.values())
+            stage.step("The agent repeats the call; it runs, once")
+            await agent.show_call(tickets, "open_ticket", opened, "#3 [open] An agent was here")
+            again = await agent.show_pending(tickets, "open_ticket", opened)
+            if again == waiting:
+                raise StageError("a used approval is pending again")
+            if "#4" in await call(tickets, "list_tickets", {}):
+                raise StageError("one approval opened two tickets")
+            await agent.show_call(tickets, "list_tickets", {}, "#3 [open] An agent was here")
 
     async def big_answer(self) -> None:
         """Fetch the whole history in one answer, with small calls beside it."""
@@ -263,7 +280,7 @@ class Demo:
         stage.note(told)
 
     async def _session_of(self, upstream: str) -> str:
-        listed = json.loads(await self._quietly("tunnel-relay", "session", "list", "--json"))
+        listed = json.loads(await self.stage.quietly("tunnel-relay", "session", "list", "--json"))
         server = f"{TUNNEL}/{upstream}"
         [session] = [each["id"] for each in listed["sessions"] if each["server"] == server]
         return str(session)[:12]
@@ -290,23 +307,6 @@ class Demo:
             raise StageError("the list does not show the revoked session")
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return the variables of the demo: ours only, so that a person's own settings stay out."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("TUNNEL_RELAY_", "TUNNEL_CLIENT_"))
-    }
-    programs = str(Path(sys.executable).parent)
-    return kept | {
-        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "TUNNEL_RELAY_CONFIG": str(folder / "relay.toml"),
-        "TUNNEL_CLIENT_CONFIG": str(folder / "client.toml"),
-        # The demo never leaves this machine, so a proxy set for the internet is none of its.
-        "NO_PROXY": "localhost,127.0.0.1",
-    }
-
-
 def welcome(stage: Stage) -> None:
     """Say what comes, and how to join in from another terminal."""
     stage.say("mcp-tunnel demo: an agent calls private MCP servers through one outbound link.")
@@ -329,65 +329,19 @@ async def stay(stage: Stage) -> None:
     await asyncio.Event().wait()
 
 
-def silence() -> None:
-    """Let nobody hear the rest: who read our output has left, as `make demo | head` does."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-
-
-async def perform(once: bool) -> int:
-    """Run the demo; returns the exit code."""
-    began = time.perf_counter()
-    failed = False
-    with tempfile.TemporaryDirectory(prefix="mcp-tunnel-demo-") as name:
-        folder = Path(name)
-        stage = Stage(folder, environment(folder))
-        try:
-            welcome(stage)
-            await Demo(stage, free_port()).run()
-            if not once:
-                await stay(stage)
-        except asyncio.CancelledError:
-            stage.say()
-        except BrokenPipeError:
-            failed = True
-            silence()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the person is told and we clean up
-            failed = True
-            stage.say(f"\nFAILED: {type(error).__name__}: {error}\n{stage.logs()}")
-        stage.step("The end")
-        try:
-            await stage.stop()
-        except StageError as error:
-            failed = True
-            stage.say(f"FAILED: {error}")
-    took = time.perf_counter() - began
-    print("The demo FAILED." if failed else f"Everything worked, in {took:.1f} s.")
-    return 1 if failed else 0
-
-
 def main() -> None:
-    """Run from the command line; SIGINT and SIGTERM end it in order."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the last step")
     once = parser.parse_args().once
 
-    async def with_signals() -> int:
-        task = asyncio.create_task(perform(once))
-        asked = asyncio.Event()
+    async def play(stage: Stage) -> None:
+        welcome(stage)
+        await Demo(stage, free_port()).run()
+        if not once:
+            await stay(stage)
 
-        def stop() -> None:
-            # Once: a second Ctrl-C must not cut the clean-up short, which is bounded anyway.
-            if not asked.is_set():
-                asked.set()
-                task.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
-        return await task
-
-    sys.exit(asyncio.run(with_signals()))
+    sys.exit(asyncio.run(with_signals(play, "demo")))
 
 
 if __name__ == "__main__":

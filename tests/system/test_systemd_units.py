@@ -48,6 +48,20 @@ def test_the_exposure_of_a_unit_stays_low(
     assert exposure(tmp_path, unit) <= bound
 
 
+def test_the_drop_in_allows_what_a_sandbox_needs() -> None:
+    """L12: without one of these a service would start its servers with less, or none."""
+    text = (UNITS / "tunnel-client-stdio.conf").read_text()
+    calls = " ".join(re.findall(r"^SystemCallFilter=([^~].*)$", text, re.MULTILINE)).split()
+    assert {"@mount", "pivot_root", "capset", "sethostname"} <= set(calls)
+    assert {f"landlock_{name}" for name in ("create_ruleset", "add_rule", "restrict_self")} <= set(
+        calls
+    )
+    assert text.index("~@privileged") < text.index("pivot_root"), "or it is taken away again"
+    for line in ("ProtectKernelTunables=no", "ProtectKernelLogs=no", "ProcSubset=all"):
+        assert line in text.splitlines(), "a new /proc is refused where ours is covered in part"
+    assert "RestrictAddressFamilies=AF_NETLINK" in text
+
+
 @pytest.mark.parametrize(
     ("unit", "program"), [("tunnel-client.service", client), ("tunnel-relay.service", relay)]
 )

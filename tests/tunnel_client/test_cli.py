@@ -18,6 +18,7 @@ from tests.tunnel_client.test_settings import HEAD, HTTP, STDIO
 from tunnel_client.cli import cli
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.identity import Identity, StateLock
+from tunnel_client.policy.start import write_default
 
 CODE = new_token(JOIN_PREFIX)
 
@@ -36,6 +37,7 @@ def call(*words: str | Path, stdin: str | None = None) -> Result:
 def enrolled(config: Path) -> None:
     with StateLock(config.parent / "state"):
         Identity.create(config.parent / "state").save()
+    write_default(config.parent / "policy.yaml")
 
 
 @pytest.mark.parametrize(
@@ -103,16 +105,22 @@ def test_check_config_lists_all_that_is_wrong_in_both_forms(config: Path) -> Non
     result = call("check-config", "--config", config)
     assert result.exit_code == 78
     assert "MT2101" in result.stderr
+    assert "MT2500" in result.stderr
     listed = json.loads(call("check-config", "--json", "--config", config).stdout)
     assert (listed["schema_version"], listed["ok"]) == (1, False)
-    assert [problem["code"] for problem in listed["problems"]] == ["MT2101"]
+    assert [problem["code"] for problem in listed["problems"]] == ["MT2101", "MT2500", "MT2560"]
+    assert [each["name"] for each in listed["stdio"]] == ["time"]
 
 
 def test_check_config_says_what_would_be_served(config: Path) -> None:
     enrolled(config)
+    agree = ("consent", "approve", "time", "--yes", "--allow-dangerous")
+    assert call(*agree, "--config", config).exit_code == 0
     result = call("check-config", "--config", config)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "ok: tunnel office at wss://relay.example, 2 upstream(s): files, time\n"
+    sandbox, served = result.stdout.splitlines()
+    assert sandbox.startswith("time: "), "how far its sandbox goes"
+    assert served == "ok: tunnel office at wss://relay.example, 2 upstream(s): files, time"
     assert json.loads(call("check-config", "--json", "--config", config).stdout)["ok"]
 
 
@@ -163,6 +171,7 @@ def test_an_answer_in_json_is_all_there_is_on_standard_output(config: Path) -> N
         HEAD
         + f'[[upstream]]\nname = "t"\ncommand = ["{sys.executable}", "-m", "mcp_server_time"]\n'
     )
+    assert call("consent", "approve", "t", "--yes", "--config", config).exit_code == 0
     done = subprocess.run(
         [
             sys.executable,
@@ -193,11 +202,12 @@ async def test_status_asks_the_daemon(config: Path) -> None:
     state = config.parent / "state"
     state.mkdir(0o700)
     with anyio.fail_after(30):
-        async with ControlServer(state / SOCKET_FILE, lambda: {"state": "connected"}):
+        async with ControlServer(state / SOCKET_FILE, lambda: {"connected": False}):
             text = await asyncio.to_thread(call, "status", "--config", config)
             answer = await asyncio.to_thread(call, "status", "--json", "--config", config)
-    assert (text.exit_code, text.stdout) == (0, "state  connected\n")
-    assert json.loads(answer.stdout) == {"schema_version": 1, "state": "connected"}
+    assert text.exit_code == 0
+    assert text.stdout.startswith("LINK     NOT CONNECTED to ")
+    assert json.loads(answer.stdout) == {"schema_version": 1, "connected": False}
 
 
 async def test_enrolling_with_a_code_from_standard_input(tmp_path: Path) -> None:

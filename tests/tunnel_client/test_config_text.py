@@ -80,3 +80,11 @@ def test_the_upstreams_of_an_older_file_are_kept_word_for_word() -> None:
 def test_upstreams_that_cannot_be_cut_out_are_not_lost_in_silence(old: str) -> None:
     with pytest.raises(SettingsError, match="cannot be carried over"):
         upstreams_of(old)
+
+
+def test_a_vault_is_never_lost_in_silence() -> None:
+    vault = '[vault]\naddress = "https://v"\ntoken = "env:T"\n'
+    upstream = '[[upstream]]\nname = "x"\nurl = "http://h/mcp"\n'
+    for text in (vault, vault + upstream, upstream + vault):
+        with pytest.raises(SettingsError, match="cannot be carried over"):
+            upstreams_of(text)

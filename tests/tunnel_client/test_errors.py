@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import AuthError, CloseCode
+from tunnel_client import errors_upstreams
 from tunnel_client.errors import ClientError, DialError, SettingsError
 from tunnel_client.reconnect import GiveUp, Reconnect
 
@@ -15,7 +16,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "client-errors.md"
 
 def family(kind: type[ClientError]) -> Iterator[type[ClientError]]:
     for child in kind.__subclasses__():
-        if child.__module__ == ClientError.__module__:
+        if child.__module__ in (ClientError.__module__, errors_upstreams.__name__):
             yield child
             yield from family(child)
 

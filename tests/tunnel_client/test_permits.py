@@ -14,7 +14,8 @@ from shared.keys import PrivateKey, key_fingerprint
 from shared.permit import Permit, PermitError, Signed, approver_message
 from tests.shared.test_permit import PERMIT
 from tunnel_client import permits as module
-from tunnel_client.errors import ClientError, PermitFileError
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_upstreams import PermitFileError
 from tunnel_client.permits import FILE, MAX_LIFE, Expectation, Permits
 
 RELAY, PIA, PAUL = (PrivateKey.generate() for _ in range(3))

@@ -158,6 +158,7 @@ def test_a_relay_that_must_not_be_used_is_refused(old: str, new: str, why: str) 
 
 
 def test_a_file_others_may_change_is_refused(tmp_path: Path) -> None:
+    """L15."""
     path = tmp_path / "client.toml"
     path.write_text(HEAD)
     path.chmod(0o644)

@@ -10,11 +10,11 @@ import anyio
 import pytest
 
 from shared.errors import ResetCode
+from tests.helpers.consented import make_consented
 from tests.helpers.shifty_server import shifty
-from tunnel_client.errors import UpstreamTestError
+from tunnel_client.errors_upstreams import UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream_ask import Answer, ask, farewell, initialize, legacy, modern
-from tunnel_client.upstreams import make_upstream
 
 TEXT = b'{"jsonrpc": "2.0", "id": 1, "result": {"n": 1.10}}'
 EVENTS = [(b"content-type", b"text/event-stream")]
@@ -84,7 +84,7 @@ async def test_a_message_without_an_answer_is_over_with_its_head() -> None:
 async def test_asking_gives_up_in_time_and_cancels() -> None:
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
-    upstream = make_upstream(UpstreamSettings(name="x", url=url), {})
+    upstream = make_consented(UpstreamSettings(name="x", url=url), {})
     await upstream.start()
     with anyio.fail_after(30):
         with pytest.raises(UpstreamTestError, match="no answer within 0 s"):
@@ -95,7 +95,7 @@ async def test_asking_gives_up_in_time_and_cancels() -> None:
 
 async def test_a_server_is_asked_for_one_thing() -> None:
     async with shifty(tools=[{"name": "a"}]) as server:
-        upstream = make_upstream(UpstreamSettings(name="x", url=server.url), {})
+        upstream = make_consented(UpstreamSettings(name="x", url=server.url), {})
         await upstream.start()
         with anyio.fail_after(30):
             found = await ask(upstream, modern("tools/list", "0" * 32), Answer(), 10)
@@ -114,3 +114,11 @@ def test_requests_are_those_of_their_era() -> None:
     assert (b"mcp-protocol-version", b"2025-06-18") in old.headers
     assert (old.mcp_session, old.envelope is not None) == ("m", True)
     assert farewell("s", "m", "2025-06-18").method == "DELETE"
+
+
+def test_a_server_hears_that_we_can_do_all_so_that_it_hides_no_tool() -> None:
+    """Tools that are offered only to able agents are there to be pinned, in either era."""
+    new = json.loads(modern("tools/list", "s").body)["params"]["_meta"]
+    old = json.loads(initialize("s", "m").body)["params"]
+    for told in (new["io.modelcontextprotocol/clientCapabilities"], old["capabilities"]):
+        assert set(told) == {"roots", "sampling", "elicitation"}

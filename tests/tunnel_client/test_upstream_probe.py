@@ -5,16 +5,21 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
 
 from tests.helpers.fixture_process import http_fixture
+from tests.helpers.sandboxes import agreed
 from tunnel_client import upstream_probe
-from tunnel_client.errors import ClientError, UpstreamTestError
+from tunnel_client.consent.guard import Guards
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_upstreams import NotConsentedError, UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream_probe import Report, probe_upstream, verdict
 
+NONE = Guards(Path("/nonexistent"), ())
 LEGACY_ANSWER = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -48,14 +53,17 @@ async def answering(kind: str, body: bytes, method: bytes = b"") -> AsyncIterato
 async def test_an_http_server_of_both_eras_is_recognised() -> None:
     with anyio.fail_after(60):
         async with http_fixture() as url:
-            report = await probe_upstream(UpstreamSettings(name="x", url=url), {})
+            report = await probe_upstream(UpstreamSettings(name="x", url=url), {}, NONE)
     assert report == Report(("2026-07-28",), "2025-11-25", "conformance-fixture 1")
 
 
-async def test_a_stdio_server_is_recognised_and_gone_afterwards() -> None:
-    command = [sys.executable, "-m", "mcp_server_time"]
+async def test_a_stdio_server_is_recognised_and_gone_afterwards(tmp_path: Path) -> None:
+    time = UpstreamSettings(name="time", command=[sys.executable, "-m", "mcp_server_time"])
+    with pytest.raises(NotConsentedError):
+        await probe_upstream(time, {}, Guards(tmp_path / "state", ()))
+    guards = agreed(tmp_path / "state", time, {})
     with anyio.fail_after(60):
-        report = await probe_upstream(UpstreamSettings(name="time", command=command), {})
+        report = await probe_upstream(time, {}, guards)
     assert report.modern == ("2026-07-28",)
     assert verdict("time", report).startswith("ok: time is mcp-time")
 
@@ -66,7 +74,7 @@ async def test_an_old_server_is_recognised_and_its_name_tamed(kind: str) -> None
     body = text if kind == "application/json" else f": hi\n\nevent: message\ndata: {text}\n\n"
     with anyio.fail_after(30):
         async with answering(kind, body.encode(), b"initialize") as url:
-            report = await probe_upstream(UpstreamSettings(name="x", url=url), {})
+            report = await probe_upstream(UpstreamSettings(name="x", url=url), {}, NONE)
     assert report == Report((), "2025-06-18", "old?[31m")
     assert verdict("x", report) == "ok: x is old?[31m, speaks legacy (2025-06-18)"
 
@@ -87,7 +95,7 @@ async def test_what_is_no_mcp_server_is_told(body: bytes, why: str) -> None:
     with anyio.fail_after(30):
         async with answering("application/json", body) as url:
             with pytest.raises(UpstreamTestError, match=why):
-                await probe_upstream(UpstreamSettings(name="x", url=url), {})
+                await probe_upstream(UpstreamSettings(name="x", url=url), {}, NONE)
 
 
 async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,12 +104,12 @@ async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.Monke
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
     with anyio.fail_after(30):
         with pytest.raises(UpstreamTestError, match="no answer within"):
-            await probe_upstream(UpstreamSettings(name="x", url=url), {})
+            await probe_upstream(UpstreamSettings(name="x", url=url), {}, NONE)
     server.close()
 
 
-async def test_a_program_that_ends_at_once_is_told() -> None:
+async def test_a_program_that_ends_at_once_is_told(tmp_path: Path) -> None:
     settings = UpstreamSettings(name="x", command=[sys.executable, "-c", "pass"])
     with anyio.fail_after(60):
         with pytest.raises(ClientError, match="x: "):
-            await probe_upstream(settings, {})
+            await probe_upstream(settings, {}, agreed(tmp_path / "state", settings, {}))

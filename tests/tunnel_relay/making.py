@@ -12,6 +12,7 @@ from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.init import Wanted, init
 from tunnel_relay.settings import Settings
+from tunnel_relay.tools import Told
 
 URL = "https://relay.example.com"
 ORIGIN = "wss://relay.example.com"
@@ -41,6 +42,10 @@ class RecordedLinks:
 
     live: list[dict[str, Any]] = field(default_factory=list)
     told: list[tuple[object, ...]] = field(default_factory=list)
+    offered: list[Told] = field(default_factory=list)
+
+    def tools(self) -> list[Told]:
+        return self.offered
 
     def links(self) -> list[dict[str, Any]]:
         return self.live

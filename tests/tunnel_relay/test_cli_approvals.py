@@ -1,7 +1,7 @@
 """`tunnel-relay approval`: from any machine as a user, and here as the operator."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
+import structlog
 from click.testing import CliRunner, Result
 
 from shared.keys import decode_public, key_fingerprint
@@ -20,6 +21,13 @@ from tests.tunnel_relay.console.stage import a_console
 from tunnel_relay.approvals.desk import signed
 from tunnel_relay.cli import build
 from tunnel_relay.store.approvals import State
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A command that runs here, in this process, changes what is logged."""
+    yield
+    structlog.reset_defaults()
 
 
 def command(*words: str, env: dict[str, str] | None = None) -> Result:

@@ -13,14 +13,13 @@ from tests.tunnel_relay.test_cli import Shell
 def shell(tmp_path: Path) -> Shell:
     made = Shell(tmp_path)
     made.init("--public-url", "https://relay.example.com")
-    place = tmp_path / "policy.yaml"
-    place.unlink(missing_ok=True)
+    (tmp_path / "relay-policy.yaml").unlink()
     made.run("policy", "init")
     return made
 
 
 def test_init_writes_a_policy_that_check_takes_and_never_overwrites(shell: Shell) -> None:
-    place = shell.folder / "policy.yaml"
+    place = shell.folder / "relay-policy.yaml"
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert shell.run("policy", "check").stdout.startswith(f"ok: {place}: 1 rules, digest ")
     assert "MT1005" in shell.run("policy", "init", code=1).stderr
@@ -75,3 +74,26 @@ def test_the_map_is_by_class_as_text_json_and_page(shell: Shell) -> None:
 @pytest.mark.parametrize("words", [(), ("x.yaml", "--user", "a", "--agent", "b"), ("--user", "a")])
 def test_a_test_of_nothing_is_wrong_use(shell: Shell, words: tuple[str, ...]) -> None:
     shell.run("policy", "test", *words, code=2)
+
+
+def test_the_map_is_of_the_user_that_the_relay_knows(shell: Shell) -> None:
+    shell.run("tunnel", "create", "shop", "--owner", "ops")
+    words = ("user", "add", "uma", "--group", "support", "--server", "shop/crm")
+    shell.run(*words, "--password-file", "-", stdin="correct horse battery\n")
+    place = shell.folder / "relay-policy.yaml"
+    rule = "- {id: look, match: {class: read, group: support}, effect: allow}\n"
+    place.write_text(f"version: 1\nrules:\n{rule}")
+    answer = shell.json("policy", "test", "--user", "uma", "--agent", "claude")
+    assert (answer["known"], answer["groups"]) == (True, ["support"])
+    reads = [row for row in answer["map"] if row["class"] == "read"]
+    assert [(row["server"], row["effects"]) for row in reads] == [("shop/crm", ["allow"])]
+    stranger = shell.run("policy", "test", "--user", "eve", "--agent", "claude")
+    assert "nobody here is known so" in stranger.stderr
+    assert "allow" not in stranger.stdout
+
+
+def test_a_map_is_shown_where_no_relay_can_be_asked(shell: Shell) -> None:
+    (shell.folder / "state" / "relay.key").unlink()
+    shown = shell.run("policy", "test", "--user", "uma", "--agent", "claude")
+    assert "the relay was not asked" in shown.stderr
+    assert "what-sessions-open" in shown.stdout

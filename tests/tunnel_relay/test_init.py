@@ -57,3 +57,15 @@ def test_the_consoles_certificate_is_checked_too(tmp_path: Path) -> None:
     }
     (problem,) = check(tmp_path / "relay.toml", missing)
     assert problem.code is Code.CONFIG_MISSING
+
+
+def test_the_policy_is_checked_with_the_line_of_each_fault(tmp_path: Path) -> None:
+    make_relay(tmp_path)
+    policy = tmp_path / "relay-policy.yaml"
+    policy.write_text("version: 1\nrules:\n- {id: a, efect: allow}\n")
+    (problem,) = check(tmp_path / "relay.toml", {})
+    assert problem.code is Code.POLICY_BROKEN
+    assert f"{policy}:3: " in problem.message
+    policy.unlink()
+    (problem,) = check(tmp_path / "relay.toml", {})
+    assert problem.code is Code.POLICY_MISSING

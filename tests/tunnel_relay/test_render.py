@@ -96,6 +96,13 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "disabled": 0,
             "sessions": {"live": 1, "ended": 0},
             "locks": 1,
+            "approvals": 2,
+            "policy": {
+                "digest": "ab" * 32,
+                "rules": 3,
+                "problem": "p.yaml:3: odd\np.yaml:4: odder",
+            },
+            "tools": {"office": {"pinned": 4, "new": 1, "changed": 2, "differs": 0}},
             "unstored": 1,
             "forgettable": 1,
             "store": {"problem": "full", "lapsed": False, "lease": 30.0, "left": 21.0, "silent": 9},
@@ -113,6 +120,10 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
     assert (
         "https://c: no keys yet: its tokens are refused (MT1060); the last fetch failed: no" in said
     )
+    assert "policy     3 rules, digest abababababab\n" in said
+    assert "cannot be used (MT1101); the policy before it holds: p.yaml:3: odd\n" in said
+    assert "           p.yaml:4: odder\n" in said
+    assert "office: 4 pinned, 1 new, 2 CHANGED\n" in said
     assert "MT1071" in said
     assert "serving for 1m" in said
     assert "MT1013" in said

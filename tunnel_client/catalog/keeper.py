@@ -9,7 +9,8 @@ import structlog
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.listing import Listing, list_upstream
-from tunnel_client.errors import ClientError, ListingError
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_upstreams import ListingError
 from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.catalog")

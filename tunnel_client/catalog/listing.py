@@ -12,7 +12,7 @@ import anyio
 from shared.ids import new_id
 from shared.jsonrpc.envelope import MODERN
 from tunnel_client.catalog.definitions import Item, Kind, instructions_item, item_of, name_of
-from tunnel_client.errors import ListingError, UpstreamTestError
+from tunnel_client.errors_upstreams import ListingError, UpstreamTestError
 from tunnel_client.upstream.base import Upstream, UpstreamRequest
 from tunnel_client.upstream_ask import LEGACY, Answer, ask, farewell, initialize, legacy, modern
 from tunnel_client.upstream_probe import server_name

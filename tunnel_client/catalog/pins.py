@@ -20,7 +20,8 @@ import jiter
 from shared.ids import is_name
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.definitions import MAX_NAME, Kind
-from tunnel_client.errors import BrokenPinsError, StateWriteError
+from tunnel_client.errors import StateWriteError
+from tunnel_client.errors_upstreams import BrokenPinsError
 from tunnel_client.files import check_folder, read_guarded, write_private
 
 FILE_NAME = "pins.json"

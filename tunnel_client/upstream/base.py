@@ -31,6 +31,8 @@ class UpstreamRequest:
     envelope: Envelope | None
     session: str
     mcp_session: str | None
+    user: str | None = None
+    """Whose session it is, from its grant: one name for one human at this relay; None: unknown."""
 
 
 class Reply(Protocol):

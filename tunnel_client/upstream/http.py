@@ -20,7 +20,9 @@ import anyio
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import INVALID_REQUEST
 from tunnel_client.upstream.base import Exchange, Headers, Reply, UpstreamRequest
+from tunnel_client.upstream.egress import EgressError
 from tunnel_client.upstream.http_connection import REFUSED_ANSWER, Connection, HttpExchange
+from tunnel_client.upstream.http_dial import dial
 from tunnel_client.upstream.http_request import (
     METHODS,
     BadHeaderError,
@@ -39,6 +41,8 @@ from tunnel_client.upstream.http_target import HttpTarget
 
 Inject = Callable[[UpstreamRequest], Headers]
 """Returns headers to add to a request; each takes the place of the agent's of the same name."""
+Refused = Callable[[UpstreamRequest], None]
+"""Hears that the upstream did not take what was injected."""
 
 SESSIONS_FULL = -31503
 """JSON-RPC code for no room for another MCP session; outside the reserved range."""
@@ -56,13 +60,21 @@ class HttpUpstream:
     thread. `start` and `aclose` are called once each.
     """
 
-    def __init__(self, name: str, target: HttpTarget, inject: Inject | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: HttpTarget,
+        inject: Inject | None = None,
+        refused: Refused | None = None,
+    ) -> None:
+        """Serve `target`; with `refused`, answers that complain of a credential are hidden."""
         self.name = name
         self.limits = target.limits
         self.now = 0.0
         self.last_head = LastHead()
         self._target = target
         self._inject = inject
+        self._refused = refused
         self._encoder = RequestEncoder(target)
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
@@ -123,8 +135,8 @@ class HttpUpstream:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._farewells.stop()
-        for dial in self._dials:
-            dial.cancel()
+        for dialling in self._dials:
+            dialling.cancel()
         while self._waiting:
             self._waiting.popleft().fail(ResetCode.REFUSED, "the client is stopping")
         for connection in list(self._connections):
@@ -165,7 +177,9 @@ class HttpUpstream:
         self._dial_for_waiting()
 
     def answered(self, exchange: HttpExchange, head: ResponseHead) -> bool:
-        """Learn or forget an MCP session from a response's head."""
+        """Learn or forget an MCP session from a response's head; hide what none should see."""
+        if self._refused is not None and _complains(head.status):
+            return self._hide(exchange, head.status)
         request, known = exchange.request, exchange.mcp_session
         if known is not None:
             deleted = request.method == "DELETE" and 200 <= head.status < 300
@@ -182,6 +196,14 @@ class HttpUpstream:
         ):
             return True
         return self._learn(exchange, request.mcp_session, head.mcp_session, head.headers)
+
+    def _hide(self, exchange: HttpExchange, status: int) -> bool:
+        """Answer by kind only: such pages explain logins, and show what they were sent."""
+        if status == 401 and self._refused is not None:
+            self._refused(exchange.request)
+        code, text = (status, "error") if status >= 500 else (502, "access refused")
+        exchange.answer(code, REFUSED_ANSWER, f"upstream answer: {text}", "unknown")
+        return False
 
     def withdraw(self, exchange: HttpExchange) -> None:
         """Let go of an exchange that was cancelled before it got a connection."""
@@ -288,9 +310,7 @@ class HttpUpstream:
                 if target.unix is not None:
                     await loop.create_unix_connection(lambda: Connection(self), target.unix)
                 else:
-                    await loop.create_connection(
-                        lambda: Connection(self), target.host, target.port, ssl=target.tls
-                    )
+                    await dial(target, lambda address: Connection(self, address))
         except OSError as error:
             if self._waiting:
                 detail = f"no connection to the upstream: {_why(error)}"
@@ -320,8 +340,14 @@ class HttpUpstream:
             self._farewells.say(gone)
 
 
+def _complains(status: int) -> bool:
+    return status in (401, 403, 407) or status >= 500
+
+
 def _why(error: OSError) -> str:
     """Say why a dial failed without naming a private address."""
+    if isinstance(error, EgressError):
+        return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused, {error.verify_message}"
     if isinstance(error, ssl.SSLError):

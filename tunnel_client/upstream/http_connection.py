@@ -8,6 +8,7 @@ from shared.errors import ResetCode
 from shared.jsonrpc.envelope import Kind, error_body
 from shared.wire.limits import KIB
 from tunnel_client.upstream.base import Headers, Reply, UpstreamRequest
+from tunnel_client.upstream.egress import same_place
 from tunnel_client.upstream.http_response import (
     BrokenResponseError,
     LastHead,
@@ -143,6 +144,7 @@ class Connection(asyncio.Protocol):
     """One connection; carries one exchange at a time, and none while idle."""
 
     __slots__ = (
+        "_address",
         "_answering",
         "_heard",
         "_large",
@@ -155,8 +157,10 @@ class Connection(asyncio.Protocol):
         "idle_since",
     )
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, address: str | None = None) -> None:
+        """Carry exchanges to `address` and to nobody else; None for a Unix socket."""
         self._owner = owner
+        self._address = address
         self._reader = ResponseReader(owner.limits, owner.last_head)
         self._paused = False
         self._large = False
@@ -223,6 +227,10 @@ class Connection(asyncio.Protocol):
         endpoint = transport.get_extra_info("socket")
         if endpoint is not None and endpoint.family in (socket.AF_INET, socket.AF_INET6):
             endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = transport.get_extra_info("peername")
+        if self._address is not None and not same_place(self._address, peer):
+            self._transport.abort()  # `dial` sees it and says so
+            return
         self._owner.connected(self)
 
     def data_received(self, data: bytes) -> None:

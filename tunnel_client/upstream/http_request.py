@@ -35,7 +35,9 @@ HOP_BY_HOP = frozenset(
 
 _DROPPED = HOP_BY_HOP | {
     b"accept-encoding",
+    b"api-key",
     b"authorization",
+    b"baggage",
     b"content-length",
     b"cookie",
     b"cookie2",
@@ -44,12 +46,18 @@ _DROPPED = HOP_BY_HOP | {
     b"host",
     b"mcp-session-id",
     b"origin",
+    b"tracestate",
     b"x-api-key",
+    b"x-auth-token",
     b"x-real-ip",
     b"x-upstream-authorization",
 }
 _DROPPED_PREFIXES = (b"proxy-", b"x-forwarded-")
-_NEVER_INJECTED = HOP_BY_HOP | {b"content-length", b"host", b"mcp-session-id", b"accept-encoding"}
+NEVER_INJECTED = HOP_BY_HOP | {
+    *(b"content-length", b"host", b"mcp-session-id", b"accept-encoding", b"content-encoding"),
+    *(b"content-type", b"origin", b"expect"),
+}
+"""What a credential's header cannot be called: it would change how a request is read."""
 _DROP: None = None
 _CONNECTION = b""
 _MAX_NAMES = 1024
@@ -94,6 +102,8 @@ class RequestEncoder:
     def __init__(self, target: HttpTarget) -> None:
         self._names = _Names()
         self._known: dict[int, tuple[Headers, bytes]] = {}
+        self._ours: _Injected | None = None
+        self._beside: dict[int, tuple[Headers, tuple[bytes, ...], bytes]] = {}
         self._starts = {
             method: (
                 f"{method} {target.path} HTTP/1.1\r\n"
@@ -112,8 +122,11 @@ class RequestEncoder:
         """
         start = self._starts[request.method]
         if injected:
-            agents = self._lines(_merged(request.headers, injected))
-            agents += b"".join(b"%b: %b\r\n" % pair for pair in injected)
+            ours = self._ours
+            if ours is None or ours[0] is not injected:
+                ours = self._ours = _prepared(injected)
+            # Last, after all the agent said, and with no field of the same name before it.
+            agents = self._lines_beside(request.headers, ours[1]) + ours[2]
         else:
             agents = self._known_lines(request.headers)
         if mcp_session is not None:
@@ -135,6 +148,18 @@ class RequestEncoder:
         self._known[id(headers)] = headers, lines  # the reference keeps the id from being reused
         return lines
 
+    def _lines_beside(self, headers: Headers, names: tuple[bytes, ...]) -> bytes:
+        """Return the lines of a head less fields of these names; no injected value is in them."""
+        known = self._beside.get(id(headers))
+        if known is not None and known[0] is headers and known[1] == names:
+            return known[2]
+        ours = {_canonical(name) for name in names}
+        lines = self._lines([pair for pair in headers if _canonical(pair[0]) not in ours])
+        if len(self._beside) >= _MAX_HEADS:
+            self._beside.clear()
+        self._beside[id(headers)] = headers, names, lines
+        return lines
+
     def _lines(self, headers: Headers) -> bytes:
         """Write the agent's fields; raises BadHeaderError."""
         names = self._names
@@ -153,14 +178,18 @@ class RequestEncoder:
         return fields
 
 
-def _merged(headers: Headers, injected: Headers) -> Headers:
+_Injected = tuple[Headers, tuple[bytes, ...], bytes]
+
+
+def _prepared(injected: Headers) -> _Injected:
+    """Return what is injected with its names and its lines; raises BadInjectionError."""
     for name, value in injected:
-        if TOKEN.fullmatch(name) is None or name.lower() in _NEVER_INJECTED:
+        if TOKEN.fullmatch(name) is None or name.lower() in NEVER_INJECTED:
             raise BadInjectionError("an injected header has a name that cannot be injected")
         if value.translate(None, _FIELD_BYTES):
             raise BadInjectionError("an injected header holds a control character")
-    ours = {_canonical(name) for name, _ in injected}
-    return [pair for pair in headers if _canonical(pair[0]) not in ours]
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in injected)
+    return injected, tuple(name for name, _ in injected), lines
 
 
 def _canonical(name: bytes) -> bytes:

@@ -23,6 +23,9 @@ _DROPPED = HOP_BY_HOP | {
     b"content-location",
     b"location",
     b"refresh",
+    # Carry what a vendor likes, past every list.
+    b"baggage",
+    b"tracestate",
     # Said of an origin, and the origin the agent sees is the relay's.
     b"clear-site-data",
     b"strict-transport-security",

@@ -2,15 +2,18 @@
 
 import ipaddress
 import re
+import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from shared.wire.limits import KIB, MAX_HEAD_FIELDS
+from tunnel_client.upstream.egress import Egress
+from tunnel_client.upstream.trust import trusting
 
 _VISIBLE = re.compile(r"[!-~]+")
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _UNIX = "unix:"
 _MAX_SOCKET_PATH_BYTES = 107
 """`sun_path` of Linux holds 108 bytes, the last of them NUL (unix(7))."""
@@ -66,21 +69,28 @@ class HttpTarget:
     tls: ssl.SSLContext | None = None
     unix: str | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
+    egress: Egress = field(default_factory=Egress)
 
 
 def target_from(
-    url: str, ca_file: Path | None = None, *, limits: HttpLimits | None = None
+    url: str,
+    ca_file: Path | None = None,
+    *,
+    limits: HttpLimits | None = None,
+    egress: Egress | None = None,
+    certificate: tuple[Path, Path] | None = None,
 ) -> HttpTarget:
     """Read `http://`, `https://` or `unix:/path.sock:/path`; raises BadTargetError.
 
     `ca_file` (PEM) replaces the system's trusted authorities and is for https only. A certificate
-    is always verified, its host name included; there is no way to turn that off.
+    is always verified, its host name included; there is no way to turn that off. `certificate` is
+    our own and its key, two files, shown to this upstream only.
     """
     if _VISIBLE.fullmatch(url) is None:
         raise BadTargetError("an upstream's URL is visible ASCII without spaces")
     limits = limits or HttpLimits()
-    if ca_file is not None and not url.startswith("https:"):
-        raise BadTargetError("a CA file is for https upstreams only")
+    if (ca_file or certificate) is not None and not url.startswith("https:"):
+        raise BadTargetError("a CA file and a client certificate are for https upstreams only")
     if url.startswith(_UNIX):
         return _unix_target(url.removeprefix(_UNIX), limits)
     try:
@@ -104,9 +114,26 @@ def target_from(
         port=_PORTS[parts.scheme] if port is None else port,
         path=_path(parts),
         authority=authority,
-        tls=_context(ca_file) if parts.scheme == "https" else None,
+        tls=_context(ca_file, certificate) if parts.scheme == "https" else None,
         limits=limits,
+        egress=egress or Egress(),
     )
+
+
+def origin_of(url: str) -> str:
+    """Return where a URL leads: `scheme://host:port`, or `unix:/path.sock`; raises BadTargetError.
+
+    The same for every spelling of one origin.
+    """
+    if url.startswith(_UNIX):
+        rest = url.removeprefix(_UNIX)
+        return _UNIX + str(_unix_target(rest if ":/" in rest else f"{rest}:/", HttpLimits()).unix)
+    scheme = url.partition(":")[0]
+    # As http, so that no trust store is loaded just to look at a URL.
+    target = target_from(f"http:{url.partition(':')[2]}")
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    port = urlsplit(url).port or _PORTS.get(scheme, 0)
+    return f"{scheme}://{host}:{port}"
 
 
 def _unix_target(rest: str, limits: HttpLimits) -> HttpTarget:
@@ -125,11 +152,30 @@ def _unix_target(rest: str, limits: HttpLimits) -> HttpTarget:
 def _host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     try:
-        return str(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(host)
     except ValueError:
-        if _HOST.fullmatch(host) is None:
-            raise BadTargetError("an upstream's URL names a host or an IP address") from None
+        _check_name(host)
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    if mapped is not None or str(address) != host:
+        raise BadTargetError(f"an address is written in one way only: {mapped or address}")
+    if address.is_unspecified or address.is_multicast:
+        raise BadTargetError("an upstream's URL names one machine")
     return host
+
+
+def _check_name(host: str) -> None:
+    if host.endswith("."):
+        raise BadTargetError("a host's name ends without a dot")
+    if _HOST.fullmatch(host) is None:
+        raise BadTargetError("an upstream's URL names a host or an IP address")
+    # What inet_aton reads as an address (127.1, 0x7f000001, 2130706433) would be looked up as one.
+    if re.fullmatch(r"0x[0-9a-f]*|[0-9]+", host.rpartition(".")[2]):
+        try:
+            meant = f": {socket.inet_ntoa(socket.inet_aton(host))}"
+        except OSError:
+            meant = ""
+        raise BadTargetError(f"an address is written in one way only{meant}")
 
 
 def _path(parts: SplitResult) -> str:
@@ -137,12 +183,23 @@ def _path(parts: SplitResult) -> str:
     return f"{path}?{parts.query}" if parts.query else path
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
+def _context(ca_file: Path | None, certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        context = trusting(ca_file)
     except (OSError, ssl.SSLError) as error:
-        reason = error.strerror if not isinstance(error, ssl.SSLError) else "no certificate in it"
-        raise BadTargetError(f"cannot read the CA file: {reason}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+        raise BadTargetError(f"cannot read the CA file: {_reason(error, 'certificate')}") from None
+    if certificate is not None:
+        try:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(*certificate, password="")
+        except (OSError, ssl.SSLError, ValueError) as error:
+            reason = _reason(error, "matching certificate and key")
+            raise BadTargetError(f"cannot read the client certificate: {reason}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _reason(error: Exception, wanted: str) -> str:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        return error.strerror or "not readable"
+    return f"no {wanted} in it"

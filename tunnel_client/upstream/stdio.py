@@ -12,6 +12,7 @@ from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
 from tunnel_client.upstream.stdio_legacy import LegacyFront
 from tunnel_client.upstream.stdio_modern import ModernFront, Settled
 from tunnel_client.upstream.stdio_pool import ChildPool
+from tunnel_client.upstream.stdio_process import Starter
 
 
 def is_modern(request: UpstreamRequest) -> bool:
@@ -34,8 +35,15 @@ class StdioUpstream:
     child is killed with the thread that started it.
     """
 
-    def __init__(self, name: str, command: StdioCommand, limits: StdioLimits | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: StdioCommand,
+        limits: StdioLimits | None = None,
+        starter: Starter | None = None,
+    ) -> None:
         self.name = name
+        self._starter = starter
         self._command = command
         self._limits = limits or StdioLimits()
         self._log = structlog.get_logger("tunnel_client.upstream.stdio").bind(upstream=name)
@@ -45,7 +53,9 @@ class StdioUpstream:
     async def start(self) -> None:
         """Get ready; no process is started before the first request."""
         self._loop = asyncio.get_running_loop()
-        self._pool = ChildPool(self._command, self._limits, self._log, self._loop.time)
+        self._pool = ChildPool(
+            self._command, self._limits, self._log, self._loop.time, self._starter
+        )
         self._modern = ModernFront(self._pool, self._limits, self._log)
         self._legacy = LegacyFront(self._pool, self._limits, self._log)
         self._sweep()

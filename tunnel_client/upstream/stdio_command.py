@@ -7,6 +7,7 @@ from pathlib import PurePath
 from pydantic import SecretStr
 
 from shared.wire.limits import KIB, MIB
+from tunnel_client.credentials.inject import environment, hidden_in_logs
 
 ALWAYS_INHERITED = ("PATH", "HOME", "LANG")
 """What a child sees of our own environment without being named; nearly no program runs without."""
@@ -36,12 +37,11 @@ class StdioCommand:
         """Return the whole environment of a child: allow-listed names only."""
         names = (*ALWAYS_INHERITED, *self.inherit)
         inherited = {name: ours[name] for name in names if name in ours}
-        return inherited | {name: value.get_secret_value() for name, value in self.env.items()}
+        return inherited | environment(self.env)
 
     def secrets(self) -> list[str]:
         """Return the values that must not show in a log; short ones would blot out plain words."""
-        values = (value.get_secret_value() for value in self.env.values())
-        return sorted((value for value in values if len(value) >= 6), key=len, reverse=True)
+        return hidden_in_logs(self.env)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import structlog
 
 from shared.backoff import Backoff
 from shared.errors import TunnelError
+from tunnel_client.errors import ClientError
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
-from tunnel_client.upstream.stdio_process import Child
+from tunnel_client.upstream.stdio_process import Child, Starter
 
 _NO_EXIT = 5.0
 
@@ -64,8 +65,11 @@ class ChildPool:
         limits: StdioLimits,
         log: structlog.typing.FilteringBoundLogger,
         now: Callable[[], float],
+        starter: Starter | None = None,
     ) -> None:
         self._command = command
+        self._starter = starter
+        self._refusal = ""
         self._limits = limits
         self._log = log
         self._now = now
@@ -89,15 +93,28 @@ class ChildPool:
             on_line,
             on_end,
             lambda: self._children.discard(child),
+            self._starter,
         )
         try:
             child.start()
+        except ClientError as error:
+            self._refuse(error)
+            raise RefusedError("its operator has not allowed it to start as it is", 30.0) from None
         except OSError as error:
             self.crashed(0.0)
             self._log.error("child not started", error=error.strerror or type(error).__name__)
             raise RefusedError("the program cannot be started", 5.0) from None
+        self._refusal = ""
         self._children.add(child)
         return child
+
+    def _refuse(self, error: ClientError) -> None:
+        # Agents may ask again and again; the operator needs to be told once.
+        if error.cause != self._refusal:
+            self._refusal = error.cause
+            self._log.error(
+                "child not started", code=error.code, reason=error.cause, next=error.next
+            )
 
     def crashed(self, lived: float) -> None:
         """Note that a child ended by itself after `lived` seconds."""

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Protocol
 
 import structlog
 
+from tunnel_client.sandbox.plan import Launch, Reached
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
 from tunnel_client.upstream.stdio_pipes import LineReader, PipeWriter
 from tunnel_client.upstream.stdio_stderr import StderrLog
@@ -29,6 +31,32 @@ _DRAIN = 1.0
 _STDERR_BYTES = 64 * 1024
 
 _libc = ctypes.PyDLL(None) if sys.platform == "linux" else None
+
+
+class Starter(Protocol):
+    """Decides how a child is started, and whether at all."""
+
+    @property
+    def reached(self) -> Reached | None:
+        """How far the sandbox goes; None for none."""
+
+    def starting(self, more: Mapping[str, str]) -> AbstractContextManager[Launch]:
+        """Give what to execute, with `more` variables; raises ClientError when nothing may be."""
+
+
+class Unguarded:
+    """Starts a command as it is: for servers of tests, never for what a configuration names."""
+
+    reached: Reached | None = None
+
+    def __init__(self, command: StdioCommand) -> None:
+        self._command = command
+
+    @contextmanager
+    def starting(self, more: Mapping[str, str]) -> Iterator[Launch]:
+        """Give the command itself."""
+        environment = self._command.environment(os.environ) | dict(more)
+        yield Launch(self._command.argv, self._command.cwd, environment)
 
 
 class Child:
@@ -46,8 +74,10 @@ class Child:
         on_line: Callable[[bytes], None],
         on_end: Callable[[str], None],
         on_gone: Callable[[], None],
+        starter: Starter | None = None,
     ) -> None:
         self._command = command
+        self._starter = starter or Unguarded(command)
         self._limits = limits
         self._log = log
         self._on_line = on_line
@@ -59,6 +89,7 @@ class Child:
         self._stopping = False
         self._exited = False
         self._strays_gone = False
+        self._contained = False
         self._ended = False
         self._crashed = False
         self._fast = False
@@ -67,27 +98,37 @@ class Child:
         self.started = self.now()
 
     def start(self) -> None:
-        """Start the process; raises OSError when that cannot be done."""
-        environment = self._command.environment(os.environ)
-        with warnings.catch_warnings():
-            # From 3.12 on Python warns of threads; what runs before exec here is one system call.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._process = subprocess.Popen(  # noqa: S603 - an argv list from the local file
-                self._command.argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                cwd=self._command.cwd,
-                env=environment | {MARK: self._mark},
-                start_new_session=True,
-                preexec_fn=_die_with_parent if _libc is not None else None,
-            )
+        """Start the process; raises OSError when it cannot, ClientError when it may not be done."""
+        with self._starter.starting({MARK: self._mark}) as launch:
+            self._execute(launch)
         self.pid = self._process.pid
         self._log = self._log.bind(pid=self.pid)
         self._open_pipes()
         self._watch()
-        self._log.debug("child started")
+        reached = self._starter.reached
+        if reached is None or not reached.caged:
+            self._log.warning("child started without a sandbox", sandbox=str(reached))
+        else:
+            self._log.info("child started", sandbox=str(reached))
+
+    def _execute(self, launch: Launch) -> None:
+        self._contained = launch.contained
+        prepare = _die_with_parent_deaf if launch.deaf else _die_with_parent
+        with warnings.catch_warnings():
+            # From 3.12 on Python warns of threads; what runs before exec here are system calls.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process = subprocess.Popen(  # noqa: S603 - an argv list from the local file
+                launch.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=launch.cwd,
+                env=dict(launch.environment),
+                start_new_session=True,
+                pass_fds=launch.descriptors,
+                preexec_fn=prepare if _libc is not None else None,
+            )
 
     def _open_pipes(self) -> None:
         stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
@@ -202,7 +243,8 @@ class Child:
 
     def _strays_ended(self, ending: "asyncio.Future[int]") -> None:
         strays = 0 if ending.cancelled() else ending.result()
-        if strays:
+        # What the kernel ends together with a sandbox may still be dying when we look.
+        if strays and not self._contained:
             self._log.warning("ended processes that a child had left behind", count=strays)
         self._strays_gone = True
         self._timers.append(self._loop.call_later(_DRAIN, self._drained))
@@ -270,3 +312,9 @@ def _die_with_parent() -> None:
     """Ask the kernel to kill this process with its parent; runs between fork and exec."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def _die_with_parent_deaf() -> None:
+    """Do the same and ignore SIGTERM, which is for the server in the sandbox and not its walls."""
+    _die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

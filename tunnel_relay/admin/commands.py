@@ -46,6 +46,10 @@ COMMANDS: dict[str, Role] = {
     "agent_list": Role.AUDITOR,
     "agent_disable": Role.ADMIN,
     "agent_enable": Role.ADMIN,
+    "tool_list": Role.AUDITOR,
+    "tool_show": Role.AUDITOR,
+    "policy_known": Role.AUDITOR,
+    "policy_map": Role.AUDITOR,
     "approval_list": Role.USER,
     "approval_show": Role.USER,
     "approval_approve": Role.APPROVER,
@@ -57,7 +61,9 @@ One list for the admin API, the console and the control socket.
 """
 
 DECISIONS = frozenset(("approval_approve", "approval_deny"))
-"""What takes a login that is not stale, and that an agent gets no word about."""
+"""What agents have no word in."""
+PROVEN = frozenset(("approval_approve",))
+"""What takes a login that is not stale. To take away, no login is too old."""
 
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)
 
@@ -88,7 +94,7 @@ async def run_command(
         raise RelayError(Code.BAD_REQUEST, "there is no such command")
     if not allows(who.roles, COMMANDS[command]):
         raise RelayError(Code.ROLE_NEEDED, f"{command} takes the role {COMMANDS[command]}")
-    if command in DECISIONS and not who.fresh:
+    if command in PROVEN and not who.fresh:
         raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and decide again")
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:

@@ -15,6 +15,7 @@ import structlog
 
 from shared.errors import CloseCode
 from shared.ids import fingerprint, new_id, token_digest
+from shared.policy.keeping import PolicyFile
 from tunnel_relay.admin import changes
 from tunnel_relay.admin.acting import confined_to
 from tunnel_relay.admin.admission import Admission, Admissions
@@ -35,6 +36,7 @@ from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
 from tunnel_relay.tasks import TaskTable
+from tunnel_relay.tools import ToolBook
 
 JOIN_CODE_TTL = 3600.0
 CUT_DEADLINE = 5.0
@@ -78,8 +80,6 @@ class AdminCore:
         self.links: Links = NoLinks()
         self.issuers: Callable[[], list[dict[str, Any]]] = list
         """How the keys of each external issuer are; set by whoever fetches them."""
-        self.policy: Callable[[], dict[str, Any] | None] = lambda: None
-        """Which policy holds and what is wrong with its file; set by whoever serves."""
         self.clock = clock
         self.settings = settings
         self.relay_key = relay_key
@@ -90,6 +90,9 @@ class AdminCore:
         self.admin_tokens = AdminTokens()
         self.bars = BarTable()
         self.tasks = TaskTable()
+        self.tools = ToolBook(lambda: self.links.tools())
+        self.policy: PolicyFile | None = None
+        """The policy that calls are held against; set by whoever serves."""
         self.passwords = Passwords()
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from shared.errors import CloseCode
+from tunnel_relay.tools import Told
 
 CUT_WAIT = 2.0
 """Seconds that clients get to say that they cut a session; the report names who did not."""
@@ -20,6 +21,9 @@ class Links(Protocol):
         Keys read by the commands: `tunnel`, `instance`, `since`, `peer`, `round_trip_ms`,
         `streams`, `upstreams` (names). Others are passed on.
         """
+
+    def tools(self) -> Sequence[Told]:
+        """Return what every client says of the tools of each upstream that it offers."""
 
     async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:
         """End the streams of sessions; returns what was cut as JSON values.
@@ -41,6 +45,9 @@ class NoLinks:
     """The links of a relay that is not serving: none."""
 
     def links(self) -> list[dict[str, Any]]:
+        return []
+
+    def tools(self) -> Sequence[Told]:
         return []
 
     async def cut_sessions(self, sessions: Sequence[str], wait: float = CUT_WAIT) -> dict[str, Any]:

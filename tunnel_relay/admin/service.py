@@ -9,6 +9,7 @@ from tunnel_relay.admin.agents import AgentCommands
 from tunnel_relay.admin.approvals import ApprovalCommands
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
+from tunnel_relay.admin.policy import PolicyCommands
 from tunnel_relay.admin.tokens import TokenCommands
 from tunnel_relay.admin.tunnels import TunnelCommands
 from tunnel_relay.admin.views import SCHEMA_VERSION
@@ -18,7 +19,13 @@ from tunnel_relay.store.base import LockKind
 
 
 class Admin(
-    TunnelCommands, SessionCommands, VouchedUsers, AgentCommands, TokenCommands, ApprovalCommands
+    TunnelCommands,
+    SessionCommands,
+    VouchedUsers,
+    AgentCommands,
+    TokenCommands,
+    ApprovalCommands,
+    PolicyCommands,
 ):
     """Every command; results are JSON values, refusals are RelayError."""
 
@@ -56,10 +63,11 @@ class Admin(
             "sessions": {"live": live, "ended": len(kept) - live},
             "locks": len(self.locks.holding(now)),
             "approvals": len(self.approvals.requests.pending(now)),
+            "policy": self.policy_facts(),
+            "tools": await self.tool_counts(),
             "unstored": len(self.pending),
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),
             "issuers": self.issuers(),
-            "policy": self.policy(),
             "links": self.links.links(),
         }

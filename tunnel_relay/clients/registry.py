@@ -17,6 +17,7 @@ from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
 from tunnel_relay.clients.grants import LinkGrants
+from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.links")
 
@@ -200,6 +201,15 @@ class Registry:
     def links(self) -> list[dict[str, Any]]:
         """Return the facts of every link."""
         return [link.facts() for links in self._tunnels.values() for link in links.values()]
+
+    def tools(self) -> list[Told]:
+        """Return what every client says of the tools of each upstream that it offers."""
+        return [
+            Told(link.tunnel, link.instance, upstream, link.tools.get(upstream))
+            for links in self._tunnels.values()
+            for link in links.values()
+            for upstream in sorted(link.upstreams)
+        ]
 
     def of_tunnel(self, tunnel: str) -> list[Link]:
         """Return the links of one tunnel."""

@@ -13,7 +13,17 @@ from tunnel_relay.admin.callers import Callers
 from tunnel_relay.admin.edge import AdminEdge, Guard
 from tunnel_relay.admin.logins import Logins
 from tunnel_relay.admin.service import Admin
-from tunnel_relay.console import agents, approvals, locks, overview, sessions, tunnels, users
+from tunnel_relay.console import (
+    agents,
+    approvals,
+    locks,
+    overview,
+    permissions,
+    sessions,
+    tools,
+    tunnels,
+    users,
+)
 from tunnel_relay.console.login import LoginPages
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
@@ -87,11 +97,14 @@ def page_routes(site: Site) -> list[BaseRoute]:
         action_route(site, f"{tunnel}/rotate", tunnels.rotate, tunnels.tunnel),
         action_route(site, f"{tunnel}/disable", tunnels.disable, tunnels.tunnel),
         action_route(site, f"{tunnel}/enable", tunnels.enable, tunnels.tunnel),
+        view_route(site, f"{tunnel}/tools/{{upstream}}", tools.tools),
+        view_route(site, f"{tunnel}/tools/{{upstream}}/tool", tools.tool),
         view_route(site, "/sessions", sessions.sessions),
         view_route(site, session, sessions.session),
         action_route(site, f"{session}/revoke", sessions.revoke, sessions.session),
         view_route(site, "/users", users.users),
         view_route(site, "/user", users.user),
+        view_route(site, "/user/could", permissions.could),
         action_route(site, "/users/add", users.add, users.users),
         action_route(site, "/users/change", users.change, users.user),
         action_route(site, "/users/password", users.set_password, users.user),

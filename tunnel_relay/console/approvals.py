@@ -56,7 +56,6 @@ async def approve(visit: Visit) -> Response:
 
 async def deny(visit: Visit) -> Response:
     """Say no."""
-    await prove(visit)
     which = visit.request.path_params["approval"]
     done = await visit.run("approval_deny", approval=which, reason=visit.form.text("reason"))
     visit.tell("Denied.")

@@ -33,6 +33,7 @@ async def _one(visit: Visit, name: str) -> dict[str, Any]:
     base = visit.site.admin.settings.public_url[0]
     return {
         "tunnel": with_links(found, status["links"], await _locked(visit)),
+        "tools": status["tools"].get(name),
         "connect": [_connect(name, each, base) for each in found["upstreams"]],
     }
 

@@ -1,7 +1,8 @@
 """How much of the relay's memory request bodies may hold: of a session, of a user, of all.
 
 A body is counted while it comes in pieces, while its call waits for a client, and until a link
-took most of it. One that comes whole and goes at once is never counted.
+took most of it; that of a tool call above 16 KiB until its answer begins, because an approval may
+be asked for it. Any other that comes whole and goes at once is never counted.
 """
 
 from shared.wire.outbox import PAUSE_BYTES

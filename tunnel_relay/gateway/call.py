@@ -61,7 +61,6 @@ class Call:
 
     def sent(self) -> None:
         """Its answer has begun: nobody asks for an approval any more."""
-        self.envelope = None
         self.body = b""
 
     @property

@@ -123,7 +123,9 @@ class Exchange:
             self.on_reset(ResetCode.PROTOCOL, "")
             return False
         self._event_stream = self._head.event_stream
-        self.call.sent()
+        if self.call.body:
+            self.call.sent()
+            self._gateway.bodies.free(self.call.request)
         return True
 
     def on_data(self, data: bytes, end: bool) -> None:
@@ -211,7 +213,8 @@ class Exchange:
 
     def on_writable(self) -> None:
         """The link took most of the request's body."""
-        self._gateway.bodies.free(self.call.request)
+        if not self.call.body:
+            self._gateway.bodies.free(self.call.request)
 
     # The agent's connection ---------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ from tunnel_relay.gateway.judge import Judge, Narrow
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import SMALL_BYTES
 from tunnel_relay.gateway.running import Running
-from tunnel_relay.gateway.verdicts import Later, Verdicts
+from tunnel_relay.gateway.verdicts import COUNTED_BYTES, Later, Verdicts
 from tunnel_relay.gateway.waiting import WaitingCalls
 from tunnel_relay.identity.issuers import Issuers, No
 from tunnel_relay.identity.scopes import granted
@@ -321,7 +321,8 @@ class Gateway:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
         refused = None
-        lingers = len(request.body) > LINGERING_BYTES
+        self.verdicts.keep(call)
+        lingers = len(request.body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
         try:
             head = call.open_head()
             if lingers:
@@ -340,7 +341,6 @@ class Gateway:
             return
         if not lingers:
             self.bodies.free(request)
-        self.verdicts.keep(call)
         # Idle streams live long: they keep nothing of the request but what the answer needs.
         request.forget()
         connection.exchange = exchange

@@ -7,7 +7,7 @@ agent's connection holds a stand-in.
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from shared.jsonrpc.envelope import Envelope
+from shared.jsonrpc.envelope import Envelope, parse
 from shared.keys import BadKeyError, decode_public, key_fingerprint
 from shared.policy.model import Policy
 from tunnel_relay.approvals.decide import Needs, NeedsError
@@ -23,6 +23,8 @@ from tunnel_relay.store.base import Session
 CALL = "tools/call"
 MAX_KEPT = 320 * 1024
 """Bytes of a call that are kept until its answer begins: what is larger cannot be approved."""
+COUNTED_BYTES = 16 * 1024
+"""What is kept above this counts as its session's and its user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +64,20 @@ class Verdicts:
         return Later(self._asked(asking, call, envelope, verdict))
 
     def keep(self, call: Call) -> None:
-        """Keep what an approval would be asked for, should the client want one."""
-        envelope = call.envelope
+        """Keep what an approval would be asked for, should the client want one.
+
+        The body and not what was read of it: that can take many times the room.
+        """
+        envelope, call.envelope = call.envelope, None
         asks = envelope is not None and envelope.method == CALL
-        if self._asking is None or not asks or len(call.request.body) > MAX_KEPT:
-            call.envelope = None
-        else:
+        if asks and self._asking is not None and len(call.request.body) <= MAX_KEPT:
             call.body = call.request.body
 
     async def asked_by_client(self, call: Call, detail: str, link: Link) -> Answer:
         """Answer a call that its client sent back: a person has to permit it."""
-        envelope = call.envelope
-        if self._asking is None or envelope is None:
+        if self._asking is None or not call.body:
             return answers.cannot_be_approved(call.message_id)
+        envelope = parse(call.body)
         tool = link.tool(call.session.upstream, envelope.name or "")
         return await self._asking.asked_by_client(call.session, envelope, call.body, detail, tool)
 

@@ -318,20 +318,26 @@ class AuthorizationServer:
 
     def _ask(self, name: str, waiting: Waiting) -> Response:
         asked, rules, agent = waiting.request, self._settings.sessions, waiting.agent
+        permitted, place = self._may(waiting), f"{asked.tunnel}/{asked.upstream}"
+        # Whoever may not use a server learns nothing of it.
+        server = self._admin.tools.server(place) if permitted else None
+        if server is not None and not server.told:
+            server = None
         return page(
             "oauth_consent.html",
             form_targets=form_target(asked.redirect_uri),
             static=STATIC,
             name=name,
             csrf=waiting.csrf,
-            permitted=self._may(waiting),
+            permitted=permitted,
             agent=agent,
             claimed=agent.kind is not AgentKind.REGISTERED,
             target=shown_target(asked.redirect_uri),
-            server=f"{asked.tunnel}/{asked.upstream}",
+            server=place,
             user=waiting.user,
             asked=scopes.asked(asked.scope),
             meaning=scopes.MEANING,
+            tools=None if server is None else scopes.tools_of(server.by_class()),
             ttl=rules.default_ttl,
             idle=min(rules.default_idle, rules.default_ttl),
         )

@@ -5,11 +5,15 @@ may consent to less than was asked for; what was granted is the `scope` of the t
 (RFC 6749 section 3.3).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from shared.policy.classes import IN_ORDER, ToolClass
 from tunnel_relay.identity.resources import SCOPE
 
+HANDFUL = 5
+"""Names of tools beside a class."""
+MAX_NAME = 80
 FIELD = "class_"
 """What a box of the consent page is called, before the class."""
 
@@ -21,6 +25,21 @@ MEANING: Mapping[ToolClass, str] = {
     ToolClass.ADMIN: "Administer: change rights, delete for good",
     ToolClass.BREAK_GLASS: "Emergency tools, with a reason and a second person",
 }
+
+
+class Tools(NamedTuple):
+    """The tools of one class, for the consent page: how many, and a handful of their names."""
+
+    total: int
+    names: tuple[str, ...]
+
+
+def tools_of(by_class: Mapping[ToolClass, Sequence[str]]) -> dict[ToolClass, Tools]:
+    """Return what the consent page says beside each class."""
+    return {
+        each: Tools(len(names), tuple(name[:MAX_NAME] for name in names[:HANDFUL]))
+        for each, names in by_class.items()
+    }
 
 
 def scope_of(tool_class: ToolClass) -> str:

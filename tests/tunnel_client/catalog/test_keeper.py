@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from shared.policy.classes import ToolClass
+from tests.helpers.consented import make_consented
 from tests.helpers.shifty_server import Shifty, shifty
 from tests.tunnel_client.catalog.test_catalog import ADD, DROP, EVIL, item
 from tests.tunnel_client.upstream.http_support import eventually
@@ -19,7 +20,6 @@ from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.keeper import Keeper
 from tunnel_client.catalog.pins import FILE_NAME, Pin, Pins, editing
 from tunnel_client.settings import UpstreamSettings
-from tunnel_client.upstreams import make_upstream
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ async def kept(
     linked: Callable[[], bool] = lambda: True,
     **settings: Any,
 ) -> AsyncIterator[tuple[Catalog, Keeper]]:
-    upstream = make_upstream(UpstreamSettings(name="desk", **settings), {})
+    upstream = make_consented(UpstreamSettings(name="desk", **settings), {})
     await upstream.start()
     catalog = Catalog(Pins(folder), ["desk"])
     names = {True: ["desk"], False: []}

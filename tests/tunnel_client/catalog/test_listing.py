@@ -7,14 +7,14 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.helpers.consented import make_consented
 from tests.helpers.fixture_process import ticket_desk
 from tests.helpers.shifty_server import Message, shifty
 from tunnel_client.catalog import listing as module
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.listing import Listing, list_upstream
-from tunnel_client.errors import ListingError
+from tunnel_client.errors_upstreams import ListingError
 from tunnel_client.settings import UpstreamSettings
-from tunnel_client.upstreams import make_upstream
 
 TOOL = {"name": "a", "description": "adds", "inputSchema": {"type": "object"}}
 SERVER = Path(__file__).parents[2] / "helpers" / "stdio_server.py"
@@ -22,7 +22,7 @@ SERVER = Path(__file__).parents[2] / "helpers" / "stdio_server.py"
 
 async def listed(**settings: Any) -> Listing:
     environ = {"PATH": "/usr/bin:/bin"}
-    upstream = make_upstream(UpstreamSettings(name="x", **settings), environ)
+    upstream = make_consented(UpstreamSettings(name="x", **settings), environ)
     await upstream.start()
     try:
         with anyio.fail_after(60):
@@ -161,7 +161,7 @@ async def test_one_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_no_process_is_left_behind() -> None:
-    upstream = make_upstream(
+    upstream = make_consented(
         UpstreamSettings(name="x", command=[sys.executable, "-S", str(SERVER), "legacy"]), {}
     )
     await upstream.start()

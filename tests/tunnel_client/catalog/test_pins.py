@@ -11,7 +11,8 @@ import pytest
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.definitions import Kind, item_of
 from tunnel_client.catalog.pins import FILE_NAME, Pin, Pins, editing, read_pins
-from tunnel_client.errors import BrokenPinsError, StateWriteError, UnsafeFileError
+from tunnel_client.errors import StateWriteError, UnsafeFileError
+from tunnel_client.errors_upstreams import BrokenPinsError
 
 ITEM = item_of(Kind.TOOL, {"name": "t", "description": "Zürich"})
 assert ITEM is not None

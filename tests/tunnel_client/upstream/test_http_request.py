@@ -154,3 +154,9 @@ def test_whatever_the_headers_one_request_is_read_or_none_is_written(headers: He
     assert read.names.count(b"host") == 1
     assert read.names.count(b"content-length") == 1
     assert b"transfer-encoding" not in read.names
+
+
+@pytest.mark.parametrize("name", [b"baggage", b"TraceState", b"Api-Key", b"x_auth_token"])
+def test_what_carries_data_or_logins_past_everybody_is_dropped(name: bytes) -> None:
+    """Rows C10 and C20."""
+    assert b"agents" not in encode((name, b"agents"))

@@ -13,6 +13,7 @@ from tunnel_client.upstream.http_response import (
     LastHead,
     RefusedResponseError,
     ResponseReader,
+    read_head,
 )
 from tunnel_client.upstream.http_target import HttpLimits
 
@@ -316,3 +317,9 @@ def test_the_start_of_an_mcp_session_is_never_repeated() -> None:
     last = LastHead()
     ResponseReader(HttpLimits(), last).feed(response(b"Mcp-Session-Id: one"))
     assert last.repeated is None
+
+
+@pytest.mark.parametrize("name", [b"baggage", b"TraceState"])
+def test_traces_bring_nothing_out(name: bytes) -> None:
+    """Row C20."""
+    assert read_head(200, [(name, b"x=1")]).headers == []

@@ -1,12 +1,18 @@
 """Upstream addresses come from configuration, and TLS is never weaker than it should be."""
 
+import re
 import ssl
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.tls import Authority
-from tunnel_client.upstream.http_target import BadTargetError, HttpLimits, target_from
+from tunnel_client.upstream.http_target import (
+    BadTargetError,
+    HttpLimits,
+    origin_of,
+    target_from,
+)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +111,56 @@ def test_a_ca_file_without_tls_is_a_mistake(tmp_path: Path) -> None:
 def test_limits_are_kept() -> None:
     assert target_from("http://x/", limits=HttpLimits(connections=3)).limits.connections == 3
     assert target_from("http://x/").limits.connections == 4096
+
+
+@pytest.mark.parametrize(
+    ("host", "meant"),
+    [
+        ("127.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("0x7f000001", "127.0.0.1"),
+        ("0177.0.0.1", "127.0.0.1"),
+        ("127.0.0.0x1", "127.0.0.1"),
+        ("[::ffff:127.0.0.1]", "127.0.0.1"),
+        ("[0:0:0:0:0:0:0:1]", "::1"),
+        ("[FE80::0001]", "fe80::1"),
+        ("[::]", "names one machine"),
+        ("0.0.0.0", "names one machine"),
+        ("224.0.0.1", "names one machine"),
+        ("crm.internal.", "without a dot"),
+        ("1.2.3.4.5", "one way only"),
+        ("user@crm", "no user name"),
+    ],
+)
+def test_an_address_is_written_in_one_way_and_told_which(host: str, meant: str) -> None:
+    """Row R01: what is judged and what is dialled cannot differ by spelling."""
+    with pytest.raises(BadTargetError, match=re.escape(meant)):
+        target_from(f"http://{host}:80/mcp")
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://CRM.internal/mcp?x=1", "https://crm.internal:443"),
+        ("https://crm.internal:443", "https://crm.internal:443"),
+        ("http://[::1]/mcp", "http://[::1]:80"),
+        ("http://crm:8080/", "http://crm:8080"),
+        ("unix:/run/x.sock:/mcp", "unix:/run/x.sock"),
+        ("unix:/run/x.sock:/", "unix:/run/x.sock"),
+        ("unix:/run/x.sock", "unix:/run/x.sock"),
+    ],
+)
+def test_an_origin_is_the_same_for_every_spelling(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+def test_a_client_certificate_needs_https_and_a_key_that_matches(tmp_path: Path) -> None:
+    chain, key = Authority().files(tmp_path, "client")
+    target = target_from("https://x/", certificate=(chain, key))
+    assert target.tls is not None
+    with pytest.raises(BadTargetError, match="https"):
+        target_from("http://x/", certificate=(chain, key))
+    with pytest.raises(BadTargetError, match="no matching certificate and key"):
+        target_from("https://x/", certificate=(chain, chain))
+    with pytest.raises(BadTargetError, match="No such file"):
+        target_from("https://x/", certificate=(chain, tmp_path / "none"))

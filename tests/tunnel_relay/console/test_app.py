@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from tests.tunnel_relay.approvals.scene import needs
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
+from tests.tunnel_relay.test_tools import ONE, told, word
 from tunnel_relay.admin.commands import COMMANDS, DECISIONS, allows
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.store.base import Bar, Role
@@ -40,11 +41,17 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "POST /tunnels/{name}/rotate": (Role.ADMIN, {"name": "office"}),
     "POST /tunnels/{name}/disable": (Role.ADMIN, {"name": "spare"}),
     "POST /tunnels/{name}/enable": (Role.ADMIN, {"name": "spare"}),
+    "GET /tunnels/{name}/tools/{upstream}": (Role.AUDITOR, {"name": "office", "upstream": "git"}),
+    "GET /tunnels/{name}/tools/{upstream}/tool": (
+        Role.AUDITOR,
+        {"name": "office", "upstream": "git", "query": "name=look"},
+    ),
     "GET /sessions": (ANYBODY, {}),
     "GET /sessions/{session}": (Role.AUDITOR, {"session": "of uma"}),
     "POST /sessions/{session}/revoke": (Role.ADMIN, {"session": "of uma"}),
     "GET /users": (Role.AUDITOR, {}),
     "GET /user": (Role.AUDITOR, {"query": "user=uma"}),
+    "GET /user/could": (Role.AUDITOR, {"query": "user=uma&agent=bot"}),
     "POST /users/add": (Role.ADMIN, {"fields": {"user": "new"}}),
     "POST /users/change": (Role.ADMIN, {"fields": {"user": "ned", "servers": "office/*"}}),
     "POST /users/password": (Role.ADMIN, {"fields": {"user": "ned", "password": "x" * 12}}),
@@ -69,6 +76,10 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "status": {},
+    "tool_list": {},
+    "tool_show": {"server": "office/git", "tool": "look"},
+    "policy_known": {"user": "uma"},
+    "policy_map": {"user": "uma", "agent": "bot"},
     "approval_list": {},
     "approval_show": {"approval": "an approval"},
     "approval_approve": {"approval": "an approval"},
@@ -112,6 +123,7 @@ async def furnish(stage: Stage) -> dict[str, str]:
     admin = stage.admin
     await admin.tunnel_create("office", "ada")
     await admin.tunnel_create("spare", "ada")
+    stage.links.offered = [told(ONE, word("look"))]
     await admin.user_add("ned")
     await admin.agent_add("bot", ["https://a.example/cb"])
     lock = await admin.lock_add("agent", "spider", "it crawls")

@@ -24,17 +24,26 @@ async def test_a_stale_login_decides_with_the_password_and_not_without(tmp_path:
         async def decide(what: str, **fields: Any) -> Any:
             return await pia.post(f"{page}/{what}", fields)
 
-        for what in ("approve", "deny"):
-            for password in ({}, {"password": ""}, {"password": "wrong password"}):
-                refused = await decide(what, reason="x", **password)
-                assert refused.status_code == 403
-                assert "MT1126" in refused.text
+        for password in ({}, {"password": ""}, {"password": "wrong password"}):
+            refused = await decide("approve", reason="x", **password)
+            assert refused.status_code == 403
+            assert "MT1126" in refused.text
         desk = stage.admin.approvals.requests
         assert (desk.get(asked.id) or asked).state is State.PENDING
         assert (await decide("approve", password=PASSWORD)).status_code == 303
         assert (desk.get(asked.id) or asked).state is State.APPROVED
         # Proved for the next one too, for a while.
         assert "Your password" not in (await pia.get(f"/approvals/{other.id}")).text
+
+
+async def test_to_say_no_takes_no_proof(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        await people_beside(stage.admin)
+        asked = await (await with_session(stage.admin)).ask()
+        pia = await stage.logged_in("pia")
+        clock = stage.admin.clock
+        stage.admin.clock = lambda: clock() + FRESH
+        assert (await pia.post(f"/approvals/{asked.id}/deny", {"reason": "x"})).status_code == 303
 
 
 async def test_passwords_cannot_be_tried_for_long(tmp_path: Path) -> None:

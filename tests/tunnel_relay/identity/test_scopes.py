@@ -1,9 +1,13 @@
 from pathlib import Path
 
 from shared.policy.classes import IN_ORDER, ToolClass
-from tests.tunnel_relay.identity.authorization import a_server, code_form, refresh_form
+from shared.wire.tools import PinState
+from tests.tunnel_relay.identity.authorization import Scene, a_server, code_form, refresh_form
+from tests.tunnel_relay.making import RecordedLinks
+from tests.tunnel_relay.test_tools import ONE, word
 from tunnel_relay.identity import scopes
 from tunnel_relay.identity.resources import SCOPES
+from tunnel_relay.tools import Told
 
 
 def test_a_request_that_names_no_class_asks_for_all_but_emergencies() -> None:
@@ -74,3 +78,46 @@ async def test_consent_to_nothing_is_a_refusal(tmp_path: Path) -> None:
         await browser.submit("allow", untick=["class_read"])
         assert browser.brought["error"] == "access_denied"
         assert scene.live() == []
+
+
+def test_a_handful_of_names_stands_for_all_of_a_class() -> None:
+    names = [f"tool_{number}" for number in range(7)]
+    shown = scopes.tools_of({ToolClass.READ: names, ToolClass.WRITE: ["x" * 200]})
+    assert shown[ToolClass.READ] == (7, tuple(names[:5]))
+    assert len(shown[ToolClass.WRITE].names[0]) == scopes.MAX_NAME
+
+
+async def consent(scene: Scene, user: str) -> str:
+    """Return the consent page as one line."""
+    browser = await scene.browser()
+    await browser.open(scene.authorize())
+    await browser.log_in(user)
+    assert browser.page is not None
+    return " ".join(browser.page.text.split())
+
+
+async def test_the_consent_page_says_which_tools_a_class_holds(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as scene:
+        links = scene.admin.links = RecordedLinks()
+        assert "No tools known now" in await consent(scene, "bob")
+        evil = "<img src=x>\u202e"
+        words = (word("look"), word(evil), word("put", ToolClass.WRITE))
+        new = word("fresh", None, state=PinState.NEW)
+        tools = {each.name: each for each in (*words, new)}
+        links.offered = [Told("lab", ONE, "server", tools)]
+        shown = await consent(scene, "bob")
+        assert "2 tools: <bdi>&lt;img src=x&gt;\\u202e</bdi>, <bdi>look</bdi>" in shown
+        assert "1 tool: <bdi>put</bdi>" in shown
+        assert shown.count("<small>no tools</small>") == 4
+        assert "fresh" not in shown
+        assert "No tools known now" not in shown
+
+
+async def test_whoever_may_not_use_a_server_learns_nothing_of_its_tools(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as scene:
+        links = scene.admin.links = RecordedLinks()
+        links.offered = [Told("lab", ONE, "server", {"look": word("look")})]
+        shown = await consent(scene, "eve")
+        assert "You may not use" in shown
+        assert "look" not in shown
+        assert "tools" not in shown

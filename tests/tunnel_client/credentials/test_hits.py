@@ -1,0 +1,29 @@
+"""Secrets in answers are counted; the log gets a line a minute and one alarm."""
+
+from structlog.testing import capture_logs
+
+from tunnel_client.credentials.hits import ALARM_HITS, ALARM_WITHIN, LOG_EVERY, Hits
+
+
+def test_a_flood_of_hits_is_a_line_a_minute_and_one_alarm() -> None:
+    time = [0.0]
+    hits = Hits("crm", lambda: time[0])
+    with capture_logs() as logs:
+        for _ in range(1000):
+            hits.add(1)
+        time[0] += LOG_EVERY
+        hits.add(2)
+    assert [line["log_level"] for line in logs] == ["warning", "error", "warning"]
+    assert logs[1]["scrub_hits"] == ALARM_HITS
+    assert logs[2]["scrub_hits"] == 1001
+    assert hits.count == 1002
+    assert hits.alarm
+
+
+def test_hits_now_and_then_are_no_alarm() -> None:
+    time = [0.0]
+    hits = Hits("crm", lambda: time[0])
+    for _ in range(50):
+        hits.add(1)
+        time[0] += ALARM_WITHIN / 5
+    assert not hits.alarm

@@ -1,0 +1,159 @@
+"""Secrets are found in every spelling that programs give to text, however it is cut into pieces."""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tunnel_client.credentials.scrub import MASK, MIN_LENGTH, Scrubber, Stream, weakness
+
+SECRET = 'k3y/With+Odd="Signs"&9\\z~'
+PLAIN = "tok_4fHq83LmZx0PvRbW"
+
+
+def each_escaped(text: str) -> str:
+    return "".join(f"\\u{ord(char):04x}" for char in text)
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "upper case": str.upper,
+    "lower case": str.lower,
+    "percent, all of it": lambda text: "".join(f"%{ord(char):02X}" for char in text),
+    "percent, lower case": lambda text: "".join(f"%{ord(char):02x}" for char in text),
+    "percent, as in a path": quote,
+    "percent, as in a query": lambda text: quote(text, safe=""),
+    "percent, as in a form": quote_plus,
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON with escaped slashes": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text))[3:-3],
+    "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text)))[7:-7],
+    "JSON, all of it escaped": each_escaped,
+    "JSON, escaped in upper case": lambda text: each_escaped(text).upper().replace("\\U", "\\u"),
+    "escaped JSON in JSON": lambda text: json.dumps(each_escaped(text))[1:-1],
+    "half of it escaped": lambda text: text[:9] + each_escaped(text[9:]),
+    "hex": lambda text: text.encode().hex(),
+    "hex, upper case": lambda text: text.encode().hex().upper(),
+}
+
+
+@pytest.mark.parametrize("secret", [SECRET, PLAIN])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_secret_is_found_in_every_spelling(spelling: str, secret: str) -> None:
+    """Row C03."""
+    echoed = SPELLINGS[spelling](secret).encode()
+    assert Scrubber([secret]).clean(b"<<" + echoed + b">>") == b"<<" + MASK + b">>"
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "u", "us", "user:", "Bearer "])
+@pytest.mark.parametrize("after", ["", "!", "!!", "!!!"])
+@pytest.mark.parametrize("secret", [SECRET, PLAIN, "ünïcödé-" + PLAIN])
+def test_base64_is_found_in_its_three_alignments(
+    encode: Callable[[bytes], bytes], before: str, after: str, secret: str
+) -> None:
+    """Rows C03 and C22: alone, as a Basic pair and inside a blob; a character at each rim stays."""
+    encoded = encode((before + secret + after).encode())
+    for echoed in (encoded, encoded.rstrip(b"="), encoded.replace(b"/", b"\\/")):
+        cleaned = Scrubber([secret]).clean(echoed)
+        assert MASK in cleaned
+        kept = cleaned.replace(MASK, b"")
+        assert len(kept) <= len(encode((before + after).encode())) + 8
+
+
+def test_what_is_left_of_a_json_document_can_still_be_read() -> None:
+    scrubber = Scrubber([SECRET])
+    for depth in range(3):
+        told: object = {"a": "before\n" + SECRET + "\nafter"}
+        text = json.dumps(told)
+        for _ in range(depth):
+            text = json.dumps(text)
+        for spelled in (text, text.replace("k3y", "\\u006b3y")):
+            read: object = json.loads(scrubber.clean(spelled.encode()))
+            for _ in range(depth):
+                assert isinstance(read, str)
+                read = json.loads(read)
+            assert isinstance(read, dict)
+            assert SECRET not in read["a"]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_pieces_make_no_difference_and_little_is_held_back(data: st.DataObject) -> None:
+    scrubber = Scrubber([SECRET, PLAIN])
+    echoes = st.sampled_from(
+        [make(secret).encode() for make in SPELLINGS.values() for secret in (SECRET, PLAIN)]
+        + [base64.b64encode(f"u:{PLAIN}".encode()), b'{"a": 1}', b"\\", b"\\n", b"tok_", b"%74"]
+    )
+    whole = b"".join(data.draw(st.lists(echoes | st.binary(max_size=20), max_size=8)))
+    stream, out, taken = Stream(scrubber), b"", 0
+    while taken < len(whole):
+        piece = whole[taken : taken + data.draw(st.integers(1, 60))]
+        taken += len(piece)
+        out += stream.feed(piece, False)
+        held = len(stream._held)
+        assert held < scrubber.longest
+    out += stream.feed(b"", True)
+    assert PLAIN.encode() not in out
+    assert SECRET.encode() not in out
+    if b"\n\n" not in whole and b"\r" not in whole:
+        assert out == scrubber.clean(whole)
+
+
+def test_an_event_is_never_held_until_the_next() -> None:
+    for end in (b"\n\n", b"\r\n\r\n", b"\r\r"):
+        stream = Stream(Scrubber([PLAIN]))
+        first = b"data: " + PLAIN.encode()[:9]
+        assert stream.feed(first, False) == b""
+        event = b"data: " + MASK + b"!" + end
+        assert stream.feed(PLAIN.encode()[9:] + b"!" + end, False) == event
+        assert stream.hits == 1
+
+
+def test_the_end_brings_what_was_held() -> None:
+    stream = Stream(Scrubber([PLAIN]))
+    assert stream.feed(b'{"a":', False) == b""
+    assert stream.feed(b"1}", True) == b'{"a":1}'
+    assert stream.hits == 0
+
+
+def test_other_secrets_may_take_over_in_the_middle() -> None:
+    stream = Stream(Scrubber([PLAIN]))
+    other = "another-secret-5813"
+    stream.feed(b"x", False)
+    cleaned = stream.feed(other.encode(), True, Scrubber([PLAIN, other]))
+    assert cleaned == b"x" + MASK
+
+
+@pytest.mark.parametrize(
+    "weak", ["", "short", "a" * 40, "abababababababababab", "0123456789abcdef", "x" * 15]
+)
+def test_a_secret_that_could_be_guessed_or_stand_there_by_chance_is_weak(weak: str) -> None:
+    """Row C15: an agent could find it by watching what is masked."""
+    why = weakness(weak)
+    assert why is not None
+    assert len(weak) < 8 or weak not in why
+
+
+def test_random_secrets_are_not_weak() -> None:
+    for _ in range(200):
+        assert weakness(secrets.token_hex(MIN_LENGTH // 2 + 4)) is None
+        assert weakness(secrets.token_urlsafe(16)) is None
+
+
+def test_a_scrubber_does_not_show_what_it_looks_for() -> None:
+    assert PLAIN not in repr(Scrubber([PLAIN]))
+
+
+def test_odd_secrets_take_no_time_that_explodes() -> None:
+    odd = "\\" * 40 + 'a"/%+ ' * 6
+    scrubber = Scrubber([odd])
+    began = time.process_time()
+    scrubber.clean(("\\" * 4000 + "%5c\\u005c" * 400).encode())
+    assert time.process_time() - began < 5.0

@@ -1,0 +1,55 @@
+"""What the machine offers is found by trying it."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunnel_client.sandbox.launch import landlock_abi
+from tunnel_client.sandbox.machine import Machine, look
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    look.cache_clear()
+    yield
+    look.cache_clear()
+
+
+def program(folder: Path, text: str) -> str:
+    place = folder / "bwrap"
+    place.write_text(f"#!/bin/sh\n{text}\n")
+    place.chmod(0o755)
+    return str(place)
+
+
+def test_without_bubblewrap_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    assert look() == Machine(None, landlock_abi(), "bubblewrap is not installed")
+
+
+def test_one_that_cannot_make_namespaces_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = program(tmp_path, "echo 'bwrap: No permissions to create new namespace' >&2; exit 1")
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: broken)
+    machine = look()
+    assert machine.bwrap is None
+    assert machine.why_not.endswith("No permissions to create new namespace")
+
+
+def test_one_that_hangs_or_is_no_program_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: str(tmp_path))
+    assert look().why_not == "bubblewrap does not run: PermissionError"
+
+
+def test_it_looks_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    works = program(tmp_path, "exit 0")
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: works)
+    assert look() == Machine(works, landlock_abi())
+    monkeypatch.setattr(subprocess, "run", None)
+    assert look().bwrap == works

@@ -1,0 +1,44 @@
+"""Counts secrets that were found in answers, and says so without flooding the log."""
+
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger("tunnel_client.credentials")
+
+LOG_EVERY = 60.0
+ALARM_HITS = 10
+ALARM_WITHIN = 600.0
+
+
+class Hits:
+    """One upstream's count; `now` in seconds of a clock that never goes back."""
+
+    def __init__(self, upstream: str, now: Callable[[], float]) -> None:
+        self._log = log.bind(upstream=upstream)
+        self._now = now
+        self._logged: float | None = None
+        self._unsaid = 0
+        self._window = 0.0
+        self._in_window = 0
+        self.count = 0
+        self.alarm = False
+
+    def add(self, count: int) -> None:
+        """Note hits of one answer: a line a minute, and an alarm when they do not end."""
+        now = self._now()
+        self.count += count
+        self._unsaid += count
+        if now >= self._window:
+            self._window, self._in_window, self.alarm = now + ALARM_WITHIN, 0, False
+        self._in_window += count
+        if self._logged is None or now - self._logged >= LOG_EVERY:
+            self._log.warning("a credential was taken out of an answer", scrub_hits=self._unsaid)
+            self._logged, self._unsaid = now, 0
+        if self._in_window >= ALARM_HITS and not self.alarm:
+            self.alarm = True
+            self._log.error(
+                "ALARM: this upstream keeps showing the credential it was given",
+                scrub_hits=self._in_window,
+                within_seconds=ALARM_WITHIN,
+            )

@@ -1,0 +1,209 @@
+"""Takes secrets out of bytes on their way to an agent; no I/O.
+
+A secret is looked for in the spellings that programs give to text without meaning harm: as it is,
+in another case, percent-encoded, JSON-escaped (each character by itself, so any mixture), as hex,
+and as base64 in its three alignments. What an upstream splits or encrypts is out of reach.
+"""
+
+import base64
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+
+MASK = b"[REDACTED:cred]"
+MIN_LENGTH = 16
+"""Shorter secrets occur by chance, and agents could find them by guessing what gets masked."""
+MIN_DISTINCT = 8
+MIN_BITS = 40.0
+_MAX_STEPS = 3
+_BACKSLASHES = 7
+"""Extra backslashes before an escape: JSON within JSON within JSON."""
+_SMALL = 1024
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+
+def weakness(secret: str) -> str | None:
+    """Say why a secret cannot be looked for in answers, or None; the text never holds it."""
+    if len(secret) < MIN_LENGTH:
+        return f"it has fewer than {MIN_LENGTH} characters"
+    counts = Counter(secret)
+    bits = -sum(count * math.log2(count / len(secret)) for count in counts.values())
+    steps = {ord(after) - ord(before) for before, after in pairwise(secret)}
+    if len(counts) < MIN_DISTINCT or bits < MIN_BITS or len(steps) <= _MAX_STEPS:
+        return "it is too regular to be a random secret"
+    return None
+
+
+class Scrubber:
+    """Finds some secrets in any of their spellings; made once for each value of a credential."""
+
+    __slots__ = ("_any", "_literals", "_searches", "longest")
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        spellings = [each for secret in secrets for each in _spellings(secret) if each]
+        plain = [each for each in spellings if all(len(ways) == 1 for ways in each)]
+        self._literals = tuple({b"".join(ways[0] for ways in each) for each in plain})
+        # One search for each way to begin: a literal beginning is what the regex engine skips to
+        # at gigabytes a second, and one pattern of all alternatives would have none.
+        beginnings: dict[bytes, None] = {}
+        for spelling in spellings:
+            if spelling not in plain:
+                rest = b"".join(_any_of(ways) for ways in spelling[1:])
+                beginnings |= {_beginning(first) + rest: None for first in spelling[0]}
+        self._searches = tuple(re.compile(each).finditer for each in beginnings)
+        self.longest = max(map(_longest, spellings), default=0)
+        """Most bytes that one spelling can take."""
+        # Eleven searches cost more than reading a small text; one tells that all is well. For a
+        # long secret it would take longer to make than it saves.
+        everything = [*map(re.escape, sorted(self._literals)), *beginnings]
+        worth = everything and self.longest < _SMALL
+        self._any = re.compile(b"|".join(everything)).search if worth else None
+
+    def __repr__(self) -> str:
+        return "Scrubber()"
+
+    def places(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where secrets are, in order and without overlaps."""
+        if self._any is not None and len(data) < _SMALL and self._any(data) is None:
+            return []
+        found = [match.span() for search in self._searches for match in search(data)]
+        for literal in self._literals:
+            at = data.find(literal)
+            while at >= 0:
+                found.append((at, at + len(literal)))
+                at = data.find(literal, at + 1)
+        if not found:
+            return found
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(found):
+            # Half an escape left behind would make the rest of a JSON document unreadable.
+            for _ in range(_BACKSLASHES):
+                if start and data[start - 1] == 0x5C:
+                    start -= 1
+            if merged and start < merged[-1][1]:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+        return merged
+
+    def clean(self, data: bytes) -> bytes:
+        """Return a whole text without the secrets."""
+        return _masked(data, self.places(data))
+
+
+class Stream:
+    """One body on its way; `feed` each piece. `hits` counts what was taken out.
+
+    Never holds back more than the longest spelling less one byte, and nothing at an event's end.
+    """
+
+    __slots__ = ("_held", "_scrubber", "hits")
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._held = b""
+        self.hits = 0
+
+    def feed(self, piece: bytes, end: bool, scrubber: Scrubber | None = None) -> bytes:
+        """Return what may go on now; `scrubber` takes over when the secrets have changed."""
+        if scrubber is not None:
+            self._scrubber = scrubber
+        data = self._held + piece if self._held else piece
+        places = self._scrubber.places(data)
+        self.hits += len(places)
+        if end or data.endswith(_EVENT_ENDS):
+            self._held = b""
+            return _masked(data, places) if places else data
+        cut = max(0, len(data) - self._scrubber.longest + 1)
+        if places:
+            cut = max(cut, places[-1][1])
+        self._held = data[cut:]
+        return _masked(data[:cut], places) if places else data[:cut]
+
+
+def _masked(data: bytes, places: list[tuple[int, int]]) -> bytes:
+    parts, at = [], 0
+    for start, end in places:
+        parts += [data[at:start], MASK]
+        at = end
+    parts.append(data[at:])
+    return b"".join(parts)
+
+
+_Spelling = list[list[bytes]]
+"""For each character the byte strings that may stand for it, each with another beginning."""
+
+
+def _spellings(secret: str) -> list[_Spelling]:
+    raw = secret.encode()
+    # A run of backslashes is one piece: each by itself, there would be no end of ways to read it.
+    found = [[_written(piece) for piece in re.findall(r"\\+|[^\\]", secret)]]
+    for digits in (raw.hex(), raw.hex().upper()):
+        found.append([[digit.encode()] for digit in digits])
+    for shift in range(3):
+        # Of the whole groups only: what stands before and after decides the characters at the rim.
+        encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+        whole = (shift + len(raw)) * 8 // 6
+        core = encoded[math.ceil(shift * 8 / 6) : whole]
+        found.append([_written_base64(character) for character in core])
+    return found
+
+
+def _written(piece: str) -> list[bytes]:
+    """Return how one character of a secret, or one run of backslashes, may be written."""
+    ways: list[bytes] = []
+    for each in dict.fromkeys((piece, piece.lower(), piece.upper())):
+        if len(each) != len(piece):
+            continue  # upper case of some letters is two
+        plain = each.encode()
+        percent = b"".join(b"%%%02x" % byte for byte in plain)
+        units = zip(*[iter(each.encode("utf-16-be"))] * 2, strict=True)
+        numbers = [b"%02x%02x" % unit for unit in units]
+        ways += [plain, percent, percent.upper()]
+        ways += [b"\\u" + b"\\u".join(each) for each in (numbers, [n.upper() for n in numbers])]
+        if each == " ":
+            ways.append(b"+")
+        if each in '/"':
+            ways.append(b"\\" + plain)
+    return list(dict.fromkeys(ways))
+
+
+def _written_base64(character: str) -> list[bytes]:
+    """Return how a character of base64 may be written: url-safe, and escaped where one would."""
+    twin = {"+": "-", "/": "_"}.get(character)
+    return [character.encode()] if twin is None else [*_written(character), twin.encode()]
+
+
+def _longest(spelling: _Spelling) -> int:
+    def most(way: bytes) -> int:
+        slashes = way[:1] == b"\\"
+        return (
+            len(way) * (1 + _BACKSLASHES)
+            if way.strip(b"\\") == b""
+            else (len(way) + _BACKSLASHES * slashes)
+        )
+
+    return sum(max(map(most, ways)) for ways in spelling) + _BACKSLASHES
+
+
+def _beginning(way: bytes) -> bytes:
+    """Return a pattern with a literal start; what backslashes stand before is seen to later."""
+    return re.escape(way) if way.strip(b"\\") else _pattern(way)
+
+
+def _any_of(ways: list[bytes]) -> bytes:
+    if len(ways) == 1:
+        return re.escape(ways[0])
+    return b"(?:" + b"|".join(map(_pattern, ways)) + b")"
+
+
+def _pattern(way: bytes) -> bytes:
+    text = way.lstrip(b"\\")
+    slashes = len(way) - len(text)
+    if not slashes:
+        return re.escape(way)
+    # In JSON within JSON an escape has more than one backslash, and a backslash is two or more.
+    most = slashes + _BACKSLASHES if text else slashes * (1 + _BACKSLASHES)
+    return rb"\\{%d,%d}" % (slashes, most) + re.escape(text)

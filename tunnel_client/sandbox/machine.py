@@ -1,0 +1,48 @@
+"""What this machine offers to cage a program with; looked at once a process."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+
+from tunnel_client.sandbox.launch import landlock_abi
+
+_TRY_SECONDS = 10.0
+NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts")
+"""Not --unshare-all: a cgroup namespace too would be one more thing a service has to be allowed."""
+_TRY = (*NAMESPACES, "--unshare-net", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The means that work here: the path of bubblewrap, and the version of Landlock, 0 for none.
+
+    `why_not` says for operators why bubblewrap cannot be used.
+    """
+
+    bwrap: str | None
+    landlock: int
+    why_not: str = ""
+
+
+@cache
+def look() -> Machine:
+    """Find out, by starting one empty sandbox; takes some milliseconds the first time."""
+    bwrap = shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin")
+    if bwrap is None:
+        return Machine(None, landlock_abi(), "bubblewrap is not installed")
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, no shell
+            [bwrap, *_TRY, "--", "/bin/true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TRY_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Machine(None, landlock_abi(), f"bubblewrap does not run: {type(error).__name__}")
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = said[-1][:200] if said else f"status {done.returncode}"
+        return Machine(None, landlock_abi(), f"bubblewrap does not run: {reason}")
+    return Machine(bwrap, landlock_abi())

@@ -1,0 +1,233 @@
+"""Turns the rules of one upstream into the words that start its program in a sandbox; pure.
+
+With bubblewrap the child sees a file system of its own: the system and its installation read-only,
+an empty /tmp and home, /proc of its own processes only. Inside of it (or alone, where there is no
+bubblewrap) `launch.py` sets limits and Landlock and then becomes the program.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunnel_client.sandbox.machine import NAMESPACES, Machine
+from tunnel_client.sandbox.trees import SYSTEM
+from tunnel_client.settings_sandbox import SandboxSettings
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+PROXY_PORT = 3128
+"""Where a child finds our proxy on the loopback of its own network."""
+_INSIDE_LAUNCHER = "/run/mcp-tunnel/launch.py"
+_INSIDE_SOCKET = "/run/mcp-tunnel/egress.sock"
+_ETC = (
+    *("alternatives", "ca-certificates", "crypto-policies", "group", "hosts", "ld.so.cache"),
+    *("ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "passwd", "pki"),
+    *("protocols", "resolv.conf", "services", "ssl", "timezone"),
+)
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_TMP = "/tmp"  # noqa: S108 - a private one, made for this child
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to execute: `descriptors` stay open in the child, `deaf` starts it ignoring SIGTERM."""
+
+    argv: tuple[str, ...]
+    cwd: str | None
+    environment: Mapping[str, str] = field(repr=False)
+    descriptors: tuple[int, ...] = ()
+    deaf: bool = False
+    contained: bool = False
+    """Whether the kernel itself ends all that a child started, together with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file of the program, opened and compared with the consent; `facts` as in `launch.py`."""
+
+    path: str
+    descriptor: int
+    facts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What shall run: `argv` with an absolute program, and what it needs to read to run at all."""
+
+    argv: tuple[str, ...]
+    cwd: str | None
+    environment: Mapping[str, str] = field(repr=False)
+    files: tuple[Checked, ...] = ()
+    trees: tuple[str, ...] = ()
+    mark: Mapping[str, str] = field(default_factory=dict)
+    """What all processes of a child carry, its walls included, so that none is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far an upstream's sandbox goes on this machine."""
+
+    bubblewrap: bool
+    landlock: int
+    rules: SandboxSettings
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        if self.rules.level == "off":
+            return "UNSANDBOXED: sandbox.level is off"
+        parts = ["bubblewrap"] if self.bubblewrap else []
+        parts += ["landlock"] if self.landlock else []
+        text = " + ".join([*parts, "rlimits"])
+        if not parts:
+            return f"UNSANDBOXED: {text} only; {self.why_not}, and the kernel has no Landlock"
+        if self.rules.network:
+            return f"{text}; ALL NETWORK"
+        if self.bubblewrap:
+            hosts = self.rules.hosts
+            return f"{text}; network: {', '.join(hosts)}" if hosts else f"{text}; no network"
+        tcp = "no TCP, UDP is open" if self.landlock >= 4 else "NETWORK IS OPEN"
+        return f"{text}; {tcp}; {self.why_not}"
+
+    @property
+    def caged(self) -> bool:
+        """Whether file access is limited at all."""
+        return self.rules.level != "off" and (self.bubblewrap or self.landlock > 0)
+
+
+def reached(rules: SandboxSettings, machine: Machine) -> Reached:
+    """Return what these rules come to on this machine."""
+    if rules.level == "off":
+        return Reached(False, 0, rules)
+    return Reached(machine.bwrap is not None, machine.landlock, rules, machine.why_not)
+
+
+def environment_of(
+    wanted: Wanted, rules: SandboxSettings, machine: Machine, tmp: str, egress: str | None
+) -> dict[str, str]:
+    """Return the variables of the program: what was wanted, and where its /tmp or proxy is."""
+    environment = dict(wanted.environment)
+    if rules.level != "off" and machine.bwrap is None:
+        environment["TMPDIR"] = tmp
+    elif rules.level != "off" and egress is not None:
+        proxy = f"http://127.0.0.1:{PROXY_PORT}"
+        environment |= dict.fromkeys(_PROXY_VARIABLES, proxy) | {"NODE_USE_ENV_PROXY": "1"}
+    return environment
+
+
+def plan(
+    wanted: Wanted,
+    rules: SandboxSettings,
+    machine: Machine,
+    tmp: str,
+    egress: str | None,
+    variables: int,
+) -> Launch:
+    """Return how to start a child; `tmp` is a folder for it where it cannot have its own /tmp.
+
+    `egress` is the Unix socket of the proxy for `rules.hosts`, `variables` the descriptor from
+    which the launcher reads the program's variables. bubblewrap and the launcher see none of
+    them: an LD_PRELOAD that is meant for the program would run in them, outside of the sandbox.
+    """
+    if rules.level == "off":
+        return Launch(wanted.argv, wanted.cwd, wanted.environment)
+    python = os.path.realpath(sys.executable)
+    outside = {"PATH": "/usr/bin:/bin", **wanted.mark}
+    if machine.bwrap is None:
+        words = [f"env={variables}", *_limits(rules, counted=False), *_same(wanted)]
+        if machine.landlock:
+            words += _landlock(_read(wanted, rules, python), [tmp, *_DEVICES, *_paths(rules.write)])
+            words += [] if rules.network else ["no-tcp"]
+        argv = (python, "-I", "-S", str(LAUNCHER), *words, "--", *wanted.argv)
+        return Launch(argv, wanted.cwd or tmp, outside, (variables,))
+    words = [f"env={variables}", *_limits(rules, counted=True)]
+    if egress is not None:
+        words.append(f"forward={PROXY_PORT}:{_INSIDE_SOCKET}")
+    if machine.landlock:
+        free = [_TMP, "/dev", *filter(None, [_home(wanted)]), *_paths(rules.write)]
+        read = [*_read(wanted, rules, python), _INSIDE_SOCKET]
+        # With `hosts` it has to dial its own loopback, and there is nothing else to dial.
+        words += _landlock(read, free)
+        words += [] if rules.network or egress is not None else ["no-tcp"]
+    argv = (
+        *(machine.bwrap, *_bwrap(wanted, rules, python, egress), "--"),
+        *(python, "-I", "-S", _INSIDE_LAUNCHER, *words, "--", *wanted.argv),
+    )
+    descriptors = (variables, *(each.descriptor for each in wanted.files))
+    return Launch(argv, None, outside, descriptors, deaf=True, contained=True)
+
+
+def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | None) -> list[str]:
+    # No --new-session: a child has a session of its own, without a terminal, before bubblewrap
+    # starts, and one more would put the server beyond the reach of signals to the group.
+    words = [*NAMESPACES, *([] if rules.network else ["--unshare-net"])]
+    words += ["--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
+    for place in SYSTEM:
+        if Path(place).is_symlink():
+            words += ["--symlink", str(Path(place).readlink()), place]
+        else:
+            words += ["--ro-bind-try", place, place]
+    for name in _ETC:
+        words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    words += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", _TMP]
+    home = _home(wanted)
+    words += ["--tmpfs", home] if home else []
+    # Short paths first, so that a folder never hides what was mounted inside of it.
+    mounts = [(each, "--ro-bind-try") for each in _own(wanted, rules, python)]
+    mounts += [(each, "--bind-try") for each in _paths(rules.write)]
+    for place, how in sorted(mounts, key=lambda each: len(Path(each[0]).parts)):
+        if place == "/":
+            raise ValueError("the whole file system cannot be mounted in a sandbox")
+        words += [how, place, place]
+    # The very files that were compared with the consent, whatever their names lead to by now.
+    for file in wanted.files:
+        words += ["--ro-bind-fd", str(file.descriptor), file.path]
+    words += ["--ro-bind", str(LAUNCHER), _INSIDE_LAUNCHER]
+    words += ["--bind", egress, _INSIDE_SOCKET] if egress is not None else []
+    return [*words, "--remount-ro", "/", "--chdir", wanted.cwd or _TMP]
+
+
+def _home(wanted: Wanted) -> str:
+    """Return where to put an empty home; "" where there is none, or where the system is."""
+    home = Path(wanted.environment.get("HOME", ""))
+    taken = (*SYSTEM, "/etc", "/proc", "/dev", "/run")
+    if not home.is_absolute() or ".." in home.parts or home == Path("/"):
+        return ""
+    return "" if any(map(home.is_relative_to, taken)) else str(home)
+
+
+def _own(wanted: Wanted, rules: SandboxSettings, python: str) -> list[str]:
+    """Return the trees that are this upstream's, and the prefix of the Python that launches it."""
+    prefix = str(Path(python).parent.parent)
+    places = [*wanted.trees, *_paths(rules.read), *([wanted.cwd] if wanted.cwd else [])]
+    places += [] if prefix.startswith("/usr") else [prefix]
+    return list(dict.fromkeys(places))
+
+
+def _read(wanted: Wanted, rules: SandboxSettings, python: str) -> list[str]:
+    own = _own(wanted, rules, python)
+    files = [each.path for each in wanted.files]
+    return [*SYSTEM, *(f"/etc/{name}" for name in _ETC), "/proc", *own, *files]
+
+
+def _landlock(read: Sequence[str], write: Sequence[str]) -> list[str]:
+    return [*(f"read={each}" for each in read), *(f"write={each}" for each in write)]
+
+
+def _limits(rules: SandboxSettings, counted: bool) -> list[str]:
+    """Return the limits; processes are `counted` only where they are counted for a child alone."""
+    limits = {"CORE": 0, "NOFILE": rules.open_files}
+    if counted:
+        limits["NPROC"] = rules.processes
+    if rules.memory_mib is not None:
+        limits["AS"] = rules.memory_mib * 1024 * 1024
+    return [f"limit={name}:{number}" for name, number in limits.items()]
+
+
+def _same(wanted: Wanted) -> list[str]:
+    return [f"same={each.facts}:{each.path}" for each in wanted.files]
+
+
+def _paths(paths: Sequence[Path]) -> list[str]:
+    return [str(each) for each in paths]
