@@ -195,11 +195,11 @@ def held(desk: Desk) -> Any:
     desk.upstream.hold.discard("tools/list")
 
 
-async def next_list(desk: Desk, before: int) -> Seen:
-    """Return the request of a list that came after so many others."""
+async def next_list(desk: Desk, name: str) -> Seen:
+    """Return the agent's request of a list; the client asks for lists of its own."""
 
     def found() -> list[Seen]:
-        return [s for s in desk.upstream.seen[before:] if s.document.get("method") == "tools/list"]
+        return [seen for seen in desk.upstream.seen if seen.document.get("id") == name]
 
     await desk.upstream.until(found)
     return found()[0]
@@ -222,9 +222,9 @@ SHOWN = [name for name in CLASSES if name != "purge"]
 @pytest.mark.parametrize("events", [True, False])
 async def test_a_list_is_filtered_however_it_comes(desk: Desk, modern: bool, events: bool) -> None:
     """P33: and is no longer for everybody; its announced length is not that of what goes on."""
-    before = len(desk.upstream.seen)
-    async with desk.scene.agent.open(request("tools/list", modern=modern)) as reply:
-        seen = await next_list(desk, before)
+    name = f"list-{modern}-{events}"
+    async with desk.scene.agent.open(request("tools/list", id=name, modern=modern)) as reply:
+        seen = await next_list(desk, name)
         document = result_of(seen, cacheScope="public")
         if events:
             await seen.event_stream()
@@ -246,9 +246,9 @@ async def test_a_list_is_filtered_however_it_comes(desk: Desk, modern: bool, eve
 
 @pytest.mark.usefixtures("held")
 async def test_what_a_server_says_instead_of_a_list_is_passed_on(desk: Desk, modern: bool) -> None:
-    before = len(desk.upstream.seen)
-    async with desk.scene.agent.open(request("tools/list", modern=modern)) as reply:
-        seen = await next_list(desk, before)
+    name = f"instead-{modern}"
+    async with desk.scene.agent.open(request("tools/list", id=name, modern=modern)) as reply:
+        seen = await next_list(desk, name)
         await seen.answer(503, b"<h1>not now</h1>", [("Content-Type", "text/html")])
         await reply.end()
     assert (reply.status, reply.body) == (503, b"<h1>not now</h1>")
