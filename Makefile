@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test check conformance peers bench clean
+.PHONY: help demo demo-attacks test test-integration test-programs test-rest check conformance peers bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -36,8 +36,20 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Most tests wait for programs rather than compute: three runs beside each other, each with
+# programs and ports of its own, take half the time of one.
+PROGRAMS := tests/system tests/logins tests/peers tests/tunnel_client
 test: check $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory -j3 --output-sync=target test-integration test-programs test-rest
+
+test-integration: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest tests/integration
+
+test-programs: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest $(PROGRAMS)
+
+test-rest: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest tests $(addprefix --ignore=,tests/integration $(PROGRAMS))
 
 conformance: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/python -m tests.system.conformance
