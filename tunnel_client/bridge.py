@@ -375,6 +375,8 @@ class Crossing:
         # The exchange knows its reply, which is this: without a cut its body, megabytes of it,
         # would stay until a garbage collection, and those are rare.
         self._exchange = None
+        # These know us too: every call would leave a circle behind for the collector.
+        self._edit = self._asked = self._editor = None
         self._release()
         self._bridge.crossings.discard(self)
 
