@@ -153,8 +153,11 @@ class HttpUpstream:
     # What follows is called by connections and exchanges (`Owner`).
 
     def connected(self, connection: Connection) -> None:
-        """Take in a new connection."""
+        """Take in a new connection; its dial has nothing left to promise to who waits."""
         self._connections.add(connection)
+        if connection.dial is not None:
+            self._dials.discard(connection.dial)
+            connection.dial = None
         self.freed(connection)
 
     def freed(self, connection: Connection) -> None:
@@ -304,13 +307,13 @@ class HttpUpstream:
             dial.add_done_callback(self._dialled)
 
     async def _dial(self, loop: asyncio.AbstractEventLoop) -> None:
-        target = self._target
+        target, task = self._target, asyncio.current_task()
         try:
             with anyio.fail_after(self.limits.connect_seconds):
                 if target.unix is not None:
-                    await loop.create_unix_connection(lambda: Connection(self), target.unix)
+                    await loop.create_unix_connection(lambda: Connection(self, task), target.unix)
                 else:
-                    await dial(target, lambda address: Connection(self, address))
+                    await dial(target, lambda address: Connection(self, task, address))
         except OSError as error:
             if self._waiting:
                 detail = f"no connection to the upstream: {_why(error)}"

@@ -153,12 +153,19 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_since",
         "_transport",
+        "dial",
         "exchange",
         "idle_since",
     )
 
-    def __init__(self, owner: Owner, address: str | None = None) -> None:
-        """Carry exchanges to `address` and to nobody else; None for a Unix socket."""
+    def __init__(
+        self, owner: Owner, dial: "asyncio.Task[None] | None", address: str | None = None
+    ) -> None:
+        """Carry exchanges to `address` and to nobody else; None for a Unix socket.
+
+        `dial` is the task that makes this connection; the owner takes it back when connected.
+        """
+        self.dial = dial
         self._owner = owner
         self._address = address
         self._reader = ResponseReader(owner.limits, owner.last_head)
