@@ -62,9 +62,9 @@ KINDS = {
     OPENED: "a writer took the log: `origin`, `key` that signs its checkpoints, `version`",
     CLOSED: "it gave the log back",
     CHANGED: "settings of the log changed: the last record under the old ones",
-    RECOVERED: "the writer before was killed: `torn` bytes cut off, `open` calls ended as unknown",
+    RECOVERED: "the writer before was killed: `torn` bytes cut off, `open` calls ended",
     GAP: "nothing could be written from `began` to `ended`: `refused` records, `lost` ones, `why`",
-    TOMBSTONE: "records below `size` were removed: by `approvers`; `hash` and `edge` go on from there",
+    TOMBSTONE: "records below `size` were removed by `approvers`; the rest follows `hash`",
     VIEWED: "somebody looked at records, or at what stands in them for auditors only",
 }
 """Kinds that both programs write, and what each says."""

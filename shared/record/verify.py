@@ -1,4 +1,4 @@
-"""Says whether a log is what was written; pure, over its lines and the checkpoints that were signed.
+"""Says whether a log is what was written; pure, over its lines and signed checkpoints.
 
 Two passes beside each other. The chain (every record follows the one before), the tree (checkpoints
 signed what is there) and the numbers cost about 3 us a record. What is said of calls and approvals

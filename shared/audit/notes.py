@@ -1,0 +1,70 @@
+"""The file of checkpoints beside the segments."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from shared.audit.private import AuditError
+from shared.record.checkpoint import Checkpoint, CheckpointError, notes_of, read_note
+
+CHECKPOINTS = "checkpoints"
+
+
+def append_note(folder: Path, note: str, *, sync: bool = False) -> None:
+    """Add a note, whole or not at all; raises OSError."""
+    text = note.encode()
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(folder / CHECKPOINTS, flags, 0o600)
+    try:
+        size = os.fstat(file).st_size
+        if os.write(file, text) != len(text):
+            os.ftruncate(file, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if sync:
+            os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def read_text(folder: Path) -> str:
+    """Return the whole file, "" when there is none; raises AuditError."""
+    path = folder / CHECKPOINTS
+    try:
+        return path.read_bytes().decode(errors="replace") if path.exists() else ""
+    except OSError as error:
+        raise AuditError(f"cannot read {path}: {error.strerror}") from None
+
+
+def last_note(folder: Path) -> str | None:
+    """Return the newest note, None when nothing is signed yet; raises AuditError."""
+    last = None
+    for note in notes_of(read_text(folder)):
+        last = note
+    return last
+
+
+def cut_torn(folder: Path) -> None:
+    """Take away half a note that a killed writer left; raises AuditError."""
+    whole = sum(len(note.encode()) for note in notes_of(read_text(folder)))
+    path = folder / CHECKPOINTS
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            if path.stat().st_size > whole:
+                os.truncate(path, whole)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise AuditError(f"cannot write {path}: {error.strerror}") from None
+
+
+def read_points(notes: Iterable[str], public: bytes) -> tuple[list[Checkpoint], str | None]:
+    """Return what was signed; the second is why a note is none that this key signed."""
+    points = []
+    for note in notes:
+        try:
+            points.append(read_note(note, public))
+        except CheckpointError as error:
+            return points, str(error)
+    return points, None

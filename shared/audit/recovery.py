@@ -1,0 +1,141 @@
+"""Where a log goes on after whatever happened to its last writer.
+
+Only what comes after the last segment whose end is kept is read. What a killed process or machine
+left half written at the very end was never acted on: it is cut off. Anything else that does not
+follow is no accident, and nothing is written behind it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.audit.ends import End, note_calls, read_end, write_end
+from shared.audit.notes import cut_torn, last_note
+from shared.audit.private import AuditError
+from shared.audit.segments import Segment, born, lines, segments
+from shared.audit.tombstones import read_start
+from shared.keys import PrivateKey
+from shared.record.chain import START, BadLineError, link, split
+from shared.record.checkpoint import Checkpoint, CheckpointError, read_note, sign
+from shared.record.model import CHANGED, CLOSED
+from shared.record.tree import Tree
+from shared.record.verify import Start
+
+_BATCH = 4096
+_GONE = tuple(b'"kind":"%b"' % kind.encode() for kind in (CLOSED, CHANGED))
+
+
+@dataclass(slots=True)
+class Found:
+    """Where a log ends: what the next record follows, and what was left behind."""
+
+    hash: bytes = START
+    tree: Tree = field(default_factory=Tree)
+    segment: Segment | None = None
+    """The one to go on with."""
+    offset: int = 0
+    born: int | None = None
+    torn: int = 0
+    """Bytes behind the last whole record; whoever writes next cuts them off."""
+    clean: bool = True
+    """Did the last writer say that it gave the log back?"""
+    open_calls: dict[str, int] = field(default_factory=dict)
+    """Intents without an end, by call."""
+    unsettled: list[Segment] = field(default_factory=list)
+    """Closed segments that are not compressed."""
+
+
+def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
+    """Follow a log to its end; raises AuditError where it is broken but for a torn tail.
+
+    A checkpoint is written when its records are on the disk, never before: what one vouches for
+    was not torn by a fault of power, and is missed.
+    """
+    cut_torn(folder)
+    parts = segments(folder)
+    found = Found(unsettled=[each for each in parts[:-1] if not each.compressed])
+    if not parts:
+        return found
+    begin, at = _begin(folder, parts, key.public)
+    found.hash, found.tree = begin.start.hash, Tree(begin.start.size, begin.start.edge)
+    found.open_calls = dict(begin.open_calls)
+    for number, segment in enumerate(parts[at:], at):
+        if segment.first != found.tree.size:
+            raise AuditError(f"{segment.path} does not follow record {found.tree.size - 1}")
+        last = number + 1 == len(parts)
+        _follow(segment, found, last=last)
+        if not last:
+            point = Checkpoint(origin, found.tree.size, found.tree.root())
+            start = Start(found.tree.size, found.hash, found.tree.edge)
+            write_end(folder, segment.first, End(start, sign(point, key), found.open_calls))
+    _compare(folder, key.public, found)
+    if not parts[-1].compressed:
+        found.segment, found.born = parts[-1], born(parts[-1].path)
+    return found
+
+
+def _begin(folder: Path, parts: list[Segment], public: bytes) -> tuple[End, int]:
+    """Return the newest end that can be believed, and the number of the segment behind it."""
+    for at in range(len(parts) - 1, 0, -1):
+        end = read_end(folder, parts[at - 1].first, public)
+        if end is not None and end.start.size == parts[at].first:
+            return end, at
+    first = parts[0].first
+    start = read_start(folder, first) if first else Start()
+    if start is None:
+        raise AuditError(f"records 0 to {first - 1} are gone without a tombstone")
+    return End(start), 0
+
+
+def _follow(segment: Segment, found: Found, *, last: bool) -> None:
+    found.offset = 0
+    held: list[bytes] = []
+    leaves: list[bytes] = []
+    made: bytes | None
+    for line in lines(segment.path):
+        made = _next(line, found.hash)
+        if made is None:
+            if not last or segment.compressed:
+                seq = found.tree.size + len(leaves)
+                raise AuditError(f"record {seq} of {segment.path} is not what was written")
+            found.torn = segment.path.stat().st_size - found.offset
+            break
+        found.hash = made
+        found.offset += len(line)
+        leaves.append(made)
+        held.append(line)
+        if len(leaves) == _BATCH:
+            _take(held, leaves, found)
+    _take(held, leaves, found)
+
+
+def _take(held: list[bytes], leaves: list[bytes], found: Found) -> None:
+    if held:
+        found.tree.extend(leaves)
+        note_calls(b"".join(held), found.open_calls)
+        found.clean = any(each in held[-1] for each in _GONE)
+        held.clear()
+        leaves.clear()
+
+
+def _next(line: bytes, before: bytes) -> bytes | None:
+    try:
+        made, record = split(line)
+    except BadLineError:
+        return None
+    return made if link(before, record) == made else None
+
+
+def _compare(folder: Path, public: bytes, found: Found) -> None:
+    """Hold what is there against the newest checkpoint; raises AuditError when it says more."""
+    note = last_note(folder)
+    if note is None:
+        return
+    try:
+        point = read_note(note, public)
+    except CheckpointError as error:
+        raise AuditError(f"the newest checkpoint in {folder} cannot be used: {error}") from None
+    size = found.tree.size
+    if point.size > size:
+        raise AuditError(f"record {size} in {folder} is gone or changed: {point.size} were signed")
+    if point.size == size and point.root != found.tree.root():
+        raise AuditError(f"the records in {folder} are not those that were signed")

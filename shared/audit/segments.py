@@ -1,0 +1,177 @@
+"""The segments of a log: files named by their first record, and compressed when they are closed.
+
+A compressed segment is a gzip file of many members, a block of whole lines in each. Any gzip reads
+it; ours knows from the members' heads where a block begins, and reads that block alone.
+"""
+
+import contextlib
+import gzip
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from shared.audit.private import AuditError, sync_folder
+from shared.record.chain import MAX_LINE
+
+BLOCK = 256 * 1024
+"""Bytes of a block, lines to spare."""
+LEVEL = 2
+"""Half of each line are digests, which no level makes smaller."""
+_NAME = re.compile(r"([0-9]{16})\.jsonl(\.gz)?")
+_HEAD = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0MT\x04\0"
+_HEAD_SIZE = len(_HEAD) + 4
+_TIME = re.compile(rb'"time":(\d{1,18}),')
+
+
+class Segment(NamedTuple):
+    """A file of lines, the first of which is record `first`."""
+
+    first: int
+    path: Path
+
+    @property
+    def compressed(self) -> bool:
+        """Is it closed for good?"""
+        return self.path.suffix == ".gz"
+
+
+def segment_name(first: int) -> str:
+    """Return the name of the segment that begins with this record."""
+    return f"{first:016d}.jsonl"
+
+
+def segments(folder: Path) -> list[Segment]:
+    """Return the segments in order; raises AuditError."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise AuditError(f"cannot read {folder}: {error.strerror}") from None
+    found: dict[int, Segment] = {}
+    for name in names:
+        matched = _NAME.fullmatch(name)
+        if matched is not None:
+            # Killed between the two, compressing leaves both: the plain one comes first.
+            found.setdefault(int(matched[1]), Segment(int(matched[1]), folder / name))
+    return [found[first] for first in sorted(found)]
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a segment, a torn last one included; raises AuditError."""
+    try:
+        with _opened(path) as file:
+            while line := file.readline(MAX_LINE):
+                yield line
+    except (OSError, EOFError, zlib.error) as error:
+        raise AuditError(f"cannot read {path}: {_why(error)}") from None
+
+
+def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    try:
+        return path.open("rb", buffering=1024 * 1024)
+    except FileNotFoundError:
+        # It was compressed since it was listed.
+        return gzip.open(path.with_name(path.name + ".gz"), "rb")
+
+
+def born(path: Path) -> int | None:
+    """Return the time of the first record, in microseconds; None when there is none."""
+    first = next(lines(path), b"")
+    matched = _TIME.search(first)
+    return None if matched is None else int(matched[1])
+
+
+def compress(path: Path) -> Path:
+    """Put a compressed segment in the place of a plain one; raises OSError. Takes a while."""
+    target = path.with_name(path.name + ".gz")
+    draft = path.with_name(f".{path.name}.gz")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with path.open("rb") as source, os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+            for block in _blocks(source):
+                file.write(member(block))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+        sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    path.unlink()
+    return target
+
+
+def member(block: bytes) -> bytes:
+    """Return a block as a member of a gzip file that says how long it is (RFC 1952)."""
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(block) + packer.flush()
+    size = _HEAD_SIZE + len(packed) + 8
+    tail = struct.pack("<II", zlib.crc32(block), len(block))
+    return _HEAD + struct.pack("<I", size) + packed + tail
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    while block := source.read(BLOCK):
+        yield block + source.readline(MAX_LINE) if block[-1:] != b"\n" else block
+
+
+class Blocks:
+    """Reads lines of a segment by their offset among the lines; raises AuditError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._starts: list[tuple[int, int, int]] = []
+        self._held: tuple[int, bytes] = (-1, b"")
+        try:
+            self._file = path.open("rb")
+            if path.suffix == ".gz":
+                self._find()
+        except OSError as error:
+            raise AuditError(f"cannot read {path}: {_why(error)}") from None
+
+    def _find(self) -> None:
+        at = plain = 0
+        end = self._file.seek(0, os.SEEK_END)
+        while at < end:
+            self._file.seek(at)
+            head = self._file.read(_HEAD_SIZE)
+            size = int.from_bytes(head[-4:], "little")
+            if head[: len(_HEAD)] != _HEAD or size < _HEAD_SIZE + 8 or at + size > end:
+                raise AuditError(f"{self._path} was not compressed by us")
+            self._file.seek(at + size - 4)
+            length = int.from_bytes(self._file.read(4), "little")
+            self._starts.append((plain, at, size))
+            at, plain = at + size, plain + length
+
+    def line(self, offset: int, length: int) -> bytes:
+        """Return the line at an offset."""
+        try:
+            if not self._starts:
+                return os.pread(self._file.fileno(), length, offset)
+            start, block = self._block(offset)
+        except (OSError, EOFError, zlib.error) as error:
+            raise AuditError(f"cannot read {self._path}: {_why(error)}") from None
+        return block[offset - start : offset - start + length]
+
+    def _block(self, offset: int) -> tuple[int, bytes]:
+        start, at, size = max(each for each in self._starts if each[0] <= offset)
+        if self._held[0] != start:
+            packed = os.pread(self._file.fileno(), size, at)
+            self._held = (start, gzip.decompress(packed))
+        return self._held
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
