@@ -3,16 +3,15 @@
 It is believed as far as a checkpoint of our own key vouches for it; `verify` does not read it.
 """
 
-import binascii
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from shared.audit.private import AuditError, read_private, write_private
 from shared.audit.segments import lines, segment_name
+from shared.audit.tombstones import facts_of, start_of
 from shared.record.checkpoint import CheckpointError, read_note
 from shared.record.tree import Tree, TreeError
 from shared.record.verify import Start
@@ -39,13 +38,8 @@ class End:
 
 def write_end(folder: Path, first: int, end: End) -> None:
     """Keep how the segment that begins with `first` ends; raises AuditError."""
-    facts = {
-        "edge": [node.hex() for node in end.start.edge],
-        "hash": end.start.hash.hex(),
-        "note": end.note,
-        "open": dict(list(end.open_calls.items())[:MAX_OPEN]),
-        "size": end.start.size,
-    }
+    calls = dict(list(end.open_calls.items())[:MAX_OPEN])
+    facts = {**facts_of(end.start), "note": end.note, "open": calls}
     write_private(end_path(folder, first), json.dumps(facts, sort_keys=True).encode() + b"\n")
 
 
@@ -65,18 +59,6 @@ def read_end(folder: Path, first: int, public: bytes) -> End | None:
     if not sound or point.size != start.size or point.root != root:
         return None
     return End(start, facts["note"], calls)
-
-
-def start_of(facts: Mapping[str, Any]) -> Start:
-    """Read `size`, `hash` and `edge`; raises ValueError, KeyError or TypeError."""
-    try:
-        edge = tuple(binascii.unhexlify(node) for node in facts["edge"])
-        found = Start(int(facts["size"]), binascii.unhexlify(facts["hash"]), edge)
-    except binascii.Error:
-        raise ValueError("no hash") from None
-    if len(found.hash) != 32:
-        raise ValueError("no hash")
-    return found
 
 
 def end_path(folder: Path, first: int) -> Path:

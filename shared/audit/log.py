@@ -122,8 +122,11 @@ class AuditLog:
             self.add(
                 COMPLETION,
                 {
-                    "call": call, "intent": intent, "closed_by": "restart",
-                    "result": Result.UNKNOWN.value, "delivery": Delivery.UNKNOWN.value,
+                    "call": call,
+                    "intent": intent,
+                    "closed_by": "restart",
+                    "result": Result.UNKNOWN.value,
+                    "delivery": Delivery.UNKNOWN.value,
                     **dict.fromkeys(("bytes", "scrub_hits", "status", "us"), 0),
                 },
             )
@@ -373,8 +376,11 @@ class AuditLog:
         if self._closed or error is not None or self._timers.get("retry") is not None:
             return
         facts = {
-            "began": self._failing_since, "ended": time.time_ns() // 1000,
-            "lost": self._lost, "refused": self._refused, "why": self.failing,
+            "began": self._failing_since,
+            "ended": time.time_ns() // 1000,
+            "lost": self._lost,
+            "refused": self._refused,
+            "why": self.failing,
         }
         with contextlib.suppress(AuditError):
             self._write(lambda seq, now: encode.event(GAP, facts, seq, now))

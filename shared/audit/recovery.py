@@ -11,8 +11,8 @@ from pathlib import Path
 from shared.audit.ends import End, note_calls, read_end, write_end
 from shared.audit.notes import cut_torn, last_note
 from shared.audit.private import AuditError
-from shared.audit.segments import Segment, born, lines, segments
-from shared.audit.tombstones import read_start
+from shared.audit.segments import Segment, born, lines
+from shared.audit.tombstones import kept
 from shared.keys import PrivateKey
 from shared.record.chain import START, BadLineError, link, split
 from shared.record.checkpoint import Checkpoint, CheckpointError, read_note, sign
@@ -51,11 +51,11 @@ def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
     was not torn by a fault of power, and is missed.
     """
     cut_torn(folder)
-    parts = segments(folder)
+    start, parts = kept(folder)
     found = Found(unsettled=[each for each in parts[:-1] if not each.compressed])
     if not parts:
         return found
-    begin, at = _begin(folder, parts, key.public)
+    begin, at = _begin(folder, parts, start, key.public)
     found.hash, found.tree = begin.start.hash, Tree(begin.start.size, begin.start.edge)
     found.open_calls = dict(begin.open_calls)
     for number, segment in enumerate(parts[at:], at):
@@ -73,16 +73,12 @@ def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
     return found
 
 
-def _begin(folder: Path, parts: list[Segment], public: bytes) -> tuple[End, int]:
+def _begin(folder: Path, parts: list[Segment], start: Start, public: bytes) -> tuple[End, int]:
     """Return the newest end that can be believed, and the number of the segment behind it."""
     for at in range(len(parts) - 1, 0, -1):
         end = read_end(folder, parts[at - 1].first, public)
         if end is not None and end.start.size == parts[at].first:
             return end, at
-    first = parts[0].first
-    start = read_start(folder, first) if first else Start()
-    if start is None:
-        raise AuditError(f"records 0 to {first - 1} are gone without a tombstone")
     return End(start), 0
 
 

@@ -10,9 +10,11 @@ import os
 import re
 import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 from shared.audit.private import AuditError, sync_folder
 from shared.record.chain import MAX_LINE
@@ -21,6 +23,7 @@ BLOCK = 256 * 1024
 """Bytes of a block, lines to spare."""
 LEVEL = 2
 """Half of each line are digests, which no level makes smaller."""
+_BUFFER = 1024 * 1024
 _NAME = re.compile(r"([0-9]{16})\.jsonl(\.gz)?")
 _HEAD = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0MT\x04\0"
 _HEAD_SIZE = len(_HEAD) + 4
@@ -62,21 +65,22 @@ def segments(folder: Path) -> list[Segment]:
 def lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a segment, a torn last one included; raises AuditError."""
     try:
-        with _opened(path) as file:
-            while line := file.readline(MAX_LINE):
+        with _plain_or_compressed(path) as file:
+            source = gzip.GzipFile(fileobj=file) if file.name.endswith(".gz") else file
+            while line := source.readline(MAX_LINE):
                 yield line
     except (OSError, EOFError, zlib.error) as error:
         raise AuditError(f"cannot read {path}: {_why(error)}") from None
 
 
-def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
+def _plain_or_compressed(path: Path) -> BinaryIO:
     try:
-        return path.open("rb", buffering=1024 * 1024)
+        return path.open("rb", buffering=_BUFFER)
     except FileNotFoundError:
+        if path.suffix == ".gz":
+            raise
         # It was compressed since it was listed.
-        return gzip.open(path.with_name(path.name + ".gz"), "rb")
+        return path.with_name(path.name + ".gz").open("rb", buffering=_BUFFER)
 
 
 def born(path: Path) -> int | None:
@@ -123,54 +127,82 @@ def _blocks(source: BinaryIO) -> Iterator[bytes]:
         yield block + source.readline(MAX_LINE) if block[-1:] != b"\n" else block
 
 
+class _Block(NamedTuple):
+    start: int
+    """Where it begins among the lines."""
+    length: int
+    at: int
+    """Where it begins in the file."""
+    size: int
+
+
 class Blocks:
-    """Reads lines of a segment by their offset among the lines; raises AuditError."""
+    """Reads lines of a segment by their offset among the lines; raises AuditError. Close it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._starts: list[tuple[int, int, int]] = []
+        self._blocks: list[_Block] = []
         self._held: tuple[int, bytes] = (-1, b"")
         try:
-            self._file = path.open("rb")
-            if path.suffix == ".gz":
-                self._find()
+            self._file = _plain_or_compressed(path)
         except OSError as error:
             raise AuditError(f"cannot read {path}: {_why(error)}") from None
-
-    def _find(self) -> None:
-        at = plain = 0
-        end = self._file.seek(0, os.SEEK_END)
-        while at < end:
-            self._file.seek(at)
-            head = self._file.read(_HEAD_SIZE)
-            size = int.from_bytes(head[-4:], "little")
-            if head[: len(_HEAD)] != _HEAD or size < _HEAD_SIZE + 8 or at + size > end:
-                raise AuditError(f"{self._path} was not compressed by us")
-            self._file.seek(at + size - 4)
-            length = int.from_bytes(self._file.read(4), "little")
-            self._starts.append((plain, at, size))
-            at, plain = at + size, plain + length
-
-    def line(self, offset: int, length: int) -> bytes:
-        """Return the line at an offset."""
         try:
-            if not self._starts:
-                return os.pread(self._file.fileno(), length, offset)
-            start, block = self._block(offset)
-        except (OSError, EOFError, zlib.error) as error:
-            raise AuditError(f"cannot read {self._path}: {_why(error)}") from None
-        return block[offset - start : offset - start + length]
+            if str(self._file.name).endswith(".gz"):
+                self._find()
+        except BaseException:
+            self.close()
+            raise
 
-    def _block(self, offset: int) -> tuple[int, bytes]:
-        start, at, size = max(each for each in self._starts if each[0] <= offset)
-        if self._held[0] != start:
-            packed = os.pread(self._file.fileno(), size, at)
-            self._held = (start, gzip.decompress(packed))
-        return self._held
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _find(self) -> None:
+        """Walk over the heads of the members; no byte is decompressed."""
+        at = start = 0
+        file = self._file.fileno()
+        end = os.fstat(file).st_size
+        while at < end:
+            head = os.pread(file, _HEAD_SIZE, at)
+            size = int.from_bytes(head[-4:], "little")
+            if head[: len(_HEAD)] != _HEAD or size < _HEAD_SIZE + 8 or at + size > end:
+                raise AuditError(f"{self._path} was not compressed by us")
+            length = int.from_bytes(os.pread(file, 4, at + size - 4), "little")
+            self._blocks.append(_Block(start, length, at, size))
+            at, start = at + size, start + length
+
+    def line(self, offset: int, length: int) -> bytes:
+        """Return the line at an offset."""
+        if not self._blocks:
+            return os.pread(self._file.fileno(), length, offset)
+        number = bisect_right(self._blocks, offset, key=lambda each: each.start) - 1
+        block = self._blocks[number]
+        return self._read(block)[offset - block.start :][:length]
+
+    def lines_from(self, offset: int) -> Iterator[bytes]:
+        """Yield the lines from an offset on, where one begins."""
+        if not self._blocks:
+            self._file.seek(offset)
+            yield from iter(lambda: self._file.readline(MAX_LINE), b"")
+        for block in self._blocks:
+            if block.start + block.length > offset:
+                yield from BytesIO(self._read(block)[max(0, offset - block.start) :])
+
+    def _read(self, block: _Block) -> bytes:
+        if self._held[0] != block.start:
+            try:
+                packed = os.pread(self._file.fileno(), block.size, block.at)
+                self._held = (block.start, gzip.decompress(packed))
+            except (OSError, EOFError, zlib.error) as error:
+                raise AuditError(f"cannot read {self._path}: {_why(error)}") from None
+        return self._held[1]
 
 
 def _why(error: Exception) -> str:

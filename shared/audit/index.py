@@ -1,0 +1,222 @@
+"""An index of one segment, in SQLite: made by whoever asks, never by who writes.
+
+It can be thrown away. A segment that is still written has one too, which is continued where it
+ends. What is said of a call in its intent is said of its completion as well, so that one question
+finds both.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.audit.segments import Blocks, Segment
+from shared.record.chain import RECORD_AT
+from shared.record.model import COMPLETION, INTENT, RecordError, parse, user_text
+
+COLUMNS = ("kind", "user", "agent", "session", "server", "tool", "class", "decision", "result")
+"""What can be asked for, by words; the rest are the call, the number and the time."""
+INHERITED = slice(1, 8)
+"""The columns that a completion takes from its intent."""
+Words = tuple[str, ...]
+Inherit = Callable[[int], Words | None]
+"""Says what an earlier segment's index has of a record."""
+
+_VERSION = 1
+_BATCH = 5000
+_MAX_WORD = 512
+_NAMES = ", ".join(f'"{each}" INTEGER' for each in COLUMNS)
+_SCHEMA = f"""
+CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
+CREATE TABLE state (covered INTEGER, next INTEGER, hash BLOB, low INTEGER, high INTEGER);
+INSERT INTO state VALUES (0, 0, x'', NULL, NULL);
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY, at INTEGER, length INTEGER, time INTEGER, call TEXT,
+    {_NAMES}
+);
+PRAGMA user_version = {_VERSION};
+"""  # noqa: S608
+
+
+class Index:
+    """The index of a segment, brought up to its end; raises AuditError. Close it."""
+
+    def __init__(self, segment: Segment, where: Path | None, inherit: Inherit) -> None:
+        """Open it, made if need be; `where`: its file, None for one in memory."""
+        self.segment = segment
+        self._inherit = inherit
+        self._words: dict[str, int] = {"": 0}
+        self._open: dict[str, tuple[int, ...]] = {}
+        self.db = _opened(where)
+        try:
+            self._load()
+            if not self._is_of_these():
+                raise sqlite3.DatabaseError("of other records")
+            self._catch_up()
+        except sqlite3.DatabaseError:
+            # Broken, or of a log that was here before: it is made anew.
+            self.db.close()
+            self.db = _opened(where, anew=True)
+            self._words, self._open = {"": 0}, {}
+            self._load()
+            self._catch_up()
+
+    def close(self) -> None:
+        """Close its file."""
+        self.db.close()
+
+    def words_of(self, seq: int) -> Words | None:
+        """Return what is said of a record, by column; None when it is not there."""
+        row = self._ids_of(seq)
+        return None if row is None else tuple(map(self._word, row))
+
+    def _ids_of(self, seq: int) -> tuple[int, ...] | None:
+        names = ", ".join(f'"{each}"' for each in COLUMNS)
+        found = self.db.execute(f"SELECT {names} FROM records WHERE seq = ?", (seq,))  # noqa: S608
+        row = found.fetchone()
+        return None if row is None else tuple(row)
+
+    def _word(self, identifier: int) -> str:
+        found = self.db.execute("SELECT word FROM words WHERE id = ?", (identifier,)).fetchone()
+        return "" if found is None else str(found[0])
+
+    def _load(self) -> None:
+        for identifier, word in self.db.execute("SELECT id, word FROM words"):
+            self._words[word] = identifier
+        row = self.db.execute("SELECT covered, next, hash, low, high FROM state").fetchone()
+        self.covered, self.next, self._last, self.low, self.high = row
+        if not self.covered:
+            self.next = self.segment.first
+
+    def _is_of_these(self) -> bool:
+        """Tell whether the last record that is known is still there, with its hash."""
+        if not self.covered:
+            return True
+        if self.next <= self.segment.first:
+            return False
+        found = self.db.execute("SELECT at, length FROM records WHERE seq = ?", (self.next - 1,))
+        row = found.fetchone()
+        if row is None or self.segment.compressed:
+            # Closed segments are not written again; `verify` says whether somebody did.
+            return row is not None
+        with Blocks(self.segment.path) as blocks:
+            line = blocks.line(*row)
+        return bool(line[9:73] == self._last)
+
+    def _catch_up(self) -> None:
+        """Take in what is new."""
+        batch: list[tuple[Any, ...]] = []
+        known = len(self._words)
+        for line in self._new_lines():
+            if not line.endswith(b"\n"):
+                break
+            batch.append(self._row(line))
+            self.covered += len(line)
+            self._last = line[9:73]
+            self.next += 1
+            if len(batch) >= _BATCH:
+                known = self._store(batch, known)
+                batch = []
+        self._store(batch, known)
+
+    def _new_lines(self) -> Iterator[bytes]:
+        with Blocks(self.segment.path) as blocks:
+            yield from blocks.lines_from(self.covered)
+
+    def _row(self, line: bytes) -> tuple[Any, ...]:
+        try:
+            facts = parse(line[RECORD_AT:-2])
+        except RecordError:
+            # `verify` says what is wrong with it.
+            return (self.next, self.covered, len(line), 0, "", *((0,) * len(COLUMNS)))
+        call, kind = facts.get("call"), facts["kind"]
+        call = call if isinstance(call, str) else ""
+        if kind == COMPLETION:
+            said = self._open.pop(call, None) or self._said_before(facts.get("intent"))
+            result = self._id(facts.get("result"))
+            columns = (self._id(kind), *said[INHERITED], result)
+        else:
+            columns = tuple(map(self._id, words_of(facts)))
+            if kind == INTENT:
+                self._open[call] = columns
+        when = facts["time"]
+        self.low = when if self.low is None else min(self.low, when)
+        self.high = when if self.high is None else max(self.high, when)
+        return (self.next, self.covered, len(line), when, call, *columns)
+
+    def _said_before(self, intent: object) -> tuple[int, ...]:
+        nothing = (0,) * len(COLUMNS)
+        if not isinstance(intent, int) or intent < 0:
+            return nothing
+        if intent >= self.segment.first:
+            # Its intent was taken in when this index was open before.
+            return self._ids_of(intent) or nothing
+        words = self._inherit(intent)
+        return nothing if words is None else tuple(map(self._id, words))
+
+    def _id(self, word: object) -> int:
+        if not isinstance(word, str) or not word:
+            return 0
+        word = word[:_MAX_WORD]
+        known = self._words.get(word)
+        if known is None:
+            known = self._words[word] = len(self._words)
+        return known
+
+    def _store(self, batch: list[tuple[Any, ...]], known: int) -> int:
+        if not batch:
+            return known
+        words = list(self._words.items())
+        marks = ", ".join("?" * (5 + len(COLUMNS)))
+        with self.db:
+            self.db.executemany("INSERT INTO words (word, id) VALUES (?, ?)", words[known:])
+            self.db.executemany(f"INSERT INTO records VALUES ({marks})", batch)  # noqa: S608
+            state = (self.covered, self.next, self._last, self.low, self.high)
+            self.db.execute("UPDATE state SET covered=?, next=?, hash=?, low=?, high=?", state)
+        return len(words)
+
+
+def words_of(facts: Mapping[str, Any]) -> Iterable[object]:
+    """Return what a record is found by, in the order of `COLUMNS`."""
+    who, what, why = (_part(facts, name) for name in ("who", "what", "why"))
+    return (
+        facts.get("kind"),
+        user_text(who.get("user", facts.get("user"))),
+        who.get("agent", facts.get("agent")),
+        who.get("session", facts.get("session")),
+        what.get("server", facts.get("upstream")),
+        what.get("name", facts.get("tool")),
+        what.get("class"),
+        why.get("decision"),
+        facts.get("result"),
+    )
+
+
+def _part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = facts.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _opened(where: Path | None, *, anew: bool = False) -> sqlite3.Connection:
+    if where is None:
+        return _prepared(sqlite3.connect(":memory:"))
+    try:
+        if anew:
+            where.unlink()
+        os.close(os.open(where, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        return _prepared(sqlite3.connect(where, timeout=30))
+    except (OSError, sqlite3.OperationalError):
+        # A folder that this reader cannot write to, or a copy on a disk that nobody can.
+        return _prepared(sqlite3.connect(":memory:"))
+
+
+def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
+    with contextlib.suppress(sqlite3.DatabaseError):
+        # What is lost is made again, so nothing waits for the disk.
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA journal_mode = MEMORY")
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            db.executescript(_SCHEMA)
+    return db

@@ -1,0 +1,211 @@
+"""Finds records in the files of a log; nothing is executed, and nothing of the log is changed."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from shared.audit.index import COLUMNS, Index, Words
+from shared.audit.private import AuditError
+from shared.audit.retention import INDEX_SUFFIX
+from shared.audit.segments import Blocks, Segment, segment_name
+from shared.audit.tombstones import kept
+from shared.record.chain import RECORD_AT
+from shared.record.model import RecordError, parse
+
+MAX_PAGE = 10_000
+BY_BEGINNING = frozenset({"kind", "session"})
+"""What is found by how it begins as well: `call.` finds every kind of call."""
+
+
+class Wanted(NamedTuple):
+    """What is looked for; None: it does not matter. Times in microseconds since 1970."""
+
+    kind: str | None = None
+    user: str | None = None
+    agent: str | None = None
+    session: str | None = None
+    server: str | None = None
+    tool: str | None = None
+    tool_class: str | None = None
+    decision: str | None = None
+    result: str | None = None
+    call: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def words(self) -> dict[str, str]:
+        """Return what is asked by words, by column."""
+        asked = {each: getattr(self, "tool_class" if each == "class" else each) for each in COLUMNS}
+        return {column: word for column, word in asked.items() if word is not None}
+
+
+class Page(NamedTuple):
+    """Records in order of the question, and what to ask for next; None: that was all."""
+
+    records: list[dict[str, Any]]
+    cursor: int | None
+
+
+class Query:
+    """A log that questions are asked of; use it as a context, for one question or for many.
+
+    `indexes`: where indexes lie; left out, beside the log.
+    """
+
+    def __init__(self, folder: Path, indexes: Path | None = None) -> None:
+        self._folder = folder
+        self._indexes = indexes or folder
+        self._open: dict[int, Index] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self._close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def page(
+        self,
+        wanted: Wanted,
+        *,
+        limit: int = 100,
+        after: int | None = None,
+        before: int | None = None,
+        newest: bool = False,
+    ) -> Page:
+        """Return a page of what fits, the oldest or the `newest` first; raises AuditError.
+
+        `after` and `before` are numbers of records that are not wanted any more: the cursor of the
+        page before is `after` when the oldest come first, else `before`.
+        """
+        limit = max(1, min(limit, MAX_PAGE))
+        _, parts = kept(self._folder)
+        if not parts:
+            raise AuditError(f"no log in {self._folder}")
+        found: list[dict[str, Any]] = []
+        for segment in self._worth(parts, after, before, newest):
+            found += self._of(segment, wanted, limit + 1 - len(found), (after, before), newest)
+            if len(found) > limit:
+                return Page(found[:limit], found[limit - 1]["seq"])
+        return Page(found, None)
+
+    def all(self, wanted: Wanted, *, after: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield whatever fits, the oldest first; raises AuditError."""
+        cursor = after
+        while True:
+            page = self.page(wanted, limit=1000, after=cursor)
+            yield from page.records
+            if page.cursor is None:
+                return
+            cursor = page.cursor
+
+    def _worth(
+        self, parts: list[Segment], after: int | None, before: int | None, newest: bool
+    ) -> list[Segment]:
+        ends = [each.first for each in parts[1:]] + [None]
+        worth = [
+            segment
+            for segment, end in zip(parts, ends, strict=True)
+            if (after is None or end is None or end > after + 1)
+            and (before is None or segment.first < before)
+        ]
+        return worth[::-1] if newest else worth
+
+    def _of(
+        self,
+        segment: Segment,
+        wanted: Wanted,
+        limit: int,
+        bounds: tuple[int | None, int | None],
+        newest: bool,
+    ) -> list[dict[str, Any]]:
+        index = self._index(segment)
+        try:
+            rows = _ask(index, wanted, limit, bounds, newest)
+        except sqlite3.DatabaseError as error:
+            raise AuditError(f"the index of {segment.path} cannot be read: {error}") from None
+        if not rows:
+            return []
+        with Blocks(index.segment.path) as blocks:
+            return [_record(blocks.line(at, length), seq) for seq, at, length in rows]
+
+    def _index(self, segment: Segment) -> Index:
+        before = self._open.pop(segment.first, None)
+        if before is not None:
+            if segment.compressed and before.segment.compressed:
+                self._open[segment.first] = before
+                return before
+            before.close()
+        where = self._indexes / segment_name(segment.first).replace(".jsonl", INDEX_SUFFIX)
+        try:
+            index = Index(segment, where, self._inherited)
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise AuditError(f"no index of {segment.path}: {error}") from None
+        self._open[segment.first] = index
+        return index
+
+    def _inherited(self, seq: int) -> Words | None:
+        """Return what an earlier segment says of a record."""
+        _, parts = kept(self._folder)
+        for segment in reversed(parts):
+            if segment.first <= seq:
+                return self._index(segment).words_of(seq)
+        return None
+
+
+def _ask(
+    index: Index,
+    wanted: Wanted,
+    limit: int,
+    bounds: tuple[int | None, int | None],
+    newest: bool,
+) -> list[tuple[int, int, int]]:
+    after, before = bounds
+    terms: list[str] = []
+    values: list[object] = []
+    for column, word in wanted.words().items():
+        ids = _ids(index.db, word, begins=column in BY_BEGINNING)
+        if not ids:
+            return []
+        terms.append(f'"{column}" IN ({",".join(map(str, ids))})')
+    for term, value in (
+        *(("call = ?", wanted.call), ("time >= ?", wanted.since), ("time < ?", wanted.until)),
+        *(("seq > ?", after), ("seq < ?", before)),
+    ):
+        if value is not None:
+            terms.append(term)
+            values.append(value)
+    low, high = index.low, index.high
+    if low is None or (wanted.since is not None and high < wanted.since):
+        return []
+    if wanted.until is not None and low >= wanted.until:
+        return []
+    where = f"WHERE {' AND '.join(terms)}" if terms else ""
+    order = "DESC" if newest else "ASC"
+    text = f"SELECT seq, at, length FROM records {where} ORDER BY seq {order} LIMIT ?"  # noqa: S608
+    return index.db.execute(text, (*values, limit)).fetchall()
+
+
+def _ids(db: sqlite3.Connection, word: str, *, begins: bool) -> list[int]:
+    text, values = "SELECT id FROM words WHERE word = ?", [word]
+    if begins and word:
+        text, values = "SELECT id FROM words WHERE substr(word, 1, ?) = ?", [len(word), word]  # type: ignore[list-item]
+    return [row[0] for row in db.execute(text, values)]
+
+
+def _record(line: bytes, seq: int) -> dict[str, Any]:
+    """Return a record as it stands in the log; the index only says where."""
+    try:
+        found = parse(line[RECORD_AT:-2])
+    except RecordError:
+        found = {}
+    if found.get("seq") != seq:
+        return {"seq": seq, "time": 0, "kind": "unreadable", "v": 0}
+    return found
