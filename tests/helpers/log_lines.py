@@ -14,8 +14,8 @@ ORIGIN = "tests/log"
 KEY = PrivateKey.generate()
 SAID = encode.said(
     {
-        **{"server": "crm", "http": "POST", "method": "tools/call", "name": "look_up"},
-        **{"class": "read", "definition": "d" * 64},
+        "server": "crm", "http": "POST", "method": "tools/call", "name": "look_up",
+        "class": "read", "definition": "d" * 64,
     },
     {"user": "ada", "agent": "helper", "session": "5" * 32, "claimed": "bot/1"},
     {"by": None, "decision": "allow", "policy": "b" * 64, "rule": "reads"},

@@ -1,0 +1,91 @@
+"""Calls and approvals, held against each other."""
+
+from typing import Any
+
+import pytest
+
+from shared.record.crosscheck import Calls
+
+ARGUMENTS = "a" * 64
+
+
+def seen(*records: dict[str, Any], first: int = 0) -> Calls:
+    calls = Calls(first)
+    for seq, record in enumerate(records, first):
+        calls.see({"seq": seq, **record})
+    return calls
+
+
+def begun(call: str, approval: str | None = None, arguments: str = ARGUMENTS) -> dict[str, Any]:
+    more = {} if approval is None else {"approval": {"id": approval, "arguments": arguments}}
+    return {"kind": "call.intent", "call": call, **more}
+
+
+def ended(call: str, intent: int) -> dict[str, Any]:
+    return {"kind": "call.completion", "call": call, "intent": intent}
+
+
+def granted(approval: str) -> dict[str, Any]:
+    return {"kind": "approval.granted", "approval": {"id": approval, "arguments": ARGUMENTS}}
+
+
+def said(calls: Calls) -> list[tuple[str, int, bool]]:
+    return [(each.kind, each.seq, each.grave) for each in calls.findings()]
+
+
+def test_calls_that_began_and_ended_leave_nothing() -> None:
+    calls = seen(begun("a"), begun("b"), ended("b", 1), ended("a", 0))
+    assert (calls.open, said(calls)) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [
+        ([begun("a"), begun("a")], ("begun twice", 1, True)),
+        ([ended("a", 0)], ("ended without an intent", 0, True)),
+        ([begun("a"), begun("b"), ended("a", 1)], ("ended another intent", 2, True)),
+    ],
+)
+def test_calls_that_do_not_fit_are_found(
+    records: list[dict[str, Any]], found: tuple[str, int, bool]
+) -> None:
+    assert said(seen(*records)) == [found]
+
+
+def test_an_end_whose_intent_was_removed_is_no_fault() -> None:
+    assert said(seen(ended("a", 3), first=10)) == []
+    assert said(seen(ended("a", 10), first=10)) == [("ended without an intent", 10, True)]
+
+
+def test_an_approval_and_its_call_bear_the_same_name_and_digest() -> None:
+    """A20."""
+    assert said(seen(granted("p"), begun("a", "p"), ended("a", 1))) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [
+        ([granted("p")], ("given, not used", 0, False)),
+        ([granted("p"), begun("a", "q")], ("used, never given", 1, True)),
+        ([granted("p"), begun("a", "p", "b" * 64)], ("approved for other arguments", 1, True)),
+        ([begun("a", "p"), begun("b", "p")], ("approval used twice", 1, True)),
+    ],
+)
+def test_approvals_and_calls_that_do_not_fit_are_found(
+    records: list[dict[str, Any]], found: tuple[str, int, bool]
+) -> None:
+    """A20: an approval without its call, a call without its approval, or one for something else."""
+    assert found in said(seen(*records))
+
+
+def test_a_log_that_does_not_speak_of_giving_is_not_asked_who_gave() -> None:
+    """A client's log has what was used; what was given is the relay's to say."""
+    assert said(seen(begun("a", "p"))) == []
+
+
+def test_records_that_are_none_of_ours_end_nothing() -> None:
+    odd = [{"kind": "call.intent"}, {"kind": "call.completion", "call": 7, "intent": "x"}]
+    odd += [
+        {"kind": "approval.granted", "approval": approval} for approval in (None, {}, {"id": 1})
+    ]
+    assert isinstance(said(seen(*odd)), list)
