@@ -1,4 +1,4 @@
-"""Logs for tests: lines in memory as a writer spells them, and logs in folders that were written."""
+"""Logs for tests: lines in memory as a writer spells them, and logs in folders."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +14,12 @@ ORIGIN = "tests/log"
 KEY = PrivateKey.generate()
 SAID = encode.said(
     {
-        "server": "crm", "http": "POST", "method": "tools/call", "name": "look_up",
-        "class": "read", "definition": "d" * 64,
+        "server": "crm",
+        "http": "POST",
+        "method": "tools/call",
+        "name": "look_up",
+        "class": "read",
+        "definition": "d" * 64,
     },
     {"user": "ada", "agent": "helper", "session": "5" * 32, "claimed": "bot/1"},
     {"by": None, "decision": "allow", "policy": "b" * 64, "rule": "reads"},
@@ -51,7 +55,8 @@ def records_of(calls: int) -> list[bytes]:
 
 def chained(records: Iterable[bytes]) -> list[bytes]:
     """Return the lines of records."""
-    found, before = [], START
+    found: list[bytes] = []
+    before = START
     for record in records:
         before = link(before, record)
         found.append(line_of(before, record))

@@ -49,7 +49,7 @@ def test_the_verifier_key_of_the_standard_s_example_is_ours() -> None:
 
 
 def test_a_vector_that_others_published_is_read() -> None:
-    """PeterNeumann's key and note, of the package that the standard describes (golang.org/x/mod)."""
+    """PeterNeumann's key and note, of the package that the standard grew from."""
     key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
     name, public = read_verifier_key(key)
     text = (

@@ -84,7 +84,10 @@ def test_a_log_that_does_not_speak_of_giving_is_not_asked_who_gave() -> None:
 
 
 def test_records_that_are_none_of_ours_end_nothing() -> None:
-    odd = [{"kind": "call.intent"}, {"kind": "call.completion", "call": 7, "intent": "x"}]
+    odd: list[dict[str, Any]] = [
+        {"kind": "call.intent"},
+        {"kind": "call.completion", "call": 7, "intent": "x"},
+    ]
     odd += [
         {"kind": "approval.granted", "approval": approval} for approval in (None, {}, {"id": 1})
     ]

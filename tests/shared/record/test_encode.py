@@ -46,9 +46,16 @@ def test_an_intent_is_spelled_canonically(
     wanted = {
         **({"approval": approval} if approved else {}),
         **({"trace": link} if traced else {}),
-        "arguments": json.loads(arguments), "body": "e" * 64, "call": f"{link}.{seq}",
-        "kind": "call.intent", "seq": seq, "time": now, "v": 1,
-        "what": what, "who": who, "why": why,
+        "arguments": json.loads(arguments),
+        "body": "e" * 64,
+        "call": f"{link}.{seq}",
+        "kind": "call.intent",
+        "seq": seq,
+        "time": now,
+        "v": 1,
+        "what": what,
+        "who": who,
+        "why": why,
     }
     assert spelled == canonical(wanted) == canonical(exact(spelled))
 
