@@ -22,7 +22,7 @@ from shared.audit.disk import Disk
 from shared.audit.keys import read_or_make_key
 from shared.audit.private import AuditError, lock_folder
 from shared.audit.recovery import Found, read_back
-from shared.audit.segments import segment_name, segments
+from shared.audit.segments import clear_drafts, segment_name, segments
 from shared.audit.signing import Signing
 from shared.audit.syncing import Syncing
 from shared.keys import encode_public
@@ -77,6 +77,7 @@ class AuditLog:
         self._disk: Disk | None = None
         try:
             signer = read_or_make_key(folder, key, fresh=not segments(folder))
+            clear_drafts(folder)
             found = read_back(folder, origin, signer)
             if found.segment is not None:
                 self._disk = Disk(found.segment.path, found.offset)

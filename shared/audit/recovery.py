@@ -54,6 +54,7 @@ def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
     start, parts = kept(folder)
     found = Found(unsettled=[each for each in parts[:-1] if not each.compressed])
     if not parts:
+        _compare(folder, key.public, found)
         return found
     begin, at = _begin(folder, parts, start, key.public)
     found.hash, found.tree = begin.start.hash, Tree(begin.start.size, begin.start.edge)

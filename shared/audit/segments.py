@@ -8,10 +8,11 @@ import contextlib
 import gzip
 import os
 import re
+import secrets
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
@@ -25,6 +26,7 @@ LEVEL = 2
 """Half of each line are digests, which no level makes smaller."""
 _BUFFER = 1024 * 1024
 _NAME = re.compile(r"([0-9]{16})\.jsonl(\.gz)?")
+_DRAFT = re.compile(r"\.[a-z0-9.]{1,40}\.[0-9a-f]{8}")
 _HEAD = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0MT\x04\0"
 _HEAD_SIZE = len(_HEAD) + 4
 _TIME = re.compile(rb'"time":(\d{1,18}),')
@@ -90,27 +92,37 @@ def born(path: Path) -> int | None:
     return None if matched is None else int(matched[1])
 
 
-def compress(path: Path) -> Path:
-    """Put a compressed segment in the place of a plain one; raises OSError. Takes a while."""
-    target = path.with_name(path.name + ".gz")
-    draft = path.with_name(f".{path.name}.gz")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()
+def compress(path: Path, stopped: Callable[[], bool] = lambda: False) -> bool:
+    """Put a compressed segment in the place of a plain one; raises OSError. Takes a while.
+
+    False when it was `stopped` before it was done; everything is as it was then.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with path.open("rb") as source, os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
             for block in _blocks(source):
+                if stopped():
+                    draft.unlink()
+                    return False
                 file.write(member(block))
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(target)
+        draft.replace(path.with_name(path.name + ".gz"))
         sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
     path.unlink()
-    return target
+    return True
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what somebody who was killed had begun to write; raises OSError."""
+    for path in folder.iterdir():
+        if _DRAFT.fullmatch(path.name) is not None:
+            path.unlink()
 
 
 def member(block: bytes) -> bytes:

@@ -57,6 +57,7 @@ class Signing:
         """Calls under way where the segment begins that is closed next; the thread's own."""
         self._waiting: deque[tuple[Checkpoint, _Full | None]] = deque()
         self._captured = size
+        self._stopped = False
         self.now = False
         """Is a checkpoint wanted, however few records are new?"""
         self.newest = last_note(folder)
@@ -101,24 +102,27 @@ class Signing:
         try:
             self._open = open_after(full.path, self._open)
             write_end(self._folder, full.first, End(full.start, note, self._open))
-            compress(full.path)
+            compress(full.path, self._is_stopped)
         except (OSError, AuditError) as error:
             log.warning("a closed segment stays as it is", path=str(full.path), why=str(error))
 
     def compress(self, path: Path) -> None:
         """Compress a segment that was closed before."""
-        self._thread.submit(_compress, path)
+        self._thread.submit(self._compress, path)
+
+    def _compress(self, path: Path) -> None:
+        try:
+            compress(path, self._is_stopped)
+        except OSError as error:
+            log.warning("a closed segment stays as it is", path=str(path), why=str(error))
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     def close(self) -> None:
-        """Begin nothing more; what is under way ends by itself."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _compress(path: Path) -> None:
-    try:
-        compress(path)
-    except OSError as error:
-        log.warning("a closed segment stays as it is", path=str(path), why=str(error))
+        """Stop: what is not compressed yet will be when the log is opened again."""
+        self._stopped = True
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
 
 def _be_patient() -> None:

@@ -66,3 +66,26 @@ def fill(folder: Path) -> Path:
 def turn_read_only(folder: Path) -> None:
     """Make an ext4 disk read-only as its kernel does after an error, files in use or not."""
     _run("mount", "-o", "remount,abort", str(folder))
+
+
+@contextlib.contextmanager
+def starved_disk(base: Path) -> Iterator[tuple[Path, Path]]:
+    """Mount a disk that takes bytes and loses them: its own disk, the second path, can be filled.
+
+    Writing to the first path goes well; waiting for the disk then says that there is no space.
+    """
+    with small_disk(base / "below", "8m") as below:
+        image, folder = below / "image", base / "above"
+        folder.mkdir(mode=0o700)
+        try:
+            _run("truncate", "-s", "64m", str(image))
+            # Without a journal it goes on after an error.
+            _run("mkfs.ext4", "-q", "-O", "^has_journal", str(image))
+            _run("mount", "-o", "loop", str(image), str(folder))
+        except (OSError, subprocess.SubprocessError) as error:
+            _skip(error)
+        folder.chmod(0o700)
+        try:
+            yield folder, below
+        finally:
+            _run("umount", str(folder))

@@ -46,7 +46,7 @@ def completion(seq: int, number: int, begun: int, result: bytes = b"ok") -> byte
 
 def records_of(calls: int) -> list[bytes]:
     """Return the records of so many calls, one after the other."""
-    found = []
+    found: list[bytes] = []
     for number in range(calls):
         seq = len(found)
         found += [intent(seq, number), completion(seq + 1, number, seq)]

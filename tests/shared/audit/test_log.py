@@ -1,0 +1,356 @@
+"""The log as its writer uses it: order, what is on the disk when, and what happens without one."""
+
+import asyncio
+import gzip
+import json
+import os
+import stat
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.audit import log as log_module
+from shared.audit.log import AuditLog
+from shared.audit.private import AuditError
+from shared.audit.segments import lines, segments
+from shared.audit.verifying import verify_folder
+from shared.record.chain import split
+from shared.record.checkpoint import read_note
+from tests.helpers.disks import ext4_disk, fill, small_disk, starved_disk, turn_read_only
+from tests.helpers.log_lines import ORIGIN, intent, write_calls, written
+from tests.integration.scene import eventually
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """Read a log as anybody can: lines of JSON, compressed or not."""
+    found = []
+    for segment in segments(folder):
+        for line in lines(segment.path):
+            found.append(json.loads(line)["record"])
+    return found
+
+
+def modes(folder: Path) -> tuple[int, set[int]]:
+    """Return the modes of a folder and of what is in it."""
+    return stat.S_IMODE(folder.stat().st_mode), {
+        stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()
+    }
+
+
+def kinds(folder: Path) -> list[str]:
+    return [each["kind"] for each in records(folder)]
+
+
+async def on_disk(log: AuditLog, seq: int | None = None) -> str | None:
+    """Wait for the word on a record, the newest one when it is not named."""
+    told: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    log.durable(log.size - 1 if seq is None else seq, told.set_result)
+    return await told
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+async def test_records_follow_each_other_and_are_signed(folder: Path) -> None:
+    log = await written(folder, 3)
+    found = records(folder)
+    assert [each["seq"] for each in found] == list(range(8))
+    assert [each["kind"] for each in found] == [
+        "audit.opened",
+        *["call.intent", "call.completion"] * 3,
+        "audit.closed",
+    ]
+    point = read_note(str(log.checkpoint()), log.public)
+    assert (point.origin, point.size) == (ORIGIN, 8)
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.signed, report.records) == (True, 8, 8)
+
+
+async def test_nobody_else_can_read_it(folder: Path) -> None:
+    log = await written(folder, 40)
+    assert modes(folder) == (0o700, {0o600})
+    os.chmod(folder, 0o711)  # noqa: PTH101, S103 - on the loop there is no Path
+    with pytest.raises(AuditError, match="open to others"):
+        AuditLog(folder, ORIGIN)
+    assert log.failing is None
+
+
+async def test_a_second_writer_is_kept_out(folder: Path) -> None:
+    """A07."""
+    log = AuditLog(folder, ORIGIN)
+    with pytest.raises(AuditError, match="another process"):
+        AuditLog(folder, ORIGIN)
+    log.close()
+    again = AuditLog(folder, ORIGIN)
+    again.close()
+    assert verify_folder(folder, log.public).ok
+
+
+async def test_write_returns_when_the_kernel_has_it_and_all_before(folder: Path) -> None:
+    log = AuditLog(folder, ORIGIN)
+    log.add("link.up", {"n": 1})
+    seq = log.write(lambda seq, now: intent(seq, 7))
+    assert [each["seq"] for each in records(folder)] == [0, 1, seq]
+    log.close()
+
+
+async def test_what_is_added_is_written_when_the_turn_ends(folder: Path) -> None:
+    log = AuditLog(folder, ORIGIN)
+    log.add("link.up", {})
+    assert segments(folder) == []
+    await asyncio.sleep(0)
+    assert kinds(folder) == ["audit.opened", "link.up"]
+    log.close()
+
+
+async def test_many_wait_for_one_sync(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of writes costs one wait for the disk, and those that come meanwhile one more."""
+    syncs: list[int] = []
+    real = os.fdatasync
+
+    def counted(file: int) -> None:
+        syncs.append(file)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    log = AuditLog(folder, ORIGIN)
+    waits = []
+    for number in range(50):
+        seq = log.write(lambda seq, now, number=number: intent(seq, number))  # type: ignore[misc]
+        waits.append(asyncio.ensure_future(on_disk(log, seq)))
+    assert await asyncio.gather(*waits) == [None] * 50
+    assert log.synced == log.written == log.size
+    assert len(syncs) <= 2
+    assert await on_disk(log) is None  # told at once: nothing to wait for
+    log.close()
+
+
+async def test_a_checkpoint_says_only_what_is_on_the_disk(folder: Path) -> None:
+    log = AuditLog(folder, ORIGIN)
+    write_calls(log, 5000)
+    assert log.checkpoint() is None
+    await on_disk(log)
+    point = read_note(str(log.checkpoint()), log.public)
+    assert log_module._GROW < point.size <= log.synced
+    log.close()
+
+
+async def test_a_full_segment_is_closed_signed_and_compressed(folder: Path) -> None:
+    log = AuditLog(folder, ORIGIN, segment_bytes=20_000)
+    write_calls(log, 200)
+    await on_disk(log)
+    await eventually(lambda: all(each.compressed for each in segments(folder)[:-1]))
+    parts = segments(folder)
+    assert len(parts) > 5
+    for one, after in pairwise(parts):
+        text = gzip.decompress(one.path.read_bytes())
+        assert text.count(b"\n") == after.first - one.first
+    log.close()
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.checkpoints >= len(parts)) == (True, True)
+    assert [each["seq"] for each in records(folder)] == list(range(log.size))
+
+
+async def test_an_old_segment_is_closed(folder: Path) -> None:
+    log = AuditLog(folder, ORIGIN, segment_seconds=-1.0)
+    write_calls(log, 3)
+    log.close()
+    assert len(segments(folder)) == 4
+    assert verify_folder(folder, log.public).ok
+
+
+async def test_what_a_writer_left_open_is_ended_by_the_next(folder: Path) -> None:
+    """A09, without the kill: a program that stops and leaves calls behind."""
+    log = AuditLog(folder, ORIGIN, segment_bytes=2_000)
+    log.write(lambda seq, now: intent(seq, 70))
+    write_calls(log, 20)
+    log.write(lambda seq, now: intent(seq, 71))
+    log.close()
+    again = AuditLog(folder, ORIGIN)
+    again.close()
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.open_intents) == (True, {})
+    ended = [each for each in records(folder) if each.get("closed_by") == "restart"]
+    assert [each["call"].rpartition(".")[2] for each in ended] == ["70", "71"]
+    assert {each["result"] for each in ended} == {"delivery_unknown"}
+    assert "audit.recovered" not in kinds(folder)
+
+
+async def test_closing_says_last_what_it_is_told(folder: Path) -> None:
+    """A15: a change of the settings is the last record under the old ones."""
+    log = AuditLog(folder, ORIGIN)
+    assert log.close("audit.changed", changed={"on": [True, False]}) is None
+    assert log.close() is None
+    last = records(folder)[-1]
+    assert (last["kind"], last["changed"]) == ("audit.changed", {"on": [True, False]})
+    assert await on_disk(log, log.add("link.up", {})) == "the log is closed"
+    assert records(folder)[-1] == last
+
+
+# Disks that fail, real ones ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
+
+
+async def fails(log: AuditLog) -> None:
+    """Write until nothing more goes in: the last block of a file has room for a few records."""
+    with pytest.raises(AuditError) as caught:
+        write_until_refused(log)
+    assert str(caught.value) == log.failing
+
+
+def write_until_refused(log: AuditLog) -> None:
+    for number in range(10**6, 2 * 10**6):
+        log.write(lambda seq, now, number=number: intent(seq, number))  # type: ignore[misc]
+
+
+async def test_a_full_disk_refuses_and_recovers_without_a_gap(small: Path) -> None:
+    """A08: nothing is written half; what is owed comes first, then how long it was."""
+    log = AuditLog(small / "log", ORIGIN)
+    write_calls(log, 10)
+    assert await on_disk(log) is None
+    filler = fill(small)
+    await fails(log)
+    assert "No space left" in str(log.failing)
+    before = log.size
+    with pytest.raises(AuditError, match="No space left"):
+        log.write(lambda seq, now: intent(seq, 99))
+    assert await on_disk(log, before) == log.failing
+    owed = [log.add("link.down", {"n": number}) for number in range(3)]
+    assert owed == [before, before + 1, before + 2]
+    assert log.flush() == log.failing
+    log.count_refused()
+    filler.unlink()
+    await eventually(lambda: log.failing is None)
+    assert await on_disk(log) is None
+    write_calls(log, 5, first=500)
+    log.close()
+    found = records(log.folder)
+    assert [each["seq"] for each in found] == list(range(log.size))
+    assert [each["kind"] for each in found[before : before + 4]] == [
+        *["link.down"] * 3,
+        "audit.gap",
+    ]
+    gap = found[before + 3]
+    assert (gap["refused"], gap["lost"]) == (3, 0)
+    assert gap["began"] <= gap["ended"] <= gap["time"]
+    assert "No space left" in gap["why"]
+    assert b"%d" % 99 not in [each["call"].encode()[-2:] for each in found if "call" in each]
+    assert verify_folder(log.folder, log.public).ok
+
+
+async def test_a_disk_that_stays_full_costs_bounded_memory(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A08: what no longer fits into memory is counted, and the count is a record."""
+    monkeypatch.setattr(log_module, "MAX_OWED", 10_000)
+    log = AuditLog(small / "log", ORIGIN)
+    write_calls(log, 1)
+    filler = fill(small)
+    await fails(log)
+    for number in range(1000):
+        log.add("link.down", {"n": number})
+    filler.unlink()
+    await eventually(lambda: log.failing is None)
+    log.close()
+    found = records(log.folder)
+    (gap,) = [each for each in found if each["kind"] == "audit.gap"]
+    written_down = len([each for each in found if each["kind"] == "link.down"])
+    assert 0 < written_down < 1000
+    assert gap["lost"] == 1000 - written_down
+    assert verify_folder(log.folder, log.public).ok
+
+
+async def test_closing_on_a_full_disk_says_so(small: Path) -> None:
+    """A08: and what was written before is a log."""
+    log = AuditLog(small / "log", ORIGIN)
+    write_calls(log, 10)
+    await on_disk(log)
+    filler = fill(small)
+    await fails(log)
+    assert "No space left" in str(log.close())
+    filler.unlink()
+    assert verify_folder(log.folder, log.public).ok
+    again = AuditLog(log.folder, ORIGIN)
+    again.close()
+    assert "audit.recovered" in kinds(log.folder)
+    assert verify_folder(log.folder, log.public).ok
+
+
+async def test_rotation_on_a_full_disk_waits(small: Path) -> None:
+    """A08: a new segment that cannot be made is made later."""
+    log = AuditLog(small / "log", ORIGIN, segment_bytes=3_000)
+    write_calls(log, 20)
+    await on_disk(log)
+    filler = fill(small)
+    await fails(log)
+    filler.unlink()
+    await eventually(lambda: log.failing is None)
+    write_calls(log, 20, first=300)
+    log.close()
+    assert verify_folder(log.folder, log.public).ok
+    assert [each["seq"] for each in records(log.folder)] == list(range(log.size))
+
+
+async def test_a_disk_that_loses_what_it_took_is_found_and_written_again(tmp_path: Path) -> None:
+    """A08: an error of fdatasync, from a real device that has no space below it."""
+    with starved_disk(tmp_path) as (disk, below):
+        log = AuditLog(disk / "log", ORIGIN)
+        write_calls(log, 10)
+        assert await on_disk(log) is None
+        filler = fill(below)
+        told = None
+        for number in range(100, 4000, 100):
+            write_calls(log, 100, first=number)
+            told = await on_disk(log)
+            if told is not None:
+                break
+        assert told is not None
+        assert told == log.failing
+        with pytest.raises(AuditError):
+            log.write(lambda seq, now: intent(seq, 99))
+        filler.unlink()
+        await eventually(lambda: log.failing is None)
+        assert await on_disk(log) is None
+        log.close()
+        assert "audit.gap" in kinds(log.folder)
+        report = verify_folder(log.folder, log.public)
+        assert (report.ok, report.signed) == (True, log.size)
+
+
+async def test_a_disk_that_turned_read_only_refuses(tmp_path: Path) -> None:
+    """A08: as a kernel does it after an error, while the log is open; and before it is."""
+    with ext4_disk(tmp_path / "image", tmp_path / "disk") as disk:
+        log = AuditLog(disk / "log", ORIGIN)
+        write_calls(log, 10)
+        assert await on_disk(log) is None
+        turn_read_only(disk)
+        await fails(log)
+        assert "Read-only" in str(log.failing)
+        assert await on_disk(log, log.size) == log.failing
+        assert verify_folder(log.folder, log.public).ok
+        assert log.close() is not None
+        with pytest.raises(AuditError, match="Read-only"):
+            AuditLog(disk / "log", ORIGIN)
+
+
+async def test_lines_are_whole_whatever_is_said_in_them(folder: Path) -> None:
+    """A01: of an event, from a reason to a name."""
+    log = AuditLog(folder, ORIGIN)
+    odd = 'x\r\n}{"|=\\\u2028\u0085\x1b[2J'
+    log.add("link.down", {odd: odd, "kind": odd, "seq": 9})
+    log.close()
+    path = segments(folder)[0].path
+    found = [split(line)[1] for line in path.read_bytes().splitlines(keepends=True)]
+    assert len(found) == 3
+    assert json.loads(found[1])[odd] == odd
+    assert json.loads(found[1])["kind"] == "link.down"

@@ -1,0 +1,202 @@
+"""Records are found by what they say, in files alone."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.audit.index import COLUMNS
+from shared.audit.log import AuditLog
+from shared.audit.private import AuditError
+from shared.audit.query import Query, Wanted
+from shared.audit.segments import segments
+from shared.record import encode
+from tests.helpers.log_lines import ORIGIN, completion, intent, write_calls
+from tests.shared.audit.test_log import records
+
+EVE = encode.said(
+    {"server": "desk", "method": "tools/call", "name": "open", "class": "write"},
+    {"user": ["https://idp.example", "17"], "agent": "bot", "session": "ab" * 16},
+    {"decision": "require_approval", "policy": "b" * 64, "rule": "writes"},
+)
+SEGMENT = 20_000
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> Path:
+    """A log of several segments, with a call that began in the first and ended in the last."""
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=SEGMENT)
+    late = log.write(lambda seq, now: intent(seq, 7_000, EVE))
+    for number in range(0, 150, 3):
+        write_calls(log, 2, first=number)
+        write_calls(log, 1, first=number + 2, said=EVE)
+    log.add("call.refused", {"call": "r.1", "who": {"user": "ada"}, "result": "denied"})
+    log.add("link.up", {"session": "ab" * 16, "upstream": "desk", "tool": "x", "user": "mia"})
+    log.put(lambda seq, now: completion(seq, 7_000, late, b"timeout"))
+    log.close()
+    assert len(segments(log.folder)) > 4
+    return log.folder
+
+
+def found(folder: Path, wanted: Wanted, **more: Any) -> list[int]:
+    with Query(folder) as query:
+        return [each["seq"] for each in query.page(wanted, limit=1000, **more).records]
+
+
+def by_hand(folder: Path, **wanted: str) -> list[int]:
+    """Find records the slow way; a completion is of whom its intent was."""
+    begun: dict[int, dict[str, Any]] = {}
+    seqs = []
+    for each in records(folder):
+        facts = each
+        if each["kind"] == "call.completion":
+            facts = {**begun[each["intent"]], **each}
+        begun[each["seq"]] = facts
+        who, what, why = (facts.get(name, {}) for name in ("who", "what", "why"))
+        said = {
+            "agent": who.get("agent"),
+            "server": what.get("server"),
+            "kind": each["kind"],
+            "tool": what.get("name"),
+            "tool_class": what.get("class"),
+            "decision": why.get("decision"),
+            "result": each.get("result"),
+        }
+        if all(said[name] == value for name, value in wanted.items()):
+            seqs.append(each["seq"])
+    return seqs
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *({"agent": "helper"}, {"agent": "bot"}, {"server": "crm"}, {"tool": "open"}),
+        *({"tool_class": "write"}, {"decision": "allow"}, {"result": "ok"}, {"kind": "link.up"}),
+        *({"agent": "bot", "result": "timeout"}, {"tool": "open", "decision": "allow"}),
+    ],
+    ids=str,
+)
+def test_what_is_found_is_what_is_there(folder: Path, wanted: dict[str, str]) -> None:
+    seqs = by_hand(folder, **wanted)
+    if (wanted.get("tool") == "open" and "decision" not in wanted) or "server" in wanted:
+        seqs = [*seqs] if "server" in wanted else seqs
+    assert found(folder, Wanted(**wanted)) == seqs
+    assert found(folder, Wanted(**wanted), newest=True) == seqs[::-1]
+
+
+def test_a_question_for_a_person_finds_calls_with_their_ends(folder: Path) -> None:
+    eve = found(folder, Wanted(user="https://idp.example 17"))
+    assert len(eve) == 2 + 2 * 50
+    assert found(folder, Wanted(user="https://idp.example 17", result="timeout")) == eve[-1:]
+    assert found(folder, Wanted(user="mia", server="desk", tool="x")) == found(
+        folder, Wanted(kind="link.up")
+    )
+    assert found(folder, Wanted(user="nobody")) == []
+
+
+def test_kinds_and_sessions_are_found_by_how_they_begin(folder: Path) -> None:
+    calls = found(folder, Wanted(kind="call."))
+    assert len(calls) == 2 * 151 + 1
+    assert found(folder, Wanted(session="abab", kind="link")) == found(
+        folder, Wanted(kind="link.up")
+    )
+    assert found(folder, Wanted(session="%", kind="_")) == []
+    assert found(folder, Wanted(call="r.1")) == found(folder, Wanted(kind="call.refused"))
+
+
+def test_times_are_bounds(folder: Path) -> None:
+    times = {each["seq"]: each["time"] for each in records(folder)}
+    middle = times[150]
+    wanted = [seq for seq, when in times.items() if when >= middle]
+    assert found(folder, Wanted(since=middle)) == wanted
+    assert found(folder, Wanted(until=middle)) == [seq for seq in times if seq not in wanted]
+    assert found(folder, Wanted(since=2**60)) == found(folder, Wanted(until=0)) == []
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_pages_hold_everything_once_in_order(folder: Path, newest: bool, limit: int) -> None:
+    wanted = Wanted(agent="bot")
+    seqs: list[int] = []
+    cursor: int | None = None
+    with Query(folder) as query:
+        while True:
+            bounds = {"before" if newest else "after": cursor}
+            page = query.page(wanted, limit=limit, newest=newest, **bounds)
+            seqs += [each["seq"] for each in page.records]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert [each["seq"] for each in query.all(wanted)] == sorted(seqs)
+    assert seqs == found(folder, wanted, newest=newest)
+
+
+async def test_what_is_written_meanwhile_is_found(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=SEGMENT)
+    with Query(log.folder) as query:
+        for number in range(0, 120, 10):
+            seq = log.write(lambda seq, now, number=number: intent(seq, number, EVE))  # type: ignore[misc]
+            assert [each["seq"] for each in query.page(Wanted(user="mia")).records] == []
+            page = query.page(Wanted(agent="bot"), newest=True, limit=1)
+            assert page.records[0]["seq"] == seq
+            write_calls(log, 9, first=number + 1)
+            log.put(lambda s, now, at=(number, seq): completion(s, *at))  # type: ignore[misc]
+            log.flush()
+            page = query.page(Wanted(agent="bot", result="ok"), newest=True, limit=1)
+            assert page.records[0]["intent"] == seq
+    log.close()
+
+
+def test_an_index_can_be_thrown_away_broken_or_of_another_log(folder: Path, tmp_path: Path) -> None:
+    wanted = Wanted(agent="bot")
+    seqs = found(folder, wanted)
+    indexes = sorted(folder.glob("*.index"))
+    assert len(indexes) == len(segments(folder))
+    assert {path.stat().st_mode & 0o777 for path in indexes} == {0o600}
+    indexes[0].unlink()
+    indexes[1].write_bytes(b"not a database at all" * 100)
+    indexes[2].write_bytes(indexes[-1].read_bytes())
+    indexes[3].write_bytes(b"")
+    assert found(folder, wanted) == seqs
+    with Query(folder, tmp_path / "nowhere") as query:
+        page = query.page(wanted, limit=1000)
+    assert [each["seq"] for each in page.records] == seqs
+
+
+def test_an_index_only_says_where(folder: Path) -> None:
+    """What is shown is what stands in the log, whatever an index says."""
+    found(folder, Wanted())
+    db = sqlite3.connect(folder / "0000000000000000.index")
+    with db:
+        db.execute("UPDATE records SET at = at + 1 WHERE seq = 3")
+    db.close()
+    with Query(folder) as query:
+        shown = query.page(Wanted(), after=1, limit=3).records
+    assert [each["kind"] for each in shown] == ["call.intent", "unreadable", "call.intent"]
+
+
+def test_lines_that_are_no_records_are_passed_over(folder: Path) -> None:
+    """`verify` says what is wrong with them; the others are found all the same."""
+    part = segments(folder)[1]
+    lines = part.path.read_bytes().splitlines(keepends=True)
+    lines[3] = b"\xff" * 40 + b"\n"
+    part.path.write_bytes(b"".join(lines))
+    seqs = found(folder, Wanted(agent="helper"))
+    assert part.first + 3 not in seqs
+    assert part.first + 4 in seqs
+
+
+def test_the_log_is_not_changed_by_a_question(folder: Path) -> None:
+    """A21: a question renders what is there."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    found(folder, Wanted(kind="call."))
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name: text for name, text in after.items() if not name.endswith(".index")} == before
+
+
+def test_where_there_is_no_log_there_is_no_answer(tmp_path: Path) -> None:
+    with Query(tmp_path) as query, pytest.raises(AuditError, match="no log"):
+        query.page(Wanted())
+    assert json.dumps(COLUMNS)
