@@ -13,6 +13,8 @@ clock. The reason of each:
 - policy: both ends judge one call by one set of rules
 - grant: the relay signs what the client verifies and judges by
 - permit: the relay makes what the client verifies, and both digest the same arguments
+- record: what both ends write down is read, verified and matched by one reader
+- audit: the log of either end, in files; it is given its folder, and reads the clock (see docs/adr)
 - wire: the frames and machines themselves
 - link: the driver that moves them
 - repeated: both ends frame HTTP messages by it, and two framings are a smuggled request

@@ -25,7 +25,7 @@ from shared.audit.recovery import Found, read_back
 from shared.audit.segments import clear_drafts, segment_name, segments
 from shared.audit.signing import Signing
 from shared.audit.syncing import Syncing
-from shared.keys import encode_public
+from shared.keys import PrivateKey, encode_public
 from shared.record import encode
 from shared.record.model import CLOSED, COMPLETION, GAP, OPENED, RECOVERED, Delivery, Result
 
@@ -72,18 +72,10 @@ class AuditLog:
         self.origin = origin
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
-        self._lock = lock_folder(folder, LOCK_FILE)
         self._loop = asyncio.get_running_loop()
-        self._disk: Disk | None = None
+        self._lock = lock_folder(folder, LOCK_FILE)
         try:
-            signer = read_or_make_key(folder, key, fresh=not segments(folder))
-            clear_drafts(folder)
-            found = read_back(folder, origin, signer)
-            if found.segment is not None:
-                self._disk = Disk(found.segment.path, found.offset)
-        except OSError as error:
-            os.close(self._lock)
-            raise AuditError(f"cannot use {folder}: {error.strerror}") from None
+            signer, found, self._disk = _opened(folder, origin, key)
         except BaseException:
             os.close(self._lock)
             raise
@@ -394,3 +386,15 @@ class AuditLog:
     def _due(self, name: str, act: Callable[[], None]) -> None:
         self._timers.pop(name, None)
         act()
+
+
+def _opened(folder: Path, origin: str, key: Path | None) -> tuple[PrivateKey, Found, Disk | None]:
+    """Return the key of a log, where it ends, and the segment to go on with."""
+    try:
+        signer = read_or_make_key(folder, key, fresh=not segments(folder))
+        clear_drafts(folder)
+        found = read_back(folder, origin, signer)
+        segment = found.segment
+        return signer, found, None if segment is None else Disk(segment.path, found.offset)
+    except OSError as error:
+        raise AuditError(f"cannot use {folder}: {error.strerror}") from None
