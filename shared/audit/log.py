@@ -19,15 +19,14 @@ from typing import Any
 import structlog
 
 from shared.audit.disk import Disk
-from shared.audit.keys import read_or_make_key
 from shared.audit.private import AuditError, lock_folder
-from shared.audit.recovery import Found, read_back
-from shared.audit.segments import clear_drafts, segment_name, segments
+from shared.audit.recovery import Found, ended_by_restart, open_folder
+from shared.audit.segments import segment_name
 from shared.audit.signing import Signing
 from shared.audit.syncing import Syncing
-from shared.keys import PrivateKey, encode_public
+from shared.keys import encode_public
 from shared.record import encode
-from shared.record.model import CLOSED, COMPLETION, GAP, OPENED, RECOVERED, Delivery, Result
+from shared.record.model import CLOSED, COMPLETION, GAP, OPENED, RECOVERED
 
 log = structlog.get_logger("shared.audit")
 
@@ -37,6 +36,7 @@ Tell = Callable[[str | None], None]
 """Called on the loop: None once a record is on the disk, else why it is not."""
 
 LOCK_FILE = "lock"
+LATE_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 CHECKPOINT_SECONDS = 10.0
 SYNC_SECONDS = 1.0
@@ -75,7 +75,7 @@ class AuditLog:
         self._loop = asyncio.get_running_loop()
         self._lock = lock_folder(folder, LOCK_FILE)
         try:
-            signer, found, self._disk = _opened(folder, origin, key)
+            signer, found, self._disk = open_folder(folder, origin, key)
         except BaseException:
             os.close(self._lock)
             raise
@@ -112,17 +112,7 @@ class AuditLog:
             lost = {"open": len(found.open_calls), "torn": found.torn}
             self.add(RECOVERED, lost)
         for call, intent in found.open_calls.items():
-            self.add(
-                COMPLETION,
-                {
-                    "call": call,
-                    "intent": intent,
-                    "closed_by": "restart",
-                    "result": Result.UNKNOWN.value,
-                    "delivery": Delivery.UNKNOWN.value,
-                    **dict.fromkeys(("bytes", "scrub_hits", "status", "us"), 0),
-                },
-            )
+            self.add(COMPLETION, ended_by_restart(call, intent))
         self.add(OPENED, facts)
 
     @property
@@ -150,6 +140,20 @@ class AuditLog:
         if not self._armed:
             self._armed = True
             self._loop.call_soon(self._turn_end)
+        return seq
+
+    def take_late(self, record: bytes) -> int:
+        """Queue a record as `take` does, that may wait for a `flush`, or for a moment.
+
+        For ends of calls: a killed process may lose it, and the next start says so.
+        """
+        seq = self._seq
+        if self._owed > MAX_OWED or self._closed:
+            self._lost += 1
+            return seq
+        self._append(record)
+        if not self._armed:
+            self._later("late", LATE_SECONDS, self._turn_end)
         return seq
 
     def flush(self) -> str | None:
@@ -386,15 +390,3 @@ class AuditLog:
     def _due(self, name: str, act: Callable[[], None]) -> None:
         self._timers.pop(name, None)
         act()
-
-
-def _opened(folder: Path, origin: str, key: Path | None) -> tuple[PrivateKey, Found, Disk | None]:
-    """Return the key of a log, where it ends, and the segment to go on with."""
-    try:
-        signer = read_or_make_key(folder, key, fresh=not segments(folder))
-        clear_drafts(folder)
-        found = read_back(folder, origin, signer)
-        segment = found.segment
-        return signer, found, None if segment is None else Disk(segment.path, found.offset)
-    except OSError as error:
-        raise AuditError(f"cannot use {folder}: {error.strerror}") from None

@@ -7,16 +7,19 @@ follow is no accident, and nothing is written behind it.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from shared.audit.disk import Disk
 from shared.audit.ends import End, note_calls, read_end, write_end
+from shared.audit.keys import read_or_make_key
 from shared.audit.notes import cut_torn, last_note
 from shared.audit.private import AuditError
-from shared.audit.segments import Segment, born, lines
+from shared.audit.segments import Segment, born, clear_drafts, lines, segments
 from shared.audit.tombstones import kept
 from shared.keys import PrivateKey
 from shared.record.chain import START, BadLineError, link, split
 from shared.record.checkpoint import Checkpoint, CheckpointError, read_note, sign
-from shared.record.model import CHANGED, CLOSED
+from shared.record.model import CHANGED, CLOSED, Delivery, Result
 from shared.record.tree import Tree
 from shared.record.verify import Start
 
@@ -42,6 +45,20 @@ class Found:
     """Intents without an end, by call."""
     unsettled: list[Segment] = field(default_factory=list)
     """Closed segments that are not compressed."""
+
+
+def open_folder(
+    folder: Path, origin: str, key: Path | None
+) -> tuple[PrivateKey, Found, Disk | None]:
+    """Return the key of a log, where it ends, and the segment to go on with; raises AuditError."""
+    try:
+        signer = read_or_make_key(folder, key, fresh=not segments(folder))
+        clear_drafts(folder)
+        found = read_back(folder, origin, signer)
+        segment = found.segment
+        return signer, found, None if segment is None else Disk(segment.path, found.offset)
+    except OSError as error:
+        raise AuditError(f"cannot use {folder}: {error.strerror}") from None
 
 
 def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
@@ -136,3 +153,15 @@ def _compare(folder: Path, public: bytes, found: Found) -> None:
         raise AuditError(f"record {size} in {folder} is gone or changed: {point.size} were signed")
     if point.size == size and point.root != found.tree.root():
         raise AuditError(f"the records in {folder} are not those that were signed")
+
+
+def ended_by_restart(call: str, intent: int) -> dict[str, Any]:
+    """Return what is said of a call whose writer did not live to say how it ended."""
+    return {
+        "call": call,
+        "intent": intent,
+        "closed_by": "restart",
+        "result": Result.UNKNOWN.value,
+        "delivery": Delivery.UNKNOWN.value,
+        **dict.fromkeys(("bytes", "scrub_hits", "status", "us"), 0),
+    }

@@ -108,6 +108,18 @@ async def test_what_is_added_is_written_when_the_turn_ends(folder: Path) -> None
     log.close()
 
 
+async def test_what_may_be_late_comes_with_the_next_or_by_itself(folder: Path) -> None:
+    log = AuditLog(folder, ORIGIN)
+    await asyncio.sleep(0)
+    late = log.take_late(intent(log.size, 1))
+    assert kinds(folder) == ["audit.opened"]
+    log.write(lambda seq, now: intent(seq, 2))
+    assert [each["seq"] for each in records(folder)] == [0, late, late + 1]
+    log.take_late(intent(log.size, 3))
+    await eventually(lambda: len(records(folder)) == 4)
+    log.close()
+
+
 async def test_many_wait_for_one_sync(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group of writes costs one wait for the disk, and those that come meanwhile one more."""
     syncs: list[int] = []
