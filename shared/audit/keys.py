@@ -5,13 +5,14 @@ log: who is handed a copy of the folder can test no guess with it.
 """
 
 import secrets
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import SecretBytes, SecretStr
 
 from shared.audit.private import AuditError, read_private, write_private
 from shared.keys import BadKeyError, PrivateKey, decode_public, encode_public
-from shared.record.redact import KEY_BYTES
+from shared.record.redact import KEY_BYTES, Redactor
 
 KEY_FILE = "key.pem"
 PUBLIC_FILE = "key.pub"
@@ -62,3 +63,8 @@ def read_or_make_tag_key(path: Path) -> SecretBytes:
     if len(key) != KEY_BYTES:
         raise AuditError(f"{path} holds no key")
     return SecretBytes(key)
+
+
+def read_redactor(path: Path, clear: Mapping[str, Collection[str]]) -> Redactor:
+    """Return what redacts by the key in a file, made if it is missing; raises AuditError."""
+    return Redactor(read_or_make_tag_key(path).get_secret_value(), clear)

@@ -40,7 +40,7 @@ def ext4_disk(image: Path, folder: Path, size: str = "16m") -> Iterator[Path]:
     try:
         _run("truncate", "-s", size, str(image))
         _run("mkfs.ext4", "-q", str(image))
-        _run("mount", "-o", "loop", str(image), str(folder))
+        _run("mount", "-o", "loop,dioread_lock", str(image), str(folder))
     except (OSError, subprocess.SubprocessError) as error:
         _skip(error)
     folder.chmod(0o700)
@@ -72,16 +72,18 @@ def turn_read_only(folder: Path) -> None:
 def starved_disk(base: Path) -> Iterator[tuple[Path, Path]]:
     """Mount a disk that takes bytes and loses them: its own disk, the second path, can be filled.
 
-    Writing to the first path goes well; waiting for the disk then says that there is no space.
+    Writing to the first path goes well; waiting for the disk then says that there is no space. Wait
+    after each page or two: of larger writes the kernel's loop device loses parts and says nothing.
     """
     with small_disk(base / "below", "8m") as below:
         image, folder = below / "image", base / "above"
         folder.mkdir(mode=0o700)
         try:
             _run("truncate", "-s", "64m", str(image))
-            # Without a journal it goes on after an error.
-            _run("mkfs.ext4", "-q", "-O", "^has_journal", str(image))
-            _run("mount", "-o", "loop", str(image), str(folder))
+            # Without a journal it goes on after an error. Blocks as large as pages, and no extents
+            # that are unwritten: otherwise ext4 itself loses what it had said it has.
+            _run("mkfs.ext4", "-q", "-b", "4096", "-O", "^has_journal", str(image))
+            _run("mount", "-o", "loop,dioread_lock", str(image), str(folder))
         except (OSError, subprocess.SubprocessError) as error:
             _skip(error)
         folder.chmod(0o700)
@@ -89,3 +91,13 @@ def starved_disk(base: Path) -> Iterator[tuple[Path, Path]]:
             yield folder, below
         finally:
             _run("umount", str(folder))
+
+
+def forget(folder: Path) -> None:
+    """Have the kernel read what is in the files of a folder from their disk, not from memory."""
+    for path in folder.iterdir():
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(file)

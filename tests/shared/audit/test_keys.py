@@ -9,9 +9,11 @@ from shared.audit.keys import (
     read_or_make_key,
     read_or_make_tag_key,
     read_public,
+    read_redactor,
 )
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError, write_private
+from shared.record.redact import Redactor
 from tests.helpers.log_lines import ORIGIN, written
 
 
@@ -72,6 +74,8 @@ def test_the_key_of_tags_is_made_once_and_never_shown(tmp_path: Path) -> None:
     key = read_or_make_tag_key(path)
     assert read_or_make_tag_key(path).get_secret_value() == key.get_secret_value()
     assert len(key.get_secret_value()) == 32
+    redactor = read_redactor(path, {"read": ["note"]})
+    assert redactor.tag("x") == Redactor(key.get_secret_value()).tag("x")
     assert path.stat().st_mode & 0o777 == 0o600
     for text in (repr(key), str(key), f"{key}"):
         assert key.get_secret_value().hex() not in text

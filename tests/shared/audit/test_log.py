@@ -19,7 +19,7 @@ from shared.audit.segments import lines, segments
 from shared.audit.verifying import verify_folder
 from shared.record.chain import split
 from shared.record.checkpoint import read_note
-from tests.helpers.disks import ext4_disk, fill, small_disk, starved_disk, turn_read_only
+from tests.helpers.disks import ext4_disk, fill, forget, small_disk, starved_disk, turn_read_only
 from tests.helpers.log_lines import ORIGIN, intent, write_calls, written
 from tests.integration.scene import eventually
 
@@ -321,8 +321,8 @@ async def test_a_disk_that_loses_what_it_took_is_found_and_written_again(tmp_pat
         assert await on_disk(log) is None
         filler = fill(below)
         told = None
-        for number in range(100, 4000, 100):
-            write_calls(log, 100, first=number)
+        for number in range(100, 4000):
+            write_calls(log, 1, first=number)
             told = await on_disk(log)
             if told is not None:
                 break
@@ -334,6 +334,7 @@ async def test_a_disk_that_loses_what_it_took_is_found_and_written_again(tmp_pat
         await eventually(lambda: log.failing is None)
         assert await on_disk(log) is None
         log.close()
+        forget(log.folder)
         assert "audit.gap" in kinds(log.folder)
         report = verify_folder(log.folder, log.public)
         assert (report.ok, report.signed) == (True, log.size)
