@@ -215,14 +215,14 @@ class Client:
                 time=int(time.time()),
                 program=f"tunnel-client/{VERSION}",
             )
-            limits = await handshake.prove(
+            agreed = await handshake.prove(
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
-            self._lease.check(limits)
+            self._lease.check(agreed.limits)
             link = ClientLink(
                 self._upstreams, self._grants(counter), self._judge, self._permits, counter
             )
-            link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
+            link.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, link, agreed.link)
             inbox.hand_over(link.driver)
             link.driver.catalog(sorted(self._upstreams))
         except PeerError as error:

@@ -60,11 +60,20 @@ _NOBODY = _Nobody()
 
 
 class LinkDriver:
-    """One end of a link, from the end of the handshake to its loss."""
+    """One end of a link, from the end of the handshake to its loss.
+
+    `link` is the same at both ends: with a stream's number it names a call in their records.
+    """
 
     def __init__(
-        self, transport: MessageTransport, role: Role, limits: LinkLimits, owner: LinkOwner
+        self,
+        transport: MessageTransport,
+        role: Role,
+        limits: LinkLimits,
+        owner: LinkOwner,
+        link: str,
     ) -> None:
+        self.link = link
         self._transport = transport
         self._relay = role is Role.RELAY
         self._owner = owner

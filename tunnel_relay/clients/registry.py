@@ -39,9 +39,9 @@ class Link:
         self.driver: LinkDriver
         self.grants: LinkGrants
 
-    def attach(self, transport: MessageTransport, limits: LinkLimits) -> None:
+    def attach(self, transport: MessageTransport, limits: LinkLimits, link: str) -> None:
         """Start to drive the link over a transport whose handshake is over."""
-        self.driver = LinkDriver(transport, Role.RELAY, limits, self)
+        self.driver = LinkDriver(transport, Role.RELAY, limits, self, link)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         """Never called: the mux of the relay's role refuses OPEN frames."""
