@@ -10,7 +10,14 @@ import pytest
 from shared.errors import AuthError, PeerError
 from shared.keys import PrivateKey, encode_public
 from shared.link import handshake
-from shared.link.handshake import Agreed, Claim, WrongRelayError, pinned_key, receive_frame, send_frame
+from shared.link.handshake import (
+    Agreed,
+    Claim,
+    WrongRelayError,
+    pinned_key,
+    receive_frame,
+    send_frame,
+)
 from shared.link.websocket import LinkLostError
 from shared.wire.frames import FrameType, encode_frame, encode_message
 from shared.wire.handshake import Hello, decode_challenge, encode
