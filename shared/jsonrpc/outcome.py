@@ -53,7 +53,7 @@ def outcome_of(body: bytes, *, events: bool = False) -> Outcome:
 
 
 class Look:
-    """Looks at an answer that comes in pieces; total. Of several that failed the last one counts."""
+    """Looks at an answer that comes in pieces; total. Of several that failed the last counts."""
 
     __slots__ = ("_events", "_guess", "_outcome", "_tail", "_watcher")
 
