@@ -15,6 +15,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -49,15 +50,28 @@ _INTRODUCE = frozenset({"initialize", "server/discover"})
 
 
 class Passed(NamedTuple):
-    """The request may go on; `edit`, where there is one, has to see the response first."""
+    """The request may go on; `edit`, where there is one, has to see the response first.
+
+    `decision` and `pin` say why and what, for records; None: no rule and no pin was asked.
+    """
 
     edit: Edit | None = None
+    decision: Decision | None = None
+    pin: Pin | None = None
 
 
 class Refused(NamedTuple):
-    """The request ends here with this JSON-RPC message."""
+    """The request ends here with this JSON-RPC message.
+
+    The rest is for records: `why` by which `rule`, of what `pin`; `request` is what the agent is
+    told instead.
+    """
 
     body: bytes
+    why: str
+    rule: str | None = None
+    request: str | None = None
+    pin: Pin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +172,12 @@ class Judge:
         decision = decide(policy, subject, action)
         if decision.effect is not Effect.ALLOW or not self._readable(grant, action):
             return self._refuse(grant, envelope, action, decision)
-        listed = LISTS.get(action.method)
+        listed, edit = LISTS.get(action.method), None
         if listed is not None:
-            return Passed(self._list_filter(policy, grant, subject, action.method, listed))
-        if method in _INTRODUCE:
-            return Passed(lambda document: self._introduced(grant.upstream, document))
-        return _PASSED
+            edit = self._list_filter(policy, grant, subject, action.method, listed)
+        elif method in _INTRODUCE:
+            edit = partial(self._introduced, grant.upstream)
+        return Passed(edit, decision)
 
     def subject(self, grant: Grant) -> Subject:
         """Return who asks, as policies see it."""
@@ -215,19 +229,21 @@ class Judge:
         if pin is None or action is None:
             return self._unknown(grant, envelope, "not pinned as it is now")
         if not _within(grant, tool_class):
-            return self._deny(grant, envelope, "the session's classes do not hold it", None)
+            why = "the session's classes do not hold it"
+            return self._deny(grant, envelope, why, None, pin)
         extra = self._undeclared(pin, action)
         if extra:
-            return self._deny(grant, envelope, "arguments that the tool does not declare", None)
+            why = "arguments that the tool does not declare"
+            return self._deny(grant, envelope, why, None, pin)
         subject = self.subject(grant)
         decision = decide(policy, subject, action)
         if decision.effect is Effect.ALLOW:
-            return _PASSED
+            return Passed(None, decision, pin)
         if decision.effect is Effect.REQUIRE_APPROVAL:
             return Asks(action, decision, pin, policy)
         if not visible(policy, subject, action):
-            return self._unknown(grant, envelope, decision.why)
-        return self._deny(grant, envelope, decision.why, decision.rule)
+            return self._unknown(grant, envelope, decision.why, decision.rule, pin)
+        return self._deny(grant, envelope, decision.why, decision.rule, pin)
 
     def _undeclared(self, pin: Pin, action: Action) -> bool:
         """Tell whether a tool that changes something gets more than its definition says (P07)."""
@@ -318,15 +334,25 @@ class Judge:
         why = decision.why if decision.effect is Effect.DENY else "held back until it is pinned"
         return self._deny(grant, envelope, why, decision.rule)
 
-    def _deny(self, grant: Grant, envelope: Envelope, why: str, rule: str | None) -> Refused:
+    def _deny(
+        self, grant: Grant, envelope: Envelope, why: str, rule: str | None, pin: Pin | None = None
+    ) -> Refused:
         request = secrets.token_hex(8)
         self._log("denied", grant, envelope, why, rule=rule, request=request)
         method = envelope.method or ""
-        return Refused(answers.denied(envelope.id, request, method))
+        return Refused(answers.denied(envelope.id, request, method), why, rule, request, pin)
 
-    def _unknown(self, grant: Grant, envelope: Envelope, why: str) -> Refused:
+    def _unknown(
+        self,
+        grant: Grant,
+        envelope: Envelope,
+        why: str,
+        rule: str | None = None,
+        pin: Pin | None = None,
+    ) -> Refused:
         self._log("unknown_tool", grant, envelope, why)
-        return Refused(answers.unknown_tool(envelope.id, envelope.name))
+        body = answers.unknown_tool(envelope.id, envelope.name)
+        return Refused(body, why, rule, None, pin)
 
     def _log(
         self, event: str, grant: Grant, envelope: Envelope, why: str, **facts: str | None
