@@ -19,6 +19,7 @@ from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
+from tunnel_client.audit import events
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.grants import Grants, RefusedGrantError, WallClock
@@ -68,6 +69,7 @@ class ClientLink:
         try:
             self._grants.take(grant)
         except RefusedGrantError as error:
+            events.note("grant.refused", link=self.driver.link, reason=str(error))
             self._grants.seldom.log("grant_refused", reason=str(error))
         except PeerError as error:
             log.error("the relay sent a bad grant", reason=str(error))
@@ -77,6 +79,7 @@ class ClientLink:
         self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
         for session in self._grants.over():
             ended = self.bridge.end_session(session)
+            events.note("grant.over", link=self.driver.link, session=session[:8], ended=ended)
             log.info("grant over", session=session[:8], ended=ended)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
@@ -99,6 +102,7 @@ class ClientLink:
         self._grants.end(session)
         ended = self.bridge.end_session(session)
         self.driver.revoked(order, ended)
+        events.note("session.cut", link=self.driver.link, session=session[:8], ended=ended)
         log.info("session cut", session=session[:8], ended=ended)
 
     def on_revoked(self, order: int, ended: int) -> None:
@@ -113,6 +117,7 @@ class ClientLink:
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
         self._timer.cancel()
+        events.note("link.down", link=self.driver.link, code=int(code), reason=reason)
         self._close = (code, reason)
         self._lost.set()
 
@@ -185,15 +190,21 @@ class Client:
         except LinkLostError as error:
             code, reason = error.code, error.reason
         except TimeoutError:
-            self.last_error = f"no link within {CONNECT_SECONDS:.0f} s"
+            self._failed(f"no link within {CONNECT_SECONDS:.0f} s")
             return reconnect.after_error(TimeoutError(), up_for=0.0, jitter=self._jitter())
         except (TunnelError, OSError) as error:
-            self.last_error = str(error)
+            self._failed(str(error))
             return reconnect.after_error(error, up_for=0.0, jitter=self._jitter())
         up_for = anyio.current_time() - began if began is not None else 0.0
         self.last_error = f"link closed: {code} {reason}".rstrip()
         log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
         return reconnect.after_close(code, up_for=up_for, jitter=self._jitter())
+
+    def _failed(self, why: str) -> None:
+        """Note why there is no link; the same again is no news."""
+        if why != self.last_error:
+            events.note("link.failed", relay=self._target.relay.authority, reason=why)
+        self.last_error = why
 
     async def _connect(self) -> ClientLink:
         relay = self._target.relay
@@ -232,6 +243,8 @@ class Client:
             socket.abort()
             raise
         self.link = link
+        facts = {"relay": relay.authority, "epoch": counter, "instance": hello.instance}
+        events.note("link.up", link=agreed.link, **facts)
         self.on_link()
         self._lease.link_up()
         self.links_made += 1

@@ -20,6 +20,7 @@ from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
 from tunnel_client.files import read_guarded
 from tunnel_client.relay_url import RelayUrl
+from tunnel_client.settings_audit import FOLDER, AuditSettings
 from tunnel_client.settings_sandbox import SandboxSettings
 from tunnel_client.upstream.http_target import target_from
 
@@ -161,6 +162,7 @@ class ClientSettings(ConfigModel):
     """What agents may do here: YAML, in the folder of this file unless it says another."""
     relay: RelaySettings
     vault: VaultSettings | None = None
+    audit: AuditSettings = AuditSettings()
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
     _file: Path | None = PrivateAttr(default=None)
 
@@ -175,8 +177,14 @@ class ClientSettings(ConfigModel):
 
     @property
     def own_files(self) -> tuple[Path, ...]:
-        """What no program started by us may read: the state folder and the configuration."""
-        return (self.state_dir,) if self._file is None else (self.state_dir, self._file)
+        """What no program started by us may read: our own folders and the configuration."""
+        own = (self.state_dir, self.audit_folder)
+        return own if self._file is None else (*own, self._file)
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the log of what happened is."""
+        return self.audit.folder or self.state_dir / FOLDER
 
     def find(self, name: str) -> UpstreamSettings | None:
         """Return the upstream of this name, or None."""
@@ -245,7 +253,7 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
         return None if value is None else base / value.expanduser()
 
     def moved(
-        model: RelaySettings | UpstreamSettings | VaultSettings, *keys: str
+        model: RelaySettings | UpstreamSettings | VaultSettings | AuditSettings, *keys: str
     ) -> dict[str, Any]:
         return {key: below(getattr(model, key)) for key in keys}
 
@@ -261,9 +269,10 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     vault = settings.vault
     if vault is not None:
         vault = vault.model_copy(update=moved(vault, "ca_file"))
+    audit = settings.audit.model_copy(update=moved(settings.audit, "folder"))
     paths = {"state_dir": below(settings.state_dir), "policy": below(settings.policy)}
     return settings.model_copy(
-        update={"relay": relay, "vault": vault, "upstream": upstreams} | paths
+        update={"relay": relay, "vault": vault, "audit": audit, "upstream": upstreams} | paths
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from shared.policy.classes import ToolClass
+from tunnel_client.audit import events
 from tunnel_client.catalog.definitions import (
     Digests,
     Item,
@@ -327,6 +328,7 @@ class Catalog:
             return
         shelf.changed[name] = shelf.pins[name]
         shelf.callable.pop(name, None)
+        events.note("tool.changed", upstream=upstream, tool=name, pinned=shelf.pins[name].sha256)
         log.warning("tool changed: not callable until pinned again", upstream=upstream, tool=name)
         self._moved()
 

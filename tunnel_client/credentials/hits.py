@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import structlog
 
+from tunnel_client.audit import events
+
 log = structlog.get_logger("tunnel_client.credentials")
 
 LOG_EVERY = 60.0
@@ -15,6 +17,7 @@ class Hits:
     """One upstream's count; `now` in seconds of a clock that never goes back."""
 
     def __init__(self, upstream: str, now: Callable[[], float]) -> None:
+        self._upstream = upstream
         self._log = log.bind(upstream=upstream)
         self._now = now
         self._logged: float | None = None
@@ -27,6 +30,7 @@ class Hits:
     def add(self, count: int) -> None:
         """Note hits of one answer: a line a minute, and an alarm when they do not end."""
         now = self._now()
+        events.note("credential.echo", upstream=self._upstream, scrub_hits=count)
         self.count += count
         self._unsaid += count
         if now >= self._window:
