@@ -27,7 +27,7 @@ def note(kind: str, **facts: Any) -> None:
 @contextmanager
 def heard(sink: Sink) -> Iterator[None]:
     """Have everything that is noted in the block go to `sink`."""
-    global _sink  # noqa: PLW0603 - one process keeps one log
+    global _sink
     before, _sink = _sink, sink
     try:
         yield
