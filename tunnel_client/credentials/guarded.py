@@ -10,7 +10,14 @@ from shared.jsonrpc.envelope import Kind, error_body
 from tunnel_client.credentials.hits import Hits
 from tunnel_client.credentials.keeper import Keeper, Keepers
 from tunnel_client.credentials.scrub import Scrubber, Stream
-from tunnel_client.upstream.base import Exchange, Headers, Reply, Upstream, UpstreamRequest
+from tunnel_client.upstream.base import (
+    Exchange,
+    Headers,
+    HearsOfSecrets,
+    Reply,
+    Upstream,
+    UpstreamRequest,
+)
 from tunnel_client.upstream.http_request import BadInjectionError
 
 NO_CREDENTIAL = -31504
@@ -213,7 +220,10 @@ class GuardedReply:
 
     def head(self, status: int, headers: Headers, end: bool = False) -> None:
         """Pass on the fields that may be seen; no length, because scrubbing changes it."""
-        self._reply.head(status, self._owner.clean_fields(headers, self._scrubber), end)
+        before = self._owner.hits.count
+        fields = self._owner.clean_fields(headers, self._scrubber)
+        self._tell(self._owner.hits.count - before)
+        self._reply.head(status, fields, end)
 
     def data(self, chunk: bytes, end: bool = False) -> bool:
         """Pass on what is known to hold no secret; a little may be kept until more comes."""
@@ -221,12 +231,17 @@ class GuardedReply:
         out = stream.feed(chunk, end, None if self._keeper is None else self._keeper.scrubber)
         if stream.hits != self._seen:
             self._owner.seen(stream.hits - self._seen)
+            self._tell(stream.hits - self._seen)
             self._seen = stream.hits
         return self._reply.data(out, end) if out or end else True
 
     def fail(self, code: ResetCode, detail: str) -> None:
         """End without an answer, or in the middle of one."""
         self._reply.fail(code, detail)
+
+    def _tell(self, hits: int) -> None:
+        if hits and isinstance(self._reply, HearsOfSecrets):
+            self._reply.scrubbed(hits)
 
 
 def _refuse(request: UpstreamRequest, reply: Reply) -> None:

@@ -6,7 +6,7 @@ call would cost more than the call itself.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import Envelope
@@ -49,6 +49,14 @@ class Reply(Protocol):
 
     def fail(self, code: ResetCode, detail: str) -> None:
         """End without an answer, or in the middle of one; `detail` is for operators, no secrets."""
+
+
+@runtime_checkable
+class HearsOfSecrets(Protocol):
+    """A Reply that wants to know how often a secret was taken out of what it is given."""
+
+    def scrubbed(self, count: int) -> None:
+        """Note so many hits."""
 
 
 class Exchange(Protocol):
