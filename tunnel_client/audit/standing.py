@@ -1,0 +1,67 @@
+"""Which settings of the log were in force last, so that a change of them is itself written down.
+
+Whoever turns the log off, moves it or has it say less leaves a record of that as the last one under
+the old settings (attack A15). What was in force stands in `audit.json` in the state folder; when
+that is gone, a log that is there was on.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tunnel_client.errors import BrokenStateError, StateWriteError
+from tunnel_client.files import read_guarded, write_private
+from tunnel_client.settings import ClientSettings
+
+FILE = "audit.json"
+
+Standing = dict[str, Any]
+
+
+def standing(settings: ClientSettings) -> Standing:
+    """Return what of the settings says where the log is and how much it says."""
+    audit = settings.audit
+    return {
+        "on": audit.on,
+        "folder": str(settings.audit_folder),
+        "reads_without": audit.reads_without,
+        "clear": {key: sorted(names) for key, names in sorted(audit.clear.items())},
+        "keep_days": audit.keep_days,
+    }
+
+
+def read_standing(state_dir: Path) -> Standing | None:
+    """Return what was in force last, None when nothing was; raises BrokenStateError and others."""
+    path = state_dir / FILE
+    try:
+        owners = (os.geteuid(),)
+        text = read_guarded(path, forbidden=0o077, owners=owners, links=False)
+        found = json.loads(text)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BrokenStateError(f"cannot read {path}: {type(error).__name__}") from None
+    whole = isinstance(found, dict) and isinstance(found.get("folder"), str)
+    if not whole or not isinstance(found.get("on"), bool):
+        raise BrokenStateError(f"{path} does not say where the log was")
+    return found
+
+
+def keep_standing(state_dir: Path, now: Standing) -> None:
+    """Keep what is in force from now on; raises StateWriteError."""
+    path = state_dir / FILE
+    try:
+        write_private(path, json.dumps(now, sort_keys=True).encode() + b"\n")
+    except OSError as error:
+        raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
+
+
+def differences(before: Standing, now: Standing) -> dict[str, list[Any]]:
+    """Return what changed, by name: what it was and what it is."""
+    names = sorted({*before, *now})
+    return {
+        name: [before.get(name), now.get(name)]
+        for name in names
+        if before.get(name) != now.get(name)
+    }
