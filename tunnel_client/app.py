@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
 import anyio
@@ -18,6 +17,8 @@ from shared.keys import decode_public, key_fingerprint
 from shared.link import loop
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
+from tunnel_client.audit import events
+from tunnel_client.audit.keep import Kept, kept
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.keeper import Keeper
 from tunnel_client.catalog.pins import Pins
@@ -68,6 +69,21 @@ async def serve(
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     catalog = make_catalog(settings)
+    judge = Judge(lambda: policy.policy, catalog)
+    with kept(settings, identity, judge) as audit:
+        return await _serve(settings, identity, policy, permits, upstreams, catalog, judge, audit)
+
+
+async def _serve(
+    settings: ClientSettings,
+    identity: Identity,
+    policy: PolicyFile,
+    permits: Permits,
+    upstreams: dict[str, Upstream],
+    catalog: Catalog,
+    judge: Judge,
+    audit: Kept,
+) -> int:
     relay_key = decode_public(settings.relay.public_key)
     client = Client(
         dial_target(settings.relay, os.environ),
@@ -75,20 +91,26 @@ async def serve(
         relay_key,
         identity,
         upstreams,
-        Judge(lambda: policy.policy, catalog),
+        judge,
         PermitDesk(permits, relay_key),
+        audit.calls,
         lease=settings.relay.lease,
     )
     teller = Teller(client, catalog, sorted(upstreams))
     client.on_link = teller.look
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
-    status = partial(_status, client, policy, catalog, upstreams)
+    events.note("policy.read", digest=policy.policy.digest)
+
+    def status() -> dict[str, Any]:
+        return {**_status(client, policy, catalog, upstreams), "audit": audit.status()}
+
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
             stack.push_async_callback(_close, upstream)
-        await stack.enter_async_context(ControlServer(settings.state_dir / SOCKET_FILE, status))
+        control = ControlServer(settings.state_dir / SOCKET_FILE, status, audit.record)
+        await stack.enter_async_context(control)
         raise_file_limit()
         gc.collect()
         gc.freeze()
@@ -192,8 +214,10 @@ async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
 
 def _log_policy(outcome: Outcome) -> None:
     if outcome.problem is not None:
+        events.note("policy.refused", digest=outcome.digest)
         log.error("the policy file cannot be used; the one before holds", why=outcome.problem)
     else:
+        events.note("policy.read", digest=outcome.digest, changed=outcome.changed)
         log.info("policy read", digest=outcome.digest[:12], changed=outcome.changed)
 
 

@@ -20,6 +20,7 @@ from shared.wire.handshake import Hello
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
 from tunnel_client.audit import events
+from tunnel_client.audit.calls import Calls
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.grants import Grants, RefusedGrantError, WallClock
@@ -47,9 +48,10 @@ class ClientLink:
         grants: Grants,
         judge: Judge,
         permits: PermitDesk,
+        calls: Calls,
         epoch: int,
     ) -> None:
-        self.bridge = Bridge(upstreams, grants, judge, permits)
+        self.bridge = Bridge(upstreams, grants, judge, permits, calls)
         self.driver: LinkDriver
         self.epoch = epoch
         self.since = time.time()
@@ -139,6 +141,7 @@ class Client:
         upstreams: Mapping[str, Upstream],
         judge: Judge,
         permits: PermitDesk,
+        calls: Calls,
         *,
         lease: float = 30.0,
         jitter: Callable[[], float] = random.random,
@@ -152,6 +155,7 @@ class Client:
         self._upstreams = upstreams
         self._judge = judge
         self._permits = permits
+        self._calls = calls
         self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
         self._clock = WallClock()
@@ -231,7 +235,12 @@ class Client:
             )
             self._lease.check(agreed.limits)
             link = ClientLink(
-                self._upstreams, self._grants(counter), self._judge, self._permits, counter
+                self._upstreams,
+                self._grants(counter),
+                self._judge,
+                self._permits,
+                self._calls,
+                counter,
             )
             link.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, link, agreed.link)
             inbox.hand_over(link.driver)

@@ -13,7 +13,7 @@ What is written here needs nobody's word but the operator's; the relay is asked 
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -250,6 +250,16 @@ class Judge:
         if pin.tool_class is None or not pin.tool_class.changes or not action.args:
             return False
         return bool(undeclared(self._schema(pin), action.args))
+
+    @property
+    def policy_digest(self) -> str:
+        """The digest of the policy that holds now."""
+        return self._policy().digest
+
+    def declared(self, pin: Pin) -> Collection[str]:
+        """Return the names of the arguments that a tool's pinned definition declares."""
+        properties = self._schema(pin).get("properties") if pin.definition else None
+        return properties.keys() if isinstance(properties, dict) else ()
 
     def _schema(self, pin: Pin) -> dict[str, Any]:
         schema = self._schemas.get(pin.sha256)

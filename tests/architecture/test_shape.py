@@ -27,7 +27,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "shared/wire/limits.py": "numbers; docs/protocol.md is compared with them",
     "shared/link/owner.py": "protocols",
     "shared/link/transport.py": "protocols",
-    "tunnel_client/upstream/base.py": "protocols",
+    "tunnel_client/upstream/base.py": "protocols, and a look at one header",
     "tunnel_client/errors_upstreams.py": "names and texts; docs/ is compared with them",
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/approvals.py": "protocols and values",

@@ -45,7 +45,7 @@ def read_standing(state_dir: Path) -> Standing | None:
     whole = isinstance(found, dict) and isinstance(found.get("folder"), str)
     if not whole or not isinstance(found.get("on"), bool):
         raise BrokenStateError(f"{path} does not say where the log was")
-    return found
+    return dict(found)
 
 
 def keep_standing(state_dir: Path, now: Standing) -> None:

@@ -15,6 +15,14 @@ Headers = list[tuple[bytes, bytes]]
 """Names in lower case; values without CR, LF or NUL."""
 
 
+def is_event_stream(headers: Headers) -> bool:
+    """Tell whether an answer with these headers is an event stream."""
+    return any(
+        name == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )
+
+
 @dataclass(slots=True)
 class UpstreamRequest:
     """One HTTP exchange as the gate let it pass.

@@ -1,0 +1,128 @@
+"""What lies in the folder of a log, and what its end says after whatever happened."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jiter
+from pydantic import SecretStr
+
+from shared.keys import BadKeyError, PrivateKey, encode_public
+from tunnel_client.audit.chain import START, BadLineError, Tree, link, split
+from tunnel_client.errors import UnsafeFileError
+from tunnel_client.files import read_guarded, write_private
+
+LOCK_FILE = "lock"
+KEY_FILE = "key.pem"
+PUBLIC_FILE = "key.pub"
+CHECKPOINTS = "checkpoints"
+MAX_LINE = 1024 * 1024
+"""Bytes of the longest record; what is longer was not written by us."""
+CLOSED = ("audit.closed", "audit.changed")
+"""Kinds of the last record of a writer that was not killed."""
+_SEGMENT = re.compile(r"([0-9]{16})\.jsonl")
+
+
+class AuditError(Exception):
+    """The log cannot be written or read; says why, for operators."""
+
+
+@dataclass(slots=True)
+class End:
+    """Where a log ends: what the next record follows."""
+
+    hash: bytes = START
+    tree: Tree = field(default_factory=Tree)
+    path: Path | None = None
+    offset: int = 0
+    open_calls: dict[str, int] = field(default_factory=dict)
+
+
+def segment_name(first: int) -> str:
+    """Return the name of the segment that begins with this record."""
+    return f"{first:016d}.jsonl"
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """Return the segments by the number of their first record; raises AuditError."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise AuditError(f"cannot read {folder}: {error.strerror}") from None
+    found = ((_SEGMENT.fullmatch(name), name) for name in names)
+    return [(int(match[1]), folder / name) for match, name in found if match is not None]
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a segment, a torn last one included; raises AuditError."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE):
+                yield line
+    except OSError as error:
+        raise AuditError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_back(folder: Path) -> End:
+    """Follow the chain to its end; raises AuditError where it is broken but for a torn tail.
+
+    What a killed process or machine left half written at the very end was never acted on.
+    """
+    end, closed = End(), False
+    parts = segments(folder)
+    for at, (first, path) in enumerate(parts):
+        if first != end.tree.size:
+            raise AuditError(f"{path} does not follow record {end.tree.size - 1}")
+        end.path, end.offset = path, 0
+        for line in lines(path):
+            try:
+                found, record = split(line)
+                whole = link(end.hash, record) == found
+            except BadLineError:
+                whole = False
+            if not whole:
+                rest = path.stat().st_size - end.offset
+                if at + 1 < len(parts) or rest > len(line):
+                    raise AuditError(f"record {end.tree.size} of {path} is not what was written")
+                break
+            end.hash = found
+            closed = _follow(end, record)
+            end.tree.add(found)
+            end.offset += len(line)
+    if closed:
+        end.open_calls.clear()
+    return end
+
+
+def _follow(end: End, record: bytes) -> bool:
+    """Note what a record begins or ends; tells whether its writer closed the log with it."""
+    facts = jiter.from_json(record)
+    kind = facts.get("kind")
+    if kind == "call.intent":
+        end.open_calls[facts["call"]] = end.tree.size
+    elif kind == "call.completion":
+        end.open_calls.pop(facts["call"], None)
+    return kind in CLOSED
+
+
+def read_or_make_key(folder: Path) -> PrivateKey:
+    """Return the key that signs checkpoints; made with the log. Raises AuditError."""
+    path = folder / KEY_FILE
+    try:
+        pem = read_guarded(path, forbidden=0o077, owners=(os.geteuid(),), links=False)
+        return PrivateKey.from_pem(SecretStr(pem.decode()))
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError, BadKeyError, UnsafeFileError) as error:
+        raise AuditError(f"cannot use {path}: {error}") from None
+    if segments(folder):
+        raise AuditError(f"{path} is gone, and its log is not")
+    key = PrivateKey.generate()
+    try:
+        write_private(path, key.to_pem().get_secret_value().encode())
+        write_private(folder / PUBLIC_FILE, encode_public(key.public).encode() + b"\n")
+    except OSError as error:
+        raise AuditError(f"cannot write {path}: {error.strerror}") from None
+    return key
