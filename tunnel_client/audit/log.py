@@ -28,6 +28,8 @@ from tunnel_client.audit.files import (
     read_or_make_key,
     segment_name,
 )
+from tunnel_client.errors import UnsafeFileError
+from tunnel_client.files import make_folder
 
 log = structlog.get_logger("tunnel_client.audit")
 
@@ -346,11 +348,15 @@ def _spelled(kind: str, facts: Mapping[str, Any], seq: int, now: int) -> bytes:
 
 def _take(folder: Path) -> int:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.parent.exists():
+            make_folder(folder.parent)
+        make_folder(folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         lock = os.open(folder / LOCK_FILE, flags, 0o600)
     except OSError as error:
         raise AuditError(f"cannot use {folder}: {error.strerror}") from None
+    except UnsafeFileError as error:
+        raise AuditError(error.cause) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
