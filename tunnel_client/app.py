@@ -13,11 +13,11 @@ from typing import Any
 import anyio
 import structlog
 
+from shared.audit import events
 from shared.keys import decode_public, key_fingerprint
 from shared.link import loop
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
-from tunnel_client.audit import events
 from tunnel_client.audit.keep import Kept, kept
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.keeper import Keeper

@@ -55,8 +55,8 @@ def audit_verify(
 
     Without a key and a checkpoint from elsewhere, whoever could write the log could have made both.
     """
-    from tunnel_client.audit.files import PUBLIC_FILE
-    from tunnel_client.audit.verify import verify
+    from shared.audit.files import PUBLIC_FILE
+    from shared.audit.verify import verify
 
     where = _folder(config, folder)
     public = _public(key or where / PUBLIC_FILE)
@@ -106,7 +106,7 @@ def audit_tail(
     config: Path | None, folder: Path | None, count: int, as_json: bool, **filters: Any
 ) -> None:
     """Show the newest records."""
-    from tunnel_client.audit.reading import Wanted, newest
+    from shared.audit.reading import Wanted, newest
 
     with _reading():
         found = newest(_folder(config, folder), Wanted(**filters), count)
@@ -135,7 +135,7 @@ def audit_query(
     """Show the records that fit, oldest first."""
     from itertools import islice
 
-    from tunnel_client.audit.reading import Wanted, read
+    from shared.audit.reading import Wanted, read
 
     wanted = Wanted(**filters, since=_time(since), until=_time(until), after=after)
     with _reading():
@@ -149,8 +149,8 @@ def audit_query(
 @json_option
 def audit_checkpoint(config: Path | None, folder: Path | None, as_json: bool) -> None:
     """Print the newest signed checkpoint: kept elsewhere, it shows what was cut off or changed."""
-    from tunnel_client.audit.chain import read_notes
-    from tunnel_client.audit.files import CHECKPOINTS
+    from shared.audit.chain import read_notes
+    from shared.audit.files import CHECKPOINTS
     from tunnel_client.errors import AuditUnreadableError
 
     with _reading():
@@ -169,8 +169,8 @@ def audit_checkpoint(config: Path | None, folder: Path | None, as_json: bool) ->
 @json_option
 def audit_key(config: Path | None, folder: Path | None, as_json: bool) -> None:
     """Print the public key of the log, to verify it elsewhere."""
+    from shared.audit.files import PUBLIC_FILE
     from shared.keys import encode_public
-    from tunnel_client.audit.files import PUBLIC_FILE
 
     text = encode_public(_public(_folder(config, folder) / PUBLIC_FILE))
     show({"schema_version": SCHEMA_VERSION, "public_key": text} if as_json else text)
@@ -196,7 +196,7 @@ class _reading:  # noqa: N801 - used as a word
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from tunnel_client.audit.files import AuditError
+        from shared.audit.private import AuditError
         from tunnel_client.errors import AuditUnreadableError
 
         if isinstance(error, AuditError):
@@ -212,7 +212,7 @@ def _time(given: Any) -> int | None:
 
 
 def _show(found: Any, as_json: bool) -> None:
-    from tunnel_client.audit.reading import row
+    from shared.audit.reading import row
 
     for record in found:
         click.echo(json.dumps(record) if as_json else row(record))

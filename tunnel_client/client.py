@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import structlog
 
+from shared.audit import events
 from shared.errors import CloseCode, PeerError, TunnelError
 from shared.ids import is_name
 from shared.link import handshake
@@ -19,7 +20,6 @@ from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
-from tunnel_client.audit import events
 from tunnel_client.audit.calls import Calls
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial

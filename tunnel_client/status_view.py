@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from shared.escape import escaped, one_line
 from tunnel_client.catalog.catalog import PINNING_OFF
-from tunnel_client.catalog.escape import escaped, one_line
 from tunnel_client.render import as_text
 
 COUNTS = ("pinned", "new", "changed", "gone", "flagged")

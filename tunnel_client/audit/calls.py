@@ -6,12 +6,12 @@ that was not parsed already. Without a log nothing is written down.
 
 import time
 
+from shared.audit.log import AuditLog, Tell
+from shared.audit.private import AuditError
 from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.wire.codec import OpenHead
-from tunnel_client.audit.files import AuditError
-from tunnel_client.audit.log import AuditLog, Tell
 from tunnel_client.audit.spelling import Spelling, spelled_completion
 from tunnel_client.judge import Asks, Passed, Verdict
 from tunnel_client.upstream.base import Headers, UpstreamRequest, is_event_stream

@@ -11,12 +11,13 @@ from typing import Any
 
 import structlog
 
+from shared.audit import events
+from shared.audit.files import segments
+from shared.audit.log import AuditLog, Tell
+from shared.audit.private import AuditError
+from shared.audit.redact import Redactor, read_or_make_key
 from shared.version import VERSION
-from tunnel_client.audit import events
 from tunnel_client.audit.calls import Calls
-from tunnel_client.audit.files import AuditError, segments
-from tunnel_client.audit.log import AuditLog, Tell
-from tunnel_client.audit.redact import Redactor, read_or_make_key
 from tunnel_client.audit.spelling import Spelling, spelled_completion
 from tunnel_client.audit.standing import (
     Standing,

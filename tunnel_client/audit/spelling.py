@@ -7,6 +7,9 @@ order of the keys of a record is the canonical one, so an intent is one `%`.
 import hashlib
 from typing import Any
 
+from shared.audit.claims import claimed, trace_of
+from shared.audit.log import Make
+from shared.audit.redact import LARGE, MAX_BODY, NOTHING, Redactor
 from shared.grant import Grant
 from shared.jsonrpc.canonical import canonical
 from shared.jsonrpc.envelope import Envelope, Kind
@@ -14,9 +17,6 @@ from shared.permit import PermitError, decode
 from shared.policy.methods import TOOL
 from shared.policy.model import Decision
 from shared.wire.codec import OpenHead
-from tunnel_client.audit.claims import claimed, trace_of
-from tunnel_client.audit.log import Make
-from tunnel_client.audit.redact import LARGE, MAX_BODY, NOTHING, Redactor
 from tunnel_client.catalog.pins import Pin
 from tunnel_client.catalog.scan import TOOL_NAME
 from tunnel_client.judge import Asks, Judge, Passed, Refused, Verdict

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from shared.audit import events
 from shared.policy.classes import ToolClass
-from tunnel_client.audit import events
 from tunnel_client.catalog.definitions import (
     Digests,
     Item,

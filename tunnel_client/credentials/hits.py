@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from tunnel_client.audit import events
+from shared.audit import events
 
 log = structlog.get_logger("tunnel_client.credentials")
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import anyio
 import structlog
 
+from shared.audit import events
 from shared.backoff import Backoff
 from shared.errors import TunnelError
-from tunnel_client.audit import events
 from tunnel_client.errors import ClientError
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
 from tunnel_client.upstream.stdio_process import Child, Starter

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from tunnel_client.audit import events
+from shared.audit import events
 from tunnel_client.sandbox.plan import Launch, Reached
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
 from tunnel_client.upstream.stdio_pipes import LineReader, PipeWriter

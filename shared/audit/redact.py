@@ -5,17 +5,14 @@ only has the log can not, however few values there are (attacks A11, A13).
 """
 
 import hmac
-import os
 import secrets
 from collections.abc import Collection, Mapping
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
+from shared.audit.private import AuditError, read_private, write_private
 from shared.jsonrpc.canonical import canonical
-from tunnel_client.audit.files import AuditError
-from tunnel_client.errors import UnsafeFileError
-from tunnel_client.files import read_guarded, write_private
 
 KEY_FILE = "audit-tags.key"
 KEY_BYTES = 32
@@ -84,15 +81,10 @@ def read_or_make_key(state_dir: Path) -> bytes:
     """Return the key of the tags: it lies apart from the log. Raises AuditError."""
     path = state_dir / KEY_FILE
     try:
-        key = read_guarded(path, forbidden=0o077, owners=(os.geteuid(),), links=False)
+        key = read_private(path)
     except FileNotFoundError:
         key = secrets.token_bytes(KEY_BYTES)
-        try:
-            write_private(path, key)
-        except OSError as error:
-            raise AuditError(f"cannot write {path}: {error.strerror}") from None
-    except (OSError, UnsafeFileError) as error:
-        raise AuditError(f"cannot use {path}: {error}") from None
+        write_private(path, key)
     if len(key) != KEY_BYTES:
         raise AuditError(f"{path} holds no key")
     return key

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import jiter
 
-from tunnel_client.audit.chain import BadLineError, split
-from tunnel_client.audit.files import AuditError, lines, segments
-from tunnel_client.catalog.escape import one_line
+from shared.audit.chain import BadLineError, split
+from shared.audit.files import lines, segments
+from shared.audit.private import AuditError
+from shared.escape import one_line
 
 Record = Mapping[str, Any]
 _ISO_SECONDS = 1_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tunnel_client.audit.events import heard, note
+from shared.audit.events import heard, note
 
 
 def test_what_is_noted_is_heard_in_the_block_and_nowhere_else() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.audit.private import AuditError
+from shared.audit.redact import KEY_FILE, Redactor, read_or_make_key
 from shared.jsonrpc.canonical import canonical
-from tunnel_client.audit.files import AuditError
-from tunnel_client.audit.redact import KEY_FILE, Redactor, read_or_make_key
 
 KEY = b"k" * 32
 CANARY = "canary-5f2d9c"

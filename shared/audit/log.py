@@ -18,20 +18,18 @@ from typing import Any
 
 import structlog
 
-from shared.jsonrpc.canonical import canonical
-from tunnel_client.audit.chain import Checkpoint, line_of, link, sign
-from tunnel_client.audit.files import (
+from shared.audit.chain import Checkpoint, line_of, link, sign
+from shared.audit.files import (
     CHECKPOINTS,
     LOCK_FILE,
-    AuditError,
     read_back,
     read_or_make_key,
     segment_name,
 )
-from tunnel_client.errors import UnsafeFileError
-from tunnel_client.files import make_folder
+from shared.audit.private import AuditError, make_folder, sync_folder
+from shared.jsonrpc.canonical import canonical
 
-log = structlog.get_logger("tunnel_client.audit")
+log = structlog.get_logger("shared.audit")
 
 Make = Callable[[int, int], bytes]
 """Spells a record, canonically, given its number and the time in microseconds since the epoch."""
@@ -235,7 +233,7 @@ class AuditLog:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self._path, flags, 0o600)
         os.ftruncate(self._file, self._offset)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _sign(self) -> None:
         """Put a checkpoint beside the segments; one that cannot be written is made again."""
@@ -347,16 +345,14 @@ def _spelled(kind: str, facts: Mapping[str, Any], seq: int, now: int) -> bytes:
 
 
 def _take(folder: Path) -> int:
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    make_folder(folder)
     try:
-        if not folder.parent.exists():
-            make_folder(folder.parent)
-        make_folder(folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         lock = os.open(folder / LOCK_FILE, flags, 0o600)
     except OSError as error:
         raise AuditError(f"cannot use {folder}: {error.strerror}") from None
-    except UnsafeFileError as error:
-        raise AuditError(error.cause) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -377,11 +373,3 @@ def _sync_and_close(file: int) -> None:
         os.fdatasync(file)
     finally:
         os.close(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.keys import PrivateKey
-from tunnel_client.audit.chain import (
+from shared.audit.chain import (
     START,
     BadLineError,
     Checkpoint,
@@ -19,6 +18,7 @@ from tunnel_client.audit.chain import (
     sign,
     split,
 )
+from shared.keys import PrivateKey
 
 KEY = PrivateKey.generate()
 

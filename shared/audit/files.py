@@ -1,6 +1,5 @@
 """What lies in the folder of a log, and what its end says after whatever happened."""
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,10 +8,9 @@ from pathlib import Path
 import jiter
 from pydantic import SecretStr
 
+from shared.audit.chain import START, BadLineError, Tree, link, split
+from shared.audit.private import AuditError, read_private, write_private
 from shared.keys import BadKeyError, PrivateKey, encode_public
-from tunnel_client.audit.chain import START, BadLineError, Tree, link, split
-from tunnel_client.errors import UnsafeFileError
-from tunnel_client.files import read_guarded, write_private
 
 LOCK_FILE = "lock"
 KEY_FILE = "key.pem"
@@ -23,10 +21,6 @@ MAX_LINE = 1024 * 1024
 CLOSED = ("audit.closed", "audit.changed")
 """Kinds of the last record of a writer that was not killed."""
 _SEGMENT = re.compile(r"([0-9]{16})\.jsonl")
-
-
-class AuditError(Exception):
-    """The log cannot be written or read; says why, for operators."""
 
 
 @dataclass(slots=True)
@@ -111,18 +105,14 @@ def read_or_make_key(folder: Path) -> PrivateKey:
     """Return the key that signs checkpoints; made with the log. Raises AuditError."""
     path = folder / KEY_FILE
     try:
-        pem = read_guarded(path, forbidden=0o077, owners=(os.geteuid(),), links=False)
-        return PrivateKey.from_pem(SecretStr(pem.decode()))
+        return PrivateKey.from_pem(SecretStr(read_private(path).decode()))
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError, BadKeyError, UnsafeFileError) as error:
+    except (UnicodeDecodeError, BadKeyError) as error:
         raise AuditError(f"cannot use {path}: {error}") from None
     if segments(folder):
         raise AuditError(f"{path} is gone, and its log is not")
     key = PrivateKey.generate()
-    try:
-        write_private(path, key.to_pem().get_secret_value().encode())
-        write_private(folder / PUBLIC_FILE, encode_public(key.public).encode() + b"\n")
-    except OSError as error:
-        raise AuditError(f"cannot write {path}: {error.strerror}") from None
+    write_private(path, key.to_pem().get_secret_value().encode())
+    write_private(folder / PUBLIC_FILE, encode_public(key.public).encode() + b"\n")
     return key

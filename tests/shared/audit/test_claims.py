@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.audit.claims import CLIENT_INFO, claimed, trace_of
 from tests.tunnel_client.test_judge import a_request
-from tunnel_client.audit.claims import CLIENT_INFO, claimed, trace_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -10,7 +10,7 @@ from typing import Any
 
 import jiter
 
-from tunnel_client.audit.chain import (
+from shared.audit.chain import (
     START,
     BadLineError,
     Checkpoint,
@@ -20,7 +20,8 @@ from tunnel_client.audit.chain import (
     read_notes,
     split,
 )
-from tunnel_client.audit.files import CHECKPOINTS, AuditError, lines, segments
+from shared.audit.files import CHECKPOINTS, lines, segments
+from shared.audit.private import AuditError
 
 
 @dataclass(slots=True)
