@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 from pydantic import model_validator as whole
 
+from shared.audit.settings import FOLDER, AuditSettings
 from shared.configfile import ConfigError, ConfigModel, SecretRef, load
 from shared.configfile import SecretError as UnreadableSecretError
 from shared.ids import is_name
@@ -20,7 +21,6 @@ from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
 from tunnel_client.files import read_guarded
 from tunnel_client.relay_url import RelayUrl
-from tunnel_client.settings_audit import FOLDER, AuditSettings
 from tunnel_client.settings_sandbox import SandboxSettings
 from tunnel_client.upstream.http_target import target_from
 

@@ -9,30 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from shared.audit import events
-from shared.audit.files import segments
+from shared.audit import events, keeping
+from shared.audit.keeping import UntoldError, opened
 from shared.audit.log import AuditLog, Tell
 from shared.audit.private import AuditError
 from shared.audit.redact import Redactor, read_or_make_key
 from shared.version import VERSION
 from tunnel_client.audit.calls import Calls
-from tunnel_client.audit.spelling import Spelling, spelled_completion
-from tunnel_client.audit.standing import (
-    Standing,
-    differences,
-    keep_standing,
-    read_standing,
-    standing,
-)
+from tunnel_client.audit.spelling import Spelling
 from tunnel_client.errors import AuditFolderError, AuditUnwritableError
 from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.settings import ClientSettings
-from tunnel_client.settings_audit import FOLDER
-
-log = structlog.get_logger("tunnel_client.audit")
 
 OF_COMMANDS = frozenset(
     {
@@ -100,57 +88,28 @@ def kept(settings: ClientSettings, identity: Identity, judge: Judge) -> Iterator
 
 
 def _opened(settings: ClientSettings, identity: Identity) -> AuditLog | None:
-    now = standing(settings)
-    before = read_standing(settings.state_dir) or _guessed(settings)
-    changed = differences(before, now) if before is not None else {}
-    if before is not None and changed and before["on"]:
-        _say_last(Path(before["folder"]), settings, identity, changed)
-    audit = None
-    if settings.audit.on:
-        audit = open_log(settings.audit_folder, settings, identity.instance)
+    origin = _origin(settings, identity.instance)
+    try:
+        audit, now = opened(settings.audit, settings.audit_folder, settings.state_dir, origin)
+    except UntoldError as error:
+        raise AuditUnwritableError(
+            str(error), "make room there, or put the settings back"
+        ) from None
+    except AuditError as error:
+        raise AuditFolderError(str(error)) from None
+    if audit is not None:
         facts = {"instance": identity.instance, "settings": now, "version": VERSION}
         audit.add("client.started", facts)
-    else:
-        log.warning("AUDITING IS OFF: nothing that agents do is written down")
-    if before is None or changed:
-        keep_standing(settings.state_dir, now)
     return audit
 
 
 def open_log(folder: Path, settings: ClientSettings, instance: str) -> AuditLog:
     """Open a log and end what its last writer left open; raises AuditFolderError."""
     try:
-        audit = AuditLog(
-            folder,
-            f"mcp-tunnel/client/{settings.relay.tunnel}/{instance}",
-            segment_bytes=settings.audit.segment_mib * 1024 * 1024,
-            segment_seconds=settings.audit.segment_hours * 3600.0,
-        )
+        return keeping.open_log(folder, _origin(settings, instance), settings.audit)
     except AuditError as error:
         raise AuditFolderError(str(error)) from None
-    for call, intent in audit.open_calls.items():
-        facts = (0, call, "unknown", intent, "unknown")
-        audit.put(spelled_completion(facts, 0, 0, 0))
-    return audit
 
 
-def _guessed(settings: ClientSettings) -> Standing | None:
-    """Take a log that is there for one that was on, though nothing says so any more."""
-    folder = settings.state_dir / FOLDER
-    if not folder.exists() or not segments(folder):
-        return None
-    return {"on": True, "folder": str(folder)}
-
-
-def _say_last(
-    folder: Path, settings: ClientSettings, identity: Identity, changed: dict[str, Any]
-) -> None:
-    """Write a change of the settings as the last record under the old ones."""
-    log.warning("AUDIT SETTINGS CHANGED", changed=sorted(changed), folder=str(folder))
-    audit = open_log(folder, settings, identity.instance)
-    problem = audit.close("audit.changed", changed=changed)
-    if problem is not None:
-        raise AuditUnwritableError(
-            f"the settings of the log changed, and {folder} cannot be told: {problem}",
-            "make room there, or put the settings back",
-        )
+def _origin(settings: ClientSettings, instance: str) -> str:
+    return f"mcp-tunnel/client/{settings.relay.tunnel}/{instance}"

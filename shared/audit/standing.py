@@ -6,25 +6,22 @@ that is gone, a log that is there was on.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from tunnel_client.errors import BrokenStateError, StateWriteError
-from tunnel_client.files import read_guarded, write_private
-from tunnel_client.settings import ClientSettings
+from shared.audit.private import AuditError, read_private, write_private
+from shared.audit.settings import AuditSettings
 
 FILE = "audit.json"
 
 Standing = dict[str, Any]
 
 
-def standing(settings: ClientSettings) -> Standing:
+def standing(audit: AuditSettings, folder: Path) -> Standing:
     """Return what of the settings says where the log is and how much it says."""
-    audit = settings.audit
     return {
         "on": audit.on,
-        "folder": str(settings.audit_folder),
+        "folder": str(folder),
         "reads_without": audit.reads_without,
         "clear": {key: sorted(names) for key, names in sorted(audit.clear.items())},
         "keep_days": audit.keep_days,
@@ -32,29 +29,23 @@ def standing(settings: ClientSettings) -> Standing:
 
 
 def read_standing(state_dir: Path) -> Standing | None:
-    """Return what was in force last, None when nothing was; raises BrokenStateError and others."""
+    """Return what was in force last, None when nothing was; raises AuditError."""
     path = state_dir / FILE
     try:
-        owners = (os.geteuid(),)
-        text = read_guarded(path, forbidden=0o077, owners=owners, links=False)
-        found = json.loads(text)
+        found = json.loads(read_private(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BrokenStateError(f"cannot read {path}: {type(error).__name__}") from None
+    except (ValueError, RecursionError) as error:
+        raise AuditError(f"cannot read {path}: {type(error).__name__}") from None
     whole = isinstance(found, dict) and isinstance(found.get("folder"), str)
     if not whole or not isinstance(found.get("on"), bool):
-        raise BrokenStateError(f"{path} does not say where the log was")
+        raise AuditError(f"{path} does not say where the log was")
     return dict(found)
 
 
 def keep_standing(state_dir: Path, now: Standing) -> None:
-    """Keep what is in force from now on; raises StateWriteError."""
-    path = state_dir / FILE
-    try:
-        write_private(path, json.dumps(now, sort_keys=True).encode() + b"\n")
-    except OSError as error:
-        raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
+    """Keep what is in force from now on; raises AuditError."""
+    write_private(state_dir / FILE, json.dumps(now, sort_keys=True).encode() + b"\n")
 
 
 def differences(before: Standing, now: Standing) -> dict[str, list[Any]]:
