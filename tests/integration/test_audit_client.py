@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ async def test_no_secret_is_in_any_file_of_the_log(scene: Scene) -> None:
     ):
         message = call("get_ticket", case="secret", modern=modern, **arguments)
         assert CANARY in (await scene.agent.ask(message)).body.decode()  # it echoes
-    odd = call("get_ticket", case="secret", **{CANARY: 1})
+    odd = request("tools/call", {"name": "get_ticket", "arguments": {"case": "secret", CANARY: 1}})
     odd["params"]["_meta"]["x"] = {"Authorization": CANARY}
     await scene.agent.ask(odd)
     await scene.agent.ask(call(f"tool_{CANARY} x", case="secret"))
@@ -169,7 +170,7 @@ async def test_a_revoked_call_and_one_whose_agent_left_say_so(scene: Scene) -> N
     async with scene.agent.open(call("driven", case="left")):
         left = intent_of(scene, (await scene.upstream.arrived("left")).body)
     for intent, result in ((revoked, "revoked_in_flight"), (left, "cancelled")):
-        await eventually(lambda call=intent["call"]: of_case(scene, "call.completion", call))
+        await eventually(partial(of_case, scene, "call.completion", intent["call"]))
         (done,) = of_case(scene, "call.completion", intent["call"])
         assert (done["result"], done["delivery"]) == (result, "unknown")
 
@@ -208,8 +209,8 @@ async def test_commands_verify_and_search_a_copy_without_settings(
     assert report["ok"] is True
     assert report["records"] == report["signed"] == len(records(copy))
     assert report["open_calls"] == 0
-    words = ("--kind", "call.", "--tool", "open_ticket", "--json")
-    found = await tool("query", "--folder", str(copy), *words)
+    wanted = ("--kind", "call.", "--tool", "open_ticket", "--json")
+    found = await tool("query", "--folder", str(copy), *wanted)
     assert {json.loads(line)["what"]["name"] for line in found.splitlines()} == {"open_ticket"}
     assert "audit.closed" in await tool("tail", "--folder", str(copy), "-n", "1")
     await scene.lab.start_client([SERVER, OTHER])

@@ -17,7 +17,7 @@ from tunnel_client.audit.calls import Calls
 from tunnel_client.audit.files import AuditError, segments
 from tunnel_client.audit.log import AuditLog, Tell
 from tunnel_client.audit.redact import Redactor, read_or_make_key
-from tunnel_client.audit.spelling import Spelling, spelled_completion
+from tunnel_client.audit.spelling import Spelling
 from tunnel_client.audit.standing import (
     Standing,
     differences,
@@ -128,8 +128,9 @@ def open_log(folder: Path, settings: ClientSettings, instance: str) -> AuditLog:
     except AuditError as error:
         raise AuditFolderError(str(error)) from None
     for call, intent in audit.open_calls.items():
-        facts = (0, call, "unknown", intent, "unknown")
-        audit.put(spelled_completion(facts, 0, 0, 0))
+        facts = {"bytes": 0, "delivery": "unknown", "result": "unknown", "scrub_hits": 0}
+        more = {"call": call, "intent": intent, "status": 0, "us": 0}
+        audit.add("call.completion", facts | more)
     return audit
 
 
