@@ -43,6 +43,12 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/reading.py": "tests/shared/policy/test_document.py",
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",
+    "tunnel_client/audit/commands.py": "tests/integration/test_audit_client.py",
+    "tunnel_client/audit/files.py": "tests/tunnel_client/audit/test_log.py",
+    "tunnel_client/audit/keep.py": "tests/integration/test_audit_faults.py",
+    "tunnel_client/audit/spelling.py": "tests/integration/test_audit_client.py",
+    "tunnel_client/cli_audit.py": "tests/integration/test_audit_client.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
     "tunnel_client/crossing.py": "tests/integration/test_streaming.py",
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
@@ -183,6 +189,7 @@ def test_the_programs_are_packages_all_the_way_down() -> None:
 
 
 OPENS_SECRETS: dict[str, str] = {
+    "tunnel_client/audit/files.py": "the key of the log goes to its file",
     "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
     "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",
     "tunnel_client/dial.py": "the login of the proxy on the way to the relay",

@@ -1,5 +1,6 @@
 """What lies in the folder of a log, and what its end says after whatever happened."""
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from shared.keys import BadKeyError, PrivateKey, encode_public
 from tunnel_client.audit.chain import START, BadLineError, Tree, link, split
 from tunnel_client.errors import UnsafeFileError
-from tunnel_client.files import read_guarded, write_private
+from tunnel_client.files import make_folder, read_guarded, write_private
 
 LOCK_FILE = "lock"
 KEY_FILE = "key.pem"
@@ -126,3 +127,48 @@ def read_or_make_key(folder: Path) -> PrivateKey:
     except OSError as error:
         raise AuditError(f"cannot write {path}: {error.strerror}") from None
     return key
+
+
+def take(folder: Path) -> int:
+    """Make the folder if it is missing, and lock it; returns the lock. Raises AuditError."""
+    try:
+        if not folder.parent.exists():
+            make_folder(folder.parent)
+        make_folder(folder)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(folder / LOCK_FILE, flags, 0o600)
+    except OSError as error:
+        raise AuditError(f"cannot use {folder}: {error.strerror}") from None
+    except UnsafeFileError as error:
+        raise AuditError(error.cause) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise AuditError(f"another process writes the log in {folder}") from None
+    return lock
+
+
+def write_at(file: int, data: bytes, offset: int) -> None:
+    """Write all of it there; raises OSError, and then some of it may be there."""
+    left = memoryview(data)
+    while left:
+        done = os.pwrite(file, left, offset)
+        left, offset = left[done:], offset + done
+
+
+def sync_and_close(file: int) -> None:
+    """Wait until a file's bytes are on the disk; raises OSError."""
+    try:
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

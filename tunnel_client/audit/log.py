@@ -9,7 +9,6 @@ line is written over.
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -23,14 +22,15 @@ from shared.jsonrpc.canonical import canonical
 from tunnel_client.audit.chain import Checkpoint, sign
 from tunnel_client.audit.files import (
     CHECKPOINTS,
-    LOCK_FILE,
     AuditError,
     read_back,
     read_or_make_key,
     segment_name,
+    sync_and_close,
+    sync_folder,
+    take,
+    write_at,
 )
-from tunnel_client.errors import UnsafeFileError
-from tunnel_client.files import make_folder
 
 log = structlog.get_logger("tunnel_client.audit")
 
@@ -64,7 +64,7 @@ class AuditLog:
         self.origin = origin
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
-        self._lock = _take(folder)
+        self._lock = take(folder)
         self._file = -1
         try:
             self._key = read_or_make_key(folder)
@@ -216,7 +216,7 @@ class AuditLog:
         try:
             if self._file < 0 or self._is_full():
                 self._next_segment()
-            _write_at(self._file, data, self._offset)
+            write_at(self._file, data, self._offset)
         except OSError as error:
             self._fail(error)
             return False
@@ -255,7 +255,7 @@ class AuditLog:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self._path, flags, 0o600)
         os.ftruncate(self._file, self._offset)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _sign(self) -> None:
         """Put a checkpoint beside the segments; one that cannot be written is made again."""
@@ -287,7 +287,7 @@ class AuditLog:
         self._syncing = True
         size, path, file = self.written, self._path, os.dup(self._file)
         self._unsynced, held = [], self._unsynced
-        syncing = self._loop.run_in_executor(None, _sync_and_close, file)
+        syncing = self._loop.run_in_executor(None, sync_and_close, file)
 
         def done(future: "asyncio.Future[None]") -> None:
             self._syncing = False
@@ -337,7 +337,7 @@ class AuditLog:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._file = os.open(self._path, flags, 0o600)
                 for offset, data in self._unsynced:
-                    _write_at(self._file, data, offset)
+                    write_at(self._file, data, offset)
                 os.ftruncate(self._file, self._offset)
                 os.fdatasync(self._file)
         except OSError as error:
@@ -364,44 +364,3 @@ class AuditLog:
 
 def _spelled(kind: str, facts: Mapping[str, Any], seq: int, now: int) -> bytes:
     return canonical({**facts, "kind": kind, "seq": seq, "time": now, "v": 1})
-
-
-def _take(folder: Path) -> int:
-    try:
-        if not folder.parent.exists():
-            make_folder(folder.parent)
-        make_folder(folder)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(folder / LOCK_FILE, flags, 0o600)
-    except OSError as error:
-        raise AuditError(f"cannot use {folder}: {error.strerror}") from None
-    except UnsafeFileError as error:
-        raise AuditError(error.cause) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise AuditError(f"another process writes the log in {folder}") from None
-    return lock
-
-
-def _write_at(file: int, data: bytes, offset: int) -> None:
-    left = memoryview(data)
-    while left:
-        done = os.pwrite(file, left, offset)
-        left, offset = left[done:], offset + done
-
-
-def _sync_and_close(file: int) -> None:
-    try:
-        os.fdatasync(file)
-    finally:
-        os.close(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

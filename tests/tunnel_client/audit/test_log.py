@@ -19,6 +19,18 @@ def spelled(seq: int, now: int) -> bytes:
     return b'{"kind":"test","seq":%d,"time":%d,"v":1}' % (seq, now)
 
 
+def write_on(audit: AuditLog) -> None:
+    """Write more than the last block of a file has room for."""
+    for _ in range(10_000):
+        audit.write(spelled)
+
+
+async def recovered(audit: AuditLog) -> None:
+    with anyio.fail_after(20):
+        while audit.failing is not None:  # noqa: ASYNC110 - it tries again by a timer
+            await asyncio.sleep(0.01)
+
+
 async def told(audit: AuditLog, seq: int) -> str | None:
     """Wait until a record is on the disk, or is known not to be."""
     future: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -116,18 +128,14 @@ async def test_a_full_disk_leaves_no_gap(tmp_path: Path) -> None:
         assert audit.write(spelled) == 0
         filler = fill(disk)
         with pytest.raises(AuditError, match="No space"):
-            for _ in range(10_000):
-                audit.write(spelled)
+            write_on(audit)
         refused = audit.size
         with pytest.raises(AuditError):
             audit.write(spelled)
         audit.add("owed", {"number": 1})
         assert await told(audit, audit.size - 1) is not None
-        assert audit.failing is not None
         filler.unlink()
-        with anyio.fail_after(20):
-            while audit.failing is not None:  # noqa: ASYNC110 - it tries again by a timer
-                await asyncio.sleep(0.01)
+        await recovered(audit)
         assert audit.write(spelled) == refused + 2
         assert audit.close() is None
         found = records(disk / "log")
