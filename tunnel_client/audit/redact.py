@@ -57,42 +57,52 @@ class Redactor:
         outer.update(inner.digest())
         return outer.hexdigest()[:TAG_HEX]
 
-    def arguments(self, args: Any, declared: Collection[str], tool_class: str, tool: str) -> bytes:
+    def fields(self, declared: Collection[str], tool_class: str, tool: str) -> "Fields":
+        """Return how the arguments that a tool declares are written; found once a tool."""
+        clear: Collection[str] = ()
+        if self._clear:
+            clear = self._clear.get(tool_class, _NONE) | self._clear.get(tool, _NONE)
+        return {
+            name: (name.encode("utf-16-be"), encode_basestring(name).encode(), name in clear)
+            for name in declared
+            if name != REST
+        }
+
+    def arguments(self, args: Any, fields: "Fields") -> bytes:
         """Return the canonical spelling of what is written down; total."""
         if not args:
             return NOTHING
         try:
             if not isinstance(args, dict):
                 return b'{"*":"%b"}' % self.tag(args).encode()
-            return self._object(args, declared, tool_class, tool)
+            return self._object(args, fields)
         except ValueError:
             return b'{"*":"no one spelling"}'
 
-    def _object(
-        self, args: dict[str, Any], declared: Collection[str], tool_class: str, tool: str
-    ) -> bytes:
-        clear: Collection[str] = ()
-        if self._clear:
-            clear = self._clear.get(tool_class, _NONE) | self._clear.get(tool, _NONE)
+    def _object(self, args: dict[str, Any], fields: "Fields") -> bytes:
         found: list[tuple[bytes, bytes]] = []
         rest: dict[str, Any] = {}
         for name, value in args.items():
-            if name not in declared or name == REST:
+            field = fields.get(name)
+            if field is None:
                 rest[name] = value
                 continue
-            spelled = canonical(value) if name in clear else b""
+            at, key, clear = field
+            spelled = canonical(value) if clear else b""
             if not spelled or len(spelled) > MAX_CLEAR:
-                spelled = b'{"hmac":"%b"}' % self.tag(value).encode()
-            found.append((name.encode("utf-16-be"), b"%b:%b" % (_text(name), spelled)))
+                found.append((at, b'%b:{"hmac":"%b"}' % (key, self.tag(value).encode())))
+            else:
+                found.append((at, b"%b:%b" % (key, spelled)))
         if rest:
             tag = b'"*":{"hmac":"%b"}' % self.tag(rest).encode()
             found.append((REST.encode("utf-16-be"), tag))
-        found.sort()
+        if len(found) > 1:
+            found.sort()
         return b"{" + b",".join(spelled for _, spelled in found) + b"}"
 
 
-def _text(name: str) -> bytes:
-    return encode_basestring(name).encode()
+Fields = Mapping[str, tuple[bytes, bytes, bool]]
+"""By name: where it stands in canonical order, how it is spelled, and whether in clear."""
 
 
 def read_or_make_key(state_dir: Path) -> bytes:

@@ -5,7 +5,6 @@ order of the keys of a record is the canonical one, so an intent is one `%`.
 """
 
 import time
-from collections.abc import Collection
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from shared.policy.methods import TOOL
 from shared.policy.model import Decision
 from shared.wire.codec import OpenHead
 from tunnel_client.audit.claims import claimed, trace_of
-from tunnel_client.audit.redact import LARGE, MAX_BODY, NOTHING, Redactor
+from tunnel_client.audit.redact import LARGE, MAX_BODY, NOTHING, Fields, Redactor
 from tunnel_client.catalog.pins import Pin
 from tunnel_client.catalog.scan import TOOL_NAME
 from tunnel_client.judge import Asks, Judge, Passed, Refused, Verdict
@@ -48,9 +47,7 @@ class Known(NamedTuple):
     said: bytes
     """`what`, `who` and `why`, as they end a record."""
     waits: bool
-    declared: Collection[str]
-    tool_class: str
-    tool: str
+    fields: Fields
 
 
 class Spelling:
@@ -59,6 +56,7 @@ class Spelling:
     def __init__(self, redactor: Redactor, judge: Judge) -> None:
         self._redactor = redactor
         self._judge = judge
+        self._others = redactor.fields(_OTHERS, "read", "")
         self._claims: dict[str, str] = {}
         self._known: dict[tuple[str, str | None, str | None], Known] = {}
 
@@ -112,12 +110,12 @@ class Spelling:
             canonical(_why_facts(decision, policy)),
         )
         tool_class = "read" if pin is None or pin.tool_class is None else pin.tool_class.value
+        declared = () if pin is None else self._judge.declared(pin)
+        tool = f"{grant.upstream}/{None if envelope is None else envelope.name}"
         return Known(
             *(grant, claim, pin, decision, policy, b'"what":%b,"who":%b,"why":%b' % parts),
             waits=self.changes(envelope, pin),
-            declared=() if pin is None else self._judge.declared(pin),
-            tool_class=tool_class,
-            tool=f"{grant.upstream}/{None if envelope is None else envelope.name}",
+            fields=self._redactor.fields(declared, tool_class, tool),
         )
 
     def intent(
@@ -179,9 +177,9 @@ class Spelling:
             given = params.get("arguments")
             if not given:
                 return NOTHING
-            return self._redactor.arguments(given, known.declared, known.tool_class, known.tool)
+            return self._redactor.arguments(given, known.fields)
         found = {name: params[name] for name in _OTHERS if name in params}
-        return self._redactor.arguments(found, _OTHERS, "read", "") if found else NOTHING
+        return self._redactor.arguments(found, self._others) if found else NOTHING
 
     def _what_facts(self, server: str, request: UpstreamRequest, pin: Pin | None) -> dict[str, Any]:
         envelope = request.envelope
