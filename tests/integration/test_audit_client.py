@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.helpers.agent import call, initialize, request
 from tests.helpers.audit_log import Record, holding, records
 from tests.helpers.tunnel import Lab, end
-from tests.integration.policies import TOOLS, desk_upstream
+from tests.integration.policies import TOOLS, desk_upstream, open_desk
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
@@ -214,3 +214,21 @@ async def test_commands_verify_and_search_a_copy_without_settings(
     assert {json.loads(line)["what"]["name"] for line in found.splitlines()} == {"open_ticket"}
     assert "audit.closed" in await tool("tail", "--folder", str(copy), "-n", "1")
     await scene.lab.start_client([SERVER, OTHER])
+
+
+async def test_a_permitted_call_names_its_approval_and_what_was_approved() -> None:
+    """A20: the intent carries the approval's id and digest; it is on the disk before it leaves."""
+    async with open_desk(None, "carol") as desk:
+        arguments = {"case": "permit", "to": "ann@example.com"}
+        approval = await desk.approved("send_mail", True, **arguments)
+        assert desk.reached("permit") == 0
+        reply = await desk.call("send_mail", True, **arguments)
+        assert "result" in reply.document
+        intent = intent_of(desk.scene, desk.upstream.calls("permit")[0].body)
+        assert intent["approval"]["id"] == approval
+        assert len(intent["approval"]["arguments"]) == 64
+        assert intent["approval"]["approvers"]
+        assert intent["why"]["decision"] == "require_approval"
+        assert intent["why"]["rule"] == "mailing"
+        asked = records(folder(desk.scene), "call.refused")
+        assert [each["why"]["decision"] for each in asked] == ["require_approval"]

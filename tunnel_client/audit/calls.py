@@ -6,6 +6,8 @@ that was not parsed already. Without a log nothing is written down.
 
 import time
 
+import structlog
+
 from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
@@ -15,6 +17,8 @@ from tunnel_client.audit.log import AuditLog, Tell
 from tunnel_client.audit.spelling import COMPLETION, Spelling
 from tunnel_client.judge import Asks, Passed, Verdict
 from tunnel_client.upstream.base import Headers, UpstreamRequest, is_event_stream
+
+logger = structlog.get_logger("tunnel_client.audit")
 
 UNKNOWN = "delivery_unknown"
 _RESULTS = {
@@ -176,10 +180,14 @@ class Calls:
         self._ready = []
         why = None if log is None else log.flush()
         for call, go in ready:
-            if why is None and call.waits and log is not None:
-                log.durable(call.seq, go)
-            else:
-                go(None if self._reads_without and not call.waits else why)
+            try:
+                if why is None and call.waits and log is not None:
+                    log.durable(call.seq, go)
+                else:
+                    go(None if self._reads_without and not call.waits else why)
+            except Exception:
+                # One that cannot be handed over must not keep the others of its turn.
+                logger.exception("a call could not be handed over", call=call.name.decode())
 
     def refused(
         self,
