@@ -219,10 +219,9 @@ async def test_commands_verify_and_search_a_copy_without_settings(
 async def test_a_permitted_call_names_its_approval_and_what_was_approved() -> None:
     """A20: the intent carries the approval's id and digest; it is on the disk before it leaves."""
     async with open_desk(None, "carol") as desk:
-        arguments = {"case": "permit", "to": "ann@example.com"}
-        approval = await desk.approved("send_mail", True, **arguments)
+        approval = await desk.approved("send_mail", True, case="permit", to="ann")
         assert desk.reached("permit") == 0
-        reply = await desk.call("send_mail", True, **arguments)
+        reply = await desk.call("send_mail", True, case="permit", to="ann")
         assert "result" in reply.document
         intent = intent_of(desk.scene, desk.upstream.calls("permit")[0].body)
         assert intent["approval"]["id"] == approval
