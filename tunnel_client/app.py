@@ -70,32 +70,30 @@ async def serve(
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     catalog = make_catalog(settings)
     judge = Judge(lambda: policy.policy, catalog)
+    relay_key = decode_public(settings.relay.public_key)
     with kept(settings, identity, judge) as audit:
-        return await _serve(settings, identity, policy, permits, upstreams, catalog, judge, audit)
+        client = Client(
+            dial_target(settings.relay, os.environ),
+            settings.relay.tunnel,
+            relay_key,
+            identity,
+            upstreams,
+            judge,
+            PermitDesk(permits, relay_key),
+            audit.calls,
+            lease=settings.relay.lease,
+        )
+        return await _serve(settings, client, policy, upstreams, catalog, audit)
 
 
 async def _serve(
     settings: ClientSettings,
-    identity: Identity,
+    client: Client,
     policy: PolicyFile,
-    permits: Permits,
     upstreams: dict[str, Upstream],
     catalog: Catalog,
-    judge: Judge,
     audit: Kept,
 ) -> int:
-    relay_key = decode_public(settings.relay.public_key)
-    client = Client(
-        dial_target(settings.relay, os.environ),
-        settings.relay.tunnel,
-        relay_key,
-        identity,
-        upstreams,
-        judge,
-        PermitDesk(permits, relay_key),
-        audit.calls,
-        lease=settings.relay.lease,
-    )
     teller = Teller(client, catalog, sorted(upstreams))
     client.on_link = teller.look
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)

@@ -1,5 +1,6 @@
 """One exchange on its way through: plain calls both ways, and only requests are collected."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -234,18 +235,19 @@ class Crossing:
             self.fail(ResetCode.REFUSED, UNRECORDED)
             return
         self._record = record
-        if record.waits:
-            record.when_durable(lambda why: self._recorded(request, why))
+        if record.recorded:
+            go = partial(self._recorded, request, record.waits)
+            self._bridge.calls.when_written(self._driver, record, go)
         else:
             self._dispatch(request)
 
-    def _recorded(self, request: UpstreamRequest, why: str | None) -> None:
-        """Go on with a call whose intent is on the disk."""
+    def _recorded(self, request: UpstreamRequest, waited: bool, why: str | None) -> None:
+        """Go on with a call whose intent is written down."""
         if self._over:
             return
         if why is not None:
             self.fail(ResetCode.REFUSED, UNRECORDED)
-        elif self._bridge.granted(self._head) is None:
+        elif waited and self._bridge.granted(self._head) is None:
             self.fail(ResetCode.NO_GRANT, NO_GRANT)
         else:
             self._dispatch(request)

@@ -62,6 +62,11 @@ class Tree:
         edge.append(leaf)
         self.size += 1
 
+    def extend(self, leaves: list[bytes]) -> None:
+        """Append many."""
+        for leaf in leaves:
+            self.add(leaf)
+
     def root(self) -> bytes:
         """Return the root; of no leaves it is the hash of nothing."""
         if not self._edge:

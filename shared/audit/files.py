@@ -1,5 +1,7 @@
 """What lies in the folder of a log, and what its end says after whatever happened."""
 
+import fcntl
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ import jiter
 from pydantic import SecretStr
 
 from shared.audit.chain import START, BadLineError, Tree, link, split
-from shared.audit.private import AuditError, read_private, write_private
+from shared.audit.private import AuditError, make_folder, read_private, write_private
 from shared.keys import BadKeyError, PrivateKey, encode_public
 
 LOCK_FILE = "lock"
@@ -116,3 +118,37 @@ def read_or_make_key(folder: Path) -> PrivateKey:
     write_private(path, key.to_pem().get_secret_value().encode())
     write_private(folder / PUBLIC_FILE, encode_public(key.public).encode() + b"\n")
     return key
+
+
+def take(folder: Path) -> int:
+    """Make the folder if it is missing, and lock it; returns the lock. Raises AuditError."""
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    make_folder(folder)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(folder / LOCK_FILE, flags, 0o600)
+    except OSError as error:
+        raise AuditError(f"cannot use {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise AuditError(f"another process writes the log in {folder}") from None
+    return lock
+
+
+def write_at(file: int, data: bytes, offset: int) -> None:
+    """Write all of it there; raises OSError, and then some of it may be there."""
+    left = memoryview(data)
+    while left:
+        done = os.pwrite(file, left, offset)
+        left, offset = left[done:], offset + done
+
+
+def sync_and_close(file: int) -> None:
+    """Wait until a file's bytes are on the disk; raises OSError."""
+    try:
+        os.fdatasync(file)
+    finally:
+        os.close(file)

@@ -9,24 +9,26 @@ line is written over.
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from shared.audit.chain import Checkpoint, line_of, link, sign
+from shared.audit.chain import Checkpoint, sign
 from shared.audit.files import (
     CHECKPOINTS,
-    LOCK_FILE,
     read_back,
     read_or_make_key,
     segment_name,
+    sync_and_close,
+    take,
+    write_at,
 )
-from shared.audit.private import AuditError, make_folder, sync_folder
+from shared.audit.private import AuditError, sync_folder
 from shared.jsonrpc.canonical import canonical
 
 log = structlog.get_logger("shared.audit")
@@ -61,7 +63,7 @@ class AuditLog:
         self.origin = origin
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
-        self._lock = _take(folder)
+        self._lock = take(folder)
         self._file = -1
         try:
             self._key = read_or_make_key(folder)
@@ -77,6 +79,10 @@ class AuditLog:
         self._born = time.time()
         self._loop = asyncio.get_running_loop()
         self._lines: list[bytes] = []
+        self._leaves: list[bytes] = []
+        """Hashes that are not in the tree yet; those of `_lines` are its last ones."""
+        self.written = self._seq
+        """Records below this number are in the file."""
         self._owed = self._lost = 0
         self._unsynced: list[tuple[int, bytes]] = []
         """What was written and may not be on the disk yet, and at which offset."""
@@ -103,14 +109,25 @@ class AuditLog:
 
     def put(self, make: Make) -> int:
         """Queue a record that spells itself, as `add` does."""
+        return self.take(make(self._seq, time.time_ns() // 1000))
+
+    def take(self, record: bytes) -> int:
+        """Queue a record that says the number `size` of itself; returns that number."""
+        seq = self._seq
         if self._owed > MAX_OWED:
             self._lost += 1
-            return self._seq
-        seq = self._append(make)
+            return seq
+        self._append(record)
         if not self._armed:
             self._armed = True
             self._loop.call_soon(self._turn_end)
         return seq
+
+    def flush(self) -> str | None:
+        """Write what is queued, now; returns why that is not possible. What is not is owed."""
+        if self.failing is None:
+            self._flush()
+        return self.failing
 
     def write(self, make: Make) -> int:
         """Write a record, and all that is queued, now; raises AuditError, and then it is not."""
@@ -129,7 +146,11 @@ class AuditLog:
 
     def checkpoint(self) -> str:
         """Return a signed checkpoint of all that was written."""
-        return sign(Checkpoint(self.origin, self._tree.size, self._tree.root()), self._key)
+        tree, leaves = self._tree, self._leaves
+        new = self.written - tree.size
+        tree.extend(leaves[:new])
+        del leaves[:new]
+        return sign(Checkpoint(self.origin, tree.size, tree.root()), self._key)
 
     def close(self, kind: str = "audit.closed", **facts: Any) -> str | None:
         """Write what is left, and this as the last record; sign it all. Blocks for an fsync.
@@ -138,7 +159,7 @@ class AuditLog:
         """
         if self._closed:
             return self.failing
-        self._append(lambda seq, now: _spelled(kind, facts, seq, now))
+        self._append(_spelled(kind, facts, self._seq, time.time_ns() // 1000))
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
@@ -152,7 +173,7 @@ class AuditLog:
             log.error("records could not be written", count=len(self._lines), why=self.failing)
         waiting, self._waiting = self._waiting, []
         for seq, tell in waiting:
-            tell(self.failing if seq >= self._tree.size else None)
+            tell(self.failing if seq >= self.written else None)
         if self._file >= 0:
             os.close(self._file)
         os.close(self._lock)
@@ -160,23 +181,24 @@ class AuditLog:
 
     # Writing ------------------------------------------------------------------------------------
 
-    def _append(self, make: Make) -> int:
-        seq = self._seq
-        record = make(seq, time.time_ns() // 1000)
-        self._hash = link(self._hash, record)
-        line = line_of(self._hash, record)
+    def _append(self, record: bytes) -> None:
+        # As `link` and `line_of` do it, without a call more for each record.
+        made = sha256(b"\0" + self._hash + record)
+        self._hash = made.digest()
+        line = b'{"hash":"%b","record":%b}\n' % (made.hexdigest().encode(), record)
         self._lines.append(line)
+        self._leaves.append(self._hash)
         self._owed += len(line)
-        self._seq = seq + 1
-        return seq
+        self._seq += 1
 
     def _write(self, make: Make) -> int:
-        before = self._hash
-        seq = self._append(make)
+        before, seq = self._hash, self._seq
+        self._append(make(seq, time.time_ns() // 1000))
         if self._flush():
             return seq
         # Nobody acts on it, so it must not turn up later; what was queued before it is owed.
         self._owed -= len(self._lines.pop())
+        self._leaves.pop()
         self._hash, self._seq = before, seq
         raise AuditError(self.failing or "nothing can be written")
 
@@ -193,19 +215,18 @@ class AuditLog:
         try:
             if self._file < 0 or self._is_full():
                 self._next_segment()
-            _write_at(self._file, data, self._offset)
+            write_at(self._file, data, self._offset)
         except OSError as error:
             self._fail(error)
             return False
         self._unsynced.append((self._offset, data))
         self._offset += len(data)
-        for line in self._lines:
-            self._tree.add(bytes.fromhex(line[9:73].decode()))
         self._lines.clear()
+        self.written = self._seq
         self._owed = 0
         self._recovered()
         self._later("sync", SYNC_SECONDS, self._sync)
-        if self._tree.size - self._signed >= CHECKPOINT_RECORDS:
+        if self.written - self._signed >= CHECKPOINT_RECORDS:
             self._sign()
         else:
             self._later("sign", CHECKPOINT_SECONDS, self._sign)
@@ -221,13 +242,13 @@ class AuditLog:
             os.fdatasync(self._file)
             os.close(self._file)
             self._file = -1
-            self.synced = self._tree.size
+            self.synced = self.written
             self._unsynced = []
         if self._is_full():
             self._sign()
             self._path = None
         if self._path is None:
-            self._path = self.folder / segment_name(self._tree.size)
+            self._path = self.folder / segment_name(self.written)
             self._offset = 0
             self._born = time.time()
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -237,7 +258,7 @@ class AuditLog:
 
     def _sign(self) -> None:
         """Put a checkpoint beside the segments; one that cannot be written is made again."""
-        if self._signed == self._tree.size:
+        if self._signed == self.written:
             return
         note = self.checkpoint().encode()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -253,7 +274,7 @@ class AuditLog:
         except OSError as error:
             self._fail(error)
             return
-        self._signed = self._tree.size
+        self._signed = self.written
 
     # The disk -----------------------------------------------------------------------------------
 
@@ -263,9 +284,9 @@ class AuditLog:
         if self._syncing or self._file < 0 or self._closed or self.failing is not None:
             return
         self._syncing = True
-        size, path, file = self._tree.size, self._path, os.dup(self._file)
+        size, path, file = self.written, self._path, os.dup(self._file)
         self._unsynced, held = [], self._unsynced
-        syncing = self._loop.run_in_executor(None, _sync_and_close, file)
+        syncing = self._loop.run_in_executor(None, sync_and_close, file)
 
         def done(future: "asyncio.Future[None]") -> None:
             self._syncing = False
@@ -315,7 +336,7 @@ class AuditLog:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._file = os.open(self._path, flags, 0o600)
                 for offset, data in self._unsynced:
-                    _write_at(self._file, data, offset)
+                    write_at(self._file, data, offset)
                 os.ftruncate(self._file, self._offset)
                 os.fdatasync(self._file)
         except OSError as error:
@@ -342,34 +363,3 @@ class AuditLog:
 
 def _spelled(kind: str, facts: Mapping[str, Any], seq: int, now: int) -> bytes:
     return canonical({**facts, "kind": kind, "seq": seq, "time": now, "v": 1})
-
-
-def _take(folder: Path) -> int:
-    if not folder.parent.exists():
-        make_folder(folder.parent)
-    make_folder(folder)
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(folder / LOCK_FILE, flags, 0o600)
-    except OSError as error:
-        raise AuditError(f"cannot use {folder}: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise AuditError(f"another process writes the log in {folder}") from None
-    return lock
-
-
-def _write_at(file: int, data: bytes, offset: int) -> None:
-    left = memoryview(data)
-    while left:
-        done = os.pwrite(file, left, offset)
-        left, offset = left[done:], offset + done
-
-
-def _sync_and_close(file: int) -> None:
-    try:
-        os.fdatasync(file)
-    finally:
-        os.close(file)

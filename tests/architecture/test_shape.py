@@ -39,10 +39,18 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 
 TESTED_BY: dict[str, str] = {
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",
+    "shared/audit/files.py": "tests/shared/audit/test_log.py",
+    "shared/audit/keeping.py": "tests/integration/test_audit_faults.py",
+    "shared/audit/private.py": "tests/shared/audit/test_standing.py",
     "shared/policy/model.py": "tests/shared/policy/test_rules.py",
     "shared/policy/reading.py": "tests/shared/policy/test_document.py",
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",
+    "tunnel_client/audit/commands.py": "tests/integration/test_audit_client.py",
+    "tunnel_client/audit/keep.py": "tests/integration/test_audit_faults.py",
+    "tunnel_client/audit/spelling.py": "tests/integration/test_audit_client.py",
+    "tunnel_client/cli_audit.py": "tests/integration/test_audit_client.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
     "tunnel_client/crossing.py": "tests/integration/test_streaming.py",
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest_asyncio
 from tests.helpers.agent import call, initialize, request
 from tests.helpers.audit_log import Record, holding, records
 from tests.helpers.tunnel import Lab, end
-from tests.integration.policies import TOOLS, desk_upstream
+from tests.integration.policies import TOOLS, desk_upstream, open_desk
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
@@ -69,6 +70,7 @@ async def test_a_call_has_its_intent_before_and_its_completion_after(
     assert reply.status == 200, reply.body
     seen = scene.upstream.calls(f"whole-{tool}")[0]
     intent = intent_of(scene, seen.body)
+    await eventually(lambda: of_case(scene, "call.completion", intent["call"]))
     (done,) = of_case(scene, "call.completion", intent["call"])
     assert intent["what"]["server"] == SERVER
     assert intent["what"]["name"] == tool
@@ -152,7 +154,7 @@ async def test_no_secret_is_in_any_file_of_the_log(scene: Scene) -> None:
     ):
         message = call("get_ticket", case="secret", modern=modern, **arguments)
         assert CANARY in (await scene.agent.ask(message)).body.decode()  # it echoes
-    odd = call("get_ticket", case="secret", **{CANARY: 1})
+    odd = request("tools/call", {"name": "get_ticket", "arguments": {"case": "secret", CANARY: 1}})
     odd["params"]["_meta"]["x"] = {"Authorization": CANARY}
     await scene.agent.ask(odd)
     await scene.agent.ask(call(f"tool_{CANARY} x", case="secret"))
@@ -169,7 +171,7 @@ async def test_a_revoked_call_and_one_whose_agent_left_say_so(scene: Scene) -> N
     async with scene.agent.open(call("driven", case="left")):
         left = intent_of(scene, (await scene.upstream.arrived("left")).body)
     for intent, result in ((revoked, "revoked_in_flight"), (left, "cancelled")):
-        await eventually(lambda call=intent["call"]: of_case(scene, "call.completion", call))
+        await eventually(partial(of_case, scene, "call.completion", intent["call"]))
         (done,) = of_case(scene, "call.completion", intent["call"])
         assert (done["result"], done["delivery"]) == (result, "unknown")
 
@@ -208,8 +210,25 @@ async def test_commands_verify_and_search_a_copy_without_settings(
     assert report["ok"] is True
     assert report["records"] == report["signed"] == len(records(copy))
     assert report["open_calls"] == 0
-    words = ("--kind", "call.", "--tool", "open_ticket", "--json")
-    found = await tool("query", "--folder", str(copy), *words)
+    wanted = ("--kind", "call.", "--tool", "open_ticket", "--json")
+    found = await tool("query", "--folder", str(copy), *wanted)
     assert {json.loads(line)["what"]["name"] for line in found.splitlines()} == {"open_ticket"}
     assert "audit.closed" in await tool("tail", "--folder", str(copy), "-n", "1")
     await scene.lab.start_client([SERVER, OTHER])
+
+
+async def test_a_permitted_call_names_its_approval_and_what_was_approved() -> None:
+    """A20: the intent carries the approval's id and digest; it is on the disk before it leaves."""
+    async with open_desk(None, "carol") as desk:
+        approval = await desk.approved("send_mail", True, case="permit", to="ann")
+        assert desk.reached("permit") == 0
+        reply = await desk.call("send_mail", True, case="permit", to="ann")
+        assert "result" in reply.document
+        intent = intent_of(desk.scene, desk.upstream.calls("permit")[0].body)
+        assert intent["approval"]["id"] == approval
+        assert len(intent["approval"]["arguments"]) == 64
+        assert intent["approval"]["approvers"]
+        assert intent["why"]["decision"] == "require_approval"
+        assert intent["why"]["rule"] == "mailing"
+        asked = records(folder(desk.scene), "call.refused")
+        assert [each["why"]["decision"] for each in asked] == ["require_approval"]

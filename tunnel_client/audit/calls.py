@@ -6,15 +6,19 @@ that was not parsed already. Without a log nothing is written down.
 
 import time
 
+import structlog
+
 from shared.audit.log import AuditLog, Tell
-from shared.audit.private import AuditError
 from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
+from shared.link.driver import LinkDriver
 from shared.wire.codec import OpenHead
-from tunnel_client.audit.spelling import Spelling, spelled_completion
+from tunnel_client.audit.spelling import COMPLETION, Spelling
 from tunnel_client.judge import Asks, Passed, Verdict
 from tunnel_client.upstream.base import Headers, UpstreamRequest, is_event_stream
+
+logger = structlog.get_logger("tunnel_client.audit")
 
 UNKNOWN = "delivery_unknown"
 _RESULTS = {
@@ -31,28 +35,23 @@ _ANSWERED = frozenset(Outcome)
 class Call:
     """One exchange whose intent is written down, until its completion is."""
 
-    __slots__ = (
-        *("_began", "_bytes", "_calls", "_headers", "_look", "_result", "_seq", "_status"),
-        *("dispatched", "hits", "name", "waits"),
-    )
+    # Most never change these: as members of the class they cost nothing.
+    recorded = True
+    dispatched = False
+    hits = 0
+    _bytes = 0
+    _status = 0
+    _headers: Headers = []  # noqa: RUF012 - never changed, only replaced
+    _look: Look | None = None
+    _result: str | None = None
 
-    def __init__(self, calls: "Calls", name: str, seq: int, waits: bool) -> None:
-        self._calls = calls
+    def __init__(self, log: AuditLog, name: bytes, seq: int, waits: bool) -> None:
+        self._log = log
         self.name = name
-        self._seq = seq
+        self.seq = seq
         self.waits = waits
         """Must the intent be on the disk before anything leaves?"""
         self._began = time.monotonic()
-        self._bytes = self._status = 0
-        self._headers: Headers = []
-        self._look: Look | None = None
-        self._result: str | None = None
-        self.dispatched = False
-        self.hits = 0
-
-    def when_durable(self, tell: Tell) -> None:
-        """Have `tell` called when the intent is on the disk: with None, or with why it is not."""
-        self._calls.when_durable(self._seq, tell)
 
     def head(self, status: int, headers: Headers) -> None:
         """The answer begins."""
@@ -91,21 +90,23 @@ class Call:
         if self._result in _ANSWERED:
             delivery = "done"
         took = int((time.monotonic() - self._began) * 1e6)
-        facts = (self._bytes, self.name, delivery, self._seq, self._result or UNKNOWN)
-        self._calls.completed(facts, self.hits, self._status, took)
+        result = self._result or UNKNOWN
+        self._log.take(
+            COMPLETION
+            % (
+                *(self._bytes, self.name, delivery.encode(), self.seq, result.encode()),
+                *(self.hits, self._log.size, self._status, time.time_ns() // 1000, took),
+            )
+        )
 
 
 class Unrecorded(Call):
     """An exchange of which nothing is written down."""
 
-    __slots__ = ()
+    recorded = False
+    waits = False
 
-    def __init__(self) -> None:
-        self.waits = self.dispatched = False
-        self.hits = 0
-
-    def when_durable(self, tell: Tell) -> None:
-        tell(None)
+    def __init__(self) -> None: ...
 
     def head(self, status: int, headers: Headers) -> None: ...
 
@@ -137,6 +138,7 @@ class Calls:
         self._log = log
         self._spelling = spelling
         self._reads_without = reads_without
+        self._ready: list[tuple[Call, Tell]] = []
         self.unrecorded = 0
         """Exchanges that went on although they could not be written down."""
 
@@ -153,28 +155,39 @@ class Calls:
         log, spelling = self._log, self._spelling
         if log is None or spelling is None:
             return UNRECORDED
-        waits = bool(permit) or spelling.changes(request.envelope, verdict.pin)
-        name = f"{link}.{stream}"
-        try:
-            seq = log.write(spelling.intent(name, grant, request, verdict, permit))
-        except AuditError:
+        known = spelling.known(grant, request, verdict)
+        waits = known.waits or bool(permit)
+        if log.failing is not None:
             if waits or not self._reads_without:
                 return None
             self.unrecorded += 1
             return UNRECORDED
-        return Call(self, name, seq, waits)
+        name = b"%b.%d" % (link.encode(), stream)
+        seq = log.take(spelling.intent(name, log.size, known, request, permit))
+        return Call(log, name, seq, waits)
 
-    def when_durable(self, seq: int, tell: Tell) -> None:
-        """Have `tell` called when a record is on the disk, or cannot be."""
-        if self._log is not None:
-            self._log.durable(seq, tell)
+    def when_written(self, driver: LinkDriver, call: Call, go: Tell) -> None:
+        """Have `go` called when what was intended in this turn of the loop is written down.
 
-    def completed(
-        self, facts: tuple[int, str, str, int, str], hits: int, status: int, took: int
-    ) -> None:
-        """Write down how an exchange ended."""
-        if self._log is not None:
-            self._log.put(spelled_completion(facts, hits, status, took))
+        With why it is not, where the call must not go on without.
+        """
+        self._ready.append((call, go))
+        if len(self._ready) == 1:
+            driver.at_turn_end(self._written)
+
+    def _written(self) -> None:
+        log, ready = self._log, self._ready
+        self._ready = []
+        why = None if log is None else log.flush()
+        for call, go in ready:
+            try:
+                if why is None and call.waits and log is not None:
+                    log.durable(call.seq, go)
+                else:
+                    go(None if self._reads_without and not call.waits else why)
+            except Exception:
+                # One that cannot be handed over must not keep the others of its turn.
+                logger.exception("a call could not be handed over", call=call.name.decode())
 
     def refused(
         self,

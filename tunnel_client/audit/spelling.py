@@ -4,12 +4,12 @@ Who calls, what is called and why it may be are the same for many calls: each is
 order of the keys of a record is the canonical one, so an intent is one `%`.
 """
 
-import hashlib
-from typing import Any
+import time
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 from shared.audit.claims import claimed, trace_of
-from shared.audit.log import Make
-from shared.audit.redact import LARGE, MAX_BODY, NOTHING, Redactor
+from shared.audit.redact import LARGE, MAX_BODY, NOTHING, Fields, Redactor
 from shared.grant import Grant
 from shared.jsonrpc.canonical import canonical
 from shared.jsonrpc.envelope import Envelope, Kind
@@ -28,26 +28,26 @@ _NAMED = frozenset({TOOL, "prompts/get"})
 """Methods whose name is no value of the agent's: a URI may hold anything."""
 _OTHERS = ("uri", "taskId", "ref", "argument", "inputResponses", "requestState")
 _INTENT = (
-    b'{%b"arguments":%b,"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,'
-    b'%b"v":1,"what":%b,"who":%b,"why":%b}'
+    b'{%b"arguments":%b,"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,%b"v":1,%b}'
 )
-_COMPLETION = (
+COMPLETION = (
     b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
     b'"scrub_hits":%d,"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
 )
 
 
-def spelled_completion(
-    facts: tuple[int, str, str, int, str], hits: int, status: int, took: int
-) -> Make:
-    """Return what spells a completion; `took` in microseconds."""
-    size, call, delivery, intent, result = facts
+class Known(NamedTuple):
+    """What is the same for the calls of one session to one tool, and what that rests on."""
 
-    def make(seq: int, now: int) -> bytes:
-        said = (size, call.encode(), delivery.encode(), intent, result.encode())
-        return _COMPLETION % (*said, hits, seq, status, now, took)
-
-    return make
+    grant: Grant
+    claim: str | None
+    pin: Pin | None
+    decision: Decision | None
+    policy: str
+    said: bytes
+    """`what`, `who` and `why`, as they end a record."""
+    waits: bool
+    fields: Fields
 
 
 class Spelling:
@@ -56,10 +56,9 @@ class Spelling:
     def __init__(self, redactor: Redactor, judge: Judge) -> None:
         self._redactor = redactor
         self._judge = judge
+        self._others = redactor.fields(_OTHERS, "read", "")
         self._claims: dict[str, str] = {}
-        self._who: dict[tuple[str, str | None], tuple[Grant, bytes]] = {}
-        self._what: dict[tuple[str | None, ...], bytes] = {}
-        self._why: dict[tuple[str | None, ...], bytes] = {}
+        self._known: dict[tuple[str, str | None, str | None], Known] = {}
 
     def changes(self, envelope: Envelope | None, pin: Pin | None) -> bool:
         """Tell whether a request may change something, so that its intent has to be on the disk.
@@ -72,30 +71,68 @@ class Spelling:
             return pin is None or pin.tool_class is None or pin.tool_class.changes
         return envelope.kind is Kind.RESPONSE or envelope.method in _MAY_CHANGE
 
-    def intent(
+    def known(self, grant: Grant, request: UpstreamRequest, verdict: Passed | Asks) -> Known:
+        """Return what is known of such calls; found anew when anything that it rests on changed."""
+        envelope, pin, decision = request.envelope, verdict.pin, verdict.decision
+        policy = self._judge.policy_digest
+        key: tuple[str, str | None, str | None]
+        if envelope is None:
+            claim, key = self._claims.get(grant.session), (grant.session, request.method, None)
+        else:
+            claim = self._claim(grant, envelope)
+            key = (grant.session, envelope.method, envelope.name)
+        known = self._known.get(key)
+        if (
+            known is not None
+            and known.grant is grant
+            and known.policy is policy
+            and known.claim == claim
+            and (known.pin is pin or known.pin == pin)
+            and (known.decision is decision or known.decision == decision)
+        ):
+            return known
+        known = self._make(grant, request, pin, decision, claim)
+        _remember(self._known, key, known)
+        return known
+
+    def _make(
         self,
-        call: str,
         grant: Grant,
         request: UpstreamRequest,
-        verdict: Passed | Asks,
-        permit: str,
-    ) -> Make:
-        """Return what spells the intent of a call."""
-        envelope, pin = request.envelope, verdict.pin
-        trace = trace_of(envelope, request.headers)
+        pin: Pin | None,
+        decision: Decision | None,
+        claim: str | None,
+    ) -> Known:
+        envelope, policy = request.envelope, self._judge.policy_digest
         parts = (
+            canonical(self._what_facts(grant.upstream, request, pin)),
+            canonical(_who_facts(grant, claim)),
+            canonical(_why_facts(decision, policy)),
+        )
+        tool_class = "read" if pin is None or pin.tool_class is None else pin.tool_class.value
+        declared = () if pin is None else self._judge.declared(pin)
+        tool = f"{grant.upstream}/{None if envelope is None else envelope.name}"
+        return Known(
+            *(grant, claim, pin, decision, policy, b'"what":%b,"who":%b,"why":%b' % parts),
+            waits=self.changes(envelope, pin),
+            fields=self._redactor.fields(declared, tool_class, tool),
+        )
+
+    def intent(
+        self, call: bytes, seq: int, known: Known, request: UpstreamRequest, permit: str
+    ) -> bytes:
+        """Return the record of what is about to happen."""
+        trace = trace_of(request.envelope, request.headers)
+        return _INTENT % (
             _approval(permit) if permit else b"",
-            self._arguments(grant, request, pin),
-            hashlib.sha256(request.body).hexdigest().encode(),
-            call.encode(),
+            self._arguments(known, request),
+            sha256(request.body).hexdigest().encode(),
+            call,
+            seq,
+            time.time_ns() // 1000,
+            b"" if trace is None else b'"trace":"%b",' % trace.encode(),
+            known.said,
         )
-        rest = (
-            b'"trace":"%b",' % trace.encode() if trace is not None else b"",
-            self._whats(grant.upstream, request, pin),
-            self._whos(grant, envelope),
-            self._whys(verdict.decision),
-        )
-        return lambda seq, now: _INTENT % (*parts, seq, now, *rest)
 
     def refused(
         self,
@@ -111,7 +148,7 @@ class Spelling:
         envelope, pin = None if request is None else request.envelope, None
         if verdict is not None:
             pin = verdict.pin
-            facts["body"] = "" if request is None else hashlib.sha256(request.body).hexdigest()
+            facts["body"] = "" if request is None else sha256(request.body).hexdigest()
         if isinstance(verdict, Refused):
             decided["rule"] = verdict.rule
             if verdict.request is not None:
@@ -129,34 +166,20 @@ class Spelling:
 
     # What a record is made of --------------------------------------------------------------------
 
-    def _arguments(self, grant: Grant, request: UpstreamRequest, pin: Pin | None) -> bytes:
+    def _arguments(self, known: Known, request: UpstreamRequest) -> bytes:
         envelope = request.envelope
         params = None if envelope is None else envelope.params
         if envelope is None or not params:
             return NOTHING
         if len(request.body) > MAX_BODY:
             return LARGE
-        tool_class = "read" if pin is None or pin.tool_class is None else pin.tool_class.value
-        if envelope.method == TOOL:
-            declared = () if pin is None else self._judge.declared(pin)
-            tool = f"{grant.upstream}/{envelope.name}"
-            return self._redactor.arguments(params.get("arguments"), declared, tool_class, tool)
         if envelope.method in _NAMED:
-            return self._redactor.arguments(params.get("arguments"), (), tool_class, "")
+            given = params.get("arguments")
+            if not given:
+                return NOTHING
+            return self._redactor.arguments(given, known.fields)
         found = {name: params[name] for name in _OTHERS if name in params}
-        return self._redactor.arguments(found, _OTHERS, "read", "") if found else NOTHING
-
-    def _whats(self, server: str, request: UpstreamRequest, pin: Pin | None) -> bytes:
-        envelope = request.envelope
-        method = request.method if envelope is None else envelope.method
-        name = None if envelope is None else envelope.name
-        # A pin of a tool that nobody pinned is new for each call: what it says is the key.
-        key = (server, method, name, *(("", None) if pin is None else (pin.sha256, pin.tool_class)))
-        found = self._what.get(key)
-        if found is None:
-            found = canonical(self._what_facts(server, request, pin))
-            _remember(self._what, key, found)
-        return found
+        return self._redactor.arguments(found, self._others) if found else NOTHING
 
     def _what_facts(self, server: str, request: UpstreamRequest, pin: Pin | None) -> dict[str, Any]:
         envelope = request.envelope
@@ -173,16 +196,6 @@ class Spelling:
             facts["definition"] = pin.sha256
         return facts
 
-    def _whos(self, grant: Grant, envelope: Envelope | None) -> bytes:
-        claim = None if envelope is None else self._claim(grant, envelope)
-        key = grant.session, claim
-        known = self._who.get(key)
-        if known is not None and known[0] is grant:
-            return known[1]
-        found = canonical(_who_facts(grant, claim))
-        _remember(self._who, key, (grant, found))
-        return found
-
     def _claim(self, grant: Grant, envelope: Envelope) -> str | None:
         """Return what the agent says it is: in this request, or when it began."""
         said = claimed(envelope)
@@ -192,18 +205,6 @@ class Spelling:
             _remember(self._claims, grant.session, said)
         return said
 
-    def _whys(self, decision: Decision | None) -> bytes:
-        policy = self._judge.policy_digest
-        rule, why = (None, "free") if decision is None else (decision.rule, decision.why)
-        effect = "allow" if decision is None else decision.effect.value
-        key = policy, effect, rule, why
-        found = self._why.get(key)
-        if found is None:
-            facts = {"by": why, "decision": effect, "policy": policy, "rule": rule}
-            found = canonical(facts)
-            _remember(self._why, key, found)
-        return found
-
 
 def _who_facts(grant: Grant, claim: str | None) -> dict[str, Any]:
     return {
@@ -212,6 +213,13 @@ def _who_facts(grant: Grant, claim: str | None) -> dict[str, Any]:
         "session": grant.session,
         "user": grant.user,
     }
+
+
+def _why_facts(decision: Decision | None, policy: str) -> dict[str, Any]:
+    if decision is None:
+        return {"by": "free", "decision": "allow", "policy": policy, "rule": None}
+    effect = decision.effect.value
+    return {"by": decision.why, "decision": effect, "policy": policy, "rule": decision.rule}
 
 
 def _approval(permit: str) -> bytes:

@@ -1,7 +1,10 @@
 """Secrets in answers are counted; the log gets a line a minute and one alarm."""
 
+from typing import Any
+
 from structlog.testing import capture_logs
 
+from shared.audit import events
 from tunnel_client.credentials.hits import ALARM_HITS, ALARM_WITHIN, LOG_EVERY, Hits
 
 
@@ -18,6 +21,15 @@ def test_a_flood_of_hits_is_a_line_a_minute_and_one_alarm() -> None:
     assert logs[2]["scrub_hits"] == 1001
     assert hits.count == 1002
     assert hits.alarm
+
+
+def test_every_hit_is_noted_for_the_record() -> None:
+    heard: list[Any] = []
+    with events.heard(lambda kind, facts: heard.append((kind, dict(facts)))), capture_logs():
+        hits = Hits("crm", lambda: 0.0)
+        for _ in range(3):
+            hits.add(2)
+    assert heard == [("credential.echo", {"upstream": "crm", "scrub_hits": 2})] * 3
 
 
 def test_hits_now_and_then_are_no_alarm() -> None:
