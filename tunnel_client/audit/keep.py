@@ -100,10 +100,11 @@ def kept(settings: ClientSettings, identity: Identity, judge: Judge) -> Iterator
 
 def _opened(settings: ClientSettings, identity: Identity) -> AuditLog | None:
     now = standing(settings)
-    before = read_standing(settings.state_dir) or _guessed(settings)
+    kept_before = read_standing(settings.state_dir)
+    before = kept_before or _guessed(settings)
     changed = differences(before, now) if before is not None else {}
     if before is not None and changed and before["on"]:
-        _say_last(Path(before["folder"]), settings, identity, changed)
+        _say_last(settings.state_dir / before["folder"], settings, identity, changed)
     audit = None
     if settings.audit.on:
         audit = open_log(settings.audit_folder, settings, identity.instance)
@@ -111,7 +112,7 @@ def _opened(settings: ClientSettings, identity: Identity) -> AuditLog | None:
         audit.add("client.started", facts)
     else:
         log.warning("AUDITING IS OFF: nothing that agents do is written down")
-    if before is None or changed:
+    if kept_before != now:
         keep_standing(settings.state_dir, now)
     return audit
 
@@ -139,7 +140,7 @@ def _guessed(settings: ClientSettings) -> Standing | None:
     folder = settings.state_dir / FOLDER
     if not folder.exists() or not segments(folder):
         return None
-    return {"on": True, "folder": str(folder)}
+    return {"on": True, "folder": FOLDER}
 
 
 def _say_last(

@@ -109,15 +109,19 @@ def read_or_make_key(state_dir: Path) -> bytes:
     """Return the key of the tags: it lies apart from the log. Raises AuditError."""
     path = state_dir / KEY_FILE
     try:
-        key = read_guarded(path, forbidden=0o077, owners=(os.geteuid(),), links=False)
+        text = read_guarded(path, forbidden=0o077, owners=(os.geteuid(),), links=False)
     except FileNotFoundError:
-        key = secrets.token_bytes(KEY_BYTES)
+        text = secrets.token_hex(KEY_BYTES).encode() + b"\n"
         try:
-            write_private(path, key)
+            write_private(path, text)
         except OSError as error:
             raise AuditError(f"cannot write {path}: {error.strerror}") from None
     except (OSError, UnsafeFileError) as error:
         raise AuditError(f"cannot use {path}: {error}") from None
+    try:
+        key = bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        key = b""
     if len(key) != KEY_BYTES:
         raise AuditError(f"{path} holds no key")
     return key

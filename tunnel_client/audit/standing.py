@@ -21,10 +21,12 @@ Standing = dict[str, Any]
 
 def standing(settings: ClientSettings) -> Standing:
     """Return what of the settings says where the log is and how much it says."""
-    audit = settings.audit
+    audit, folder, state = settings.audit, settings.audit_folder, settings.state_dir
+    # Below the state folder it is named from there: that may be moved, or copied.
+    below = folder.is_relative_to(state)
     return {
         "on": audit.on,
-        "folder": str(settings.audit_folder),
+        "folder": str(folder.relative_to(state) if below else folder),
         "reads_without": audit.reads_without,
         "clear": {key: sorted(names) for key, names in sorted(audit.clear.items())},
         "keep_days": audit.keep_days,
@@ -58,10 +60,9 @@ def keep_standing(state_dir: Path, now: Standing) -> None:
 
 
 def differences(before: Standing, now: Standing) -> dict[str, list[Any]]:
-    """Return what changed, by name: what it was and what it is."""
-    names = sorted({*before, *now})
+    """Return what changed of what is known from before, by name: what it was and what it is."""
     return {
-        name: [before.get(name), now.get(name)]
-        for name in names
-        if before.get(name) != now.get(name)
+        name: [before[name], now.get(name)]
+        for name in sorted(before)
+        if before[name] != now.get(name)
     }
