@@ -34,7 +34,7 @@ def test_every_change_of_what_is_written_down_shows() -> None:
     text = '[audit]\non = false\nfolder = "/srv/log"\n[audit.clear]\nread = ["path"]\n'
     assert differences(before, _standing(HEAD + text)) == {
         "on": [True, False],
-        "folder": ["/etc/tunnel/state/audit", "/srv/log"],
+        "folder": ["audit", "/srv/log"],
         "clear": [{}, {"read": ["path"]}],
     }
 
