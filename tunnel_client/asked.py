@@ -112,15 +112,19 @@ def _asks(document: Document) -> Iterator[tuple[str, Any]]:
         yield ELICIT, one
 
 
+def _unchanged(document: Document) -> None:
+    """Leave a message as it is."""
+
+
 def _read(body: bytes) -> Document:
     document: Document = json.loads(body)
     return document
 
 
-def reader(edit: Edit | None, asked: Asked | None, *, events: bool) -> Editor | None:
-    """Return what an answer has to pass through, None for nothing."""
+def reader(edit: Edit | None, asked: Asked | None, *, events: bool) -> Editor:
+    """Return what an answer has to pass through: one of the two has something to say."""
     if asked is None:
-        return None if edit is None else Editor(edit, event_stream=events)
+        return Editor(edit or _unchanged, event_stream=events)
     if edit is None:
         return Editor(asked.edit, event_stream=events, needles=NEEDLES, requests=True)
 

@@ -44,6 +44,7 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
+    "tunnel_client/crossing.py": "tests/integration/test_streaming.py",
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
