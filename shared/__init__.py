@@ -12,6 +12,7 @@ clock. The reason of each:
 - jsonrpc: both ends must see one meaning in one body
 - policy: both ends judge one call by one set of rules
 - grant: the relay signs what the client verifies and judges by
+- passkey: the relay takes what the client verifies, and both name keys alike
 - permit: the relay makes what the client verifies, and both digest the same arguments
 - wire: the frames and machines themselves
 - link: the driver that moves them

@@ -14,8 +14,9 @@ import anyio
 import structlog
 
 from shared.audit import events
-from shared.keys import decode_public, key_fingerprint
+from shared.keys import decode_public
 from shared.link import loop
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
 from tunnel_client.audit.keep import Kept, kept
@@ -181,7 +182,7 @@ def _status(
 def _policy_facts(file: PolicyFile) -> dict[str, Any]:
     """Say which policy holds, and by whose keys it takes permits: none listed, the relay's."""
     keys = file.policy.approver_keys
-    approvers = {name: key_fingerprint(decode_public(key)) for name, key in keys.items()}
+    approvers = {name: approver_fingerprint(read_approver_key(key)) for name, key in keys.items()}
     return {**file.facts(), "approvers": approvers}
 
 

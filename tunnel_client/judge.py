@@ -23,7 +23,7 @@ import structlog
 from shared.grant import Grant
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import Envelope, Kind
-from shared.keys import decode_public, key_fingerprint
+from shared.passkey import ApproverKey, approver_fingerprint, read_approver_key
 from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
@@ -89,9 +89,9 @@ class Asks:
         return "" if self.action.tool_class is None else self.action.tool_class.value
 
     @property
-    def keys(self) -> list[bytes]:
+    def keys(self) -> list[ApproverKey]:
         """The approvers' public keys that this client trusts; none: the relay's word counts."""
-        return [decode_public(text) for text in self.policy.approver_keys.values()]
+        return [read_approver_key(text) for text in self.policy.approver_keys.values()]
 
     def expects(self, grant: Grant, body: bytes, relay_key: bytes) -> Expectation:
         """Return what a permit for this call has to say; raises ValueError."""
@@ -134,7 +134,7 @@ class Asks:
             "count": approvers.count,
             "ttl": approvers.ttl,
             "not_requester": approvers.not_requester,
-            "keys": [key_fingerprint(key) for key in self.keys],
+            "keys": [approver_fingerprint(key) for key in self.keys],
         }
         return json.dumps(told, separators=(",", ":"))
 

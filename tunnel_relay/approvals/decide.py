@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from shared.keys import BadKeyError, decode_public, key_fingerprint
+from shared.keys import BadKeyError
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.permit import Permit
 from shared.policy.classes import ToolClass
 from tunnel_relay.store.approvals import Approval, State, Voice
@@ -184,7 +185,7 @@ def satisfies(approval: Approval, needs: Needs, approvers: Collection[User]) -> 
 
 def _is_listed(key: str, fingerprints: Collection[str]) -> bool:
     try:
-        return key_fingerprint(decode_public(key)) in fingerprints
+        return approver_fingerprint(read_approver_key(key)) in fingerprints
     except BadKeyError:
         return False
 

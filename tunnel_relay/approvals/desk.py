@@ -14,8 +14,9 @@ import structlog
 
 from shared.ids import fingerprint, new_id
 from shared.jsonrpc.canonical import canonical
-from shared.keys import BadKeyError, decode_public, key_fingerprint, verify
-from shared.permit import Permit, PermitError, Signed, approver_message, arguments_digest, covered
+from shared.keys import BadKeyError
+from shared.passkey import Assertion, Passkey, approver_fingerprint, read_approver_key
+from shared.permit import Permit, PermitError, Signed, arguments_digest, covered, is_signed
 from shared.policy.classes import ToolClass
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import Deed, Needs, No, permit_of, state_of
@@ -319,7 +320,7 @@ _REFUSALS = {
 def signed(approval: Approval) -> Signed:
     """Return the permit of an approved request with its approvers' names and signatures."""
     made = {
-        key_fingerprint(decode_public(each.key)): bytes.fromhex(each.signature)
+        approver_fingerprint(read_approver_key(each.key)): _made(each)
         for each in approval.voices
         if each.key
     }
@@ -378,8 +379,14 @@ def _check_signature(approval: Approval, voice: Voice) -> None:
     if not voice.key and not voice.signature:
         return
     try:
-        public, made = decode_public(voice.key), bytes.fromhex(voice.signature)
+        key, made = read_approver_key(voice.key), _made(voice)
     except (BadKeyError, ValueError):
         raise RelayError(Code.SIGNATURE_NEEDED, "key or signature is malformed") from None
-    if not verify(public, made, approver_message(permit_of(approval))):
+    if not is_signed(permit_of(approval), key, made):
         raise RelayError(Code.SIGNATURE_NEEDED, "the signature is not over this request")
+
+
+def _made(voice: Voice) -> bytes | Assertion:
+    """Return the signature of a voice that has a key; raises ValueError."""
+    by_passkey = isinstance(read_approver_key(voice.key), Passkey)
+    return Assertion.parse(voice.signature) if by_passkey else bytes.fromhex(voice.signature)

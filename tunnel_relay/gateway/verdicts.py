@@ -8,7 +8,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from shared.jsonrpc.envelope import Envelope, parse
-from shared.keys import BadKeyError, decode_public, key_fingerprint
+from shared.keys import BadKeyError
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.policy.model import Policy
 from tunnel_relay.approvals.decide import Needs, NeedsError
 from tunnel_relay.clients.registry import Link
@@ -114,6 +115,7 @@ def _needs(asks: Asks) -> Needs:
         ttl=approvers.ttl,
         not_requester=approvers.not_requester,
         keys=tuple(
-            key_fingerprint(decode_public(text)) for text in asks.policy.approver_keys.values()
+            approver_fingerprint(read_approver_key(text))
+            for text in asks.policy.approver_keys.values()
         ),
     )

@@ -10,7 +10,8 @@ import structlog.testing
 
 from shared.jsonrpc.canonical import exact
 from shared.keys import PrivateKey, encode_public, key_fingerprint
-from shared.permit import approver_message, check_keys
+from shared.permit import approver_message, check_keys, decode, passkey_challenge
+from tests.helpers.passkeys import SoftPasskey
 from tests.tunnel_relay.admin.test_service import broken, mended, refused
 from tests.tunnel_relay.approvals.scene import PARAMS, an_office, needs
 from tests.tunnel_relay.making import an_admin
@@ -378,3 +379,30 @@ async def test_no_log_line_holds_an_argument(tmp_path: Path) -> None:
             await office.approve("pia", await office.ask({"arguments": {"to": "kept-to-itself"}}))
         assert said
         assert "kept-to-itself" not in str(said)
+
+
+async def test_a_passkey_signs_this_request_or_nothing(tmp_path: Path) -> None:
+    """P20, T32."""
+    pia = SoftPasskey.make()
+    async with an_office(tmp_path) as office:
+        asked = await office.ask(keys=(pia.public.fingerprint,))
+        other = await office.ask({"arguments": {"to": "b"}}, keys=(pia.public.fingerprint,))
+        key = pia.public.text()
+        for made in (
+            pia.sign(passkey_challenge(permit_of(other))),
+            pia.sign(passkey_challenge(permit_of(asked)), flags=1),
+            SoftPasskey.make().sign(passkey_challenge(permit_of(asked))),
+        ):
+            bad = office.approve("pia", asked, key=key, signature=made.text())
+            assert await refused(bad) is Code.SIGNATURE_NEEDED
+        for text in ("", "00", "~~", "a~b~c"):
+            bad = office.approve("pia", asked, key=key, signature=text)
+            assert await refused(bad) is Code.SIGNATURE_NEEDED
+        made = pia.sign(passkey_challenge(permit_of(asked)))
+        done = await office.approve("pia", asked, key=key, signature=made.text())
+        assert done["state"] == "approved"
+        again = office.approve("paul", asked, key=key, signature=made.text())
+        assert await refused(again) is Code.APPROVAL_OVER
+        taken = await office.admin.approvals.take(office.session.id, "send", PARAMS)
+        assert taken.approval is not None
+        check_keys(decode(signed(taken.approval).text()), [pia.public], 1, b"")
