@@ -77,12 +77,12 @@ class Judge:
     ) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
         policy = self._policy()
+        if envelope is None:
+            # A stream that is resumed brings the answers of earlier requests, lists among them; and
+            # it lives for long, so a policy that is open now may narrow under it.
+            return Passed(self._any_list(session, link)) if http == b"GET" else _PASSED
         if not session.classes and self._permits_all(policy):
             return _PASSED
-        if envelope is None:
-            # A stream that is resumed brings the answers of earlier requests, lists among them.
-            resumes = http == b"GET" and not self._permits_all(policy)
-            return Passed(self._any_list(session, link)) if resumes else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED
         method = envelope.method
@@ -144,8 +144,10 @@ class Judge:
 
     def _any_list(self, session: Session, link: Link) -> Edit:
         def edit(document: Document) -> Document | None:
-            # As they are now: a stream lives for long.
-            policy, subject = self._policy(), self._subject(session)
+            policy = self._policy()
+            if self._permits_all(policy):
+                return None
+            subject = self._subject(session)
             changed: Document | None = None
             for listed in LISTS.values():
                 one = self._list_filter(policy, session, subject, listed, link)

@@ -67,7 +67,27 @@ def test_the_policy_of_a_new_relay_narrows_nothing() -> None:
     judge = Judge(lambda: read_policy(default_policy(), "policy"), lambda _: ())
     for envelope in (call("ab"), asked("tools/list"), asked("resources/read", uri="a")):
         assert verdict(judge, a_session(), envelope, a_link()) == Passed()
-    assert judge.judge(a_session(), None, a_link(), b"GET") == Passed()
+    found = judge.judge(a_session(), None, a_link(), b"GET")
+    assert isinstance(found, Passed)
+    assert found.edit is not None
+    assert found.edit({"jsonrpc": "2.0", "id": 7, "result": {"tools": ENTRIES}}) is None
+
+
+def test_a_stream_follows_a_policy_that_narrows_after_it_was_opened() -> None:
+    """P39: what was true when a stream began is no decision about what it brings later."""
+    held = [policy(ALL)]
+    judge = Judge(lambda: held[0], lambda _: ())
+    found = judge.judge(a_session(), None, a_link(), b"GET")
+    assert isinstance(found, Passed)
+    assert found.edit is not None
+    document = {"jsonrpc": "2.0", "id": 7, "result": {"tools": [{"name": "ab"}, {"name": "b"}]}}
+    assert found.edit(document) is None
+    held[0] = policy(ALL + "\n- {id: no, match: {tool: b}, effect: deny}")
+    changed = found.edit(document)
+    assert changed is not None
+    assert changed["result"]["tools"] == [{"name": "ab"}]
+    held[0] = policy(ALL)
+    assert found.edit(document) is None
 
 
 def test_a_class_is_the_clients_word_and_without_one_the_strictest_counts() -> None:
