@@ -16,5 +16,6 @@ clock. The reason of each:
 - wire: the frames and machines themselves
 - link: the driver that moves them
 - repeated: both ends frame HTTP messages by it, and two framings are a smuggled request
+- few: a refused agent must fill the disk at neither end
 - configfile: one config error looks the same in both programs (see docs/adr)
 """

@@ -6,12 +6,14 @@ a client that lies about it deceives nobody but itself.
 """
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
 
+from shared.few import Few
 from shared.ids import fingerprint
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.policy import answers as refusals
@@ -66,6 +68,7 @@ class Judge:
         self._groups_of = groups_of
         self._subjects: dict[tuple[str, str], Subject] = {}
         self._open: tuple[Policy | None, bool] = (None, False)
+        self._few = Few()
 
     @property
     def policy(self) -> Policy:
@@ -174,6 +177,11 @@ class Judge:
     def _log(
         self, event: str, session: Session, envelope: Envelope, why: str, **facts: str | None
     ) -> None:
+        left_out = self._few.take(time.monotonic())
+        if left_out is None:
+            return  # an agent that goes on and on fills no disk
+        if left_out:
+            facts["left_out"] = str(left_out)
         name = None if envelope.name is None else ascii(envelope.name)[:128]
         log.warning(
             event,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from shared.ids import new_id
 from shared.jsonrpc.envelope import Envelope, parse
@@ -189,3 +190,15 @@ def test_without_a_message_only_a_stream_is_filtered(http: bytes) -> None:
     found = judge.judge(a_session(), None, a_link(), http)
     assert isinstance(found, Passed)
     assert (found.edit is not None) == (http == b"GET")
+
+
+def test_an_agent_that_is_denied_again_and_again_writes_few_lines() -> None:
+    judge, link, session = (
+        a_judge(ALL + "\n- {id: n, match: {tool: b}, effect: deny}"),
+        a_link(),
+        a_session(),
+    )
+    with capture_logs() as lines:
+        for _ in range(5000):
+            said(verdict(judge, session, call("b"), link))
+    assert 0 < len(lines) < 1000
