@@ -17,6 +17,7 @@ clock. The reason of each:
 - wire: the frames and machines themselves
 - link: the driver that moves them
 - repeated: both ends frame HTTP messages by it, and two framings are a smuggled request
+- few: a refused agent must fill the disk at neither end
 - escape: what somebody else wrote is shown by both programs, and neither may be fooled by it
 - audit: the two logs are matched and verified by one tool; it reads its own folder and the clock
 - configfile: one config error looks the same in both programs (see docs/adr)

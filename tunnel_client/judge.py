@@ -13,6 +13,7 @@ What is written here needs nobody's word but the operator's; the relay is asked 
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from shared.few import Few
 from shared.grant import Grant
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import Envelope, Kind
@@ -147,6 +149,7 @@ class Judge:
     """Judges every request of every link by the catalogue and the policy as they are now."""
 
     def __init__(self, policy: Callable[[], Policy], catalog: Catalog) -> None:
+        self._few = Few()
         self._policy = policy
         self._catalog = catalog
         self._subjects: dict[str, tuple[Grant, Subject]] = {}
@@ -367,6 +370,11 @@ class Judge:
     def _log(
         self, event: str, grant: Grant, envelope: Envelope, why: str, **facts: str | None
     ) -> None:
+        left_out = self._few.take(time.monotonic())
+        if left_out is None:
+            return  # an agent that goes on and on fills no disk
+        if left_out:
+            facts["left_out"] = str(left_out)
         name = None if envelope.name is None else ascii(envelope.name)[:128]
         log.warning(
             event,
