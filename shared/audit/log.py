@@ -40,6 +40,8 @@ Tell = Callable[[str | None], None]
 
 CHECKPOINT_RECORDS = 4096
 CHECKPOINT_SECONDS = 10.0
+LATE_SECONDS = 0.02
+"""A completion may wait so long for company: nobody acts on it, and a write costs more than it."""
 RETRY_SECONDS = 0.5
 SYNC_SECONDS = 1.0
 """What nobody waits for is on the disk after so long all the same."""
@@ -121,6 +123,17 @@ class AuditLog:
         if not self._armed:
             self._armed = True
             self._loop.call_soon(self._turn_end)
+        return seq
+
+    def take_late(self, record: bytes) -> int:
+        """Queue a record as `take` does, that may wait for a `flush`, or for a moment."""
+        seq = self._seq
+        if self._owed > MAX_OWED:
+            self._lost += 1
+            return seq
+        self._append(record)
+        if not self._armed and "late" not in self._timers:
+            self._later("late", LATE_SECONDS, self._late)
         return seq
 
     def flush(self) -> str | None:
@@ -205,6 +218,10 @@ class AuditLog:
     def _turn_end(self) -> None:
         self._armed = False
         if self.failing is None and not self._closed:
+            self._flush()
+
+    def _late(self) -> None:
+        if self.failing is None:
             self._flush()
 
     def _flush(self) -> bool:

@@ -91,7 +91,7 @@ class Call:
             delivery = "done"
         took = int((time.monotonic() - self._began) * 1e6)
         result = self._result or UNKNOWN
-        self._log.take(
+        self._log.take_late(
             COMPLETION
             % (
                 *(self._bytes, self.name, delivery.encode(), self.seq, result.encode()),
@@ -163,7 +163,7 @@ class Calls:
             self.unrecorded += 1
             return UNRECORDED
         name = b"%b.%d" % (link.encode(), stream)
-        seq = log.take(spelling.intent(name, log.size, known, request, permit))
+        seq = log.take_late(spelling.intent(name, log.size, known, request, permit))
         return Call(log, name, seq, waits)
 
     def when_written(self, driver: LinkDriver, call: Call, go: Tell) -> None:

@@ -18,7 +18,7 @@ from tests.tunnel_client.test_settings import HEAD, parse
 
 def _standing(text: str) -> Standing:
     settings = parse(text)
-    return standing(settings.audit, settings.audit_folder)
+    return standing(settings.audit, settings.audit_folder, settings.state_dir)
 
 
 def test_what_was_in_force_is_found_again(tmp_path: Path) -> None:
