@@ -32,17 +32,18 @@ def opened(
     audit: AuditSettings, folder: Path, state_dir: Path, origin: str
 ) -> tuple[AuditLog | None, Standing]:
     """Open the log, None when it is off; returns what is in force too. Raises AuditError."""
-    now = standing(audit, folder)
-    before = read_standing(state_dir) or _guessed(state_dir)
+    now = standing(audit, folder, state_dir)
+    kept_before = read_standing(state_dir)
+    before = kept_before or _guessed(state_dir)
     changed = differences(before, now) if before is not None else {}
     if before is not None and changed and before["on"]:
-        _say_last(Path(before["folder"]), origin, audit, changed)
+        _say_last(state_dir / before["folder"], origin, audit, changed)
     found = None
     if audit.on:
         found = open_log(folder, origin, audit)
     else:
         log.warning("AUDITING IS OFF: nothing that agents do is written down")
-    if before is None or changed:
+    if kept_before != now:
         try:
             keep_standing(state_dir, now)
         except BaseException:
@@ -72,7 +73,7 @@ def _guessed(state_dir: Path) -> Standing | None:
     folder = state_dir / FOLDER
     if not folder.exists() or not segments(folder):
         return None
-    return {"on": True, "folder": str(folder)}
+    return {"on": True, "folder": FOLDER}
 
 
 def _say_last(folder: Path, origin: str, audit: AuditSettings, changed: dict[str, Any]) -> None:

@@ -106,10 +106,14 @@ def read_or_make_key(state_dir: Path) -> bytes:
     """Return the key of the tags: it lies apart from the log. Raises AuditError."""
     path = state_dir / KEY_FILE
     try:
-        key = read_private(path)
+        text = read_private(path)
     except FileNotFoundError:
-        key = secrets.token_bytes(KEY_BYTES)
-        write_private(path, key)
+        text = secrets.token_hex(KEY_BYTES).encode() + b"\n"
+        write_private(path, text)
+    try:
+        key = bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        key = b""
     if len(key) != KEY_BYTES:
         raise AuditError(f"{path} holds no key")
     return key

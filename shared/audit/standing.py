@@ -17,11 +17,13 @@ FILE = "audit.json"
 Standing = dict[str, Any]
 
 
-def standing(audit: AuditSettings, folder: Path) -> Standing:
+def standing(audit: AuditSettings, folder: Path, state_dir: Path) -> Standing:
     """Return what of the settings says where the log is and how much it says."""
+    # Below the state folder it is named from there: that may be moved, or copied.
+    below = folder.is_relative_to(state_dir)
     return {
         "on": audit.on,
-        "folder": str(folder),
+        "folder": str(folder.relative_to(state_dir) if below else folder),
         "reads_without": audit.reads_without,
         "clear": {key: sorted(names) for key, names in sorted(audit.clear.items())},
         "keep_days": audit.keep_days,
@@ -49,10 +51,9 @@ def keep_standing(state_dir: Path, now: Standing) -> None:
 
 
 def differences(before: Standing, now: Standing) -> dict[str, list[Any]]:
-    """Return what changed, by name: what it was and what it is."""
-    names = sorted({*before, *now})
+    """Return what changed of what is known from before, by name: what it was and what it is."""
     return {
-        name: [before.get(name), now.get(name)]
-        for name in names
-        if before.get(name) != now.get(name)
+        name: [before[name], now.get(name)]
+        for name in sorted(before)
+        if before[name] != now.get(name)
     }

@@ -18,7 +18,7 @@ from tests.tunnel_client.test_settings import HEAD, parse
 
 def _standing(text: str) -> Standing:
     settings = parse(text)
-    return standing(settings.audit, settings.audit_folder)
+    return standing(settings.audit, settings.audit_folder, settings.state_dir)
 
 
 def test_what_was_in_force_is_found_again(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_every_change_of_what_is_written_down_shows() -> None:
     text = '[audit]\non = false\nfolder = "/srv/log"\n[audit.clear]\nread = ["path"]\n'
     assert differences(before, _standing(HEAD + text)) == {
         "on": [True, False],
-        "folder": ["/etc/tunnel/state/audit", "/srv/log"],
+        "folder": ["audit", "/srv/log"],
         "clear": [{}, {"read": ["path"]}],
     }
 
