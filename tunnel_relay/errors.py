@@ -61,6 +61,8 @@ class Code(StrEnum):
     FIXTURES_BROKEN = "MT1102"
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
+    AUDIT_UNUSABLE = "MT1320"
+    AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
     APPROVER_NEEDED = "MT1121"
     OWN_REQUEST = "MT1122"
@@ -295,6 +297,16 @@ EXPLAINED = {
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.AUDIT_UNUSABLE: Explained(
+        CONFIGURATION,
+        "the log of what happened cannot be opened, so nothing is served",
+        "see that the folder is the relay's alone and whole, then start again",
+    ),
+    Code.AUDIT_FAILING: Explained(
+        UNAVAILABLE,
+        "what is asked for cannot be written down now, so it is not done",
+        "make room on the disk of the log; it is tried again by itself",
     ),
     Code.PRIVATE_SIDE: Explained(
         NOT_PERMITTED,

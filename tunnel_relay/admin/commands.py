@@ -65,6 +65,16 @@ DECISIONS = frozenset(("approval_approve", "approval_deny"))
 PROVEN = frozenset(("approval_approve",))
 """What takes a login that is not stale. To take away, no login is too old."""
 
+READS = frozenset(
+    {
+        *("status", "tunnel_list", "tunnel_show", "session_list", "session_show"),
+        *("session_barred", "lock_list", "user_list", "user_show", "user_tokens", "agent_list"),
+        *("tool_list", "tool_show", "policy_known", "policy_map", "approval_list"),
+        "approval_show",
+    }
+)
+"""What changes nothing; all else is written down before it is done, and after."""
+
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)
 
 
@@ -99,7 +109,9 @@ async def run_command(
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:
         with acting(who.user, who.roles):
-            return await method(**arguments)
+            if command in READS:
+                return await method(**arguments)
+            return await _recorded(admin, command, method, arguments, who.user)
     except ValidationError as error:
         wrong = ", ".join(
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
@@ -108,3 +120,19 @@ async def run_command(
         raise RelayError(Code.BAD_REQUEST, wrong[:MAX_PROBLEM]) from None
     except StoreError as error:
         raise RelayError(Code.STORE_UNAVAILABLE, str(error)) from error
+
+
+async def _recorded(
+    admin: Admin, command: str, method: Any, arguments: Mapping[str, Any], by: str
+) -> Any:
+    await admin.records.asked(command, arguments, by)
+    outcome = "failed"
+    try:
+        answer = await method(**arguments)
+        outcome = "ok"
+    except RelayError as error:
+        outcome = error.code.value
+        raise
+    finally:
+        admin.records.done(command, by, outcome)
+    return answer

@@ -27,6 +27,7 @@ from tunnel_relay.admin.pending import Pending
 from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
 from tunnel_relay.approvals.desk import Approvals
+from tunnel_relay.audit.keep import Records
 from tunnel_relay.bars import BarTable
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
@@ -94,6 +95,8 @@ class AdminCore:
         self.policy: PolicyFile | None = None
         """The policy that calls are held against; set by whoever serves."""
         self.passwords = Passwords()
+        self.records = Records()
+        """The log; set by whoever opens it."""
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
         self.storing_locks = anyio.Lock()
@@ -333,7 +336,8 @@ class AdminCore:
         return self.links.close_tunnel(tunnel, CloseCode.POLICY, reason)
 
     async def keep(self, *enforced: changes.Known) -> dict[str, Any]:
-        """Store what memory already enforces; see `Pending.keep`."""
+        """Store what memory already enforces, once it is written down; see `Pending.keep`."""
+        await self.records.settled()
         reports = [await self._keep(each) for each in enforced]
         failed = [each["journalled"] for each in reports if not each["stored"]]
         return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}
