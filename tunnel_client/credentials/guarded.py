@@ -127,7 +127,7 @@ class GuardedUpstream:
         self.hits.add(hits)
 
     def clean_fields(self, headers: Headers, scrubber: Scrubber) -> Headers:
-        """Return the fields an agent may see, their values scrubbed; most heads repeat."""
+        """Return the fields an agent may see, scrubbed; most heads repeat."""
         last = self._last
         if last is not None and last[0] is headers and last[1] is scrubber:
             return last[2]
@@ -135,8 +135,11 @@ class GuardedUpstream:
         found = 0
         for name, value in headers:
             if name in _PASSES or name.startswith(_PASSES_PREFIXES):
+                named = len(scrubber.places(name))
                 places = scrubber.places(value)
-                found += len(places)
+                found += named + len(places)
+                if named:
+                    continue  # a masked name would be no name
                 kept.append((name, scrubber.clean(value) if places else value))
         if found:
             self.hits.add(found)

@@ -105,6 +105,19 @@ async def test_complaints_of_the_upstream_are_told_by_kind_only(
     assert len(server.seen) == 1
 
 
+async def test_a_field_that_is_named_after_a_secret_does_not_pass(tmp_path: Path) -> None:
+    """Row C03: a name is text of the upstream's as well, and comes in small letters."""
+    lines = [b"Content-Type: application/json", b"Mcp-" + CANARY.encode() + b": 1"]
+    async with raw_server(says(response(*lines))) as server:
+        settings = upstream_settings(server.url, kind="bearer", value=secret_file(tmp_path))
+        async with serving(settings) as upstream:
+            for hits in (1, 2):
+                reply = await asked(upstream)
+                assert reply.names == {b"content-type"}
+                assert isinstance(upstream, GuardedUpstream)
+                assert upstream.report()["scrub_hits"] == hits
+
+
 async def test_fields_of_an_answer_pass_by_a_list_and_scrubbed(tmp_path: Path) -> None:
     lines = [b"Content-Type: application/json", b"Mcp-Note: has " + CANARY.encode()]
     lines += [b"X-Debug: " + CANARY.encode(), b"Retry-After: 3", b"Cache-Control: no-store"]
@@ -234,8 +247,11 @@ def test_a_secret_in_a_file_others_can_reach_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafeFileError, match="open to others"):
         make_consented(settings, {})
     (tmp_path / "token").chmod(0o600)
-    (tmp_path / "link").symlink_to(tmp_path / "token")
-    link = upstream_settings("http://crm/mcp", kind="bearer", value=f"file:{tmp_path / 'link'}")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to(tmp_path / "token")
+    shared.chmod(0o777)
+    link = upstream_settings("http://crm/mcp", kind="bearer", value=f"file:{shared / 'link'}")
     with pytest.raises(UnsafeFileError, match="symbolic link"):
         make_consented(link, {})
 
