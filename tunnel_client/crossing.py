@@ -12,7 +12,7 @@ from shared.jsonrpc.results import EditError, Editor, holds
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
-from tunnel_client.asked import NEEDLES, Asked, Forbids, reader
+from tunnel_client.asked import LISTING, NEEDLES, Asked, Forbids, reader
 from tunnel_client.audit.calls import Call
 from tunnel_client.gate import GateError, Head, admit
 from tunnel_client.judge import Asks, Edit, Passed, Verdict
@@ -32,6 +32,7 @@ log = structlog.get_logger("tunnel_client.bridge")
 MAX_ASSEMBLING_BYTES = 64 * MIB
 """Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 NO_GRANT = "no living grant of the session"
+READ = (*NEEDLES, *LISTING)
 UNRECORDED = "the call cannot be written down"
 MAX_HELD_BYTES = 128 * MIB
 """Bytes of answers of one link that are held until their messages are whole and judged."""
@@ -304,7 +305,7 @@ class Crossing:
 
     def _asks_nothing(self, chunk: bytes) -> bool:
         """Tell whether a body that is whole may go on unread, as most may: no reader is made."""
-        return self._editor is None and self._edit is None and not holds(NEEDLES, chunk)
+        return self._editor is None and self._edit is None and not holds(READ, chunk)
 
     def _reader(self) -> Editor:
         """Make what the answer has to pass through, before its head is sent."""
@@ -313,7 +314,10 @@ class Crossing:
             facts = {"session": self.session[:8], "upstream": self._upstream.name}
             asked = Asked(self._forbids, self._call, facts, self._refuse)
         _, headers = self._waiting or (0, [])
-        self._editor = reader(self._edit, asked, events=is_event_stream(headers))
+        edit = self._edit or self._bridge.judge.lists(self.grant)
+        needles = READ if self._edit is None else ()
+        events = is_event_stream(headers)
+        self._editor = reader(edit, asked, events=events, needles=needles)
         return self._editor
 
     def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:

@@ -16,7 +16,6 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -162,7 +161,7 @@ class Judge:
         policy = self._policy()
         if envelope is None:
             # A stream that is resumed brings the answers of earlier requests, lists among them.
-            return Passed(self._any_list(grant)) if request.method == "GET" else _PASSED
+            return Passed(self.lists(grant)) if request.method == "GET" else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED  # an answer to what was let through
         method = envelope.method
@@ -175,12 +174,8 @@ class Judge:
         decision = decide(policy, subject, action)
         if decision.effect is not Effect.ALLOW or not self._readable(grant, action):
             return self._refuse(grant, envelope, action, decision)
-        listed, edit = LISTS.get(action.method), None
-        if listed is not None:
-            edit = self._list_filter(policy, grant, subject, action.method, listed)
-        elif method in _INTRODUCE:
-            edit = partial(self._introduced, grant.upstream)
-        return Passed(edit, decision)
+        listing = method in LISTS or method in _INTRODUCE
+        return Passed(self.lists(grant) if listing else None, decision)
 
     def subject(self, grant: Grant) -> Subject:
         """Return who asks, as policies see it."""
@@ -288,7 +283,12 @@ class Judge:
 
         return lambda document: filtered(document, listed, keep)
 
-    def _any_list(self, grant: Grant) -> Edit:
+    def lists(self, grant: Grant) -> Edit:
+        """Return what cuts every list in an answer down to what the session may see.
+
+        Whatever was asked: agents match answers by their id, so that a server could slip the list
+        that one request waits for into the answer to another.
+        """
         subject = self.subject(grant)
 
         def edit(document: Document) -> Document | None:
