@@ -34,6 +34,7 @@ from tests.tunnel_client.upstream.http_support import (
     says,
 )
 from tunnel_client.credentials.guarded import GuardedUpstream
+from tunnel_client.credentials.hits import LOCK_HITS
 from tunnel_client.credentials.scrub import MASK
 from tunnel_client.errors import UnsafeFileError
 from tunnel_client.errors_upstreams import CredentialOriginError, UnusableCredentialError
@@ -269,6 +270,23 @@ async def test_guesses_that_are_answered_with_a_mask_raise_an_alarm(tmp_path: Pa
                 assert upstream.report()["alarm"] is True
     assert [line["log_level"] for line in logs] == ["warning", "error"]
     assert CANARY not in str(logs)
+
+
+async def test_a_session_that_goes_on_guessing_is_locked_out_and_no_other(tmp_path: Path) -> None:
+    """Row C15: nothing of it reaches the upstream any more, until the window ends."""
+    async with raw_server(echo) as server:
+        settings = upstream_settings(server.url, kind="bearer", value=secret_file(tmp_path))
+        async with serving(settings) as upstream:
+            assert isinstance(upstream, GuardedUpstream)
+            while not upstream.hits.locked:
+                assert (await asked(upstream)).status == 200
+            assert upstream.report()["scrub_hits"] == LOCK_HITS
+            before = len(server.seen)
+            reply = await asked(upstream)
+            assert (reply.status, len(server.seen)) == (503, before)
+            assert reply.error()["data"]["delivery"] == "never_sent"
+            assert upstream.report()["locked_out"] == 1
+            assert (await asked(upstream, session="another")).status == 200
 
 
 async def test_each_user_has_a_secret_and_nobody_gets_that_of_another(tmp_path: Path) -> None:
