@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from tests.tunnel_relay.approvals.scene import needs
+from tests.helpers.passkeys import SoftPasskey
+from tests.tunnel_relay.approvals.scene import needs, with_passkey
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
 from tests.tunnel_relay.test_tools import ONE, told, word
-from tunnel_relay.admin.commands import COMMANDS, DECISIONS, allows
+from tunnel_relay.admin.commands import COMMANDS, DECISIONS, ON_PAGE, allows
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.store.base import Bar, Role
 
@@ -110,6 +111,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "user_token": {"user": "ada"},
     "user_tokens": {},
     "user_token_revoke": {"token": "of abe"},
+    "passkey_add": {"name": "a key", "credential": "AAAA", "key": "passkey:"},
+    "passkey_list": {},
+    "passkey_remove": {"passkey": "of abe"},
     "agent_add": {"agent": "newer", "redirect_uris": ["https://a.example/cb"]},
     "agent_list": {},
     "agent_disable": {"agent": "bot"},
@@ -133,6 +137,7 @@ async def furnish(stage: Stage) -> dict[str, str]:
         made = await admin.session_create(user, "bot", "office/git")
         theirs[f"of {user}"] = made["session"]["id"]
     token = (await admin.user_token("abe"))["admin_token"]["id"]
+    theirs["passkey of abe"] = (await with_passkey(admin, "abe", SoftPasskey.make())).id
     session = admin.sessions.get(theirs["of uma"])
     assert session is not None
     wanted = needs(users=("pia", "ada"))
@@ -175,7 +180,9 @@ def everything(stage: Stage) -> str:
     admin = stage.admin
     parts = [admin.tunnels, admin.directory.agents, admin.sessions.all(), admin.locks.all()]
     users = {key: (user.roles, user.disabled) for key, user in admin.directory.users.items()}
-    return repr((parts, users, [each.id for each in admin.admin_tokens.working(0)]))
+    return repr(
+        (parts, users, admin.passkeys.listed(), [each.id for each in admin.admin_tokens.working(0)])
+    )
 
 
 async def test_every_route_is_in_the_table(tmp_path: Path) -> None:
@@ -258,6 +265,10 @@ async def test_commands_are_for_those_of_the_role(tmp_path: Path, user: str) -> 
                 assert answer.json()["error"]["code"] == "MT1023"
             elif command == "session_revoke" and Role.ADMIN not in roles:
                 assert answer.status_code == 403
+            elif command in ON_PAGE and allows(roles, COMMANDS[command]):
+                assert answer.json()["error"]["code"] == "MT1293"
+            elif command == "passkey_remove" and Role.ADMIN not in roles:
+                assert answer.json()["error"]["code"] == "MT1290"
             elif allows(roles, COMMANDS[command]):
                 assert answer.status_code == 200, (command, answer.text)
             else:
