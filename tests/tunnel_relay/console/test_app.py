@@ -10,6 +10,7 @@ from starlette.routing import Route
 from tests.helpers.passkeys import SoftPasskey
 from tests.tunnel_relay.approvals.scene import needs, with_passkey
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
+from tests.tunnel_relay.console.test_passkeys import a_passkey, add
 from tests.tunnel_relay.test_tools import ONE, told, word
 from tunnel_relay.admin.commands import COMMANDS, DECISIONS, ON_PAGE, allows
 from tunnel_relay.console.app import ConsoleApp
@@ -36,6 +37,9 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
         Role.APPROVER,
         {"approval": "an approval", "fields": {"reason": "no"}},
     ),
+    "GET /passkeys": (ANYBODY, {}),
+    "POST /passkeys/add": (Role.APPROVER, {}),
+    "POST /passkeys/remove": (Role.ADMIN, {"fields": {"passkey": "of abe"}}),
     "GET /tunnels": (Role.AUDITOR, {}),
     "GET /tunnels/{name}": (Role.AUDITOR, {"name": "office"}),
     "POST /tunnels/create": (Role.ADMIN, {"fields": {"name": "fresh", "owner": "ada"}}),
@@ -172,6 +176,8 @@ async def send(hand: Hand, name: str, what: dict[str, Any], made: dict[str, str]
         path = path.replace("{" + key + "}", str(value))
     if method == "GET":
         return await hand.get(path + ("?" + what["query"] if "query" in what else ""))
+    if path == "/passkeys/add":
+        return await add(hand, a_passkey(hand))
     return await hand.post(path, filled(what.get("fields", {}), made))
 
 
@@ -238,7 +244,7 @@ async def test_pages_and_forms_are_for_those_of_the_role(tmp_path: Path, user: s
             if role == ANYBODY or allows(roles, role):
                 assert answer.status_code in (200, 204, 303), (name, answer.text)
                 assert answer.headers.get("location") != "/login", name
-            elif name == "GET /sessions/{session}" or "session" in what:
+            elif name == "POST /passkeys/remove" or "session" in what:
                 assert answer.status_code in (403, 404), name
                 assert everything(stage) == before
             else:
