@@ -120,7 +120,7 @@ class Passkey:
         """Tell whether an assertion is of this passkey, over this challenge; total."""
         if not _is_by_a_person(made.authenticator_data, self.relying_party):
             return False
-        if not _is_about(made.client_data, challenge, self.origin):
+        if not is_about(made.client_data, challenge, self.origin):
             return False
         message = made.authenticator_data + hashlib.sha256(made.client_data).digest()
         if self.algorithm == EDDSA:
@@ -152,8 +152,8 @@ def _is_by_a_person(data: bytes, relying_party: str) -> bool:
     return bool(ours and by_person and length and backed_up)
 
 
-def _is_about(data: bytes, challenge: bytes, origin: str) -> bool:
-    """Tell whether a browser says that a page of this origin asked for this challenge."""
+def is_about(data: bytes, challenge: bytes, origin: str, kind: str = "webauthn.get") -> bool:
+    """Tell whether a browser says that a page of this origin asked for this challenge; total."""
     if len(data) > MAX_CLIENT_DATA:
         return False
     try:
@@ -163,7 +163,7 @@ def _is_about(data: bytes, challenge: bytes, origin: str) -> bool:
     # Browsers add members as they like, so others may be there; these decide.
     return (
         isinstance(said, dict)
-        and said.get("type") == "webauthn.get"
+        and said.get("type") == kind
         and said.get("challenge") == encode(challenge)
         and said.get("origin") == origin
         and said.get("crossOrigin", False) is False

@@ -74,6 +74,10 @@ class Code(StrEnum):
     WEBHOOK_FAILED = "MT1128"
     AGENT_TOKEN = "MT1129"  # noqa: S105 # a code
     NOT_AS_SHOWN = "MT1130"
+    PASSKEY_UNKNOWN = "MT1290"
+    PASSKEY_REFUSED = "MT1291"
+    PERMIT_TOO_LONG = "MT1292"
+    PAGE_NEEDED = "MT1293"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +280,24 @@ EXPLAINED = {
         FAILED,
         "what the relay shows is not what it asks to have signed",
         "sign nothing; ask the relay's operator",
+    ),
+    Code.PASSKEY_UNKNOWN: Explained(
+        FAILED, "no passkey, or more than one, starts with this", "tunnel-relay user passkeys"
+    ),
+    Code.PASSKEY_REFUSED: Explained(
+        FAILED,
+        "a browser made no passkey that can be registered here, or it is registered already",
+        "add it anew on the console's page, with an authenticator that verifies its user",
+    ),
+    Code.PERMIT_TOO_LONG: Explained(
+        FAILED,
+        "the signatures of a permit do not fit on their way to the client",
+        "lower the rule's count, or sign with keys of the command line",
+    ),
+    Code.PAGE_NEEDED: Explained(
+        NOT_PERMITTED,
+        "a passkey is added by a browser that is logged in, never by a token or the operator",
+        "log in to the console and open Passkeys",
     ),
     Code.LEASE_LAPSED: Explained(
         UNAVAILABLE,

@@ -32,6 +32,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "tunnel_relay/gateway/patience.py": "numbers",
     "tunnel_relay/store/approvals.py": "protocols and values",
     "tunnel_relay/store/base.py": "protocols and values",
+    "tunnel_relay/store/passkeys.py": "protocols and values",
     "tunnel_relay/store/people.py": "protocols",
     "tunnel_relay/store/tasks.py": "a protocol and a value",
 }
@@ -106,6 +107,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/setting_types.py": "tests/tunnel_relay/test_settings.py",
     "tunnel_relay/store/schema.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/sql_approvals.py": "tests/tunnel_relay/approvals/test_desk.py",
+    "tunnel_relay/store/sql_passkeys.py": "tests/tunnel_relay/admin/test_passkeys.py",
     "tunnel_relay/store/sql_people.py": "tests/tunnel_relay/admin/test_users.py",
     "tunnel_relay/store/sql_sessions.py": "tests/tunnel_relay/store/test_sql.py",
     "tunnel_relay/store/sql_tasks.py": "tests/tunnel_relay/store/test_sql.py",

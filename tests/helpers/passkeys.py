@@ -18,7 +18,7 @@ from shared.keys import PrivateKey
 from shared.passkey import EDDSA, ES256, Assertion, Passkey, encode
 
 ORIGIN = "https://console.example.com"
-PRESENT, VERIFIED = 1, 4
+PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,30 @@ class SoftPasskey:
         curve = generate_private_key(SECP256R1())
         point = curve.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
         return cls(curve, Passkey(ES256, point, origin))
+
+    def registered(
+        self,
+        challenge: bytes,
+        *,
+        flags: int = PRESENT | VERIFIED | ATTESTED,
+        host: str | None = None,
+        credential: bytes = bytes(range(32)),
+        said: dict[str, Any] | None = None,
+    ) -> tuple[bytes, bytes]:
+        """Return client data and authenticator data of a registration."""
+        party = self.public.relying_party if host is None else host
+        data = hashlib.sha256(party.encode()).digest() + bytes([flags]) + bytes(4)
+        data += bytes(16) + len(credential).to_bytes(2, "big") + credential + self.cose()
+        made = {"type": "webauthn.create"} | (said or {})
+        return client_data_of(challenge, self.public.origin, made), data
+
+    def cose(self) -> bytes:
+        """Return the public key as authenticators write it."""
+        if isinstance(self.key, PrivateKey):
+            return bytes.fromhex("a4010103272006215820") + self.key.public
+        point = self.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        head, middle = bytes.fromhex("a5010203262001215820"), bytes.fromhex("225820")
+        return head + point[1:33] + middle + point[33:]
 
     def sign(
         self,

@@ -68,3 +68,9 @@ def test_an_admin_token_is_made_listed_and_ended(shell: Shell) -> None:
     assert "works no more" in shell.run("user", "token-revoke", shown["id"][:12]).stdout
     assert "no admin tokens" in shell.run("user", "tokens").stdout
     assert "MT1057" in shell.run("user", "token-revoke", shown["id"], code=1).stderr
+
+
+def test_passkeys_are_listed_and_never_added_from_here(shell: Shell) -> None:
+    assert shell.json("user", "passkeys")["passkeys"] == []
+    assert shell.run("user", "passkeys").stdout == "no passkeys\n"
+    assert "MT1290" in shell.run("user", "passkey-remove", "abcdef", code=1).stderr

@@ -33,6 +33,7 @@ from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import Passwords
 from tunnel_relay.lease import Lease
+from tunnel_relay.passkeys import Passkeys
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
@@ -89,6 +90,7 @@ class AdminCore:
         self.lease = Lease(settings.limits.lease)
         self.directory = Directory()
         self.admin_tokens = AdminTokens()
+        self.passkeys = Passkeys()
         self.bars = BarTable()
         self.tasks = TaskTable()
         self.tools = ToolBook(lambda: self.links.tools())
@@ -127,6 +129,7 @@ class AdminCore:
             if began is not None:
                 self.tasks.put(task, began)
         await self._load_admin_tokens()
+        self.passkeys = Passkeys(await self.store.passkeys())
         self.bars = BarTable(await self.store.bars())
         for lock in await self.store.locks():
             if lock.expires is not None and lock.expires <= self.clock():

@@ -14,16 +14,16 @@ import structlog
 
 from shared.ids import fingerprint, new_id
 from shared.jsonrpc.canonical import canonical
-from shared.keys import BadKeyError
-from shared.passkey import Assertion, Passkey, approver_fingerprint, read_approver_key
-from shared.permit import Permit, PermitError, Signed, arguments_digest, covered, is_signed
+from shared.permit import Permit, PermitError, arguments_digest, covered
 from shared.policy.classes import ToolClass
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import Deed, Needs, No, permit_of, state_of
 from tunnel_relay.approvals.requests import MAX_ARGUMENTS, Full, Requests
+from tunnel_relay.approvals.signatures import check_signature, check_size
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.locks import LockTable
+from tunnel_relay.passkeys import Passkeys
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.approvals import Approval, State, Texts, Voice
 from tunnel_relay.store.base import LockKind, Session, Store, User
@@ -55,6 +55,7 @@ class Owner(Protocol):
     sessions: SessionTable
     locks: LockTable
     directory: Directory
+    passkeys: Passkeys
     clock: Callable[[], float]
 
 
@@ -192,8 +193,11 @@ class Approvals:
             gone = self.broken(approval)
             if gone is not None:
                 raise RelayError(Code.APPROVAL_OVER, f"it can do nothing any more: {gone}")
-            _check_signature(approval, voice)
+            if self._owner.passkeys.lacks(who, key):
+                raise RelayError(Code.SIGNATURE_NEEDED, "this passkey is not registered as yours")
+            check_signature(approval, voice)
             heard = decide.with_voice(approval, voice)
+            check_size(heard)
             if not await self._owner.store.decide_approval(heard, approval.state):
                 raise RelayError(Code.APPROVAL_OVER, "somebody else decided at the same time")
             now_known = self.requests.get(approval.id)
@@ -254,6 +258,8 @@ class Approvals:
             user = self._active(voice.user, now)
             if user is None or not decide.may_decide(approval, user):
                 return f"{voice.user}, who approved it, may not any more"
+            if owner.passkeys.lacks(voice.user, voice.key):
+                return f"the passkey of {voice.user} that signed it is removed"
         return None
 
     # Inside -------------------------------------------------------------------------------------
@@ -317,16 +323,6 @@ _REFUSALS = {
 }
 
 
-def signed(approval: Approval) -> Signed:
-    """Return the permit of an approved request with its approvers' names and signatures."""
-    made = {
-        approver_fingerprint(read_approver_key(each.key)): _made(each)
-        for each in approval.voices
-        if each.key
-    }
-    return Signed(permit_of(approval), tuple(each.user for each in approval.voices), made)
-
-
 def _texts(params: Mapping[str, Any] | None, definition: str | None) -> tuple[Texts, str]:
     try:
         arguments = canonical(covered(params))
@@ -373,20 +369,3 @@ def _request(session: Session, tool: str, digest: str, needs: Needs, now: float)
     except PermitError:
         raise AskError("this call cannot be approved: a name in it is too long") from None
     return approval
-
-
-def _check_signature(approval: Approval, voice: Voice) -> None:
-    if not voice.key and not voice.signature:
-        return
-    try:
-        key, made = read_approver_key(voice.key), _made(voice)
-    except (BadKeyError, ValueError):
-        raise RelayError(Code.SIGNATURE_NEEDED, "key or signature is malformed") from None
-    if not is_signed(permit_of(approval), key, made):
-        raise RelayError(Code.SIGNATURE_NEEDED, "the signature is not over this request")
-
-
-def _made(voice: Voice) -> bytes | Assertion:
-    """Return the signature of a voice that has a key; raises ValueError."""
-    by_passkey = isinstance(read_approver_key(voice.key), Passkey)
-    return Assertion.parse(voice.signature) if by_passkey else bytes.fromhex(voice.signature)

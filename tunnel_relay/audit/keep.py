@@ -23,13 +23,14 @@ SETTLE_SECONDS = 2.0
 TAKES = frozenset(
     {
         *("session_revoke", "lock_add", "user_disable", "agent_disable", "tunnel_disable"),
-        *("tunnel_delete", "user_token_revoke", "approval_deny"),
+        *("tunnel_delete", "user_token_revoke", "approval_deny", "passkey_remove"),
     }
 )
 """What takes away is done at once, whatever becomes of the log."""
 SHOWN = frozenset(
     {
-        *("agent", "approval", "groups", "kind", "lock", "name", "owner", "reason", "roles"),
+        *("agent", "approval", "groups", "kind", "lock", "name", "owner", "passkey", "reason"),
+        "roles",
         *("server", "servers", "session", "subject", "token", "ttl", "tunnel", "user"),
     }
 )

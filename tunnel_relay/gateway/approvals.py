@@ -17,7 +17,8 @@ from shared.keys import PrivateKey
 from shared.permit import OWN_ANSWERS, PermitError
 from shared.wire.tools import ToolWord
 from tunnel_relay.approvals.decide import Needs, NeedsError, read_needs
-from tunnel_relay.approvals.desk import Approvals, AskError, signed
+from tunnel_relay.approvals.desk import Approvals, AskError
+from tunnel_relay.approvals.signatures import signed
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.store.approvals import Approval, State
