@@ -118,4 +118,5 @@ def _needs(asks: Asks) -> Needs:
             approver_fingerprint(read_approver_key(text))
             for text in asks.policy.approver_keys.values()
         ),
+        relay=True,
     )
