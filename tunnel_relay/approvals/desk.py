@@ -117,6 +117,7 @@ class Approvals:
                 if self.requests.of_relay(known) is self.requests.of_relay(needs):
                     await self._replace(known)
             full = self.requests.full(session.id, session.user, now)
+            full = full or self.requests.too_fast(session.id, session.tunnel, now)
             if full is not None:
                 log.warning(
                     "approvals_full",

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from tunnel_relay.approvals.decide import Needs, state_of
+from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.store.approvals import Approval, State
 
 MAX_OF_SESSION = 20
 """Requests of one session that nobody has said yes to, denied ones too until their time is over."""
 MAX_OF_USER = 60
 MAX_PENDING = 5000
+NEW_OF_SESSION = (1 / 15, 40)
+"""New requests of a session per second, and how many at once: those replaced count too."""
+NEW_OF_TUNNEL = (1 / 2, 400)
+"""The same of all sessions with one tunnel: its client says when to ask."""
 MAX_ARGUMENTS = 256 * 1024
 """Bytes of canonical arguments: what is larger nobody reads, and it cannot be approved."""
 
@@ -23,6 +28,8 @@ class Full(StrEnum):
     SESSION = "session"
     USER = "user"
     RELAY = "relay"
+    PACE = "pace"
+    """They come too fast, however few are open."""
 
 
 class Requests:
@@ -33,6 +40,8 @@ class Requests:
         self._of_session: dict[str, dict[str, Approval]] = {}
         self._by_relay: set[str] = set()
         self._relay_policy = ""
+        self._session_pace = RateLimit(*NEW_OF_SESSION)
+        self._tunnel_pace = RateLimit(*NEW_OF_TUNNEL)
         for approval in approvals:
             self.put(approval)
 
@@ -93,6 +102,11 @@ class Requests:
         if sum(each.user == user for each in unanswered) >= MAX_OF_USER:
             return Full.USER
         return Full.RELAY if len(unanswered) >= MAX_PENDING else None
+
+    def too_fast(self, session: str, tunnel: str, now: float) -> Full | None:
+        """Count a new request; returns PACE when the session or the tunnel has made too many."""
+        mine = self._session_pace.take(session, now)
+        return Full.PACE if mine or self._tunnel_pace.take(tunnel, now) else None
 
     def pending(self, now: float) -> list[Approval]:
         """Return what waits for a human, oldest first."""

@@ -5,6 +5,8 @@ from pathlib import Path
 import anyio
 
 from tests.tunnel_relay.approvals.scene import PARAMS, an_office, needs
+from tunnel_relay.approvals.desk import AskError
+from tunnel_relay.approvals.requests import NEW_OF_SESSION, Full
 
 
 async def test_both_ends_may_ask_at_a_time_and_a_call_takes_both_approvals(tmp_path: Path) -> None:
@@ -46,3 +48,21 @@ async def test_each_end_replaces_only_what_it_asked_itself(tmp_path: Path) -> No
         assert await desk.ask(session, "send", PARAMS, relays) == own
         assert {each.id for each in desk.requests.pending(desk.now())} == {own.id, changed.id}
         assert theirs.id != changed.id
+
+
+async def test_a_client_whose_policy_changes_each_time_does_not_flood_approvers(
+    tmp_path: Path,
+) -> None:
+    """P29: a request that replaces another counts all the same."""
+    async with an_office(tmp_path) as office:
+        told: list[str] = []
+        office.admin.approvals.announce = lambda approval, texts: told.append(approval.id)
+        refusals = []
+        for number in range(200):
+            try:
+                await office.ask(policy=f"{number:064x}")
+            except AskError as error:
+                refusals.append(error.too_many)
+        assert set(refusals) == {Full.PACE}
+        assert len(told) + len(refusals) == 200
+        assert len(told) < 2 * NEW_OF_SESSION[1]
