@@ -62,7 +62,10 @@ class NeedsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the rule that asked wants: see `Approval`; `ttl` in seconds."""
+    """What the rule that asked wants: see `Approval`; `ttl` in seconds.
+
+    `relay`: the rule is of the relay's own policy, not of the client's.
+    """
 
     policy: str
     rule: str
@@ -74,6 +77,7 @@ class Needs:
     ttl: float = DEFAULT_TTL
     not_requester: bool = True
     keys: tuple[str, ...] = ()
+    relay: bool = False
 
     def __post_init__(self) -> None:
         if not (self.groups or self.users):

@@ -63,11 +63,12 @@ class Owner(Protocol):
 class Taken:
     """What a call may go out with: `approval` where one was used up for it.
 
-    `lost`: there was one, and the same call took it at the same moment.
+    `lost`: the same call took it at the same moment. `waits`: the client's own, still to be given.
     """
 
     approval: Approval | None = None
     lost: bool = False
+    waits: Approval | None = None
 
 
 class Approvals:
@@ -114,8 +115,10 @@ class Approvals:
             for known in self.requests.same(session.id, tool, digest, now):
                 if (known.policy, known.definition) == (needs.policy, needs.definition):
                     return known
-                await self._replace(known)
+                if self.requests.of_relay(known) is self.requests.of_relay(needs):
+                    await self._replace(known)
             full = self.requests.full(session.id, session.user, now)
+            full = full or self.requests.too_fast(session.id, session.tunnel, now)
             if full is not None:
                 log.warning(
                     "approvals_full",
@@ -127,7 +130,7 @@ class Approvals:
                 raise AskError("too many pending approvals", full)
             approval = _request(session, tool, digest, needs, now)
             await self._owner.store.add_approval(approval, texts)
-            self.requests.put(approval)
+            self.requests.put(approval, by_relay=needs.relay)
         self._say("approval_asked", approval, rule=approval.rule)
         self.announce(approval, texts)
         return approval
@@ -147,35 +150,40 @@ class Approvals:
             digest = arguments_digest(params)
         except ValueError:
             return Taken()
-        lost = False
-        for known in self.requests.same(session, tool, digest, self.now()):
-            if known.state is not State.APPROVED or self.broken(known) is not None:
+        found = self.requests.same(session, tool, digest, self.now())
+        if any(each.id in self._taking for each in found):
+            return Taken(lost=True)
+        self.requests.hear(needs)
+        found = [each for each in found if each.state != State.APPROVED or not self.broken(each)]
+        theirs = [each for each in found if not self.requests.of_relay(each)]
+        # The client's own first: its permit is the one that a client which asks will take.
+        for known in theirs + [each for each in found if each not in theirs]:
+            short = needs and not decide.satisfies(known, needs, self._approvers(known))
+            if known.state is not State.APPROVED or short:
                 continue
-            if needs is not None and not decide.satisfies(known, needs, self._approvers(known)):
-                continue
-            if known.id in self._taking:
-                lost = True
-                continue
-            if await self._consume(known):
-                return Taken(self.requests.get(known.id))
-            lost = True
-        return Taken(lost=lost)
+            alone = needs is None or known in theirs or not theirs
+            if not alone and theirs[0].state is not State.APPROVED:
+                return Taken(waits=theirs[0])
+            return await self._consume(known, *(() if alone else theirs[:1]))
+        return Taken()
 
-    async def _consume(self, approval: Approval) -> bool:
-        self._taking.add(approval.id)
+    async def _consume(self, *approvals: Approval) -> Taken:
+        """Use up all of these; the last is the one to go out with."""
+        self._taking |= (ids := {each.id for each in approvals})
         try:
-            now = self.now()
-            used = await self._owner.store.consume_approval(approval.id, now)
-            known = self.requests.get(approval.id)
-            if not used or known is None or decide.after(known, Deed.CONSUME, now) is None:
-                return False
-            self.requests.put(replace(known, state=State.CONSUMED, consumed=now))
+            for each in approvals:
+                used = await self._owner.store.consume_approval(each.id, now := self.now())
+                known = self.requests.get(each.id)
+                if not used or known is None or decide.after(known, Deed.CONSUME, now) is None:
+                    return Taken(lost=True)
+                self.requests.put(replace(known, state=State.CONSUMED, consumed=now))
         finally:
-            self._taking.discard(approval.id)
-        if self.broken(known) is not None:  # it was ended while the store was asked
-            return False
-        self._say("approval_used", known, by=[each.user for each in known.voices])
-        return True
+            self._taking -= ids
+        if any(map(self.broken, approvals)):  # it was ended while the store was asked
+            return Taken(lost=True)
+        for each in approvals:
+            self._say("approval_used", each, by=[voice.user for voice in each.voices])
+        return Taken(self.requests.get(approvals[-1].id))
 
     # Approvers ----------------------------------------------------------------------------------
 

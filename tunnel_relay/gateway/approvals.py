@@ -71,6 +71,8 @@ class Asking:
             return Go()  # nobody can have approved what has no one spelling
         try:
             taken = await self._approvals.take(session.id, envelope.name or "", params, needs)
+            if taken.waits is not None:
+                return Go(answer=self.answer(taken.waits, envelope))
             if taken.approval is not None:
                 return Go(signed(taken.approval).vouched(self._key).text())
         except StoreError:

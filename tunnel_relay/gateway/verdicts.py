@@ -4,8 +4,9 @@ Most calls are settled at once. Those about an approval wait for the store, in a
 agent's connection holds a stand-in.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from shared.jsonrpc.envelope import Envelope, parse
 from shared.keys import BadKeyError
@@ -32,7 +33,7 @@ COUNTED_BYTES = 16 * 1024
 class Later:
     """The verdict has to wait for the store."""
 
-    outcome: Awaitable[Go]
+    outcome: Coroutine[Any, Any, Go]
 
 
 class Verdicts:
@@ -118,4 +119,5 @@ def _needs(asks: Asks) -> Needs:
             approver_fingerprint(read_approver_key(text))
             for text in asks.policy.approver_keys.values()
         ),
+        relay=True,
     )
