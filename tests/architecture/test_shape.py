@@ -80,6 +80,8 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/console/agents.py": "tests/tunnel_relay/console/test_pages.py",
     "tunnel_relay/console/locks.py": "tests/tunnel_relay/console/test_pages.py",
     "tunnel_relay/console/overview.py": "tests/tunnel_relay/console/test_pages.py",
+    "tunnel_relay/console/scrape.py": "tests/integration/test_metrics.py",
+    "tunnel_relay/metrics.py": "tests/integration/test_metrics.py",
     "tunnel_relay/console/sessions.py": "tests/tunnel_relay/console/test_pages.py",
     "tunnel_relay/console/tunnels.py": "tests/tunnel_relay/console/test_pages.py",
     "tunnel_relay/console/users.py": "tests/tunnel_relay/console/test_pages.py",
