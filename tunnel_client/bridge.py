@@ -13,6 +13,7 @@ from tunnel_client.gate import GateError, Head, admit_head
 from tunnel_client.grants import Grants
 from tunnel_client.judge import Judge
 from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.tally import Tally
 from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.bridge")
@@ -30,7 +31,9 @@ class Bridge:
         grants: Grants,
         judge: Judge,
         permits: PermitDesk,
+        tally: Tally,
     ) -> None:
+        self.tally = tally
         self._upstreams = upstreams
         self.grants = grants
         self.judge = judge

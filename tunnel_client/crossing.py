@@ -14,6 +14,7 @@ from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
 from tunnel_client.asked import NEEDLES, Asked, Forbids, reader
 from tunnel_client.gate import GateError, Head, admit
 from tunnel_client.judge import Asks, Edit, Passed
+from tunnel_client.tally import Lane
 from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
 
 if TYPE_CHECKING:
@@ -33,7 +34,18 @@ class Crossing:
 
     __slots__ = (
         *("_assembled", "_body", "_bridge", "_call", "_driver", "_edit", "_editor", "_exchange"),
-        *("_forbids", "_head", "_held", "_over", "_stream", "_upstream", "_waiting", "grant"),
+        *(
+            "_forbids",
+            "_head",
+            "_held",
+            "_over",
+            "_stream",
+            "_upstream",
+            "_waiting",
+            "began",
+            "grant",
+        ),
+        *("lane", "outcome"),
     )
 
     def __init__(
@@ -46,6 +58,8 @@ class Crossing:
         upstream: Upstream,
     ) -> None:
         self.grant = grant
+        self.lane: Lane | None = None
+        self.began, self.outcome = 0.0, "ok"
         self._bridge = bridge
         self._driver = driver
         self._stream = stream
@@ -101,6 +115,7 @@ class Crossing:
         """The agent is gone, the session was cut or the link lost: stop the upstream's work."""
         exchange = self._exchange
         if not self._over:
+            self.outcome = code.name.lower()
             self._settle()
             if exchange is not None:
                 exchange.cancel()
@@ -117,6 +132,8 @@ class Crossing:
         if self._over:
             return
         self._waiting = (status, headers)
+        if status >= 400:
+            self.outcome = "http_error"
         if self._edit is not None and not 200 <= status < 300:
             self._edit = None  # agents take no result from what is no success
         if end:
@@ -147,6 +164,7 @@ class Crossing:
     def fail(self, code: ResetCode, detail: str) -> None:
         """End without an answer, or in the middle of one."""
         if not self._over:
+            self.outcome = code.name.lower()
             self._settle()
             self._driver.reset(self._stream, code, detail)
 
@@ -173,6 +191,7 @@ class Crossing:
     def _judge(self, request: UpstreamRequest) -> None:
         """Let the private side have its say, then hand the request over."""
         request.user = self.grant.user
+        self._bridge.tally.begin(self, self._upstream.name, request)
         try:
             verdict = self._bridge.judge.judge(self.grant, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no permission
@@ -185,6 +204,7 @@ class Crossing:
         elif isinstance(verdict, Asks):
             self._ask(request, verdict)
         else:
+            self._bridge.tally.denied(self, self._upstream.name)
             self.head(200, [(b"content-type", b"application/json")])
             self.data(verdict.body, end=True)
 
@@ -311,6 +331,7 @@ class Crossing:
 
     def _settle(self) -> None:
         self._over = True
+        self._bridge.tally.end(self)
         # The exchange knows its reply, which is this: without a cut its body, megabytes of it,
         # would stay until a garbage collection, and those are rare.
         self._exchange = None

@@ -326,3 +326,14 @@ class BadJoinCodeError(ClientError):
     code = "MT2304"
     exit_code = 2
     next_command = "paste the whole code, as `tunnel-relay tunnel create` printed it"
+
+
+# 234x: the health port
+
+
+class HealthPortError(ClientError):
+    """The health port cannot be opened."""
+
+    code = "MT2340"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "end what listens there, or choose another port in [health] listen"

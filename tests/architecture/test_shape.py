@@ -48,6 +48,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/metrics.py": "tests/integration/test_metrics.py",
     "tunnel_client/permit_desk.py": "tests/integration/test_policy.py",
     "tunnel_client/telling.py": "tests/integration/test_policy.py",
     "tunnel_relay/gateway/verdicts.py": "tests/integration/test_policy.py",

@@ -1,13 +1,13 @@
 """`/metrics` of running programs, after real calls."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.agent import call
-from tests.helpers.tunnel import TUNNEL, free_port
+from tests.helpers.tunnel import TUNNEL, Lab, end, free_port
 from tests.integration.scene import Scene, eventually, open_scene
 from tests.tunnel_relay.console.stage import PASSWORD
 
@@ -97,3 +97,50 @@ async def test_metrics_are_for_auditors_and_say_nothing_about_people() -> None:
             foreign = headers | {"Host": "evil.example"}
             assert (await http.get("/metrics", headers=foreign)).status_code == 421
             assert (await http.post("/metrics", headers=headers)).status_code in (403, 405)
+
+
+def health_at(port: int) -> Callable[[Lab], None]:
+    """Return what makes a lab's client listen there."""
+
+    def prepare(lab: Lab) -> None:
+        lab.environment["TUNNEL_CLIENT_HEALTH__LISTEN"] = f"127.0.0.1:{port}"
+
+    return prepare
+
+
+async def test_the_client_counts_and_says_whether_it_is_ready() -> None:
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    async with (
+        open_scene(prepare=health_at(port)) as scene,
+        httpx2.AsyncClient(base_url=base, trust_env=False) as http,
+    ):
+        await scene.serves()
+        assert (await http.get("/healthz")).json() == {"alive": True}
+        ready = await http.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json()["upstreams"] == {"other": {"reason": None}, "server": {"reason": None}}
+
+        page = samples((await http.get("/metrics")).text)
+        name = {"upstream": "server", "method": "tools/call", "outcome": "ok"}
+        assert value(page, "calls_total", **name) == 1
+        assert value(page, "call_duration_seconds_count", upstream="server") == 1
+        assert value(page, "links") == 1
+        assert value(page, "sessions_active") == 1
+        assert scene.main.id not in (await http.get("/metrics")).text
+
+        await end(scene.lab.relay)
+
+        async def unready() -> bool:
+            answer = await http.get("/readyz")
+            return answer.status_code == 503 and answer.json()["reason"] == "no link"
+
+        await eventually(unready)
+
+        async def tried() -> bool:
+            found = samples((await http.get("/metrics")).text)
+            return value(found, "links") == 0 and any(
+                key[0] == "mcp_tunnel_reconnects_total" for key in found
+            )
+
+        await eventually(tried)
