@@ -59,7 +59,7 @@ class Metrics(Collector):
         yield from self._of_calls()
         hits = _counters("scrub_hits", "Secrets taken out of answers.", "upstream")
         for each in status["credentials"]:
-            hits.add_metric([each["name"]], each["scrub_hits"])
+            hits.add_metric([each["upstream"]], each["scrub_hits"])
         yield hits
 
     def _of_calls(self) -> Iterator[Metric]:
@@ -98,7 +98,7 @@ def readiness(status: Mapping[str, Any]) -> dict[str, Any]:
             reasons[name] = "tools not listed"
     for each in status["credentials"]:
         if each.get("problem"):
-            reasons[each["name"]] = "no credential"
+            reasons[each["upstream"]] = "no credential"
     for each in status["stdio"]:
         if each["refused"]:
             reasons[each["name"]] = "may not be started"

@@ -1,15 +1,29 @@
 """`/metrics` of running programs, after real calls."""
 
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx2
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.agent import call
 from tests.helpers.tunnel import TUNNEL, Lab, end, free_port
-from tests.integration.scene import Scene, eventually, open_scene
+from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 from tests.tunnel_relay.console.stage import PASSWORD
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+SECRET = "cnry-Hq3v9Zt6Ry1Wm8Xs+/Ka=4"
+DENIES_ONE = """\
+version: 1
+rules:
+  - {id: everything, match: {method: "*"}, effect: allow}
+  - {id: but-not-this, match: {tool: "forbidden"}, effect: deny}
+"""
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -99,6 +113,53 @@ async def test_metrics_are_for_auditors_and_say_nothing_about_people() -> None:
             assert (await http.post("/metrics", headers=headers)).status_code in (403, 405)
 
 
+def give_credential(scene: Scene) -> None:
+    """Have the client show `server` a credential; one of its tools repeats what it is shown."""
+    secret = scene.lab.folder / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(SECRET)
+    entry = f'name = "{SERVER}"\nurl = "{scene.upstream.url}"\n'
+    origin = scene.upstream.url.removesuffix("/mcp")
+    table = f'kind = "bearer", origin = "{origin}", value = "file:{secret}"'
+    config = scene.lab.client_config
+    text = config.read_text()
+    assert entry in text
+    config.write_text(text.replace(entry, f"{entry}credential = {{ {table} }}\n"))
+
+
+def alerts() -> list[Any]:
+    """Return the alert rules."""
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def expressions() -> list[str]:
+    """Return every expression of the dashboard and of the alert rules."""
+    board = json.loads((DEPLOY / "grafana" / "mcp-tunnel.json").read_text())
+    shown = [each["expr"] for panel in board["panels"] for each in panel["targets"]]
+    return [*shown, *(rule["expr"] for rule in alerts())]
+
+
+def uses(text: str) -> list[tuple[str, str]]:
+    """Return each name of an expression with each label that it has to have; "" for the name."""
+    found = []
+    for name, matchers in re.findall(r"\b(mcp_tunnel_\w+)(?:\{([^}]*)\})?", text):
+        found.append((name, ""))
+        found += [(name, label) for label in re.findall(r"(\w+)\s*[!=]=?~?\s*\"", matchers)]
+    grouped = re.findall(r"by \(([^)]*)\)[^a-z]*(?:\w+\()?(mcp_tunnel_\w+)", text)
+    found += [(name, label.strip()) for labels, name in grouped for label in labels.split(",")]
+    given = ("job", "instance")  # what Prometheus itself adds
+    return [(name, label) for name, label in found if label not in given]
+
+
+def labels_by_name(page: str) -> dict[str, set[str]]:
+    """Return the labels of each sample of a page, and "" where the name is there at all."""
+    found: dict[str, set[str]] = {}
+    for name, labels in samples(page):
+        found.setdefault(name, {""}).update(label for label, _ in labels)
+    return found
+
+
 def health_at(port: int) -> Callable[[Lab], None]:
     """Return what makes a lab's client listen there."""
 
@@ -112,22 +173,28 @@ async def test_the_client_counts_and_says_whether_it_is_ready() -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     async with (
-        open_scene(prepare=health_at(port)) as scene,
+        open_scene(prepare=health_at(port), start=False) as scene,
         httpx2.AsyncClient(base_url=base, trust_env=False) as http,
     ):
+        give_credential(scene)
+        await scene.lab.start_client([SERVER, OTHER])
         await scene.serves()
+        await scene.agent.ask(call("headers"))
         assert (await http.get("/healthz")).json() == {"alive": True}
         ready = await http.get("/readyz")
         assert ready.status_code == 200
         assert ready.json()["upstreams"] == {"other": {"reason": None}, "server": {"reason": None}}
 
-        page = samples((await http.get("/metrics")).text)
+        text = (await http.get("/metrics")).text
+        page = samples(text)
         name = {"upstream": "server", "method": "tools/call", "outcome": "ok"}
-        assert value(page, "calls_total", **name) == 1
-        assert value(page, "call_duration_seconds_count", upstream="server") == 1
+        assert value(page, "calls_total", **name) == 2
+        assert value(page, "call_duration_seconds_count", upstream="server") == 2
         assert value(page, "links") == 1
         assert value(page, "sessions_active") == 1
-        assert scene.main.id not in (await http.get("/metrics")).text
+        assert value(page, "scrub_hits_total", upstream="server") == 1
+        for hidden in (scene.main.id, SECRET, "ada", "echo"):
+            assert hidden not in text
 
         await end(scene.lab.relay)
 
@@ -139,8 +206,60 @@ async def test_the_client_counts_and_says_whether_it_is_ready() -> None:
 
         async def tried() -> bool:
             found = samples((await http.get("/metrics")).text)
-            return value(found, "links") == 0 and any(
-                key[0] == "mcp_tunnel_reconnects_total" for key in found
-            )
+            return value(found, "reconnects_total", reason="unreachable") is not None
 
         await eventually(tried)
+        assert value(samples((await http.get("/metrics")).text), "links") == 0
+
+
+async def test_dashboard_and_alerts_ask_for_what_there_is() -> None:
+    """Every name and label in the files of `deploy/` is on a page of a program that was used."""
+    relay, client = free_port(), free_port()
+    async with (
+        open_scene({"admin.port": relay}, prepare=health_at(client), start=False) as scene,
+        httpx2.AsyncClient(trust_env=False) as http,
+    ):
+        give_credential(scene)
+        (scene.lab.client_config.parent / "policy.yaml").write_text(DENIES_ONE)
+        await scene.lab.start_client([SERVER, OTHER])
+        await scene.serves()
+        await scene.agent.ask(call("headers"))
+        await scene.agent.ask(call("forbidden"))
+        await scene.agent.with_token(None).ask(call("echo"))
+        headers = await bearer(scene, "otto", "--role", "auditor")
+        await end(scene.lab.client)
+        await scene.linked(0)
+        at_relay = f"http://localhost:{relay}/metrics"
+        pages = [(await http.get(at_relay, headers=headers)).text]
+        await scene.lab.start_client([SERVER, OTHER])
+        await scene.serves()
+        await scene.agent.ask(call("headers"))
+        await scene.agent.ask(call("forbidden"))
+        pages.append((await http.get(at_relay, headers=headers)).text)
+        await end(scene.lab.relay)
+        at_client = f"http://127.0.0.1:{client}/metrics"
+
+        async def dialled() -> bool:
+            return "mcp_tunnel_reconnects_total{" in (await http.get(at_client)).text
+
+        await eventually(dialled)
+        pages.append((await http.get(at_client)).text)
+
+    known: dict[str, set[str]] = {}
+    for page in pages:
+        for name, labels in labels_by_name(page).items():
+            known.setdefault(name, set()).update(labels)
+    wanted = [use for text in expressions() for use in uses(text)]
+    assert len(wanted) > 20
+    unknown = {(name, label) for name, label in wanted if label not in known.get(name, set())}
+    assert unknown == set()
+
+
+def test_every_alert_says_what_to_do() -> None:
+    rules = alerts()
+    assert len(rules) >= 5
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert {"summary", "runbook"} <= set(rule["annotations"]), rule["alert"]
+        assert len(rule["annotations"]["runbook"]) > 60
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
