@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 import httptools
+import structlog
 
 from tunnel_client.errors import HealthPortError
+
+log = structlog.get_logger("tunnel_client.health")
 
 MAX_HEAD_BYTES = 8 * 1024
 MAX_CONNECTIONS = 16
@@ -26,6 +29,7 @@ _REASONS = {
     404: b"Not Found",
     405: b"Method Not Allowed",
     421: b"Misdirected Request",
+    500: b"Internal Server Error",
     503: b"Service Unavailable",
 }
 
@@ -126,7 +130,12 @@ class Connection(asyncio.Protocol):
         elif page is None:
             self._answer(404, _TEXT, b"there is /healthz, /readyz and /metrics\n")
         else:
-            self._answer(*page())
+            try:
+                made = page()
+            except Exception as error:  # noqa: BLE001 - a page that fails is no healthy client
+                log.error("a health page failed", kind=type(error).__name__)
+                made = 500, _TEXT, b"the client failed at this; its log says more\n"
+            self._answer(*made)
 
     def _is_ours(self) -> bool:
         if len(self._hosts) != 1:

@@ -160,6 +160,33 @@ def labels_by_name(page: str) -> dict[str, set[str]]:
     return found
 
 
+Rows = dict[str, tuple[set[str], str]]
+"""Names with their labels and the program: relay, client or both."""
+
+
+def documented() -> Rows:
+    """Return what docs/operations.md says there is."""
+    row = re.compile(r"^\| `(mcp_tunnel_\w+)` \| ([^|]*)\| (\w+) \| \S", re.MULTILINE)
+    found = row.findall((DEPLOY.parent / "docs" / "operations.md").read_text())
+    return {name: (set(re.findall(r"\w+", labels)), where) for name, labels, where in found}
+
+
+def exported(pages: list[str]) -> Rows:
+    """Return what is on pages of which each says by itself whose it is."""
+    found: Rows = {}
+    for page in pages:
+        program = "relay" if 'program="relay"' in page else "client"
+        for family in text_string_to_metric_families(page):
+            if not family.name.startswith("mcp_tunnel_"):
+                continue
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels, where = found.get(name, (set(), program))
+            for sample in family.samples:
+                labels |= sample.labels.keys() - {"le"}
+            found[name] = labels, where if where == program else "both"
+    return found
+
+
 def health_at(port: int) -> Callable[[Lab], None]:
     """Return what makes a lab's client listen there."""
 
@@ -236,8 +263,9 @@ async def test_dashboard_and_alerts_ask_for_what_there_is() -> None:
         await scene.agent.ask(call("headers"))
         await scene.agent.ask(call("forbidden"))
         pages.append((await http.get(at_relay, headers=headers)).text)
-        await end(scene.lab.relay)
         at_client = f"http://127.0.0.1:{client}/metrics"
+        pages.append((await http.get(at_client)).text)
+        await end(scene.lab.relay)
 
         async def dialled() -> bool:
             return "mcp_tunnel_reconnects_total{" in (await http.get(at_client)).text
@@ -245,6 +273,7 @@ async def test_dashboard_and_alerts_ask_for_what_there_is() -> None:
         await eventually(dialled)
         pages.append((await http.get(at_client)).text)
 
+    assert documented() == exported(pages)
     known: dict[str, set[str]] = {}
     for page in pages:
         for name, labels in labels_by_name(page).items():

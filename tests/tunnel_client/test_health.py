@@ -10,7 +10,11 @@ from tests.helpers.tunnel import free_port
 from tunnel_client.errors import HealthPortError
 from tunnel_client.health import MAX_CONNECTIONS, MAX_HEAD_BYTES, health_port, json_page
 
-PAGES = {"/healthz": lambda: json_page(200, {"alive": True}), "/bad": lambda: json_page(503, {})}
+PAGES = {
+    "/healthz": lambda: json_page(200, {"alive": True}),
+    "/bad": lambda: json_page(503, {}),
+    "/broken": lambda: json_page(200, object()),
+}
 
 
 @asynccontextmanager
@@ -42,6 +46,7 @@ async def test_it_answers_and_closes() -> None:
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), host
             assert answer.endswith(b'\r\n\r\n{"alive": true}')
         assert (await said(port, get("/bad"))).startswith(b"HTTP/1.1 503 ")
+        assert (await said(port, get("/broken"))).startswith(b"HTTP/1.1 500 ")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:80", "localhost:x", ""])
