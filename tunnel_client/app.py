@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from shared.audit import events
 from shared.keys import decode_public
@@ -28,13 +29,16 @@ from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.grants import WallClock
+from tunnel_client.health import Page, health_port, json_page
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.judge import Judge
+from tunnel_client.metrics import Metrics, readiness
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.permits import Permits
 from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
+from tunnel_client.tally import Tally
 from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstream.stdio_guarded import ConsentedUpstream
@@ -110,6 +114,9 @@ async def _serve(
             stack.push_async_callback(_close, upstream)
         control = ControlServer(settings.state_dir / SOCKET_FILE, status, audit.record)
         await stack.enter_async_context(control)
+        health = settings.health
+        pages = health_pages(status, client.tally)
+        await stack.enter_async_context(health_port(health.place if health else None, pages))
         raise_file_limit()
         gc.collect()
         gc.freeze()
@@ -150,6 +157,21 @@ def make_keeper(
         periodic=[each.name for each in settings.upstream if each.url is not None],
         linked=linked,
     )
+
+
+def health_pages(status: Callable[[], dict[str, Any]], tally: Tally) -> dict[str, Page]:
+    """Return what the health port shows."""
+    metrics = Metrics(status, tally)
+
+    def ready() -> tuple[int, str, bytes]:
+        shown = readiness(status())
+        return json_page(200 if shown["ready"] else 503, shown)
+
+    return {
+        "/healthz": lambda: json_page(200, {"alive": True}),
+        "/readyz": ready,
+        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, metrics.text()),
+    }
 
 
 async def _close(upstream: Upstream) -> None:

@@ -21,6 +21,7 @@ from shared.policy import answers
 from shared.policy.actions import LISTS
 from shared.policy.methods import TOOL
 from shared.wire.codec import OpenHead
+from shared.wire.limits import MIB
 from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
 
 log = structlog.get_logger("tunnel_client.asked")
@@ -37,6 +38,9 @@ LISTING = (
     *(b'"instructions"', b"\\u0054"),
 )
 """With those above, one of them is in every message that lists something."""
+READ = (*NEEDLES, *LISTING)
+MAX_HELD_BYTES = 128 * MIB
+"""Bytes of answers of one link that are held until their messages are whole and judged."""
 MAX_REFUSED = 32
 """Requests refused in one answer; a server that goes on loses the exchange."""
 MAX_ANSWERING = 64

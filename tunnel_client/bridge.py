@@ -14,6 +14,7 @@ from tunnel_client.gate import GateError, Head, admit_head
 from tunnel_client.grants import Grants
 from tunnel_client.judge import Judge
 from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.tally import Tally
 from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.bridge")
@@ -33,7 +34,9 @@ class Bridge:
         judge: Judge,
         permits: PermitDesk,
         calls: Calls,
+        tally: Tally,
     ) -> None:
+        self.tally = tally
         self._upstreams = upstreams
         self.grants = grants
         self.judge = judge

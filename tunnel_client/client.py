@@ -29,6 +29,7 @@ from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.reconnect import GiveUp, Next, Reconnect
+from tunnel_client.tally import Tally, close_name
 from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.link")
@@ -49,9 +50,10 @@ class ClientLink:
         judge: Judge,
         permits: PermitDesk,
         calls: Calls,
+        tally: Tally,
         epoch: int,
     ) -> None:
-        self.bridge = Bridge(upstreams, grants, judge, permits, calls)
+        self.bridge = Bridge(upstreams, grants, judge, permits, calls, tally)
         self.driver: LinkDriver
         self.epoch = epoch
         self.since = time.time()
@@ -159,6 +161,8 @@ class Client:
         self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
         self._clock = WallClock()
+        self.tally = Tally()
+        self._ended = "other"
         self.link: ClientLink | None = None
         self.on_link: Callable[[], None] = lambda: None
         """Called when a link is up, before anything is served on it."""
@@ -174,6 +178,7 @@ class Client:
             if isinstance(decision, GiveUp):
                 return decision
             self.retry_at = time.time() + decision.seconds
+            self.tally.reconnects[self._ended] += 1
             log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
             await anyio.sleep(decision.seconds)
             self.retry_at = None
@@ -195,12 +200,15 @@ class Client:
             code, reason = error.code, error.reason
         except TimeoutError:
             self._failed(f"no link within {CONNECT_SECONDS:.0f} s")
+            self._ended = "timeout"
             return reconnect.after_error(TimeoutError(), up_for=0.0, jitter=self._jitter())
         except (TunnelError, OSError) as error:
             self._failed(str(error))
+            self._ended = "refused" if isinstance(error, PeerError) else "unreachable"
             return reconnect.after_error(error, up_for=0.0, jitter=self._jitter())
         up_for = anyio.current_time() - began if began is not None else 0.0
         self.last_error = f"link closed: {code} {reason}".rstrip()
+        self._ended = close_name(code)
         log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
         return reconnect.after_close(code, up_for=up_for, jitter=self._jitter())
 
@@ -240,6 +248,7 @@ class Client:
                 self._judge,
                 self._permits,
                 self._calls,
+                self.tally,
                 counter,
             )
             link.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, link, agreed.link)

@@ -11,11 +11,12 @@ from shared.jsonrpc.envelope import Envelope, EnvelopeError
 from shared.jsonrpc.results import EditError, Editor, holds
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
-from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
-from tunnel_client.asked import LISTING, NEEDLES, Asked, Forbids, reader
+from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES
+from tunnel_client.asked import MAX_HELD_BYTES, READ, Asked, Forbids, reader
 from tunnel_client.audit.calls import Call
-from tunnel_client.gate import GateError, Head, admit
+from tunnel_client.gate import MAX_ASSEMBLING_BYTES, GateError, Head, admit
 from tunnel_client.judge import Asks, Edit, Passed, Verdict
+from tunnel_client.tally import Lane
 from tunnel_client.upstream.base import (
     Exchange,
     Headers,
@@ -29,13 +30,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("tunnel_client.bridge")
 
-MAX_ASSEMBLING_BYTES = 64 * MIB
-"""Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 NO_GRANT = "no living grant of the session"
-READ = (*NEEDLES, *LISTING)
 UNRECORDED = "the call cannot be written down"
-MAX_HELD_BYTES = 128 * MIB
-"""Bytes of answers of one link that are held until their messages are whole and judged."""
 
 
 class Crossing:
@@ -44,7 +40,7 @@ class Crossing:
     __slots__ = (
         *("_assembled", "_body", "_bridge", "_call", "_driver", "_edit", "_editor", "_exchange"),
         *("_forbids", "_head", "_held", "_over", "_record", "_stream", "_upstream", "_waiting"),
-        "grant",
+        *("began", "grant", "lane", "outcome"),
     )
 
     def __init__(
@@ -57,6 +53,8 @@ class Crossing:
         upstream: Upstream,
     ) -> None:
         self.grant = grant
+        self.lane: Lane | None = None
+        self.began, self.outcome = 0.0, "ok"
         self._bridge = bridge
         self._driver = driver
         self._stream = stream
@@ -115,6 +113,7 @@ class Crossing:
         if not self._over:
             if self._record is not None:
                 self._record.cut(code, lost=self._driver.lost)
+            self.outcome = code.name.lower()
             self._settle()
             if exchange is not None:
                 exchange.cancel()
@@ -133,6 +132,8 @@ class Crossing:
         self._waiting = (status, headers)
         if self._record is not None:
             self._record.head(status, headers)
+        if status >= 400:
+            self.outcome = "http_error"
         if self._edit is not None and not 200 <= status < 300:
             self._edit = None  # agents take no result from what is no success
         if end:
@@ -169,6 +170,7 @@ class Crossing:
                 self._record.failed(code)
             else:
                 self._refused(detail)
+            self.outcome = code.name.lower()
             self._settle()
             self._driver.reset(self._stream, code, detail)
 
@@ -201,6 +203,7 @@ class Crossing:
     def _judge(self, request: UpstreamRequest) -> None:
         """Let the private side have its say, then hand the request over."""
         request.user = self.grant.user
+        self._bridge.tally.begin(self, self._upstream.name, request)
         try:
             verdict = self._bridge.judge.judge(self.grant, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no permission
@@ -214,15 +217,16 @@ class Crossing:
             self._ask(request, verdict)
         else:
             self._refused(verdict.why, request, verdict)
+            self._bridge.tally.denied(self, self._upstream.name)
             self.head(200, [(b"content-type", b"application/json")])
             self.data(verdict.body, end=True)
 
     def _refused(
-        self, why: str, request: UpstreamRequest | None = None, verdict: Verdict | None = None
+        self, why: str, request: UpstreamRequest | None = None, said: Verdict | None = None
     ) -> None:
         """Write down that nothing of this reaches the upstream."""
         self._record = self._bridge.calls.refused(
-            self._driver.link, self._stream, why, self._head.open, self.grant, request, verdict
+            self._driver.link, self._stream, why, self._head.open, self.grant, request, said
         )
 
     def _hand_over(
@@ -276,11 +280,7 @@ class Crossing:
         except ValueError:
             self.fail(ResetCode.REFUSED, "arguments that have no one spelling")
             return
-
-        def used(problem: str | None) -> None:
-            self._permitted(request, verdict, problem)
-
-        desk.use(permit, expected, used)
+        desk.use(permit, expected, partial(self._permitted, request, verdict))
 
     def _permitted(self, request: UpstreamRequest, verdict: Asks, problem: str | None) -> None:
         """Go on with a call whose permit was used up, unless anything changed meanwhile."""
@@ -316,8 +316,7 @@ class Crossing:
         _, headers = self._waiting or (0, [])
         edit = self._edit or self._bridge.judge.lists(self.grant)
         needles = READ if self._edit is None else ()
-        events = is_event_stream(headers)
-        self._editor = reader(edit, asked, events=events, needles=needles)
+        self._editor = reader(edit, asked, events=is_event_stream(headers), needles=needles)
         return self._editor
 
     def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:
@@ -385,6 +384,7 @@ class Crossing:
         if self._record is not None:
             self._record.over()
             self._record = None
+        self._bridge.tally.end(self)
         # The exchange knows its reply, which is this: without a cut its body, megabytes of it,
         # would stay until a garbage collection, and those are rare.
         self._exchange = None

@@ -352,3 +352,14 @@ class AuditUnreadableError(ClientError):
 
     code = "MT2322"
     next_command = "give the folder: tunnel-client audit tail --folder FOLDER"
+
+
+# 234x: the health port
+
+
+class HealthPortError(ClientError):
+    """The health port cannot be opened."""
+
+    code = "MT2340"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "end what listens there, or choose another port in [health] listen"

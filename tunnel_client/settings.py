@@ -1,5 +1,6 @@
 """The client's configuration: `client.toml`, overridden by `TUNNEL_CLIENT_*` variables."""
 
+import ipaddress
 import os
 import shutil
 from collections.abc import Mapping
@@ -67,6 +68,17 @@ def check_proxy(text: str) -> str:
 def _upstream_url(text: str) -> str:
     # Judged by who dials it; as http, so that no trust store is loaded just to look at a URL.
     target_from(f"http:{text.removeprefix('https:')}" if text.startswith("https:") else text)
+    return text
+
+
+def _loopback_place(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    try:
+        loopback = ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError('an address of loopback and a port, as in "127.0.0.1:9464"')
     return text
 
 
@@ -153,6 +165,19 @@ class UpstreamSettings(ConfigModel):
         return self
 
 
+class HealthSettings(ConfigModel):
+    """`/healthz`, `/readyz` and `/metrics` for this machine alone; left out, nothing listens."""
+
+    listen: Annotated[str, AfterValidator(_loopback_place)]
+    """`127.0.0.1:9464` or another address of loopback, with a port."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Address and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class ClientSettings(ConfigModel):
     """The whole file."""
 
@@ -163,6 +188,7 @@ class ClientSettings(ConfigModel):
     relay: RelaySettings
     vault: VaultSettings | None = None
     audit: AuditSettings = AuditSettings()
+    health: HealthSettings | None = None
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
     _file: Path | None = PrivateAttr(default=None)
 

@@ -34,6 +34,7 @@ from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.judge import Judge
 from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.gateway.tally import Series
 from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.identity.oauth import AuthorizationServer
 from tunnel_relay.identity.oidc import OidcClient
@@ -244,6 +245,7 @@ class LiveLinks:
         sessions: SessionTable,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self.revocations = Series()
         self._registry = registry
         self._gateway = gateway
         self._sessions = sessions
@@ -265,6 +267,7 @@ class LiveLinks:
         revoking = self._registry.revoke([(each.tunnel, each.id) for each in known])
         streams = sum(self._gateway.cut_session(session) for session in sessions)
         clients = await revoking.answers(wait)
+        self.revocations.add(self._clock() - started)
         return {
             "streams": streams,
             "links": sum(client["connected"] for client in clients),

@@ -7,6 +7,7 @@ from shared.errors import NEVER_SENT, PeerError, ResetCode
 from shared.jsonrpc.results import EditError, Editor, Reader
 from tunnel_relay.gateway import answers, cors
 from tunnel_relay.gateway.responses import ResponseHead, read_head
+from tunnel_relay.gateway.tally import Lane
 
 if TYPE_CHECKING:
     from tunnel_relay.clients.registry import Link
@@ -46,8 +47,11 @@ class Exchange:
         "_settled",
         "_started",
         "_tail",
+        "began",
         "call",
+        "cause",
         "done",
+        "lane",
         "last_data",
         "last_sent",
         "stream",
@@ -73,6 +77,9 @@ class Exchange:
         self._orphaned_at: float | None = None
         self._discarded = 0
         self.call = call
+        self.cause: answers.Cause | None = None
+        self.began = 0.0
+        self.lane: Lane = {}
         self.done = False
         self.last_sent = self.last_data = 0.0
         self.stream = 0
@@ -191,6 +198,7 @@ class Exchange:
         if self.done or self._started:
             return
         self._gateway.binding.give_back(self.call)
+        self.cause = ResetCode.NEEDS_APPROVAL
         self._connection = None
         self._finish()
         self._gateway.waiting.ask(self.call, connection, detail, self._link)
@@ -198,6 +206,7 @@ class Exchange:
     def _end_early(self, cause: answers.Cause) -> None:
         if self.done or self._ended:
             return
+        self.cause = cause
         if cause in NEVER_SENT:
             self._gateway.binding.give_back(self.call)
         connection, self._connection = self._connection, None
@@ -237,6 +246,13 @@ class Exchange:
             self._cancel()
 
     # The gateway --------------------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> str:
+        """How the call ended, in one of a few words; errors inside an answer are not looked for."""
+        if self.cause is not None:
+            return self.cause.name.lower()
+        return "ok" if self._head is None or self._head.status < 400 else "http_error"
 
     @property
     def orphaned(self) -> bool:
@@ -332,6 +348,7 @@ class Exchange:
 
     def _cancel(self) -> None:
         if not self._ended:
+            self.cause = ResetCode.CANCELLED
             self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
         self._finish()
 

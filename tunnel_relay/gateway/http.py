@@ -44,6 +44,7 @@ from tunnel_relay.gateway.judge import Judge, Narrow
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import SMALL_BYTES
 from tunnel_relay.gateway.running import Running
+from tunnel_relay.gateway.tally import Tally
 from tunnel_relay.gateway.verdicts import COUNTED_BYTES, Later, Verdicts
 from tunnel_relay.gateway.waiting import WaitingCalls
 from tunnel_relay.identity.issuers import Issuers, No
@@ -98,6 +99,7 @@ class Gateway:
         self._running = Running()
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
+        self.tally = Tally(self.time)
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
         self.tasks: anyio.abc.TaskGroup | None = None
         self.waiting = WaitingCalls(self, wait_for_client)
@@ -304,6 +306,7 @@ class Gateway:
         elif isinstance(verdict, Later):
             self.waiting.settle(call, connection, verdict.outcome)
         else:
+            self.tally.denied(call.session.place)
             self.turn_away(call, connection, verdict)
 
     def turn_away(self, call: Call, connection: AgentConnection, why: Answer | Narrow) -> None:
@@ -320,6 +323,7 @@ class Gateway:
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
+        self.tally.begin(exchange)
         refused = None
         self.verdicts.keep(call)
         lingers = len(request.body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
@@ -356,6 +360,7 @@ class Gateway:
         session = exchange.call.session
         if self._running.discard(session.id, exchange):
             self.quotas.end(session)
+            self.tally.end(exchange)
 
     # Deadlines ----------------------------------------------------------------------------------
 
