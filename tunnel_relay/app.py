@@ -21,6 +21,7 @@ from shared.wire.limits import LinkLimits
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.approvals.webhook import Webhook
+from tunnel_relay.audit.calls import Calls
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
@@ -104,6 +105,7 @@ class RelayApp:
             binding=Binding(admin.tasks, admin.clock),
             judge=Judge(lambda: policy.policy, admin.directory.groups_of),
             asking=Asking(admin.approvals, key, _console(settings)),
+            calls=Calls(admin.records.log, reads_without=settings.audit.reads_without),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
@@ -149,6 +151,8 @@ class RelayApp:
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": len(self.registry), "streams": self.gateway.live}
         reason = "stopping" if self.draining else "store" if self._lease.problem else None
+        if reason is None and self.gateway.calls.failing is not None:
+            reason = "audit"
         shown = {"ready": reason is None, "reason": reason, **counts}
         return JSONResponse(shown, 503 if reason else 200)
 

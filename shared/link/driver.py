@@ -80,6 +80,7 @@ class LinkDriver:
         self._mux = Mux(role, limits)
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, StreamHandler] = {}
+        self._newest = 0
         self._armed = False
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
         self._writable: list[int] = []
@@ -117,18 +118,23 @@ class LinkDriver:
         """No stream can be opened now."""
         return self._lost or self._mux.full
 
+    @property
+    def next_stream(self) -> int:
+        """The number that the next stream will have, at the end that opens them."""
+        return self._newest + 1
+
     # Streams ------------------------------------------------------------------------------------
 
     def open(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream with a whole request; raises MisuseError when the link is full."""
-        stream = self._mux.open(head, body)
+        stream = self._newest = self._mux.open(head, body)
         self._streams[stream] = handler
         self.flush_soon()
         return stream
 
     def request(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream as `open` does, in one frame when the body is small."""
-        stream = self._mux.request(head, body)
+        stream = self._newest = self._mux.request(head, body)
         self._streams[stream] = handler
         self.flush_soon()
         return stream

@@ -46,6 +46,7 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/model.py": "tests/shared/policy/test_rules.py",
     "shared/policy/reading.py": "tests/shared/policy/test_document.py",
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
+    "tunnel_relay/audit/calls.py": "tests/integration/test_audit_relay.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",
     "tunnel_client/audit/commands.py": "tests/integration/test_audit_client.py",

@@ -10,6 +10,7 @@ from tunnel_relay.gateway.responses import ResponseHead, read_head
 from tunnel_relay.gateway.tally import Lane
 
 if TYPE_CHECKING:
+    from tunnel_relay.audit.calls import Written
     from tunnel_relay.clients.registry import Link
     from tunnel_relay.gateway.call import Call
     from tunnel_relay.gateway.connection import AgentConnection
@@ -55,6 +56,7 @@ class Exchange:
         "last_data",
         "last_sent",
         "stream",
+        "written",
     )
 
     def __init__(
@@ -83,6 +85,8 @@ class Exchange:
         self.done = False
         self.last_sent = self.last_data = 0.0
         self.stream = 0
+        self.written: Written | None = None
+        """What records the end of the call."""
 
     # StreamHandler ------------------------------------------------------------------------------
 
@@ -200,6 +204,8 @@ class Exchange:
         self._gateway.binding.give_back(self.call)
         self.cause = ResetCode.NEEDS_APPROVAL
         self._connection = None
+        if self.written is not None:
+            self.written.failed(ResetCode.NEEDS_APPROVAL)
         self._finish()
         self._gateway.waiting.ask(self.call, connection, detail, self._link)
 
@@ -207,6 +213,8 @@ class Exchange:
         if self.done or self._ended:
             return
         self.cause = cause
+        if self.written is not None:
+            self.written.failed(cause)
         if cause in NEVER_SENT:
             self._gateway.binding.give_back(self.call)
         connection, self._connection = self._connection, None
@@ -301,6 +309,8 @@ class Exchange:
         else:
             self._started = True
             connection.start(self._head, self._extra(self._head), data, end)
+        if self.written is not None:
+            self.written.data(data, end, self._head.status, self._event_stream)
         if self._event_stream:
             self.last_sent = self.last_data = self._gateway.time()
             self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
@@ -350,6 +360,8 @@ class Exchange:
         if not self._ended:
             self.cause = ResetCode.CANCELLED
             self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
+            if self.written is not None:
+                self.written.failed(ResetCode.CANCELLED)
         self._finish()
 
     def _finish(self) -> None:
@@ -357,3 +369,11 @@ class Exchange:
             self.done = True
             self._chunks.clear()
             self._gateway.forget(self)
+            if self.written is not None:
+                self.written.over(0 if self._head is None else self._head.status)
+
+    def never_sent(self) -> None:
+        """No stream could be opened for it."""
+        if self.written is not None:
+            self.written.failed(ResetCode.REFUSED)
+            self.written.over(0)

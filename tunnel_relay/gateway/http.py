@@ -28,6 +28,7 @@ from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
+from tunnel_relay.audit.calls import Calls
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
@@ -77,6 +78,7 @@ class Gateway:
         binding: Binding,
         judge: Judge,
         asking: Asking | None = None,
+        calls: Calls | None = None,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -87,6 +89,7 @@ class Gateway:
         self.connections: set[AgentConnection] = set()
         self.bodies = bodies
         self.binding = binding
+        self.calls = calls or Calls()
         self._sessions = sessions
         self.registry = registry
         self._mcp_sessions = mcp_sessions
@@ -324,7 +327,7 @@ class Gateway:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
         self.tally.begin(exchange)
-        refused = None
+        refused, envelope = None, call.envelope
         self.verdicts.keep(call)
         lingers = len(request.body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
         try:
@@ -333,12 +336,19 @@ class Gateway:
                 refused = self.bodies.pay(request, len(request.body), call.message_id)
             if refused is None:
                 link.grants.ensure(session)
-                exchange.stream = link.driver.request(head, request.body, exchange)
+                goes, exchange.written = self.calls.intend(
+                    call, envelope, link, self.verdicts.policy.digest
+                )
+                if goes:
+                    exchange.stream = link.driver.request(head, request.body, exchange)
+                else:
+                    refused = answers.unrecorded(call.message_id)
         except TooBigError:
             refused = answers.HEADERS_TOO_LARGE
         except MisuseError:
             refused = answers.failed(ResetCode.REFUSED, call.message_id)
         if refused is not None:
+            exchange.never_sent()
             self.binding.give_back(call)
             self.quotas.end(session)
             connection.respond(refused)
