@@ -18,6 +18,7 @@ import uvloop
 
 from shared.keys import decode_public
 from tunnel_client.app import configure_logging
+from tunnel_client.audit.calls import Calls
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.pins import Pins
 from tunnel_client.client import Client
@@ -85,6 +86,7 @@ async def _enrolled(spec: dict[str, Any], number: int) -> Client:
         {},
         Judge(lambda: policy.policy, Catalog(Pins(plan.state_dir), ())),
         PermitDesk(Permits.open(plan.state_dir, time.time), key),
+        Calls(),
     )
 
 

@@ -12,11 +12,15 @@ clock. The reason of each:
 - jsonrpc: both ends must see one meaning in one body
 - policy: both ends judge one call by one set of rules
 - grant: the relay signs what the client verifies and judges by
+- passkey: the relay takes what the client verifies, and both name keys alike
 - permit: the relay makes what the client verifies, and both digest the same arguments
 - record: what both ends write down is read, verified and matched by one reader
 - audit: the log of either end, in files; it is given its folder, and reads the clock (see docs/adr)
 - wire: the frames and machines themselves
 - link: the driver that moves them
 - repeated: both ends frame HTTP messages by it, and two framings are a smuggled request
+- few: a refused agent must fill the disk at neither end
+- escape: what somebody else wrote is shown by both programs, and neither may be fooled by it
+- audit: the two logs are matched and verified by one tool; it reads its own folder and the clock
 - configfile: one config error looks the same in both programs (see docs/adr)
 """

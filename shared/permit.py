@@ -1,13 +1,15 @@
 """Permits: what a human signed so that one tool call with exactly these arguments may run, once.
 
 As text: `PAYLOAD.APPROVERS.KEY~SIGNATURE...`, url-safe. The payload is the canonical spelling of
-the permit. An approver's key signs the payload; the relay's key signs it together with the names of
-the approvers, and its signature never counts as an approver's, nor the other way round: each of the
-two messages begins with words of its own.
+the permit. An approver's key signs the payload; a passkey signs a challenge made of it, and its
+signature is an assertion in three parts (`shared.passkey`). The relay's key signs the payload
+together with the names of the approvers. No signature of one of these kinds counts as another's:
+what each signs begins with words of its own.
 """
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,14 +17,17 @@ from typing import Any, Self
 
 from shared.errors import PeerError
 from shared.jsonrpc.canonical import canonical, digest
-from shared.keys import SIGNATURE_BYTES, PrivateKey, key_fingerprint
+from shared.keys import SIGNATURE_BYTES, BadKeyError, PrivateKey, key_fingerprint
 from shared.keys import verify as verify_signature
+from shared.passkey import ApproverKey, Assertion, Passkey, approver_fingerprint
 
-MAX_TEXT = 4096
-"""Characters of a permit as text: it travels in the head of a stream."""
+MAX_TEXT = 7 * 1024
+"""Characters of a permit as text: it travels in the head of a stream, which has 8 KiB beside the
+headers. Eight passkeys find room beside the longest payload."""
 MAX_SIGNATURES = 16
 MAX_APPROVERS = 16
 _OF_APPROVER = b"mcp-tunnel permit v1: an approver signs\0"
+_OF_PASSKEY = b"mcp-tunnel permit v1: an approver's passkey signs\0"
 _OF_RELAY = b"mcp-tunnel permit v1: the relay signs for approvers\0"
 _TEXTS = {
     **dict.fromkeys(("id", "session"), 64),
@@ -103,27 +108,26 @@ class Signed:
 
     permit: Permit
     approvers: tuple[str, ...]
-    signatures: Mapping[str, bytes]
+    signatures: Mapping[str, bytes | Assertion]
 
     def text(self) -> str:
         """Return it as text; raises PermitError for one that is too long."""
         parts = [_encode(self.permit.payload()), _encode(canonical(list(self.approvers)))]
-        parts += (f"{key}~{_encode(made)}" for key, made in sorted(self.signatures.items()))
+        parts += (f"{key}~{_spelled(self.signatures[key])}" for key in sorted(self.signatures))
         text = ".".join(parts)
         if len(text) > MAX_TEXT or len(self.signatures) > MAX_SIGNATURES:
             raise PermitError("too long")
         return text
 
-    def by(self, keys: Iterable[bytes]) -> list[bytes]:
+    def by(self, keys: Iterable[ApproverKey]) -> list[ApproverKey]:
         """Return which of these approvers' public keys signed, each once."""
-        message = approver_message(self.permit)
-        found = {key: self.signatures.get(key_fingerprint(key)) for key in keys}
-        return [key for key, made in found.items() if made and verify_signature(key, made, message)]
+        found = {key: self.signatures.get(approver_fingerprint(key)) for key in keys}
+        return [key for key, made in found.items() if made and is_signed(self.permit, key, made)]
 
     def by_relay(self, key: bytes) -> bool:
         """Tell whether the relay of this public key vouches for the permit and its approvers."""
         made = self.signatures.get(key_fingerprint(key))
-        return made is not None and verify_signature(key, made, self._of_relay())
+        return isinstance(made, bytes) and verify_signature(key, made, self._of_relay())
 
     def vouched(self, key: PrivateKey) -> "Signed":
         """Return it with the relay's signature."""
@@ -139,6 +143,18 @@ def approver_message(permit: Permit) -> bytes:
     return _OF_APPROVER + permit.payload()
 
 
+def passkey_challenge(permit: Permit) -> bytes:
+    """Return the challenge that an approver's passkey signs."""
+    return hashlib.sha256(_OF_PASSKEY + permit.payload()).digest()
+
+
+def is_signed(permit: Permit, key: ApproverKey, made: bytes | Assertion) -> bool:
+    """Tell whether an approver's key signed a permit, in the way of keys of its kind."""
+    if isinstance(key, Passkey):
+        return isinstance(made, Assertion) and key.signed(made, passkey_challenge(permit))
+    return isinstance(made, bytes) and verify_signature(key, made, approver_message(permit))
+
+
 def decode(text: str) -> Signed:
     """Read a permit; total: any text ends in a Signed or a PermitError. Nothing is verified yet."""
     if len(text) > MAX_TEXT or not text.isascii():
@@ -147,13 +163,12 @@ def decode(text: str) -> Signed:
     if not 1 <= len(rest) <= 1 + MAX_SIGNATURES:
         raise PermitError("malformed")
     permit = Permit.of_payload(_decode(payload))
-    signatures: dict[str, bytes] = {}
+    signatures: dict[str, bytes | Assertion] = {}
     for part in rest[1:]:
         key, _, made = part.partition("~")
-        signature = _decode(made)
-        if key in signatures or len(key) != 16 or len(signature) != SIGNATURE_BYTES:
+        if key in signatures or len(key) != 16:
             raise PermitError("malformed")
-        signatures[key] = signature
+        signatures[key] = _signature(made)
     return Signed(permit, _approvers(_decode(rest[0])), signatures)
 
 
@@ -179,7 +194,7 @@ def arguments_digest(params: Mapping[str, Any] | None) -> str:
     return digest(covered(params))
 
 
-def check_keys(signed: Signed, keys: Collection[bytes], count: int, relay_key: bytes) -> None:
+def check_keys(signed: Signed, keys: Collection[ApproverKey], count: int, relay_key: bytes) -> None:
     """Refuse a permit that too few signed; raises PermitError.
 
     Where approvers' keys are listed only they count, `count` different ones; else the relay's does,
@@ -212,6 +227,22 @@ def _approvers(encoded: bytes) -> tuple[str, ...]:
     if not exact:
         raise PermitError("malformed")
     return tuple(names)
+
+
+def _signature(text: str) -> bytes | Assertion:
+    if "~" in text:
+        try:
+            return Assertion.parse(text)
+        except BadKeyError:
+            raise PermitError("malformed") from None
+    signature = _decode(text)
+    if len(signature) != SIGNATURE_BYTES:
+        raise PermitError("malformed")
+    return signature
+
+
+def _spelled(made: bytes | Assertion) -> str:
+    return made.text() if isinstance(made, Assertion) else _encode(made)
 
 
 def _encode(data: bytes) -> str:

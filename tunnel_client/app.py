@@ -8,16 +8,19 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
 import anyio
 import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from shared.keys import decode_public, key_fingerprint
+from shared.audit import events
+from shared.keys import decode_public
 from shared.link import loop
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
+from tunnel_client.audit.keep import Kept, kept
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.keeper import Keeper
 from tunnel_client.catalog.pins import Pins
@@ -26,13 +29,16 @@ from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.errors import EXIT_FAILED
 from tunnel_client.grants import WallClock
+from tunnel_client.health import Page, health_port, json_page
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.judge import Judge
+from tunnel_client.metrics import Metrics, readiness
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.permits import Permits
 from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
+from tunnel_client.tally import Tally
 from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstream.stdio_guarded import ConsentedUpstream
@@ -68,27 +74,49 @@ async def serve(
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     catalog = make_catalog(settings)
+    judge = Judge(lambda: policy.policy, catalog)
     relay_key = decode_public(settings.relay.public_key)
-    client = Client(
-        dial_target(settings.relay, os.environ),
-        settings.relay.tunnel,
-        relay_key,
-        identity,
-        upstreams,
-        Judge(lambda: policy.policy, catalog),
-        PermitDesk(permits, relay_key),
-        lease=settings.relay.lease,
-    )
+    with kept(settings, identity, judge) as audit:
+        client = Client(
+            dial_target(settings.relay, os.environ),
+            settings.relay.tunnel,
+            relay_key,
+            identity,
+            upstreams,
+            judge,
+            PermitDesk(permits, relay_key),
+            audit.calls,
+            lease=settings.relay.lease,
+        )
+        return await _serve(settings, client, policy, upstreams, catalog, audit)
+
+
+async def _serve(
+    settings: ClientSettings,
+    client: Client,
+    policy: PolicyFile,
+    upstreams: dict[str, Upstream],
+    catalog: Catalog,
+    audit: Kept,
+) -> int:
     teller = Teller(client, catalog, sorted(upstreams))
     client.on_link = teller.look
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
     outcome: list[GiveUp] = []
-    status = partial(_status, client, policy, catalog, upstreams)
+    events.note("policy.read", digest=policy.policy.digest)
+
+    def status() -> dict[str, Any]:
+        return {**_status(client, policy, catalog, upstreams), "audit": audit.status()}
+
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
             stack.push_async_callback(_close, upstream)
-        await stack.enter_async_context(ControlServer(settings.state_dir / SOCKET_FILE, status))
+        control = ControlServer(settings.state_dir / SOCKET_FILE, status, audit.record)
+        await stack.enter_async_context(control)
+        health = settings.health
+        pages = health_pages(status, client.tally)
+        await stack.enter_async_context(health_port(health.place if health else None, pages))
         raise_file_limit()
         gc.collect()
         gc.freeze()
@@ -131,6 +159,21 @@ def make_keeper(
     )
 
 
+def health_pages(status: Callable[[], dict[str, Any]], tally: Tally) -> dict[str, Page]:
+    """Return what the health port shows."""
+    metrics = Metrics(status, tally)
+
+    def ready() -> tuple[int, str, bytes]:
+        shown = readiness(status())
+        return json_page(200 if shown["ready"] else 503, shown)
+
+    return {
+        "/healthz": lambda: json_page(200, {"alive": True}),
+        "/readyz": ready,
+        "/metrics": lambda: (200, CONTENT_TYPE_LATEST, metrics.text()),
+    }
+
+
 async def _close(upstream: Upstream) -> None:
     with anyio.move_on_after(STOP_SECONDS, shield=True):
         await upstream.aclose()
@@ -161,7 +204,7 @@ def _status(
 def _policy_facts(file: PolicyFile) -> dict[str, Any]:
     """Say which policy holds, and by whose keys it takes permits: none listed, the relay's."""
     keys = file.policy.approver_keys
-    approvers = {name: key_fingerprint(decode_public(key)) for name, key in keys.items()}
+    approvers = {name: approver_fingerprint(read_approver_key(key)) for name, key in keys.items()}
     return {**file.facts(), "approvers": approvers}
 
 
@@ -192,8 +235,10 @@ async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
 
 def _log_policy(outcome: Outcome) -> None:
     if outcome.problem is not None:
+        events.note("policy.refused", digest=outcome.digest)
         log.error("the policy file cannot be used; the one before holds", why=outcome.problem)
     else:
+        events.note("policy.read", digest=outcome.digest, changed=outcome.changed)
         log.info("policy read", digest=outcome.digest[:12], changed=outcome.changed)
 
 

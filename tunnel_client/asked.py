@@ -8,7 +8,7 @@ never delivered: the server's own request is answered with an error here, on its
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -18,8 +18,10 @@ from shared.jsonrpc.envelope import METHOD_NOT_FOUND, Envelope, EnvelopeError, e
 from shared.jsonrpc.headers import VERSION_HEADER
 from shared.jsonrpc.results import DROP, Document, EditError, Editor
 from shared.policy import answers
+from shared.policy.actions import LISTS
 from shared.policy.methods import TOOL
 from shared.wire.codec import OpenHead
+from shared.wire.limits import MIB
 from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
 
 log = structlog.get_logger("tunnel_client.asked")
@@ -31,6 +33,14 @@ Edit = Callable[[Document], Document | None]
 NEEDLES = (b'"method"', b'"elicitations"', b"\\u006", b"\\u007")
 """One of them is in every message that asks for something: a name that is spelled with escapes has
 the escape of a letter from `a` to `z`."""
+LISTING = (
+    *(b'"%b"' % listed.member.encode() for listed in LISTS.values()),
+    *(b'"instructions"', b"\\u0054"),
+)
+"""With those above, one of them is in every message that lists something."""
+READ = (*NEEDLES, *LISTING)
+MAX_HELD_BYTES = 128 * MIB
+"""Bytes of answers of one link that are held until their messages are whole and judged."""
 MAX_REFUSED = 32
 """Requests refused in one answer; a server that goes on loses the exchange."""
 MAX_ANSWERING = 64
@@ -112,21 +122,17 @@ def _asks(document: Document) -> Iterator[tuple[str, Any]]:
         yield ELICIT, one
 
 
-def _unchanged(document: Document) -> None:
-    """Leave a message as it is."""
-
-
 def _read(body: bytes) -> Document:
     document: Document = json.loads(body)
     return document
 
 
-def reader(edit: Edit | None, asked: Asked | None, *, events: bool) -> Editor:
-    """Return what an answer has to pass through: one of the two has something to say."""
+def reader(
+    edit: Edit, asked: Asked | None, *, events: bool, needles: Sequence[bytes] = ()
+) -> Editor:
+    """Return what an answer has to pass through; with `needles`, only messages that hold one."""
     if asked is None:
-        return Editor(edit or _unchanged, event_stream=events)
-    if edit is None:
-        return Editor(asked.edit, event_stream=events, needles=NEEDLES, requests=True)
+        return Editor(edit, event_stream=events, needles=needles)
 
     def both(document: Document) -> Document | None:
         changed = asked.edit(document)
@@ -134,7 +140,7 @@ def reader(edit: Edit | None, asked: Asked | None, *, events: bool) -> Editor:
             return changed
         return edit(document) if "result" in document or "error" in document else None
 
-    return Editor(both, event_stream=events, requests=True)
+    return Editor(both, event_stream=events, needles=needles, requests=True)
 
 
 class Refusals:

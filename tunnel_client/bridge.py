@@ -8,15 +8,18 @@ from shared.errors import PeerError, ResetCode
 from shared.grant import Grant
 from shared.link.driver import LinkDriver
 from tunnel_client.asked import Refusals
+from tunnel_client.audit.calls import Calls
 from tunnel_client.crossing import NO_GRANT, Crossing
 from tunnel_client.gate import GateError, Head, admit_head
 from tunnel_client.grants import Grants
 from tunnel_client.judge import Judge
 from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.tally import Tally
 from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.bridge")
 
+NO_UPSTREAM = "no such upstream here"
 MAX_HEADS = 256
 """Request heads remembered; they hold no credential, those never leave the relay."""
 
@@ -30,11 +33,15 @@ class Bridge:
         grants: Grants,
         judge: Judge,
         permits: PermitDesk,
+        calls: Calls,
+        tally: Tally,
     ) -> None:
+        self.tally = tally
         self._upstreams = upstreams
         self.grants = grants
         self.judge = judge
         self.permits = permits
+        self.calls = calls
         self.refusals = Refusals()
         self._heads: dict[bytes, Head] = {}
         self.assembling = self.held = 0
@@ -47,20 +54,24 @@ class Bridge:
         try:
             head = self._admit(payload)
         except GateError as error:
+            self.calls.refused(driver.link, stream, str(error))
             log.error("refused what the relay sent", reason=str(error))
             driver.reset(stream, ResetCode.REFUSED, str(error))
             return None
         except PeerError as error:
+            self.calls.refused(driver.link, stream, str(error))
             log.error("malformed request head", reason=str(error))
             driver.reset(stream, ResetCode.PROTOCOL, str(error))
             return None
         grant = self.granted(head)
         if grant is None:
+            self.calls.refused(driver.link, stream, NO_GRANT, head.open)
             driver.reset(stream, ResetCode.NO_GRANT, NO_GRANT)
             return None
         upstream = self._upstreams.get(head.open.upstream)
         if upstream is None:
-            driver.reset(stream, ResetCode.REFUSED, "no such upstream here")
+            self.calls.refused(driver.link, stream, NO_UPSTREAM, head.open, grant)
+            driver.reset(stream, ResetCode.REFUSED, NO_UPSTREAM)
             return None
         crossing = Crossing(self, driver, stream, head, grant, upstream)
         self.crossings.add(crossing)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from shared.version import VERSION
+from tunnel_client.cli_audit import audit
 from tunnel_client.cli_connect import connect
 from tunnel_client.cli_consent import consent
 from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
@@ -81,6 +82,7 @@ def enroll(
     The code is never an argument, because other users can read those.
     """
     from shared.link import loop
+    from tunnel_client.audit.commands import record_enrolment
     from tunnel_client.enroll import check_room, enroll, next_steps, plan_from
     from tunnel_client.settings import default_config, default_state_dir
 
@@ -96,6 +98,7 @@ def enroll(
     )
     check_room(plan)
     enrolled = loop.run(enroll(plan, _join_code(join_code_file)))
+    record_enrolment(_settings(plan.config))
     click.echo(next_steps(plan, enrolled, os.environ))
 
 
@@ -177,6 +180,7 @@ cli.add_command(upstream)
 cli.add_command(tool)
 cli.add_command(policy)
 cli.add_command(consent)
+cli.add_command(audit)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """`tunnel-client consent`: what stdio upstreams start, shown in full and agreed to once."""
 
+import hashlib
 import json
 import os
 import sys
@@ -128,7 +129,7 @@ def consent_approve(
     if as_json and not yes:
         raise click.UsageError("--json does not ask: add --yes")
     guard = guards_of(settings).of(found, os.environ)
-    facts = _approve(guard, name, yes=yes, allow_dangerous=allow_dangerous, quiet=as_json)
+    facts = _approve(settings, guard, name, yes=yes, allow_dangerous=allow_dangerous, quiet=as_json)
     if as_json:
         answer = {"schema_version": SCHEMA_VERSION, "name": name, "consented": facts}
         click.echo(json.dumps(answer, indent=2))
@@ -147,12 +148,20 @@ def approve_added(
         click.echo(f"it is not started before you agree: tunnel-client consent approve {name}")
         return
     guard = guards_of(settings).of(found, os.environ)
-    _approve(guard, name, yes=yes, allow_dangerous=allow_dangerous, quiet=quiet)
+    _approve(settings, guard, name, yes=yes, allow_dangerous=allow_dangerous, quiet=quiet)
 
 
 def _approve(
-    guard: "Guard", name: str, *, yes: bool, allow_dangerous: bool, quiet: bool = False
+    settings: "ClientSettings",
+    guard: "Guard",
+    name: str,
+    *,
+    yes: bool,
+    allow_dangerous: bool,
+    quiet: bool = False,
 ) -> dict[str, Any]:
+    from tunnel_client.audit.commands import record
+    from tunnel_client.consent.facts import canonical
     from tunnel_client.consent.show import pages
 
     start = guard.propose()
@@ -162,6 +171,8 @@ def _approve(
             click.echo(pages(name, facts, str(guard.reached)))
         dangers = bool(facts["dangers"])
         _ask(name, facts["dangers"], yes=yes, allow_dangerous=allow_dangerous)
+        digest = hashlib.sha256(canonical(facts)).hexdigest()
+        record(settings, "consent.approved", upstream=name, consent=digest, dangers=dangers)
         guard.approve(start, dangers=dangers)
     finally:
         start.close()

@@ -74,11 +74,14 @@ def upstream_add(
     Then shows what a program would start, lists the tools, and asks once about each: whether it may
     be started, and which tools are pinned with which classes.
     """
+    from tunnel_client.audit.commands import record
     from tunnel_client.upstream_file import add_upstream
 
     if (url is None) == (not command):
         raise click.UsageError("give either --url URL or -- PROGRAM ARGUMENT...")
     path, as_json, yes = config_path(config), given["as_json"], given["yes"]
+    kind = "stdio" if command else "http"
+    record(read_settings(path), "upstream.added", upstream=name, transport=kind)
     add_upstream(path, _table(name, command, url, given), os.environ)
     if not as_json:
         show(f"added {name} to {path}; a running client serves it after a restart")

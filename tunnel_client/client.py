@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import structlog
 
+from shared.audit import events
 from shared.errors import CloseCode, PeerError, TunnelError
 from shared.ids import is_name
 from shared.link import handshake
@@ -19,6 +20,7 @@ from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
+from tunnel_client.audit.calls import Calls
 from tunnel_client.bridge import Bridge
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.grants import Grants, RefusedGrantError, WallClock
@@ -27,6 +29,7 @@ from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.reconnect import GiveUp, Next, Reconnect
+from tunnel_client.tally import Tally, close_name
 from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.link")
@@ -46,9 +49,11 @@ class ClientLink:
         grants: Grants,
         judge: Judge,
         permits: PermitDesk,
+        calls: Calls,
+        tally: Tally,
         epoch: int,
     ) -> None:
-        self.bridge = Bridge(upstreams, grants, judge, permits)
+        self.bridge = Bridge(upstreams, grants, judge, permits, calls, tally)
         self.driver: LinkDriver
         self.epoch = epoch
         self.since = time.time()
@@ -68,6 +73,7 @@ class ClientLink:
         try:
             self._grants.take(grant)
         except RefusedGrantError as error:
+            events.note("grant.refused", link=self.driver.link, reason=str(error))
             self._grants.seldom.log("grant_refused", reason=str(error))
         except PeerError as error:
             log.error("the relay sent a bad grant", reason=str(error))
@@ -77,6 +83,7 @@ class ClientLink:
         self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
         for session in self._grants.over():
             ended = self.bridge.end_session(session)
+            events.note("grant.over", link=self.driver.link, session=session[:8], ended=ended)
             log.info("grant over", session=session[:8], ended=ended)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
@@ -99,6 +106,7 @@ class ClientLink:
         self._grants.end(session)
         ended = self.bridge.end_session(session)
         self.driver.revoked(order, ended)
+        events.note("session.cut", link=self.driver.link, session=session[:8], ended=ended)
         log.info("session cut", session=session[:8], ended=ended)
 
     def on_revoked(self, order: int, ended: int) -> None:
@@ -113,6 +121,7 @@ class ClientLink:
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
         self._timer.cancel()
+        events.note("link.down", link=self.driver.link, code=int(code), reason=reason)
         self._close = (code, reason)
         self._lost.set()
 
@@ -134,6 +143,7 @@ class Client:
         upstreams: Mapping[str, Upstream],
         judge: Judge,
         permits: PermitDesk,
+        calls: Calls,
         *,
         lease: float = 30.0,
         jitter: Callable[[], float] = random.random,
@@ -147,9 +157,12 @@ class Client:
         self._upstreams = upstreams
         self._judge = judge
         self._permits = permits
+        self._calls = calls
         self._lease = Lease(lease, upstreams.values())
         self._jitter = jitter
         self._clock = WallClock()
+        self.tally = Tally()
+        self._ended = "other"
         self.link: ClientLink | None = None
         self.on_link: Callable[[], None] = lambda: None
         """Called when a link is up, before anything is served on it."""
@@ -165,6 +178,7 @@ class Client:
             if isinstance(decision, GiveUp):
                 return decision
             self.retry_at = time.time() + decision.seconds
+            self.tally.reconnects[self._ended] += 1
             log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
             await anyio.sleep(decision.seconds)
             self.retry_at = None
@@ -185,15 +199,24 @@ class Client:
         except LinkLostError as error:
             code, reason = error.code, error.reason
         except TimeoutError:
-            self.last_error = f"no link within {CONNECT_SECONDS:.0f} s"
+            self._failed(f"no link within {CONNECT_SECONDS:.0f} s")
+            self._ended = "timeout"
             return reconnect.after_error(TimeoutError(), up_for=0.0, jitter=self._jitter())
         except (TunnelError, OSError) as error:
-            self.last_error = str(error)
+            self._failed(str(error))
+            self._ended = "refused" if isinstance(error, PeerError) else "unreachable"
             return reconnect.after_error(error, up_for=0.0, jitter=self._jitter())
         up_for = anyio.current_time() - began if began is not None else 0.0
         self.last_error = f"link closed: {code} {reason}".rstrip()
+        self._ended = close_name(code)
         log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
         return reconnect.after_close(code, up_for=up_for, jitter=self._jitter())
+
+    def _failed(self, why: str) -> None:
+        """Note why there is no link; the same again is no news."""
+        if why != self.last_error:
+            events.note("link.failed", relay=self._target.relay.authority, reason=why)
+        self.last_error = why
 
     async def _connect(self) -> ClientLink:
         relay = self._target.relay
@@ -215,14 +238,20 @@ class Client:
                 time=int(time.time()),
                 program=f"tunnel-client/{VERSION}",
             )
-            limits = await handshake.prove(
+            agreed = await handshake.prove(
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
-            self._lease.check(limits)
+            self._lease.check(agreed.limits)
             link = ClientLink(
-                self._upstreams, self._grants(counter), self._judge, self._permits, counter
+                self._upstreams,
+                self._grants(counter),
+                self._judge,
+                self._permits,
+                self._calls,
+                self.tally,
+                counter,
             )
-            link.driver = LinkDriver(socket, Role.CLIENT, limits, link)
+            link.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, link, agreed.link)
             inbox.hand_over(link.driver)
             link.driver.catalog(sorted(self._upstreams))
         except PeerError as error:
@@ -232,6 +261,8 @@ class Client:
             socket.abort()
             raise
         self.link = link
+        facts = {"relay": relay.authority, "epoch": counter, "instance": hello.instance}
+        events.note("link.up", link=agreed.link, **facts)
         self.on_link()
         self._lease.link_up()
         self.links_made += 1

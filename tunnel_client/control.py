@@ -1,4 +1,7 @@
-"""Lets `tunnel-client status` ask the running daemon: one JSON line each way on a Unix socket.
+"""Lets commands ask the running daemon: one JSON line each way on a Unix socket.
+
+`status` asks how it is; commands that change something have the daemon write that down first,
+because one process writes the log.
 
 The socket is 0600 in a folder of 0700, so only the daemon's own user (and root) can ask.
 """
@@ -21,13 +24,25 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_ASKING = 16
 ASK_SECONDS = 5.0
 
+Told = Callable[[str | None], None]
+"""Called once: None when it is written down, durably, else why not."""
+Record = Callable[[str, dict[str, Any], Told], None]
+"""Writes down what a command is about to do."""
+
 
 class ControlServer:
-    """Answers `{"ask": "status"}` while its block runs; `status` is called once a question."""
+    """Answers questions while its block runs.
 
-    def __init__(self, path: Path, status: Callable[[], dict[str, Any]]) -> None:
+    `{"ask": "status"}` with what `status` returns; `{"ask": "record", "kind": .., "facts": ..}`
+    once `record` has told.
+    """
+
+    def __init__(
+        self, path: Path, status: Callable[[], dict[str, Any]], record: Record | None = None
+    ) -> None:
         self._path = path
         self._status = status
+        self._record = record
         self._asking: set[_Asking] = set()
         self._server: asyncio.Server | None = None
 
@@ -39,7 +54,7 @@ class ControlServer:
             if self._path.exists() and stat.S_ISSOCK(self._path.lstat().st_mode):
                 self._path.unlink()
             self._server = await loop.create_unix_server(
-                lambda: _Asking(self._status, self._asking), str(self._path)
+                lambda: _Asking(self._status, self._record, self._asking), str(self._path)
             )
             self._path.chmod(0o600)
         except OSError as error:
@@ -65,8 +80,15 @@ class ControlServer:
 class _Asking(asyncio.Protocol):
     """One question: a line in, a line out, closed; cut when it takes too long."""
 
-    def __init__(self, status: Callable[[], dict[str, Any]], asking: "set[_Asking]") -> None:
+    def __init__(
+        self,
+        status: Callable[[], dict[str, Any]],
+        record: Record | None,
+        asking: "set[_Asking]",
+    ) -> None:
         self._status = status
+        self._record = record
+        self._asked = False
         self._asking = asking
         self._line = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -80,25 +102,34 @@ class _Asking(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._asked:
             return
         self._line += data
         if b"\n" in self._line:
-            self._transport.write(self._answer(bytes(self._line).partition(b"\n")[0]))
-            self._transport.close()
+            self._asked = True
+            self._judge(bytes(self._line).partition(b"\n")[0])
         elif len(self._line) > MAX_LINE_BYTES:
             self._transport.abort()
 
-    def _answer(self, line: bytes) -> bytes:
+    def _judge(self, line: bytes) -> None:
         try:
             question = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             question = None
-        if question == {"ask": "status"}:
-            answer = self._status()
-        else:
-            answer = {"error": "unknown question"}
-        return json.dumps(answer).encode() + b"\n"
+        match question:
+            case {"ask": "status"} if len(question) == 1:
+                self._answer(self._status())
+            case {"ask": "record", "kind": str(kind), "facts": dict(facts)} if self._record:
+                self._record(
+                    kind, facts, lambda why: self._answer({"recorded": why is None, "why": why})
+                )
+            case _:
+                self._answer({"error": "unknown question"})
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(json.dumps(answer).encode() + b"\n")
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._asking.discard(self)
@@ -112,21 +143,36 @@ class _Asking(asyncio.Protocol):
 
 def ask_status(state_dir: Path) -> dict[str, Any]:
     """Ask the running daemon for its status; waits at most 5 s a step; raises NotRunningError."""
+    return _ask(state_dir, {"ask": "status"})
+
+
+def ask_record(state_dir: Path, kind: str, facts: dict[str, Any]) -> str | None:
+    """Have the running daemon write something down; returns why it could not.
+
+    Raises NotRunningError.
+    """
+    answer = _ask(state_dir, {"ask": "record", "kind": kind, "facts": facts})
+    if answer.get("recorded") is True:
+        return None
+    return str(answer.get("why") or answer.get("error") or "no reason given")
+
+
+def _ask(state_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
     path = state_dir / SOCKET_FILE
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(ASK_SECONDS)
             asking.connect(str(path))
-            asking.sendall(b'{"ask": "status"}\n')
+            asking.sendall(json.dumps(question).encode() + b"\n")
             with asking.makefile("rb") as answer:
                 line = answer.readline(MAX_ANSWER_BYTES)
-        status = json.loads(line)
+        said = json.loads(line)
     except FileNotFoundError:
         raise NotRunningError(f"no daemon listens at {path}") from None
     except ConnectionRefusedError:
         raise NotRunningError(f"the daemon behind {path} has ended") from None
     except (OSError, ValueError) as error:
         raise NotRunningError(f"no answer from {path}: {error}") from None
-    if not isinstance(status, dict):
+    if not isinstance(said, dict):
         raise NotRunningError(f"no answer from {path}")
-    return status
+    return said

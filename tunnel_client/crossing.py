@@ -1,5 +1,6 @@
 """One exchange on its way through: plain calls both ways, and only requests are collected."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,22 +11,27 @@ from shared.jsonrpc.envelope import Envelope, EnvelopeError
 from shared.jsonrpc.results import EditError, Editor, holds
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
-from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES, MIB
-from tunnel_client.asked import NEEDLES, Asked, Forbids, reader
-from tunnel_client.gate import GateError, Head, admit
-from tunnel_client.judge import Asks, Edit, Passed
-from tunnel_client.upstream.base import Exchange, Headers, Upstream, UpstreamRequest
+from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES
+from tunnel_client.asked import MAX_HELD_BYTES, READ, Asked, Forbids, reader
+from tunnel_client.audit.calls import Call
+from tunnel_client.gate import MAX_ASSEMBLING_BYTES, GateError, Head, admit
+from tunnel_client.judge import Asks, Edit, Passed, Verdict
+from tunnel_client.tally import Lane
+from tunnel_client.upstream.base import (
+    Exchange,
+    Headers,
+    Upstream,
+    UpstreamRequest,
+    is_event_stream,
+)
 
 if TYPE_CHECKING:
     from tunnel_client.bridge import Bridge
 
 log = structlog.get_logger("tunnel_client.bridge")
 
-MAX_ASSEMBLING_BYTES = 64 * MIB
-"""Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 NO_GRANT = "no living grant of the session"
-MAX_HELD_BYTES = 128 * MIB
-"""Bytes of answers of one link that are held until their messages are whole and judged."""
+UNRECORDED = "the call cannot be written down"
 
 
 class Crossing:
@@ -33,7 +39,8 @@ class Crossing:
 
     __slots__ = (
         *("_assembled", "_body", "_bridge", "_call", "_driver", "_edit", "_editor", "_exchange"),
-        *("_forbids", "_head", "_held", "_over", "_stream", "_upstream", "_waiting", "grant"),
+        *("_forbids", "_head", "_held", "_over", "_record", "_stream", "_upstream", "_waiting"),
+        *("began", "grant", "lane", "outcome"),
     )
 
     def __init__(
@@ -46,12 +53,15 @@ class Crossing:
         upstream: Upstream,
     ) -> None:
         self.grant = grant
+        self.lane: Lane | None = None
+        self.began, self.outcome = 0.0, "ok"
         self._bridge = bridge
         self._driver = driver
         self._stream = stream
         self._head = head
         self._upstream = upstream
         self._exchange: Exchange | None = None
+        self._record: Call | None = None
         self._forbids: Forbids | None = None
         self._call: Envelope | None = None
         self._edit: Edit | None = None
@@ -101,6 +111,9 @@ class Crossing:
         """The agent is gone, the session was cut or the link lost: stop the upstream's work."""
         exchange = self._exchange
         if not self._over:
+            if self._record is not None:
+                self._record.cut(code, lost=self._driver.lost)
+            self.outcome = code.name.lower()
             self._settle()
             if exchange is not None:
                 exchange.cancel()
@@ -117,6 +130,10 @@ class Crossing:
         if self._over:
             return
         self._waiting = (status, headers)
+        if self._record is not None:
+            self._record.head(status, headers)
+        if status >= 400:
+            self.outcome = "http_error"
         if self._edit is not None and not 200 <= status < 300:
             self._edit = None  # agents take no result from what is no success
         if end:
@@ -134,6 +151,8 @@ class Crossing:
             if edited is None or not (edited or end):
                 return True  # it was cut, or nothing is whole yet
             chunk = edited
+        if self._record is not None:
+            self._record.data(chunk, end)
         if self._waiting is not None:
             if end and len(chunk) <= MAX_INLINE_BYTES:
                 self._whole(chunk)
@@ -147,8 +166,18 @@ class Crossing:
     def fail(self, code: ResetCode, detail: str) -> None:
         """End without an answer, or in the middle of one."""
         if not self._over:
+            if self._record is not None:
+                self._record.failed(code)
+            else:
+                self._refused(detail)
+            self.outcome = code.name.lower()
             self._settle()
             self._driver.reset(self._stream, code, detail)
+
+    def scrubbed(self, count: int) -> None:
+        """Secrets were taken out of the answer."""
+        if self._record is not None:
+            self._record.hits += count
 
     # Inside -------------------------------------------------------------------------------------
 
@@ -161,6 +190,7 @@ class Crossing:
         try:
             request = admit(self._head, body)
         except EnvelopeError as error:
+            self._refused(error.message)
             answer = b"" if error.status == 202 else error.body()
             self.head(error.status, [(b"content-type", b"application/json")])
             self.data(answer, end=True)
@@ -173,6 +203,7 @@ class Crossing:
     def _judge(self, request: UpstreamRequest) -> None:
         """Let the private side have its say, then hand the request over."""
         request.user = self.grant.user
+        self._bridge.tally.begin(self, self._upstream.name, request)
         try:
             verdict = self._bridge.judge.judge(self.grant, request)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no permission
@@ -181,14 +212,54 @@ class Crossing:
             return
         if isinstance(verdict, Passed):
             self._edit = verdict.edit
-            self._hand_over(request)
+            self._hand_over(request, verdict)
         elif isinstance(verdict, Asks):
             self._ask(request, verdict)
         else:
+            self._refused(verdict.why, request, verdict)
+            self._bridge.tally.denied(self, self._upstream.name)
             self.head(200, [(b"content-type", b"application/json")])
             self.data(verdict.body, end=True)
 
-    def _hand_over(self, request: UpstreamRequest) -> None:
+    def _refused(
+        self, why: str, request: UpstreamRequest | None = None, said: Verdict | None = None
+    ) -> None:
+        """Write down that nothing of this reaches the upstream."""
+        self._record = self._bridge.calls.refused(
+            self._driver.link, self._stream, why, self._head.open, self.grant, request, said
+        )
+
+    def _hand_over(
+        self, request: UpstreamRequest, verdict: Passed | Asks, permit: str = ""
+    ) -> None:
+        """Write down what is about to happen, then let it."""
+        record = self._bridge.calls.intend(
+            self._driver.link, self._stream, self.grant, request, verdict, permit
+        )
+        if record is None:
+            self.fail(ResetCode.REFUSED, UNRECORDED)
+            return
+        self._record = record
+        if record.recorded:
+            go = partial(self._recorded, request, record.waits)
+            self._bridge.calls.when_written(self._driver, record, go)
+        else:
+            self._dispatch(request)
+
+    def _recorded(self, request: UpstreamRequest, waited: bool, why: str | None) -> None:
+        """Go on with a call whose intent is written down."""
+        if self._over:
+            return
+        if why is not None:
+            self.fail(ResetCode.REFUSED, UNRECORDED)
+        elif waited and self._bridge.granted(self._head) is None:
+            self.fail(ResetCode.NO_GRANT, NO_GRANT)
+        else:
+            self._dispatch(request)
+
+    def _dispatch(self, request: UpstreamRequest) -> None:
+        if self._record is not None:
+            self._record.dispatched = True
         self._forbids = self._bridge.judge.forbids(self.grant, request)
         if self._forbids is not None:
             self._call = request.envelope
@@ -200,6 +271,7 @@ class Crossing:
         """Use up the permit that came along; without one say what it has to be for."""
         permit = self._head.open.permit
         if not permit:
+            self._refused("a person has to permit it", request, verdict)
             self.fail(ResetCode.NEEDS_APPROVAL, verdict.detail())
             return
         desk = self._bridge.permits
@@ -208,11 +280,7 @@ class Crossing:
         except ValueError:
             self.fail(ResetCode.REFUSED, "arguments that have no one spelling")
             return
-
-        def used(problem: str | None) -> None:
-            self._permitted(request, verdict, problem)
-
-        desk.use(permit, expected, used)
+        desk.use(permit, expected, partial(self._permitted, request, verdict))
 
     def _permitted(self, request: UpstreamRequest, verdict: Asks, problem: str | None) -> None:
         """Go on with a call whose permit was used up, unless anything changed meanwhile."""
@@ -224,7 +292,7 @@ class Crossing:
         elif problem is None and verdict.same(self._bridge.judge.judge(grant, request)):
             self.grant = grant
             log.info("permit used", session=self.session[:8], tool=verdict.action.name)
-            self._hand_over(request)
+            self._hand_over(request, verdict, self._head.open.permit)
         else:
             why = problem or "policy or tool changed"
             log.error("permit refused", session=self.session[:8], why=why)
@@ -237,7 +305,7 @@ class Crossing:
 
     def _asks_nothing(self, chunk: bytes) -> bool:
         """Tell whether a body that is whole may go on unread, as most may: no reader is made."""
-        return self._editor is None and self._edit is None and not holds(NEEDLES, chunk)
+        return self._editor is None and self._edit is None and not holds(READ, chunk)
 
     def _reader(self) -> Editor:
         """Make what the answer has to pass through, before its head is sent."""
@@ -246,7 +314,9 @@ class Crossing:
             facts = {"session": self.session[:8], "upstream": self._upstream.name}
             asked = Asked(self._forbids, self._call, facts, self._refuse)
         _, headers = self._waiting or (0, [])
-        self._editor = reader(self._edit, asked, events=_is_event_stream(headers))
+        edit = self._edit or self._bridge.judge.lists(self.grant)
+        needles = READ if self._edit is None else ()
+        self._editor = reader(edit, asked, events=is_event_stream(headers), needles=needles)
         return self._editor
 
     def _edited(self, editor: Editor, chunk: bytes, end: bool) -> bytes | None:
@@ -311,6 +381,10 @@ class Crossing:
 
     def _settle(self) -> None:
         self._over = True
+        if self._record is not None:
+            self._record.over()
+            self._record = None
+        self._bridge.tally.end(self)
         # The exchange knows its reply, which is this: without a cut its body, megabytes of it,
         # would stay until a garbage collection, and those are rare.
         self._exchange = None
@@ -323,10 +397,3 @@ class Crossing:
         self._bridge.assembling -= self._assembled
         self._bridge.held -= self._held
         self._assembled = self._held = 0
-
-
-def _is_event_stream(headers: Headers) -> bool:
-    return any(
-        name == b"content-type" and value.lower().startswith(b"text/event-stream")
-        for name, value in headers
-    )

@@ -326,3 +326,40 @@ class BadJoinCodeError(ClientError):
     code = "MT2304"
     exit_code = 2
     next_command = "paste the whole code, as `tunnel-relay tunnel create` printed it"
+
+
+# 232x: what happened, written down
+
+
+class AuditFolderError(ClientError):
+    """The log cannot be opened: its folder, its key, or a record that is not what was written."""
+
+    code = "MT2320"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "tunnel-client audit verify"
+
+
+class AuditUnwritableError(ClientError):
+    """What a command is about to do cannot be written down, so it was not done."""
+
+    code = "MT2321"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "tunnel-client status"
+
+
+class AuditUnreadableError(ClientError):
+    """There is no log to read, or it cannot be read."""
+
+    code = "MT2322"
+    next_command = "give the folder: tunnel-client audit tail --folder FOLDER"
+
+
+# 234x: the health port
+
+
+class HealthPortError(ClientError):
+    """The health port cannot be opened."""
+
+    code = "MT2340"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "end what listens there, or choose another port in [health] listen"

@@ -1,6 +1,7 @@
 """Reads files that others must not have touched, and writes files that survive a power cut."""
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -9,6 +10,9 @@ from pathlib import Path
 from tunnel_client.errors import UnsafeFileError
 
 MAX_BYTES = 1024 * 1024
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_LINKS = 40
+"""As many as the kernel follows."""
 
 
 def read_guarded(
@@ -16,20 +20,23 @@ def read_guarded(
     *,
     forbidden: int,
     owners: tuple[int, ...],
-    links: bool = True,
+    links: bool | None = True,
     limit: int = MAX_BYTES,
 ) -> bytes:
     """Return a file's bytes after checking who owns it and who else may use it.
 
     `forbidden` are the permission bits that must not be set, `links` tells whether `path` may be
-    a symbolic link, `limit` is the largest size in bytes. The facts are those of the open file, so
-    it cannot be swapped in between.
+    a symbolic link (None: one that only `owners` can change), `limit` is the largest size in
+    bytes. The facts are those of the open file, so it cannot be swapped in between.
     Raises UnsafeFileError and OSError.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
     if not links and path.is_symlink():
-        raise UnsafeFileError(f"{path} is a symbolic link", f"ls -l {path}")
-    descriptor = os.open(path, flags)
+        if links is False:
+            raise UnsafeFileError(f"{path} is a symbolic link", f"ls -l {path}")
+        descriptor = _follow(path, flags, owners)
+    else:
+        descriptor = os.open(path, flags)
     with os.fdopen(descriptor, "rb") as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
@@ -40,6 +47,55 @@ def read_guarded(
         size = f"{limit // (1024 * 1024)} MiB"
         raise UnsafeFileError(f"{path} is larger than {size}", f"ls -l {path}")
     return content
+
+
+def _follow(path: Path, flags: int, owners: tuple[int, ...]) -> int:
+    """Open what a link leads to, when nobody but `owners` can make it lead elsewhere.
+
+    Each step is taken from the open folder before it, so that none is swapped after its check.
+    Raises UnsafeFileError and OSError.
+    """
+    rest = list(reversed(path.absolute().parts[1:]))
+    folders = [os.open("/", _FOLDER)]
+    links = 0
+    try:
+        while rest:
+            _check_step(path, os.fstat(folders[-1]), owners)
+            name = rest.pop()
+            if name == "..":
+                if len(folders) > 1:
+                    os.close(folders.pop())
+                continue
+            facts = os.stat(name, dir_fd=folders[-1], follow_symlinks=False)
+            if stat.S_ISLNK(facts.st_mode):
+                # Nobody may plant one in a folder that all may write in, as /tmp is.
+                _check_step(path, facts, owners)
+                links += 1
+                if links > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                target = Path(os.readlink(name, dir_fd=folders[-1]))
+                if target.is_absolute():
+                    while len(folders) > 1:
+                        os.close(folders.pop())
+                rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            elif rest:
+                folders.append(os.open(name, _FOLDER, dir_fd=folders[-1]))
+            else:
+                return os.open(name, flags, dir_fd=folders[-1])
+        raise UnsafeFileError(f"{path} is not a regular file", f"ls -l {path}")
+    finally:
+        for folder in folders:
+            os.close(folder)
+
+
+def _check_step(path: Path, facts: os.stat_result, owners: tuple[int, ...]) -> None:
+    """Refuse a step that others can change; a link has no permissions, its folder has."""
+    # In a sticky folder others add names and change none: Kubernetes mounts secrets at 1777.
+    open_to_others = stat.S_ISDIR(facts.st_mode) and facts.st_mode & 0o022
+    if facts.st_uid not in owners or (open_to_others and not facts.st_mode & stat.S_ISVTX):
+        raise UnsafeFileError(
+            f"{path} is a symbolic link that others can lead elsewhere", f"namei -l {path}"
+        )
 
 
 def check_folder(path: Path, owners: tuple[int, ...] | None = None) -> None:

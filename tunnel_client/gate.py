@@ -12,7 +12,11 @@ from shared.jsonrpc.headers import Routing, check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from shared.jsonrpc.reserved import headers_fault
 from shared.wire.codec import OpenHead, decode_open
+from shared.wire.limits import MIB
 from tunnel_client.upstream.base import UpstreamRequest
+
+MAX_ASSEMBLING_BYTES = 64 * MIB
+"""Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 
 _NEVER = frozenset(
     {

@@ -13,16 +13,18 @@ What is written here needs nobody's word but the operator's; the relay is asked 
 
 import json
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
 
+from shared.few import Few
 from shared.grant import Grant
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import Envelope, Kind
-from shared.keys import decode_public, key_fingerprint
+from shared.passkey import ApproverKey, approver_fingerprint, read_approver_key
 from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
@@ -49,15 +51,28 @@ _INTRODUCE = frozenset({"initialize", "server/discover"})
 
 
 class Passed(NamedTuple):
-    """The request may go on; `edit`, where there is one, has to see the response first."""
+    """The request may go on; `edit`, where there is one, has to see the response first.
+
+    `decision` and `pin` say why and what, for records; None: no rule and no pin was asked.
+    """
 
     edit: Edit | None = None
+    decision: Decision | None = None
+    pin: Pin | None = None
 
 
 class Refused(NamedTuple):
-    """The request ends here with this JSON-RPC message."""
+    """The request ends here with this JSON-RPC message.
+
+    The rest is for records: `why` by which `rule`, of what `pin`; `request` is what the agent is
+    told instead.
+    """
 
     body: bytes
+    why: str
+    rule: str | None = None
+    request: str | None = None
+    pin: Pin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +90,9 @@ class Asks:
         return "" if self.action.tool_class is None else self.action.tool_class.value
 
     @property
-    def keys(self) -> list[bytes]:
+    def keys(self) -> list[ApproverKey]:
         """The approvers' public keys that this client trusts; none: the relay's word counts."""
-        return [decode_public(text) for text in self.policy.approver_keys.values()]
+        return [read_approver_key(text) for text in self.policy.approver_keys.values()]
 
     def expects(self, grant: Grant, body: bytes, relay_key: bytes) -> Expectation:
         """Return what a permit for this call has to say; raises ValueError."""
@@ -120,7 +135,7 @@ class Asks:
             "count": approvers.count,
             "ttl": approvers.ttl,
             "not_requester": approvers.not_requester,
-            "keys": [key_fingerprint(key) for key in self.keys],
+            "keys": [approver_fingerprint(key) for key in self.keys],
         }
         return json.dumps(told, separators=(",", ":"))
 
@@ -133,6 +148,7 @@ class Judge:
     """Judges every request of every link by the catalogue and the policy as they are now."""
 
     def __init__(self, policy: Callable[[], Policy], catalog: Catalog) -> None:
+        self._few = Few()
         self._policy = policy
         self._catalog = catalog
         self._subjects: dict[str, tuple[Grant, Subject]] = {}
@@ -145,7 +161,7 @@ class Judge:
         policy = self._policy()
         if envelope is None:
             # A stream that is resumed brings the answers of earlier requests, lists among them.
-            return Passed(self._any_list(grant)) if request.method == "GET" else _PASSED
+            return Passed(self.lists(grant)) if request.method == "GET" else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED  # an answer to what was let through
         method = envelope.method
@@ -158,12 +174,8 @@ class Judge:
         decision = decide(policy, subject, action)
         if decision.effect is not Effect.ALLOW or not self._readable(grant, action):
             return self._refuse(grant, envelope, action, decision)
-        listed = LISTS.get(action.method)
-        if listed is not None:
-            return Passed(self._list_filter(policy, grant, subject, action.method, listed))
-        if method in _INTRODUCE:
-            return Passed(lambda document: self._introduced(grant.upstream, document))
-        return _PASSED
+        listing = method in LISTS or method in _INTRODUCE
+        return Passed(self.lists(grant) if listing else None, decision)
 
     def subject(self, grant: Grant) -> Subject:
         """Return who asks, as policies see it."""
@@ -215,25 +227,37 @@ class Judge:
         if pin is None or action is None:
             return self._unknown(grant, envelope, "not pinned as it is now")
         if not _within(grant, tool_class):
-            return self._deny(grant, envelope, "the session's classes do not hold it", None)
+            why = "the session's classes do not hold it"
+            return self._deny(grant, envelope, why, None, pin)
         extra = self._undeclared(pin, action)
         if extra:
-            return self._deny(grant, envelope, "arguments that the tool does not declare", None)
+            why = "arguments that the tool does not declare"
+            return self._deny(grant, envelope, why, None, pin)
         subject = self.subject(grant)
         decision = decide(policy, subject, action)
         if decision.effect is Effect.ALLOW:
-            return _PASSED
+            return Passed(None, decision, pin)
         if decision.effect is Effect.REQUIRE_APPROVAL:
             return Asks(action, decision, pin, policy)
         if not visible(policy, subject, action):
-            return self._unknown(grant, envelope, decision.why)
-        return self._deny(grant, envelope, decision.why, decision.rule)
+            return self._unknown(grant, envelope, decision.why, decision.rule, pin)
+        return self._deny(grant, envelope, decision.why, decision.rule, pin)
 
     def _undeclared(self, pin: Pin, action: Action) -> bool:
         """Tell whether a tool that changes something gets more than its definition says (P07)."""
         if pin.tool_class is None or not pin.tool_class.changes or not action.args:
             return False
         return bool(undeclared(self._schema(pin), action.args))
+
+    @property
+    def policy_digest(self) -> str:
+        """The digest of the policy that holds now."""
+        return self._policy().digest
+
+    def declared(self, pin: Pin) -> Collection[str]:
+        """Return the names of the arguments that a tool's pinned definition declares."""
+        properties = self._schema(pin).get("properties") if pin.definition else None
+        return properties.keys() if isinstance(properties, dict) else ()
 
     def _schema(self, pin: Pin) -> dict[str, Any]:
         schema = self._schemas.get(pin.sha256)
@@ -259,7 +283,12 @@ class Judge:
 
         return lambda document: filtered(document, listed, keep)
 
-    def _any_list(self, grant: Grant) -> Edit:
+    def lists(self, grant: Grant) -> Edit:
+        """Return what cuts every list in an answer down to what the session may see.
+
+        Whatever was asked: agents match answers by their id, so that a server could slip the list
+        that one request waits for into the answer to another.
+        """
         subject = self.subject(grant)
 
         def edit(document: Document) -> Document | None:
@@ -318,19 +347,34 @@ class Judge:
         why = decision.why if decision.effect is Effect.DENY else "held back until it is pinned"
         return self._deny(grant, envelope, why, decision.rule)
 
-    def _deny(self, grant: Grant, envelope: Envelope, why: str, rule: str | None) -> Refused:
+    def _deny(
+        self, grant: Grant, envelope: Envelope, why: str, rule: str | None, pin: Pin | None = None
+    ) -> Refused:
         request = secrets.token_hex(8)
         self._log("denied", grant, envelope, why, rule=rule, request=request)
         method = envelope.method or ""
-        return Refused(answers.denied(envelope.id, request, method))
+        return Refused(answers.denied(envelope.id, request, method), why, rule, request, pin)
 
-    def _unknown(self, grant: Grant, envelope: Envelope, why: str) -> Refused:
+    def _unknown(
+        self,
+        grant: Grant,
+        envelope: Envelope,
+        why: str,
+        rule: str | None = None,
+        pin: Pin | None = None,
+    ) -> Refused:
         self._log("unknown_tool", grant, envelope, why)
-        return Refused(answers.unknown_tool(envelope.id, envelope.name))
+        body = answers.unknown_tool(envelope.id, envelope.name)
+        return Refused(body, why, rule, None, pin)
 
     def _log(
         self, event: str, grant: Grant, envelope: Envelope, why: str, **facts: str | None
     ) -> None:
+        left_out = self._few.take(time.monotonic())
+        if left_out is None:
+            return  # an agent that goes on and on fills no disk
+        if left_out:
+            facts["left_out"] = str(left_out)
         name = None if envelope.name is None else ascii(envelope.name)[:128]
         log.warning(
             event,

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Self
 
+from shared.passkey import ApproverKey
 from shared.permit import Permit, PermitError, check_keys, decode
 from tunnel_client.errors_upstreams import PermitFileError
 from tunnel_client.files import read_guarded, write_private
@@ -45,7 +46,7 @@ class Expectation:
     tool_class: str
     count: int
     not_requester: bool
-    keys: Collection[bytes]
+    keys: Collection[ApproverKey]
     relay_key: bytes
 
 

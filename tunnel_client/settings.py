@@ -1,5 +1,6 @@
 """The client's configuration: `client.toml`, overridden by `TUNNEL_CLIENT_*` variables."""
 
+import ipaddress
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 from pydantic import model_validator as whole
 
+from shared.audit.settings import FOLDER, AuditSettings
 from shared.configfile import ConfigError, ConfigModel, SecretRef, load
 from shared.configfile import SecretError as UnreadableSecretError
 from shared.ids import is_name
@@ -66,6 +68,17 @@ def check_proxy(text: str) -> str:
 def _upstream_url(text: str) -> str:
     # Judged by who dials it; as http, so that no trust store is loaded just to look at a URL.
     target_from(f"http:{text.removeprefix('https:')}" if text.startswith("https:") else text)
+    return text
+
+
+def _loopback_place(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    try:
+        loopback = ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError('an address of loopback and a port, as in "127.0.0.1:9464"')
     return text
 
 
@@ -152,6 +165,19 @@ class UpstreamSettings(ConfigModel):
         return self
 
 
+class HealthSettings(ConfigModel):
+    """`/healthz`, `/readyz` and `/metrics` for this machine alone; left out, nothing listens."""
+
+    listen: Annotated[str, AfterValidator(_loopback_place)]
+    """`127.0.0.1:9464` or another address of loopback, with a port."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Address and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class ClientSettings(ConfigModel):
     """The whole file."""
 
@@ -161,6 +187,8 @@ class ClientSettings(ConfigModel):
     """What agents may do here: YAML, in the folder of this file unless it says another."""
     relay: RelaySettings
     vault: VaultSettings | None = None
+    audit: AuditSettings = AuditSettings()
+    health: HealthSettings | None = None
     upstream: list[UpstreamSettings] = Field(default_factory=list, max_length=MAX_CATALOG_UPSTREAMS)
     _file: Path | None = PrivateAttr(default=None)
 
@@ -175,8 +203,14 @@ class ClientSettings(ConfigModel):
 
     @property
     def own_files(self) -> tuple[Path, ...]:
-        """What no program started by us may read: the state folder and the configuration."""
-        return (self.state_dir,) if self._file is None else (self.state_dir, self._file)
+        """What no program started by us may read: our own folders and the configuration."""
+        own = (self.state_dir, self.audit_folder)
+        return own if self._file is None else (*own, self._file)
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the log of what happened is."""
+        return self.audit.folder or self.state_dir / FOLDER
 
     def find(self, name: str) -> UpstreamSettings | None:
         """Return the upstream of this name, or None."""
@@ -245,7 +279,7 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
         return None if value is None else base / value.expanduser()
 
     def moved(
-        model: RelaySettings | UpstreamSettings | VaultSettings, *keys: str
+        model: RelaySettings | UpstreamSettings | VaultSettings | AuditSettings, *keys: str
     ) -> dict[str, Any]:
         return {key: below(getattr(model, key)) for key in keys}
 
@@ -261,9 +295,10 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     vault = settings.vault
     if vault is not None:
         vault = vault.model_copy(update=moved(vault, "ca_file"))
+    audit = settings.audit.model_copy(update=moved(settings.audit, "folder"))
     paths = {"state_dir": below(settings.state_dir), "policy": below(settings.policy)}
     return settings.model_copy(
-        update={"relay": relay, "vault": vault, "upstream": upstreams} | paths
+        update={"relay": relay, "vault": vault, "audit": audit, "upstream": upstreams} | paths
     )
 
 

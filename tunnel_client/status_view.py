@@ -3,15 +3,25 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from shared.escape import escaped, one_line
 from tunnel_client.catalog.catalog import PINNING_OFF
-from tunnel_client.catalog.escape import escaped, one_line
 from tunnel_client.render import as_text
 
 COUNTS = ("pinned", "new", "changed", "gone", "flagged")
 """Of an upstream's tools."""
 _LINK = ("connected", "relay", "tunnel", "instance", "links_made", "last_error", "retry_at")
 _LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms")
-_REST = ("schema_version", "version", "pid", "upstreams", "policy", "tools", "stdio", "credentials")
+_REST = (
+    "schema_version",
+    "version",
+    "pid",
+    "upstreams",
+    "policy",
+    "tools",
+    "stdio",
+    "credentials",
+    "audit",
+)
 _SHOWN = frozenset((*_LINK, *_LINKED, *_REST))
 _OF_UPSTREAM = frozenset(
     (*COUNTS, "pinning", "held_back", "listed", "changed_tools", "listing_error")
@@ -26,6 +36,7 @@ def status_text(answer: Mapping[str, Any], kinds: Mapping[str, str], now: float)
     """
     policy = answer.get("policy", {})
     head = [*_link(answer, now), _client(answer), *_policy(policy), _permits(policy)]
+    head += _audit(answer.get("audit", {}))
     width = max(len(name) for name, _ in head)
     parts = ["\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in head)]
     parts.append(_upstreams(answer, kinds))
@@ -84,6 +95,21 @@ def _permits(policy: Mapping[str, Any]) -> tuple[str, str]:
         names = ", ".join(f"{one_line(name, 60)} ({key})" for name, key in approvers.items())
         return "permits", f"signed by approvers' keys: {names}"
     return "permits", "signed by the relay: the policy lists no approvers' keys"
+
+
+def _audit(audit: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not audit:
+        return  # an older daemon
+    if not audit.get("on"):
+        yield "AUDIT", "OFF: nothing that agents do is written down"
+        return
+    failing, unrecorded = audit.get("failing"), audit.get("unrecorded")
+    if failing:
+        yield "AUDIT", f"CANNOT BE WRITTEN, so calls are refused: {one_line(str(failing), 200)}"
+    else:
+        yield "audit", f"{_many(audit.get('records', 0), 'record')} written"
+    if unrecorded:
+        yield "", f"{unrecorded} READS WENT ON WITHOUT A RECORD"
 
 
 def _upstreams(answer: Mapping[str, Any], kinds: Mapping[str, str]) -> str:

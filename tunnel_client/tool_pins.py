@@ -1,7 +1,5 @@
 """What the commands about tools do: list upstreams here and now, and write what was approved."""
 
-import os
-import pwd
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import anyio
 
 from shared.link import loop
 from shared.policy.classes import ToolClass
+from tunnel_client.audit.commands import operator, record
 from tunnel_client.catalog.catalog import Catalog, State, ToolState
 from tunnel_client.catalog.definitions import Item, Kind
 from tunnel_client.catalog.listing import Listing, list_upstream
@@ -170,14 +169,18 @@ def save(
     settings: ClientSettings, upstream: str, chosen: Iterable[tuple[Item, ToolClass | None]]
 ) -> list[dict[str, Any]]:
     """Pin these definitions with these classes; returns what was written, for JSON."""
-    written = []
+    chosen, written = list(chosen), []
+    for item, tool_class in chosen:
+        facts = {"sha256": item.sha256, "class": None if tool_class is None else tool_class.value}
+        what = {"upstream": upstream, "item": item.kind.value, "tool": item.name}
+        record(settings, "tool.pinned", **what, **facts)
     with editing(settings.state_dir) as table:
         for item, tool_class in chosen:
             key = (upstream, item.kind, item.name)
             before = table.get(key)
             # A pin that is written again is a new approval, even within one second.
             now = max(int(time.time()), before.pinned + 1 if before is not None else 0)
-            pin = Pin(item.name, item.sha256, tool_class, item.definition, now, _operator())
+            pin = Pin(item.name, item.sha256, tool_class, item.definition, now, operator())
             table[key] = pin
             written.append(
                 {
@@ -192,6 +195,8 @@ def save(
 
 def classify(settings: ClientSettings, upstream: str, tool: str, tool_class: ToolClass) -> Pin:
     """Change the class of a pinned tool, and nothing else; raises UnknownToolError."""
+    what = {"upstream": upstream, "tool": tool, "class": tool_class.value}
+    record(settings, "tool.classified", **what)
     with editing(settings.state_dir) as table:
         key = (upstream, Kind.TOOL, tool)
         pin = table.get(key)
@@ -199,12 +204,5 @@ def classify(settings: ClientSettings, upstream: str, tool: str, tool_class: Too
             raise UnknownToolError(
                 f"no tool {tool!a} of {upstream} is pinned", f"tunnel-client tool pin {upstream}"
             )
-        table[key] = Pin(tool, pin.sha256, tool_class, pin.definition, pin.pinned, _operator())
+        table[key] = Pin(tool, pin.sha256, tool_class, pin.definition, pin.pinned, operator())
         return table[key]
-
-
-def _operator() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"uid {os.geteuid()}"

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shared.escape import escaped, one_line
 from shared.jsonrpc.canonical import canonical, exact
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.catalog import State, ToolState
-from tunnel_client.catalog.escape import escaped, one_line
 from tunnel_client.catalog.scan import Flag
 
 if TYPE_CHECKING:

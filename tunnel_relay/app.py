@@ -21,6 +21,7 @@ from shared.wire.limits import LinkLimits
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.approvals.webhook import Webhook
+from tunnel_relay.audit.calls import Calls
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
@@ -34,6 +35,7 @@ from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.gateway.judge import Judge
 from tunnel_relay.gateway.mcp_sessions import McpSessions
+from tunnel_relay.gateway.tally import Series
 from tunnel_relay.identity.issuers import Issuers
 from tunnel_relay.identity.oauth import AuthorizationServer
 from tunnel_relay.identity.oidc import OidcClient
@@ -103,6 +105,7 @@ class RelayApp:
             binding=Binding(admin.tasks, admin.clock),
             judge=Judge(lambda: policy.policy, admin.directory.groups_of),
             asking=Asking(admin.approvals, key, _console(settings)),
+            calls=Calls(admin.records.log, reads_without=settings.audit.reads_without),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
@@ -148,6 +151,8 @@ class RelayApp:
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": len(self.registry), "streams": self.gateway.live}
         reason = "stopping" if self.draining else "store" if self._lease.problem else None
+        if reason is None and self.gateway.calls.failing is not None:
+            reason = "audit"
         shown = {"ready": reason is None, "reason": reason, **counts}
         return JSONResponse(shown, 503 if reason else 200)
 
@@ -244,6 +249,7 @@ class LiveLinks:
         sessions: SessionTable,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self.revocations = Series()
         self._registry = registry
         self._gateway = gateway
         self._sessions = sessions
@@ -265,6 +271,7 @@ class LiveLinks:
         revoking = self._registry.revoke([(each.tunnel, each.id) for each in known])
         streams = sum(self._gateway.cut_session(session) for session in sessions)
         clients = await revoking.answers(wait)
+        self.revocations.add(self._clock() - started)
         return {
             "streams": streams,
             "links": sum(client["connected"] for client in clients),

@@ -192,6 +192,26 @@ def user_token_revoke(config: Path | None, as_json: bool, token: str) -> None:
     done(result, as_json, f"{shown['id'][:12]} of {shown['user']} works no more")
 
 
+@user.command("passkeys")
+@common
+@click.argument("user_key", metavar="USER", required=False)
+def user_passkeys(config: Path | None, as_json: bool, user_key: str | None) -> None:
+    """List the passkeys with which approvers sign in the console, of one user or of all."""
+    from tunnel_relay import render
+
+    listing(as_json, "passkeys", run(config, "passkey_list", user=user_key), render.passkeys)
+
+
+@user.command("passkey-remove")
+@common
+@click.argument("passkey", metavar="PASSKEY-ID")
+def user_passkey_remove(config: Path | None, as_json: bool, passkey: str) -> None:
+    """Let a passkey sign no more; the start of its identifier is enough."""
+    result = run(config, "passkey_remove", passkey=passkey)
+    shown = result["passkey"]
+    done(result, as_json, f"{shown['id'][:12]} of {shown['user']} signs no more")
+
+
 @click.group()
 def agent() -> None:
     """Agents: the OAuth clients this relay knows."""

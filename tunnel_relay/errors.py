@@ -61,6 +61,8 @@ class Code(StrEnum):
     FIXTURES_BROKEN = "MT1102"
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
+    AUDIT_UNUSABLE = "MT1320"
+    AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
     APPROVER_NEEDED = "MT1121"
     OWN_REQUEST = "MT1122"
@@ -72,6 +74,10 @@ class Code(StrEnum):
     WEBHOOK_FAILED = "MT1128"
     AGENT_TOKEN = "MT1129"  # noqa: S105 # a code
     NOT_AS_SHOWN = "MT1130"
+    PASSKEY_UNKNOWN = "MT1290"
+    PASSKEY_REFUSED = "MT1291"
+    PERMIT_TOO_LONG = "MT1292"
+    PAGE_NEEDED = "MT1293"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +281,24 @@ EXPLAINED = {
         "what the relay shows is not what it asks to have signed",
         "sign nothing; ask the relay's operator",
     ),
+    Code.PASSKEY_UNKNOWN: Explained(
+        FAILED, "no passkey, or more than one, starts with this", "tunnel-relay user passkeys"
+    ),
+    Code.PASSKEY_REFUSED: Explained(
+        FAILED,
+        "a browser made no passkey that can be registered here, or it is registered already",
+        "add it anew on the console's page, with an authenticator that verifies its user",
+    ),
+    Code.PERMIT_TOO_LONG: Explained(
+        FAILED,
+        "the signatures of a permit do not fit on their way to the client",
+        "lower the rule's count, or sign with keys of the command line",
+    ),
+    Code.PAGE_NEEDED: Explained(
+        NOT_PERMITTED,
+        "a passkey is added by a browser that is logged in, never by a token or the operator",
+        "log in to the console and open Passkeys",
+    ),
     Code.LEASE_LAPSED: Explained(
         UNAVAILABLE,
         "the database could not be written for longer than limits.lease: agents are refused",
@@ -295,6 +319,16 @@ EXPLAINED = {
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.AUDIT_UNUSABLE: Explained(
+        CONFIGURATION,
+        "the log of what happened cannot be opened, so nothing is served",
+        "see that the folder is the relay's alone and whole, then start again",
+    ),
+    Code.AUDIT_FAILING: Explained(
+        UNAVAILABLE,
+        "what is asked for cannot be written down now, so it is not done",
+        "make room on the disk of the log; it is tried again by itself",
     ),
     Code.PRIVATE_SIDE: Explained(
         NOT_PERMITTED,

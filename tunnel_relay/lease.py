@@ -18,6 +18,8 @@ class Lease:
         self.clock = clock
         self._heard = clock()
         self._problem: str | None = None
+        self.failures = 0
+        """How often the store failed when it was asked whether it can be written."""
 
     @property
     def held(self) -> bool:
@@ -45,6 +47,7 @@ class Lease:
         """Note that the store failed; tells whether that is news."""
         news = self._problem is None
         self._problem = problem
+        self.failures += 1
         return news
 
     def facts(self) -> dict[str, object]:

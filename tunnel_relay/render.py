@@ -169,6 +169,22 @@ def admin_tokens(listed: Sequence[dict[str, Any]]) -> str:
     return table(("TOKEN", "USER", "FOR", "EXPIRES", "CREATED"), rows, "no admin tokens")
 
 
+def passkeys(listed: Sequence[dict[str, Any]]) -> str:
+    """List passkeys, each with the text that policies take."""
+    rows = [
+        (
+            each["id"][:12],
+            each["user"],
+            each["name"],
+            when(each["added"]),
+            when(each["last_used"]),
+            each["key"],
+        )
+        for each in listed
+    ]
+    return table(("PASSKEY", "USER", "NAME", "ADDED", "LAST USED", "KEY"), rows, "no passkeys")
+
+
 def agents(listed: Sequence[dict[str, Any]]) -> str:
     """List agents."""
     rows = [

@@ -33,6 +33,7 @@ from tunnel_relay.events import EventRing
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.logs import configure_logging
 from tunnel_relay.memory import map_tls_buffers
+from tunnel_relay.metrics import Metrics
 from tunnel_relay.policy.load import load_policy
 from tunnel_relay.policy.watch import keep_policy
 from tunnel_relay.server import Server
@@ -78,10 +79,11 @@ async def serve(settings: Settings, events: EventRing) -> None:
         app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
         admin.policy = policy
-        admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
+        links = admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
+        metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
         async with (
             serve_control(admin, settings.control_socket),
-            serve_console(admin, settings, events, app.oidc),
+            serve_console(admin, settings, events, app.oidc, metrics),
             anyio.create_task_group() as tasks,
         ):
             await app.issuers.apply_rules()

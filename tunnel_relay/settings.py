@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork, model_validator
 
+from shared.audit.settings import FOLDER, AuditSettings
 from shared.configfile import ConfigError, ConfigModel, load
 from shared.wire import limits as wire
 from tunnel_relay.errors import Code, RelayError
@@ -175,6 +176,7 @@ class Settings(ConfigModel):
     oauth: OAuth = OAuth()
     oidc: OidcSettings | None = None
     approvals: ApprovalSettings = ApprovalSettings()
+    audit: AuditSettings = AuditSettings()
     issuer: list[IssuerSettings] = Field(default_factory=list, max_length=MAX_ISSUERS)
     limits: Limits = Limits()
 
@@ -259,6 +261,11 @@ class Settings(ConfigModel):
     def journal(self) -> Path:
         """Where revocations are kept that the database did not take."""
         return self.state_dir / "pending.jsonl"
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the log of what happened is."""
+        return self.audit.folder or self.state_dir / FOLDER
 
     @property
     def relay_key(self) -> Path:

@@ -60,17 +60,27 @@ _NOBODY = _Nobody()
 
 
 class LinkDriver:
-    """One end of a link, from the end of the handshake to its loss."""
+    """One end of a link, from the end of the handshake to its loss.
+
+    `link` is the same at both ends: with a stream's number it names a call in their records.
+    """
 
     def __init__(
-        self, transport: MessageTransport, role: Role, limits: LinkLimits, owner: LinkOwner
+        self,
+        transport: MessageTransport,
+        role: Role,
+        limits: LinkLimits,
+        owner: LinkOwner,
+        link: str,
     ) -> None:
+        self.link = link
         self._transport = transport
         self._relay = role is Role.RELAY
         self._owner = owner
         self._mux = Mux(role, limits)
         self._loop = asyncio.get_running_loop()
         self._streams: dict[int, StreamHandler] = {}
+        self._newest = 0
         self._armed = False
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
         self._writable: list[int] = []
@@ -108,18 +118,23 @@ class LinkDriver:
         """No stream can be opened now."""
         return self._lost or self._mux.full
 
+    @property
+    def next_stream(self) -> int:
+        """The number that the next stream will have, at the end that opens them."""
+        return self._newest + 1
+
     # Streams ------------------------------------------------------------------------------------
 
     def open(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream with a whole request; raises MisuseError when the link is full."""
-        stream = self._mux.open(head, body)
+        stream = self._newest = self._mux.open(head, body)
         self._streams[stream] = handler
         self.flush_soon()
         return stream
 
     def request(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream as `open` does, in one frame when the body is small."""
-        stream = self._mux.request(head, body)
+        stream = self._newest = self._mux.request(head, body)
         self._streams[stream] = handler
         self.flush_soon()
         return stream

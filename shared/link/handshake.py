@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.errors import AuthError
 from shared.keys import BadKeyError, PrivateKey, decode_public, encode_public, verify
@@ -33,6 +34,7 @@ from shared.wire.handshake import (
     decode_ready,
     encode,
     encode_ready,
+    link_id,
 )
 from shared.wire.limits import MAX_HANDSHAKE_BYTES, MESSAGE_HEADER_BYTES, LinkLimits
 
@@ -44,6 +46,13 @@ _MAX_MESSAGE = MESSAGE_HEADER_BYTES + MAX_HANDSHAKE_BYTES + 256
 
 class WrongRelayError(AuthError):
     """The relay is not the one this client enrolled with."""
+
+
+class Agreed(NamedTuple):
+    """What a client knows of a link whose handshake is over; `link` is its name in records."""
+
+    limits: LinkLimits
+    link: str
 
 
 def send_frame(transport: MessageTransport, kind: FrameType, payload: bytes) -> None:
@@ -64,8 +73,8 @@ async def receive_frame(inbox: Inbox, due: FrameType) -> bytes:
 
 async def prove(
     transport: MessageTransport, inbox: Inbox, hello: Hello, key: PrivateKey, relay_key: bytes
-) -> LinkLimits:
-    """Run the client's side (steps 1, 4, 5, 7); returns the limits of the link.
+) -> Agreed:
+    """Run the client's side (steps 1, 4, 5, 7); returns what was agreed.
 
     Raises WrongRelayError for a key that is not pinned, AuthError, PeerError, LinkLostError.
     """
@@ -79,7 +88,8 @@ async def prove(
     proof = key.sign(client_transcript(hello_payload, challenge_payload))
     send_frame(transport, FrameType.PROOF, proof)
     ready = await receive_frame(inbox, FrameType.READY)
-    return decode_ready(ready, hello_payload, challenge_payload, proof, relay_key, verify)
+    limits = decode_ready(ready, hello_payload, challenge_payload, proof, relay_key, verify)
+    return Agreed(limits, link_id(hello_payload, challenge_payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,11 @@ class Claim:
     hello_payload: bytes
     challenge_payload: bytes
     proof: bytes
+
+    @property
+    def link(self) -> str:
+        """The link's name in records."""
+        return link_id(self.hello_payload, self.challenge_payload)
 
 
 async def challenge(

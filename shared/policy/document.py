@@ -2,7 +2,8 @@
 
 from shared.configfile import ConfigError
 from shared.jsonrpc.canonical import digest
-from shared.keys import BadKeyError, decode_public
+from shared.keys import BadKeyError
+from shared.passkey import Passkey, read_approver_key
 from shared.policy.model import Policy, Rule
 from shared.policy.reading import Place, Report, check_keys, one_text
 from shared.policy.ruletext import read_rule
@@ -81,22 +82,22 @@ def _keys(place: Place | None, report: Report) -> dict[str, str]:
         # Empty would mean that the relay's word is enough, which nobody says by listing keys.
         report.add(place, "names nobody; leave it out where the relay's word is enough")
     found: dict[str, str] = {}
+    seen: set[bytes] = set()
     for name in place.tree.value:
         here = place.below(name)
         key = one_text(here, report)
         if key is None:
             continue
-        if not _is_key(key):
-            report.add(here, "is not a public key as `tunnel-relay approval keygen` prints it")
-        elif key in found.values():
-            report.add(here, "stands under another name already")
+        try:
+            read = read_approver_key(key)
+        except BadKeyError:
+            wanted = "`tunnel-relay approval keygen` prints it, nor a passkey"
+            report.add(here, f"is not a public key as {wanted}")
+        else:
+            # The bare key: one passkey under two origins would be two approvers.
+            public = read.public if isinstance(read, Passkey) else read
+            if public in seen:
+                report.add(here, "stands under another name already")
+            seen.add(public)
         found[name] = key
     return found
-
-
-def _is_key(text: str) -> bool:
-    try:
-        decode_public(text)
-    except BadKeyError:
-        return False
-    return True

@@ -116,7 +116,7 @@ MEMBERS = {
     "why.policy": "SHA-256 of the policy",
     "why.by": "what decided when it was no rule",
     "arguments": "by the names that the tool declares: a tag, or the value where it may be clear",
-    "body": "digest of the request's bytes, keyed for the link",
+    "body": "SHA-256 of the request's bytes, as they passed",
     "trace": "W3C trace id, when the agent sent one",
     "source": "address the request came from",
     "request": "the number that the agent was told",

@@ -6,6 +6,7 @@ dropped or downgraded on the way without breaking a signature. Pure: signing and
 come from the caller.
 """
 
+import hashlib
 import json
 import struct
 from collections.abc import Callable
@@ -27,6 +28,8 @@ NONCE_HEX = 64
 MAX_TEXT = 256
 _CLIENT_DOMAIN = b"mcp-tunnel.v1 client proof\0"
 _RELAY_DOMAIN = b"mcp-tunnel.v1 relay proof\0"
+_LINK_DOMAIN = b"mcp-tunnel.v1 link\0"
+LINK_HEX = 16
 _LENGTH = struct.Struct(">I")
 _SIGNATURE_BYTES = 64
 
@@ -122,6 +125,14 @@ def client_transcript(hello: bytes, challenge: bytes) -> bytes:
 def relay_transcript(hello: bytes, challenge: bytes, proof: bytes, ready: bytes) -> bytes:
     """Return the bytes the relay signs."""
     return _RELAY_DOMAIN + _parts(hello, challenge, proof, ready)
+
+
+def link_id(hello: bytes, challenge: bytes) -> str:
+    """Return what both ends call this link in their records: LINK_HEX digits.
+
+    The client's counter and the relay's nonce are in it, so neither side alone can make it repeat.
+    """
+    return hashlib.sha256(_LINK_DOMAIN + _parts(hello, challenge)).hexdigest()[:LINK_HEX]
 
 
 def encode_ready(

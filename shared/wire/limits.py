@@ -22,7 +22,7 @@ MAX_BODY_BYTES = 4 * MIB
 MAX_HANDSHAKE_BYTES = 4 * KIB
 MAX_DETAIL_BYTES = KIB
 """Text in RESET and DRAIN: for people, and what a client says with NEEDS_APPROVAL."""
-MAX_PERMIT_BYTES = 4 * KIB
+MAX_PERMIT_BYTES = 7 * KIB
 """What humans signed for one call; it travels in the head."""
 MAX_GRANT_BYTES = 16 * KIB
 """A grant and its signature."""

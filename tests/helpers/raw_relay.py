@@ -88,7 +88,7 @@ class RawRelay:
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
         handshake.ready(socket, claim, LinkLimits(), self.key)
         link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)
-        link.driver = _Hearing(socket, Role.RELAY, LinkLimits(), link)
+        link.driver = _Hearing(socket, Role.RELAY, LinkLimits(), link, claim.link)
         self.links.append(link)
         inbox.hand_over(link.driver)
 

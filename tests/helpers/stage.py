@@ -111,6 +111,17 @@ class Stage:
             raise StageError(f"{shlex.join(words)} ended with {process.returncode}: {err.decode()}")
         return out.decode()
 
+    async def failing(self, *words: str) -> str:
+        """Run a command that has to end with 1; returns what it printed, raises StageError."""
+        process = await asyncio.create_subprocess_exec(
+            *self._argv(words), stdout=asyncio.subprocess.PIPE, env=self.environment
+        )
+        with anyio.fail_after(COMMAND_SECONDS):
+            out, _ = await process.communicate()
+        if process.returncode != 1:
+            raise StageError(f"{shlex.join(words)} ended with {process.returncode}, not with 1")
+        return out.decode().rstrip()
+
     async def start(self, name: str, *words: str, show: bool = True) -> asyncio.subprocess.Process:
         """Start a program that stays; its output goes to `NAME.log`, but for a piped stdout."""
         log = self.folder / f"{name}.log"

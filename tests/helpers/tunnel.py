@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import anyio
 from pydantic import SecretStr
@@ -32,9 +33,13 @@ STOP_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class HttpUpstream:
-    """A private MCP server that already serves Streamable HTTP at `url`."""
+    """A private MCP server that already serves Streamable HTTP at `url`.
+
+    With a `credential` the client shows it as a bearer, and so scrubs every answer for it.
+    """
 
     url: str
+    credential: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +283,7 @@ async def _enroll(lab: Lab) -> None:
 async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstream) -> None:
     table = ["", "[[upstream]]", f"name = {json.dumps(name)}"]
     if isinstance(upstream, HttpUpstream):
-        table += [f"url = {json.dumps(upstream.url)}"]
+        table += [f"url = {json.dumps(upstream.url)}", *_credential(lab, name, upstream)]
     else:
         table += [
             f"command = {json.dumps(list(upstream.command))}",
@@ -299,6 +304,18 @@ async def _add_upstream(lab: Lab, name: str, upstream: HttpUpstream | StdioUpstr
         await lab.client_command("consent", "approve", name, "--yes")
     if lab.pinned:
         await lab.client_command("tool", "pin", name, "--all", "--yes")
+
+
+def _credential(lab: Lab, name: str, upstream: HttpUpstream) -> list[str]:
+    if upstream.credential is None:
+        return []
+    secret = lab.folder / f"credential-{name}"
+    secret.touch(mode=0o600)
+    secret.write_text(upstream.credential.get_secret_value())
+    parts = urlsplit(upstream.url)
+    origin, value = f"{parts.scheme}://{parts.netloc}", f"file:{secret}"
+    held = f'kind = "bearer", origin = {json.dumps(origin)}, value = {json.dumps(value)}'
+    return [f"credential = {{ {held} }}"]
 
 
 @asynccontextmanager

@@ -21,12 +21,13 @@ from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.ids import new_id
 from shared.keys import PrivateKey, encode_public, key_fingerprint
-from shared.permit import Permit, Signed, approver_message, arguments_digest
+from shared.permit import Permit, Signed, approver_message, arguments_digest, passkey_challenge
 from shared.policy.classes import ToolClass
 from shared.policy.document import read_policy
 from shared.wire.codec import OpenHead, encode_open
 from shared.wire.frames import encode_message
 from tests.helpers.agent import call, request
+from tests.helpers.passkeys import SoftPasskey
 from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
 from tests.helpers.tunnel import TUNNEL
 from tests.integration.policies import POLICY, Desk, open_desk
@@ -268,6 +269,35 @@ async def test_where_approvers_have_keys_its_own_is_worth_nothing_t32(fresh: Tak
     assert "result" in document(await fresh.call("send_mail", "keys", fresh.by_pia(permit)))
     assert needs_approval(await fresh.call("send_mail", "keys", fresh.by_pia(permit)))
     assert fresh.desk.reached("keys") == 1
+    await fresh.desk.take("client", POLICY)
+
+
+async def test_where_approvers_have_passkeys_it_makes_no_permit_t32(fresh: Taken) -> None:
+    """T32: no signature but the passkey's own counts, once, for a person who was verified."""
+    pia, mallory = SoftPasskey.make(), SoftPasskey.make()
+    keys = f"approver_keys: {{pia: {pia.public.text()}}}\n"
+    await fresh.desk.take("client", POLICY.replace("rules:", keys + "rules:", 1))
+    permit, name = fresh.permit("passkeys"), pia.public.fingerprint
+    challenge = passkey_challenge(permit)
+    twice = b'{"origin":"x",' + pia.sign(challenge).client_data[1:]
+    for made in (
+        mallory.sign(challenge),
+        pia.sign(passkey_challenge(fresh.permit("another"))),
+        pia.sign(challenge, flags=1),
+        pia.sign(challenge, host="evil.example.com"),
+        pia.sign(challenge, said={"origin": "https://evil.example.com"}),
+        pia.sign(challenge, client_data=twice),
+        fresh.relay.key.sign(approver_message(permit)),
+    ):
+        text = Signed(permit, ("pia",), {name: made}).vouched(fresh.relay.key).text()
+        assert needs_approval(await fresh.call("send_mail", "passkeys", text))
+    assert needs_approval(await fresh.call("send_mail", "passkeys", fresh.vouched(permit)))
+    assert fresh.desk.reached("passkeys") == 0
+    assert "why=signature" in fresh.said()
+    good = Signed(permit, ("pia",), {name: pia.sign(challenge)}).vouched(fresh.relay.key).text()
+    assert "result" in document(await fresh.call("send_mail", "passkeys", good))
+    assert needs_approval(await fresh.call("send_mail", "passkeys", good))
+    assert fresh.desk.reached("passkeys") == 1
     await fresh.desk.take("client", POLICY)
 
 

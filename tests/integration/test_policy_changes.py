@@ -107,6 +107,7 @@ async def test_both_may_ask_and_each_gets_its_approval(desk: Desk, modern: bool)
     reply = await desk.call("send_mail", modern, case=case)
     for _ in range(3):
         assert desk.reached(case) == 0
+        await desk.call("send_mail", modern, case=case)  # an agent repeats its call too early
         await desk.decide("approve", await desk.pending(reply))
         reply = await desk.call("send_mail", modern, case=case)
         if not reply.document["result"].get("isError"):
@@ -320,6 +321,29 @@ async def test_a_legacy_server_is_told_that_it_may_not_ask(desk: Desk, method: s
     assert told.document["error"] == {"code": -32601, "message": "denied by policy"}
     assert told.values("mcp-session-id") == seen.values("mcp-session-id") != []
     assert "denied_to_upstream" in desk.scene.log("client.log")
+
+
+@pytest.mark.parametrize("events", [True, False])
+async def test_a_list_in_the_answer_to_another_request_is_filtered(
+    desk: Desk, events: bool
+) -> None:
+    """P10: agents match answers by their id, whatever brought them."""
+    case = f"slipped-{events}"
+    slipped = {"jsonrpc": "2.0", "id": 77, "result": {"tools": [tool("slipped_in"), *TOOLS]}}
+    desk.upstream.driven.add("get_ticket")
+    async with desk.scene.agent.open(call("get_ticket", case=case)) as reply:
+        seen = await desk.upstream.arrived(case)
+        if events:
+            await seen.event_stream()
+            await seen.event(slipped)
+            await seen.event({"jsonrpc": "2.0", "id": 1, "result": {"content": []}})
+            await seen.end()
+        else:
+            await seen.result(slipped["result"])
+        whole = await reply.end()
+    desk.upstream.driven.discard("get_ticket")
+    assert b"get_ticket" in whole.body
+    assert b"slipped_in" not in whole.body
 
 
 async def test_a_program_is_told_that_it_may_not_ask() -> None:

@@ -60,6 +60,8 @@ async def unavailable(scene: Scene) -> bool:
     reply = await scene.agent.ask(call("echo", case="unavailable"))
     if reply.status != 503:
         return False
+    if dict(reply.headers)["retry-after"] == "1":
+        return False  # so far only the client, whose log is on that disk as well
     assert dict(reply.headers)["retry-after"] == "5"
     assert reply.error["data"] == NEVER_SENT
     assert not -32768 <= reply.error["code"] <= -32000

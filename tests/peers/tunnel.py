@@ -1,5 +1,6 @@
 """One relay and one client in front of all servers of a run."""
 
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,7 +56,8 @@ def _prepare(lab: Lab) -> None:
 
 def _upstream(upstream: Upstream, workspace: Path) -> tunnel.HttpUpstream | tunnel.StdioUpstream:
     if isinstance(upstream, HttpUpstream):
-        return tunnel.HttpUpstream(upstream.url)
+        # A credential of its own, so that every answer is looked through for it.
+        return tunnel.HttpUpstream(upstream.url, SecretStr(secrets.token_urlsafe(32)))
     return tunnel.StdioUpstream(
         upstream.argv, workspace, read=(node_packages.node_modules(),), write=(workspace,)
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.jsonrpc.canonical import exact
 from shared.keys import PrivateKey, key_fingerprint
+from shared.passkey import Assertion
 from shared.permit import (
     MAX_TEXT,
     OWN_ANSWERS,
@@ -23,7 +24,9 @@ from shared.permit import (
     check_keys,
     covered,
     decode,
+    passkey_challenge,
 )
+from tests.helpers.passkeys import SoftPasskey
 
 RELAY, PIA, PAUL = (PrivateKey.generate() for _ in range(3))
 PERMIT = Permit(
@@ -98,6 +101,70 @@ def test_as_many_different_keys_must_sign_as_the_rule_asks() -> None:
         check_keys(signed(PIA), [PIA.public, PIA.public], 2, RELAY.public)
 
 
+def by_passkey(*keys: SoftPasskey, permit: Permit = PERMIT) -> Signed:
+    made: dict[str, bytes | Assertion] = {
+        key.public.fingerprint: key.sign(passkey_challenge(permit)) for key in keys
+    }
+    return Signed(permit, ("pia",), made)
+
+
+def test_a_passkey_signs_as_a_key_does() -> None:
+    """T32, P20: and for no other permit."""
+    pia, paul = SoftPasskey.make(), SoftPasskey.make("eddsa")
+    whole = by_passkey(pia, paul).vouched(RELAY)
+    assert decode(whole.text()) == whole
+    check_keys(decode(whole.text()), [pia.public, paul.public], 2, RELAY.public)
+    mixed = Signed(PERMIT, (), {**signed(PIA).signatures, **by_passkey(pia).signatures})
+    check_keys(decode(mixed.text()), [PIA.public, pia.public], 2, RELAY.public)
+    for name in Permit.__slots__:
+        value = getattr(PERMIT, name)
+        changed: Any = value + 1 if isinstance(value, int) else value + "x"
+        other = replace(PERMIT, **{name: changed})
+        assert Signed(other, (), whole.signatures).by([pia.public]) == []
+    stranger = SoftPasskey.make()
+    with pytest.raises(PermitError, match="signature"):
+        check_keys(by_passkey(stranger).vouched(RELAY), [pia.public], 1, RELAY.public)
+
+
+def test_a_signature_of_one_kind_never_counts_as_the_other() -> None:
+    pia = SoftPasskey.make("eddsa")
+    assert isinstance(pia.key, PrivateKey)
+    print_ = pia.public.fingerprint
+    for raw in (approver_message(PERMIT), passkey_challenge(PERMIT)):
+        assert Signed(PERMIT, (), {print_: pia.key.sign(raw)}).by([pia.public]) == []
+        assert by_passkey(pia).by([pia.key.public]) == []
+    made = pia.sign(passkey_challenge(PERMIT))
+    plain = key_fingerprint(pia.key.public)
+    assert Signed(PERMIT, (), {plain: made}).by([pia.key.public]) == []
+    assert Signed(PERMIT, (), {plain: made.signature}).by([pia.key.public]) == []
+    assert Signed(PERMIT, (), {print_: pia.sign(approver_message(PERMIT))}).by([pia.public]) == []
+    relay = Signed(PERMIT, ("pia",), {key_fingerprint(RELAY.public): made})
+    assert not relay.by_relay(RELAY.public)
+
+
+def test_eight_passkeys_find_room() -> None:
+    keys = [SoftPasskey.make() for _ in range(8)]
+    long = replace(PERMIT, user="u" * 500, agent="a" * 400, tool="t" * 100)
+    text = by_passkey(*keys, permit=long).vouched(RELAY).text()
+    check_keys(decode(text), [key.public for key in keys], 8, RELAY.public)
+
+
+def test_malformed_assertions_are_refused() -> None:
+    pia = SoftPasskey.make()
+    head, _, made = by_passkey(pia).text().rpartition(".")
+    key, *parts = made.split("~")
+    for broken in (
+        [*parts, parts[0]],
+        parts[:2],
+        ["", *parts[1:]],
+        [parts[0], "", parts[2]],
+        [parts[0], "A" * 1400, parts[2]],
+        [parts[0] + "=", *parts[1:]],
+        [*parts[:2], parts[2] * 3],
+    ):
+        assert kind(".".join((head, "~".join((key, *broken))))) == "malformed"
+
+
 def test_without_listed_keys_the_relay_must_name_as_many_approvers() -> None:
     whole = signed(approvers=("pia", "paul")).vouched(RELAY)
     check_keys(whole, [], 2, RELAY.public)
@@ -157,8 +224,10 @@ def test_malformed_texts_are_refused() -> None:
 
 
 def test_a_permit_that_would_be_too_long_is_not_written() -> None:
+    long = replace(PERMIT, user="ü" * 512, agent="€" * 512, tool="ö" * 256)
+    whole = signed(PIA, permit=long, approvers=("€" * 512, "ü" * 512))
     with pytest.raises(PermitError, match="too long"):
-        signed(PIA, permit=replace(PERMIT, user="ü" * 512, agent="€" * 512, tool="ö" * 256)).text()
+        whole.text()
 
 
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_.~-]{0,300}"))

@@ -8,12 +8,14 @@ Exits with 1 when the fixture itself does not pass, or when a hop changes anythi
 """
 
 import argparse
+import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
+from pydantic import SecretStr
 
 from tests.helpers.conformance_suite import (
     TOTALS,
@@ -83,7 +85,9 @@ async def _injector_alone(fixture_url: str) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def _http_upstream(fixture_url: str) -> AsyncIterator[str]:
-    async with _with_token(HttpUpstream(fixture_url)) as url:
+    # A credential of its own, so that every answer of the suite is looked through for it.
+    credential = SecretStr(secrets.token_urlsafe(32))
+    async with _with_token(HttpUpstream(fixture_url, credential)) as url:
         yield url
 
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import re
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -35,6 +36,7 @@ from tests.helpers.attack_scene import (
 )
 from tests.helpers.curtain import with_signals
 from tests.helpers.demo_approver import GROUP
+from tests.helpers.doctored_log import DOCTORED, signed
 from tests.helpers.raw_relay import RawRelayLink, raw_relay
 from tests.helpers.rogue_bank import SECRET_RESULT, forms
 from tests.helpers.stage import Stage, StageError
@@ -146,10 +148,8 @@ async def a_swapped_approval(scene: AttackScene) -> None:
 async def a_rug_pull(scene: AttackScene) -> None:
     """P13: the server changes a tool that was pinned."""
     stage, bank = scene.stage, scene.bank
-    stage.step("A doctored audit log (A03-A06)")
-    stage.say("   NOT BUILT YET: there is no tamper-evident audit log, so nothing to attack.")
     with scene.attack(
-        "A rug pull instead (P13)",
+        "A rug pull (P13)",
         "changes a tool that was approved: its description now orders the model about.",
     ):
         agent, _ = await scene.session()
@@ -167,6 +167,40 @@ async def a_rug_pull(scene: AttackScene) -> None:
         scene.proof(
             f"agents saw {len(before)} tools, now {len(after)}; a call is told "
             f"{result_text(reply)!r} and reaches nobody, until a person pins it again"
+        )
+
+
+async def a_doctored_log(scene: AttackScene) -> None:
+    """A03, A04 and A06: change a record of the client's log, take one out, cut off the end."""
+    stage = scene.stage
+    with scene.attack(
+        "A doctored audit log (A03, A04, A06)",
+        "has the client's machine: he changes what was paid, takes a call out, cuts off the end.",
+    ):
+        log = stage.folder / "client" / "audit"
+
+        async def whole() -> bool:
+            return signed(log)
+
+        stage.say("   - the client signs what it wrote every ten seconds; then a copy is made")
+        await stage.until(whole, "the client signs its log")
+        kept, key = stage.folder / "checkpoint", stage.folder / "audit.pub"
+        kept.write_text(await stage.quietly("tunnel-client", "audit", "checkpoint"))
+        key.write_text(await stage.quietly("tunnel-client", "audit", "key"))
+        shutil.copytree(log, stage.folder / "log")
+        verify = ("tunnel-client", "audit", "verify", "--folder", str(stage.folder / "log"))
+        elsewhere = ("--key", str(key), "--checkpoint", str(kept))
+        await stage.run(*verify, *elsewhere)
+        for how, doctor in DOCTORED.items():
+            shutil.rmtree(stage.folder / "log")
+            shutil.copytree(log, stage.folder / "log")
+            doctor(stage.folder / "log")
+            said = await stage.failing(*verify, *elsewhere)
+            need("BROKEN at record" in said, f"{how}: nobody saw it")
+            stage.say(f"   - {how}: {said}")
+        scene.proof(
+            f"{len(DOCTORED)} doctored logs, all found out by `tunnel-client audit verify` with a "
+            "key and a checkpoint that were kept elsewhere; the honest one holds"
         )
 
 
@@ -315,6 +349,7 @@ async def play(stage: Stage) -> None:
         await a_leaked_credential(scene)
         await a_swapped_approval(scene)
         await a_rug_pull(scene)
+        await a_doctored_log(scene)
         await a_compromised_relay(scene)
         if scene.worked:
             raise StageError(f"worked: {', '.join(scene.worked)}")

@@ -22,7 +22,7 @@ PROOFS = (
     r"S08, S09.*\n(.*\n)*? +PROOF: the stream ended with -31003 ",
     r"C02, C06.*\n(.*\n)*? +PROOF: the server was shown the secret 9 times, the agent read it 0 ",
     r"P20, P22.*\n(.*\n)*? +PROOF: of 50 calls at once 1 ran",
-    r"A03-A06.*\n +NOT BUILT YET",
+    r"A03, A04, A06.*\n(.*\n)*? +PROOF: 4 doctored logs, all found out",
     r"P13.*\n(.*\n)*? +PROOF: agents saw 4 tools, now 3",
     r"T32.*\n(.*\n)*? +PROOF: he ordered 4 payments and 1 unknown tool, 0 reached the bank",
     r"\nEvery attack failed\.\n",
@@ -31,7 +31,7 @@ PROOFS = (
 
 
 async def test_every_attack_fails_and_says_why() -> None:
-    """S08, S09, C02, C06, P20, P22, P13 and T32, as a buyer sees them."""
+    """S08, S09, C02, C06, P20, P22, P13, A03, A04, A06 and T32, as a buyer sees them."""
     demo = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.system.demo_attacks"),
         cwd=ROOT,

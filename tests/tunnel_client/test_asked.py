@@ -30,9 +30,7 @@ def watched(
     refused: list[str | int], call: Envelope | None = None, *, events: bool = True
 ) -> Editor:
     asked = Asked(lambda method, _: method in DENIED, call, FACTS, refused.append)
-    made = reader(None, asked, events=events)
-    assert made is not None
-    return made
+    return reader(lambda _: None, asked, events=events, needles=NEEDLES)
 
 
 def event(document: Any, before: str = "") -> bytes:
@@ -161,7 +159,6 @@ def test_asking_without_end_ends_the_exchange() -> None:
 def test_a_filtered_list_is_still_filtered() -> None:
     asked = Asked(lambda *_: True, None, FACTS, lambda _: None)
     editor = reader(lambda document: document | {"seen": True}, asked, events=True)
-    assert editor is not None
     assert data(editor.feed(event(RESULT))) == [RESULT | {"seen": True}]
     assert editor.feed(event(PROGRESS)) == event(PROGRESS)
     assert editor.feed(event(SAMPLE)) == b""

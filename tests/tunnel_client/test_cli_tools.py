@@ -177,7 +177,9 @@ async def test_what_the_daemon_saw_change_counts_here_too(desk: Desk) -> None:
     """P14: the command is shown the pinned definition, an agent was shown another."""
     await desk.ask("tool", "pin", "desk", "--all", "--yes")
     seen = {"tools": {"desk": {"changed_tools": ["add"]}}}
-    async with ControlServer(desk.state / SOCKET_FILE, lambda: seen):
+    async with ControlServer(
+        desk.state / SOCKET_FILE, lambda: seen, lambda kind, facts, told: told(None)
+    ):
         assert await states(desk) == {"add": "changed", "drop": "pinned"}
         before = read_pins(desk.state)["desk", Kind.TOOL, "add"]
         await desk.ask("tool", "pin", "desk", "--all", "--yes")

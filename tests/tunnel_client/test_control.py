@@ -9,7 +9,14 @@ from typing import Any
 import anyio
 import pytest
 
-from tunnel_client.control import MAX_ASKING, SOCKET_FILE, ControlServer, ask_status
+from tunnel_client.control import (
+    MAX_ASKING,
+    SOCKET_FILE,
+    ControlServer,
+    Told,
+    ask_record,
+    ask_status,
+)
 from tunnel_client.errors import NotRunningError, StateWriteError
 
 
@@ -70,6 +77,31 @@ async def test_any_other_question_is_refused(tmp_path: Path, question: bytes) ->
             writer.write(question)
             assert json.loads(await reader.read()) == {"error": "unknown question"}
             writer.close()
+
+
+async def test_a_command_hears_when_the_daemon_has_written_it_down(tmp_path: Path) -> None:
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    def record(kind: str, facts: dict[str, Any], told: Told) -> None:
+        heard.append((kind, facts))
+        why = "the disk is full" if facts["tool"] == "b" else None
+        asyncio.get_running_loop().call_soon(told, why)
+
+    async with ControlServer(tmp_path / SOCKET_FILE, status, record):
+        with anyio.fail_after(10):
+            said = [
+                await asyncio.to_thread(ask_record, tmp_path, "tool.pinned", {"tool": tool})
+                for tool in "ab"
+            ]
+    assert said == [None, "the disk is full"]
+    assert heard == [("tool.pinned", {"tool": "a"}), ("tool.pinned", {"tool": "b"})]
+
+
+async def test_a_daemon_without_a_log_says_so(tmp_path: Path) -> None:
+    async with ControlServer(tmp_path / SOCKET_FILE, status):
+        with anyio.fail_after(10):
+            said = await asyncio.to_thread(ask_record, tmp_path, "tool.pinned", {})
+    assert said == "unknown question"
 
 
 async def test_who_sends_no_end_of_line_is_cut_off(tmp_path: Path) -> None:

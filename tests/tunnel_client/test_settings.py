@@ -220,3 +220,13 @@ def test_where_things_are_when_nobody_says(monkeypatch: pytest.MonkeyPatch) -> N
     assert default_state_dir({"STATE_DIRECTORY": "/var/lib/private/t:/b"}) == Path(
         "/var/lib/private/t"
     )
+
+
+def test_the_health_port_is_on_loopback_only() -> None:
+    assert parse(HEAD).health is None
+    for place, read in (("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:80", ("::1", 80))):
+        health = parse(HEAD + f'[health]\nlisten = "{place}"\n').health
+        assert health is not None
+        assert health.place == read
+    for place in ("0.0.0.0:9464", "10.0.0.1:1", "localhost:1", "127.0.0.1", "127.0.0.1:0", ":1"):
+        assert "an address of loopback" in refusal(HEAD + f'[health]\nlisten = "{place}"\n')

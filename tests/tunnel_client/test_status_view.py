@@ -28,6 +28,17 @@ def answer(**changed: Any) -> dict[str, Any]:
     }
 
 
+def test_a_log_that_is_off_or_fails_is_loud() -> None:
+    def shown(**audit: Any) -> str:
+        return status_text(answer(audit=audit), {}, NOW)
+
+    assert "audit    7 records written" in shown(on=True, records=7, failing=None)
+    assert "AUDIT    OFF" in shown(on=False)
+    failing = shown(on=True, records=7, failing="No space left on device", unrecorded=2)
+    assert "AUDIT    CANNOT BE WRITTEN, so calls are refused: No space left" in failing
+    assert "2 READS WENT ON WITHOUT A RECORD" in failing
+
+
 def test_a_quiet_client_fits_on_a_few_lines() -> None:
     assert status_text(answer(), {"tickets": "http"}, NOW).splitlines() == [
         "link     connected to wss://relay.example as tunnel office for 2h",

@@ -18,7 +18,7 @@ from shared.permit import check_keys
 from tests.tunnel_relay.admin.test_approvals import people_beside
 from tests.tunnel_relay.approvals.scene import PARAMS, Office, an_office, with_session
 from tests.tunnel_relay.console.stage import a_console
-from tunnel_relay.approvals.desk import signed
+from tunnel_relay.approvals.signatures import signed
 from tunnel_relay.cli import build
 from tunnel_relay.store.approvals import State
 

@@ -20,7 +20,10 @@ def test_a_user_comes_with_a_password_from_a_pipe_and_never_from_an_argument(she
         in shell.run("user", "password", "ada", "--password-file", "-", code=2, stdin="x\n").stderr
     )
     assert "--password-file" in shell.run("user", "add", "bob", code=2).stderr
-    assert "MT1041" in shell.run("user", "add", "ada", "--no-password", code=1).stderr
+    refused = shell.run("user", "add", "ada", "--no-password", code=1).stderr
+    assert "MT1041" in refused
+    assert "user change" in refused
+    assert "user password" in refused
 
 
 def test_a_user_is_changed_shown_and_switched_off(shell: Shell) -> None:
@@ -65,3 +68,9 @@ def test_an_admin_token_is_made_listed_and_ended(shell: Shell) -> None:
     assert "works no more" in shell.run("user", "token-revoke", shown["id"][:12]).stdout
     assert "no admin tokens" in shell.run("user", "tokens").stdout
     assert "MT1057" in shell.run("user", "token-revoke", shown["id"], code=1).stderr
+
+
+def test_passkeys_are_listed_and_never_added_from_here(shell: Shell) -> None:
+    assert shell.json("user", "passkeys")["passkeys"] == []
+    assert shell.run("user", "passkeys").stdout == "no passkeys\n"
+    assert "MT1290" in shell.run("user", "passkey-remove", "abcdef", code=1).stderr

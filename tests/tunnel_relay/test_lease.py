@@ -56,3 +56,4 @@ def test_an_answer_brings_a_lapsed_lease_back() -> None:
     assert lease.held
     assert lease.problem is None
     assert lease.failed("again"), "a new failure is news again"
+    assert lease.failures == 2

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from shared.audit import events
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.definitions import (
     Digests,
@@ -327,6 +328,7 @@ class Catalog:
             return
         shelf.changed[name] = shelf.pins[name]
         shelf.callable.pop(name, None)
+        events.note("tool.changed", upstream=upstream, tool=name, pinned=shelf.pins[name].sha256)
         log.warning("tool changed: not callable until pinned again", upstream=upstream, tool=name)
         self._moved()
 

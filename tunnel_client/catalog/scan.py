@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from shared.escape import escaped
 from shared.jsonrpc.param_headers import ANNOTATION
 from tunnel_client.catalog.definitions import Item, Kind
-from tunnel_client.catalog.escape import escaped
 from tunnel_client.catalog.scan_text import HIDING, NOTES, Code, mentions, scan_text, skeleton
 
 MAX_FLAGS = 20

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
-from tunnel_client.catalog.escape import INVISIBLE, escaped
+from shared.escape import INVISIBLE, escaped
 
 LONG_TEXT = 10_000
 """Characters in one text beyond which nobody reads on to what stands at its end."""

@@ -3,6 +3,7 @@
 Wraps an upstream of either kind; one without secrets is never wrapped, and pays nothing.
 """
 
+import asyncio
 from typing import Any
 
 from shared.errors import ResetCode
@@ -10,7 +11,14 @@ from shared.jsonrpc.envelope import Kind, error_body
 from tunnel_client.credentials.hits import Hits
 from tunnel_client.credentials.keeper import Keeper, Keepers
 from tunnel_client.credentials.scrub import Scrubber, Stream
-from tunnel_client.upstream.base import Exchange, Headers, Reply, Upstream, UpstreamRequest
+from tunnel_client.upstream.base import (
+    Exchange,
+    Headers,
+    HearsOfSecrets,
+    Reply,
+    Upstream,
+    UpstreamRequest,
+)
 from tunnel_client.upstream.http_request import BadInjectionError
 
 NO_CREDENTIAL = -31504
@@ -73,11 +81,13 @@ class GuardedUpstream:
 
     def open(self, request: UpstreamRequest, reply: Reply) -> Exchange:
         """Begin one exchange, now or when its credential is there; see `base.Upstream`."""
+        if self.hits.locked and self.hits.locks_out(request.session):
+            return self._locked_out(request, reply)
         if self._credential is None:
-            return self.inner.open(request, self._guard(reply, None))
+            return self.inner.open(request, self._guard(reply, None, request.session))
         keeper = self._credential.keepers.find(request.user)
         if keeper is not None and keeper.current() is not None:
-            return self.inner.open(request, self._guard(reply, keeper))
+            return self.inner.open(request, self._guard(reply, keeper, request.session))
         waiting = _Waiting(request, reply, keeper, self)
         self.waiting.add(waiting)
         if keeper is None or not keeper.wait(waiting.ready):
@@ -103,6 +113,7 @@ class GuardedUpstream:
     def report(self) -> dict[str, Any]:
         """Return what `status` says of the credential; no secret and no user's name."""
         found = {**self._about, "scrub_hits": self.hits.count, "alarm": self.hits.alarm}
+        found["locked_out"] = len(self.hits.locked)
         if self._credential is not None:
             keepers = self._credential.keepers.all()
             problems = sorted({each.problem for each in keepers if each.problem})
@@ -111,16 +122,19 @@ class GuardedUpstream:
                 found["users"] = len(keepers)
         return found
 
-    def _guard(self, reply: Reply, keeper: Keeper | None) -> Reply:
+    def _guard(self, reply: Reply, keeper: Keeper | None, session: str) -> Reply:
         scrubber = self._scrubber if keeper is None else keeper.scrubber
-        return reply if scrubber is None else GuardedReply(self, reply, scrubber, keeper)
+        return reply if scrubber is None else GuardedReply(self, reply, scrubber, keeper, session)
 
-    def seen(self, hits: int) -> None:
-        """Note secrets that were taken out of an answer."""
-        self.hits.add(hits)
+    def _locked_out(self, request: UpstreamRequest, reply: Reply) -> Exchange:
+        """Refuse once `open` has returned; the session is judged anew when its time is over."""
+        waiting = _Waiting(request, reply, None, self)
+        self.waiting.add(waiting)
+        asyncio.get_running_loop().call_soon(waiting.ready, False)
+        return waiting
 
-    def clean_fields(self, headers: Headers, scrubber: Scrubber) -> Headers:
-        """Return the fields an agent may see, their values scrubbed; most heads repeat."""
+    def clean_fields(self, headers: Headers, scrubber: Scrubber, session: str) -> Headers:
+        """Return the fields an agent may see, scrubbed; most heads repeat."""
         last = self._last
         if last is not None and last[0] is headers and last[1] is scrubber:
             return last[2]
@@ -128,11 +142,14 @@ class GuardedUpstream:
         found = 0
         for name, value in headers:
             if name in _PASSES or name.startswith(_PASSES_PREFIXES):
+                named = len(scrubber.places(name))
                 places = scrubber.places(value)
-                found += len(places)
+                found += named + len(places)
+                if named:
+                    continue  # a masked name would be no name
                 kept.append((name, scrubber.clean(value) if places else value))
         if found:
-            self.hits.add(found)
+            self.hits.add(found, session)
         else:
             self._last = headers, scrubber, kept
         return kept
@@ -141,9 +158,9 @@ class GuardedUpstream:
         """Go on with an exchange that waited, or refuse it."""
         self.waiting.discard(waiting)
         if good:
-            waiting.exchange = self.inner.open(
-                waiting.request, self._guard(waiting.reply, waiting.keeper)
-            )
+            request = waiting.request
+            guard = self._guard(waiting.reply, waiting.keeper, request.session)
+            waiting.exchange = self.inner.open(request, guard)
         else:
             _refuse(waiting.request, waiting.reply)
             waiting.over = True
@@ -199,11 +216,17 @@ class _Waiting:
 class GuardedReply:
     """A reply that takes secrets out of what goes to the agent."""
 
-    __slots__ = ("_keeper", "_owner", "_reply", "_scrubber", "_seen", "_stream")
+    __slots__ = ("_keeper", "_owner", "_reply", "_scrubber", "_seen", "_session", "_stream")
 
     def __init__(
-        self, owner: GuardedUpstream, reply: Reply, scrubber: Scrubber, keeper: Keeper | None
+        self,
+        owner: GuardedUpstream,
+        reply: Reply,
+        scrubber: Scrubber,
+        keeper: Keeper | None,
+        session: str,
     ) -> None:
+        self._session = session
         self._owner = owner
         self._reply = reply
         self._scrubber = scrubber
@@ -213,20 +236,28 @@ class GuardedReply:
 
     def head(self, status: int, headers: Headers, end: bool = False) -> None:
         """Pass on the fields that may be seen; no length, because scrubbing changes it."""
-        self._reply.head(status, self._owner.clean_fields(headers, self._scrubber), end)
+        before = self._owner.hits.count
+        fields = self._owner.clean_fields(headers, self._scrubber, self._session)
+        self._tell(self._owner.hits.count - before)
+        self._reply.head(status, fields, end)
 
     def data(self, chunk: bytes, end: bool = False) -> bool:
         """Pass on what is known to hold no secret; a little may be kept until more comes."""
         stream = self._stream
         out = stream.feed(chunk, end, None if self._keeper is None else self._keeper.scrubber)
         if stream.hits != self._seen:
-            self._owner.seen(stream.hits - self._seen)
+            self._owner.hits.add(stream.hits - self._seen, self._session)
+            self._tell(stream.hits - self._seen)
             self._seen = stream.hits
         return self._reply.data(out, end) if out or end else True
 
     def fail(self, code: ResetCode, detail: str) -> None:
         """End without an answer, or in the middle of one."""
         self._reply.fail(code, detail)
+
+    def _tell(self, hits: int) -> None:
+        if hits and isinstance(self._reply, HearsOfSecrets):
+            self._reply.scrubbed(hits)
 
 
 def _refuse(request: UpstreamRequest, reply: Reply) -> None:

@@ -179,7 +179,7 @@ def check_key_file(credential: CredentialSettings) -> None:
     if credential.key_file is None:
         return
     try:
-        read_guarded(credential.key_file, forbidden=0o027, owners=(0, os.geteuid()), links=False)
+        read_guarded(credential.key_file, forbidden=0o027, owners=(0, os.geteuid()), links=None)
     except OSError as error:
         raise SettingsError(f"cannot read {credential.key_file}: {error.strerror}") from None
 

@@ -52,13 +52,13 @@ class Sources:
 def read_reference(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:
     """Read `env:`, `file:` or `credential:`; raises SecretError and UnsafeFileError.
 
-    A file is ours or root's, closed to others, and no symbolic link.
+    A file is ours or root's and closed to others; a link to it only we or root can change.
     """
 
     def read(path: str) -> str:
         # systemd hands credentials out as 0440; nobody else may read or change the file.
         owners = (0, os.geteuid())
-        return read_guarded(Path(path), forbidden=0o027, owners=owners, links=False).decode()
+        return read_guarded(Path(path), forbidden=0o027, owners=owners, links=None).decode()
 
     try:
         return reference.resolve(environ, read)

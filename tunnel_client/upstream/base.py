@@ -6,13 +6,21 @@ call would cost more than the call itself.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import Envelope
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case; values without CR, LF or NUL."""
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Tell whether an answer with these headers is an event stream."""
+    return any(
+        name == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in headers
+    )
 
 
 @dataclass(slots=True)
@@ -49,6 +57,14 @@ class Reply(Protocol):
 
     def fail(self, code: ResetCode, detail: str) -> None:
         """End without an answer, or in the middle of one; `detail` is for operators, no secrets."""
+
+
+@runtime_checkable
+class HearsOfSecrets(Protocol):
+    """A Reply that wants to know how often a secret was taken out of what it is given."""
+
+    def scrubbed(self, count: int) -> None:
+        """Note so many hits."""
 
 
 class Exchange(Protocol):

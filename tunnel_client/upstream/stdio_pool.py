@@ -5,6 +5,7 @@ from collections.abc import Callable
 import anyio
 import structlog
 
+from shared.audit import events
 from shared.backoff import Backoff
 from shared.errors import TunnelError
 from tunnel_client.errors import ClientError
@@ -112,6 +113,8 @@ class ChildPool:
         # Agents may ask again and again; the operator needs to be told once.
         if error.cause != self._refusal:
             self._refusal = error.cause
+            upstream = structlog.get_context(self._log).get("upstream", "")
+            events.note("child.refused", upstream=upstream, code=error.code, why=error.cause)
             self._log.error(
                 "child not started", code=error.code, reason=error.cause, next=error.next
             )

@@ -15,10 +15,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
+from shared.audit import events
 from tunnel_client.sandbox.plan import Launch, Reached
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
 from tunnel_client.upstream.stdio_pipes import LineReader, PipeWriter
@@ -106,6 +107,7 @@ class Child:
         self._open_pipes()
         self._watch()
         reached = self._starter.reached
+        self._note("child.started", sandbox=str(reached))
         if reached is None or not reached.caged:
             self._log.warning("child started without a sandbox", sandbox=str(reached))
         else:
@@ -272,9 +274,15 @@ class Child:
         self._gone.set()
         status = self._process.returncode
         self._end(f"it ended with status {status}")
+        self._note("child.ended", status=status, crashed=self._crashed)
         say = self._log.warning if self._crashed else self._log.debug
         say("child gone", status=status, crashed=self._crashed)
         self._on_gone()
+
+    def _note(self, kind: str, **facts: Any) -> None:
+        # Whose child it is, only the log line knows.
+        upstream = structlog.get_context(self._log).get("upstream", "")
+        events.note(kind, upstream=upstream, pid=self.pid, **facts)
 
     def _end(self, reason: str) -> None:
         if not self._ended:

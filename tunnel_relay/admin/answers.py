@@ -44,6 +44,8 @@ STATUSES = {
     Code.APPROVAL_OVER: 409,
     Code.SIGNATURE_NEEDED: 403,
     Code.LOGIN_STALE: 403,
+    Code.PAGE_NEEDED: 403,
+    Code.PASSKEY_UNKNOWN: 404,
     Code.AGENT_TOKEN: 403,
 }
 """HTTP status of a refusal; 400 for what is not listed."""

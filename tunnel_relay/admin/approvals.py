@@ -2,17 +2,25 @@
 
 from typing import Any
 
+import structlog
+
 from shared.ids import fingerprint
+from shared.passkey import encode
+from shared.permit import passkey_challenge
 from tunnel_relay.admin.acting import OPERATOR, actor, acts_as_admin, confined_to
 from tunnel_relay.admin.changes import DenyApproval
 from tunnel_relay.admin.checks import check_text
 from tunnel_relay.admin.core import AdminCore
+from tunnel_relay.admin.passkeys import passkey_view
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import permit_of, state_of
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.approvals import Approval, State
+from tunnel_relay.store.base import StoreError
 
 MAX_LISTED = 500
+
+log = structlog.get_logger("tunnel_relay.admin")
 
 
 class ApprovalCommands(AdminCore):
@@ -47,6 +55,10 @@ class ApprovalCommands(AdminCore):
             "definition_text": texts.definition,
             "problem": self.approvals.broken(found) if open_now else None,
             "payload": permit_of(found).payload().decode(),
+            "challenge": encode(passkey_challenge(permit_of(found))),
+            "passkeys": [
+                passkey_view(each) for each in self.passkeys.answering(actor(), found.keys)
+            ],
         }
 
     async def approval_approve(
@@ -54,13 +66,17 @@ class ApprovalCommands(AdminCore):
     ) -> dict[str, Any]:
         """Say yes to a call, as the one who acts; `signature` (hex) is of an approver's `key`.
 
+        Of a passkey, which has to be registered as theirs, it is the assertion over `challenge`.
+
         It may run once the rule's count of approvers said so, once, with exactly these arguments.
         """
         who = self._decider()
         found = self.approvals.find(approval, self._sees)
         if reason:
             reason = check_text(reason, "the reason")
-        return self._view(await self.approvals.approve(found, who, reason, key, signature))
+        heard = await self.approvals.approve(found, who, reason, key, signature)
+        await self._note_passkey(who, key)
+        return self._view(heard)
 
     async def approval_deny(self, approval: str, reason: str) -> dict[str, Any]:
         """Say no to a call, or take a yes back that was not used yet."""
@@ -71,6 +87,17 @@ class ApprovalCommands(AdminCore):
             DenyApproval(denied.id, denied.decided or self.clock(), denied.decided_by, reason)
         )
         return {"approval": self._view(denied), **stored}
+
+    async def _note_passkey(self, who: str, key: str) -> None:
+        used = self.passkeys.find(who, key)
+        if used is None:
+            return
+        now = self.clock()
+        self.passkeys.used(used.id, now)
+        try:
+            await self.store.use_passkey(used.id, now)
+        except StoreError as error:  # it is approved all the same
+            log.warning("passkey_use_not_stored", passkey=used.id, error=str(error))
 
     def may_decide(self, approval: Approval) -> bool:
         """Tell whether the one who acts is an approver of a request."""

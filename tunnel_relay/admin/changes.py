@@ -165,10 +165,26 @@ class DenyApproval:
         await store.deny_approval(self.approval, self.at, self.by, self.reason)
 
 
+@dataclass(frozen=True, slots=True)
+class RemovePasskey:
+    """A passkey is forgotten."""
+
+    passkey: str
+    do: Literal["remove_passkey"] = "remove_passkey"
+
+    @property
+    def key(self) -> str:
+        return f"passkey {self.passkey}"
+
+    async def store(self, store: Store) -> None:
+        await store.remove_passkey(self.passkey)
+
+
 Known = (
     DenyApproval
     | EndAdminTokens
     | EndSessions
+    | RemovePasskey
     | DisableTunnel
     | DeleteTunnel
     | AddBar

@@ -42,6 +42,9 @@ COMMANDS: dict[str, Role] = {
     "user_token": Role.ADMIN,
     "user_tokens": Role.AUDITOR,
     "user_token_revoke": Role.ADMIN,
+    "passkey_add": Role.APPROVER,
+    "passkey_list": Role.USER,
+    "passkey_remove": Role.USER,
     "agent_add": Role.ADMIN,
     "agent_list": Role.AUDITOR,
     "agent_disable": Role.ADMIN,
@@ -62,8 +65,21 @@ One list for the admin API, the console and the control socket.
 
 DECISIONS = frozenset(("approval_approve", "approval_deny"))
 """What agents have no word in."""
-PROVEN = frozenset(("approval_approve",))
+PROVEN = frozenset(("approval_approve", "passkey_add"))
 """What takes a login that is not stale. To take away, no login is too old."""
+
+READS = frozenset(
+    {
+        *("status", "tunnel_list", "tunnel_show", "session_list", "session_show"),
+        *("session_barred", "lock_list", "user_list", "user_show", "user_tokens", "agent_list"),
+        *("tool_list", "tool_show", "policy_known", "policy_map", "approval_list"),
+        *("approval_show", "passkey_list"),
+    }
+)
+"""What changes nothing; all else is written down before it is done, and after."""
+
+ON_PAGE = frozenset(("passkey_add",))
+"""What only a page of the console gives, for a browser that is logged in: no token, no operator."""
 
 _STRICT = ConfigDict(strict=True, hide_input_in_errors=True)
 
@@ -76,6 +92,8 @@ class Who:
     roles: frozenset[Role]
     fresh: bool = True
     """False: by a login whose user has not proved who they are lately."""
+    on_page: bool = False
+    """By a page of the console, which looked at what the browser made."""
 
 
 THE_OPERATOR = Who(OPERATOR, frozenset((Role.ADMIN,)))
@@ -94,12 +112,16 @@ async def run_command(
         raise RelayError(Code.BAD_REQUEST, "there is no such command")
     if not allows(who.roles, COMMANDS[command]):
         raise RelayError(Code.ROLE_NEEDED, f"{command} takes the role {COMMANDS[command]}")
+    if command in ON_PAGE and not who.on_page:
+        raise RelayError(Code.PAGE_NEEDED, f"{command} is given by a page of the console only")
     if command in PROVEN and not who.fresh:
         raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and decide again")
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:
         with acting(who.user, who.roles):
-            return await method(**arguments)
+            if command in READS:
+                return await method(**arguments)
+            return await _recorded(admin, command, method, arguments, who.user)
     except ValidationError as error:
         wrong = ", ".join(
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
@@ -108,3 +130,19 @@ async def run_command(
         raise RelayError(Code.BAD_REQUEST, wrong[:MAX_PROBLEM]) from None
     except StoreError as error:
         raise RelayError(Code.STORE_UNAVAILABLE, str(error)) from error
+
+
+async def _recorded(
+    admin: Admin, command: str, method: Any, arguments: Mapping[str, Any], by: str
+) -> Any:
+    await admin.records.asked(command, arguments, by)
+    outcome = "failed"
+    try:
+        answer = await method(**arguments)
+        outcome = "ok"
+    except RelayError as error:
+        outcome = error.code.value
+        raise
+    finally:
+        admin.records.done(command, by, outcome)
+    return answer

@@ -27,11 +27,13 @@ from tunnel_relay.admin.pending import Pending
 from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
 from tunnel_relay.approvals.desk import Approvals
+from tunnel_relay.audit.keep import Records
 from tunnel_relay.bars import BarTable
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import Passwords
 from tunnel_relay.lease import Lease
+from tunnel_relay.passkeys import Passkeys
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import JoinCode, Session, Store, StoreError, Tunnel, User
@@ -88,12 +90,15 @@ class AdminCore:
         self.lease = Lease(settings.limits.lease)
         self.directory = Directory()
         self.admin_tokens = AdminTokens()
+        self.passkeys = Passkeys()
         self.bars = BarTable()
         self.tasks = TaskTable()
         self.tools = ToolBook(lambda: self.links.tools())
         self.policy: PolicyFile | None = None
         """The policy that calls are held against; set by whoever serves."""
         self.passwords = Passwords()
+        self.records = Records()
+        """The log; set by whoever opens it."""
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
         self.storing_locks = anyio.Lock()
@@ -124,6 +129,7 @@ class AdminCore:
             if began is not None:
                 self.tasks.put(task, began)
         await self._load_admin_tokens()
+        self.passkeys = Passkeys(await self.store.passkeys())
         self.bars = BarTable(await self.store.bars())
         for lock in await self.store.locks():
             if lock.expires is not None and lock.expires <= self.clock():
@@ -333,7 +339,8 @@ class AdminCore:
         return self.links.close_tunnel(tunnel, CloseCode.POLICY, reason)
 
     async def keep(self, *enforced: changes.Known) -> dict[str, Any]:
-        """Store what memory already enforces; see `Pending.keep`."""
+        """Store what memory already enforces, once it is written down; see `Pending.keep`."""
+        await self.records.settled()
         reports = [await self._keep(each) for each in enforced]
         failed = [each["journalled"] for each in reports if not each["stored"]]
         return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}

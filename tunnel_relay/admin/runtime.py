@@ -12,6 +12,7 @@ import structlog
 
 from tunnel_relay.admin.core import KEEP_ENDED
 from tunnel_relay.admin.service import Admin
+from tunnel_relay.audit.keep import kept
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import check_state_dir
 from tunnel_relay.keyfiles import read_relay_key
@@ -31,12 +32,13 @@ async def open_admin(settings: Settings, *, serving: bool) -> AsyncIterator[Admi
     Raises RelayError: STATE_IN_USE, FILE_UNSAFE, KEY_UNUSABLE; and StoreError.
     """
     check_state_dir(settings.state_dir)
-    with lock_state(settings.state_dir):
+    with lock_state(settings.state_dir), kept(settings, serving=serving) as records:
         key = read_relay_key(settings.relay_key)
         store = await SqlStore.open(settings.database)
         try:
             await store.purge_sessions(time.time() - KEEP_ENDED)
             admin = Admin(store, SessionTable(), settings, relay_key=key.public, serving=serving)
+            admin.records = records
             await admin.pending.replay()
             admin.pending.reserve()
             await admin.load()

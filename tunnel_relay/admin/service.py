@@ -9,6 +9,7 @@ from tunnel_relay.admin.agents import AgentCommands
 from tunnel_relay.admin.approvals import ApprovalCommands
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
+from tunnel_relay.admin.passkeys import PasskeyCommands
 from tunnel_relay.admin.policy import PolicyCommands
 from tunnel_relay.admin.tokens import TokenCommands
 from tunnel_relay.admin.tunnels import TunnelCommands
@@ -25,6 +26,7 @@ class Admin(
     AgentCommands,
     TokenCommands,
     ApprovalCommands,
+    PasskeyCommands,
     PolicyCommands,
 ):
     """Every command; results are JSON values, refusals are RelayError."""

@@ -38,7 +38,9 @@ class UserCommands(AdminCore):
         """Add a user; without a password there is no login here."""
         key = check_user(user, "the user")
         if key in self.directory.users:
-            raise RelayError(Code.USER_EXISTS, f"{key} is known already")
+            # Owners of tunnels are known without ever having been added.
+            how = "`user change` gives roles and groups, `user password` a login"
+            raise RelayError(Code.USER_EXISTS, f"{key} is known already: {how}")
         if password is not None and "#" in key:
             raise RelayError(Code.BAD_REQUEST, "a user of another issuer logs in there")
         made = User(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from shared.keys import BadKeyError, decode_public, key_fingerprint
+from shared.keys import BadKeyError
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.permit import Permit
 from shared.policy.classes import ToolClass
 from tunnel_relay.store.approvals import Approval, State, Voice
@@ -61,7 +62,10 @@ class NeedsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the rule that asked wants: see `Approval`; `ttl` in seconds."""
+    """What the rule that asked wants: see `Approval`; `ttl` in seconds.
+
+    `relay`: the rule is of the relay's own policy, not of the client's.
+    """
 
     policy: str
     rule: str
@@ -73,6 +77,7 @@ class Needs:
     ttl: float = DEFAULT_TTL
     not_requester: bool = True
     keys: tuple[str, ...] = ()
+    relay: bool = False
 
     def __post_init__(self) -> None:
         if not (self.groups or self.users):
@@ -184,7 +189,7 @@ def satisfies(approval: Approval, needs: Needs, approvers: Collection[User]) -> 
 
 def _is_listed(key: str, fingerprints: Collection[str]) -> bool:
     try:
-        return key_fingerprint(decode_public(key)) in fingerprints
+        return approver_fingerprint(read_approver_key(key)) in fingerprints
     except BadKeyError:
         return False
 

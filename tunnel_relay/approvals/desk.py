@@ -14,15 +14,16 @@ import structlog
 
 from shared.ids import fingerprint, new_id
 from shared.jsonrpc.canonical import canonical
-from shared.keys import BadKeyError, decode_public, key_fingerprint, verify
-from shared.permit import Permit, PermitError, Signed, approver_message, arguments_digest, covered
+from shared.permit import Permit, PermitError, arguments_digest, covered
 from shared.policy.classes import ToolClass
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import Deed, Needs, No, permit_of, state_of
 from tunnel_relay.approvals.requests import MAX_ARGUMENTS, Full, Requests
+from tunnel_relay.approvals.signatures import check_signature, check_size
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.locks import LockTable
+from tunnel_relay.passkeys import Passkeys
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.approvals import Approval, State, Texts, Voice
 from tunnel_relay.store.base import LockKind, Session, Store, User
@@ -54,6 +55,7 @@ class Owner(Protocol):
     sessions: SessionTable
     locks: LockTable
     directory: Directory
+    passkeys: Passkeys
     clock: Callable[[], float]
 
 
@@ -61,11 +63,12 @@ class Owner(Protocol):
 class Taken:
     """What a call may go out with: `approval` where one was used up for it.
 
-    `lost`: there was one, and the same call took it at the same moment.
+    `lost`: the same call took it at the same moment. `waits`: the client's own, still to be given.
     """
 
     approval: Approval | None = None
     lost: bool = False
+    waits: Approval | None = None
 
 
 class Approvals:
@@ -112,8 +115,10 @@ class Approvals:
             for known in self.requests.same(session.id, tool, digest, now):
                 if (known.policy, known.definition) == (needs.policy, needs.definition):
                     return known
-                await self._replace(known)
+                if self.requests.of_relay(known) is self.requests.of_relay(needs):
+                    await self._replace(known)
             full = self.requests.full(session.id, session.user, now)
+            full = full or self.requests.too_fast(session.id, session.tunnel, now)
             if full is not None:
                 log.warning(
                     "approvals_full",
@@ -125,7 +130,7 @@ class Approvals:
                 raise AskError("too many pending approvals", full)
             approval = _request(session, tool, digest, needs, now)
             await self._owner.store.add_approval(approval, texts)
-            self.requests.put(approval)
+            self.requests.put(approval, by_relay=needs.relay)
         self._say("approval_asked", approval, rule=approval.rule)
         self.announce(approval, texts)
         return approval
@@ -145,35 +150,40 @@ class Approvals:
             digest = arguments_digest(params)
         except ValueError:
             return Taken()
-        lost = False
-        for known in self.requests.same(session, tool, digest, self.now()):
-            if known.state is not State.APPROVED or self.broken(known) is not None:
+        found = self.requests.same(session, tool, digest, self.now())
+        if any(each.id in self._taking for each in found):
+            return Taken(lost=True)
+        self.requests.hear(needs)
+        found = [each for each in found if each.state != State.APPROVED or not self.broken(each)]
+        theirs = [each for each in found if not self.requests.of_relay(each)]
+        # The client's own first: its permit is the one that a client which asks will take.
+        for known in theirs + [each for each in found if each not in theirs]:
+            short = needs and not decide.satisfies(known, needs, self._approvers(known))
+            if known.state is not State.APPROVED or short:
                 continue
-            if needs is not None and not decide.satisfies(known, needs, self._approvers(known)):
-                continue
-            if known.id in self._taking:
-                lost = True
-                continue
-            if await self._consume(known):
-                return Taken(self.requests.get(known.id))
-            lost = True
-        return Taken(lost=lost)
+            alone = needs is None or known in theirs or not theirs
+            if not alone and theirs[0].state is not State.APPROVED:
+                return Taken(waits=theirs[0])
+            return await self._consume(known, *(() if alone else theirs[:1]))
+        return Taken()
 
-    async def _consume(self, approval: Approval) -> bool:
-        self._taking.add(approval.id)
+    async def _consume(self, *approvals: Approval) -> Taken:
+        """Use up all of these; the last is the one to go out with."""
+        self._taking |= (ids := {each.id for each in approvals})
         try:
-            now = self.now()
-            used = await self._owner.store.consume_approval(approval.id, now)
-            known = self.requests.get(approval.id)
-            if not used or known is None or decide.after(known, Deed.CONSUME, now) is None:
-                return False
-            self.requests.put(replace(known, state=State.CONSUMED, consumed=now))
+            for each in approvals:
+                used = await self._owner.store.consume_approval(each.id, now := self.now())
+                known = self.requests.get(each.id)
+                if not used or known is None or decide.after(known, Deed.CONSUME, now) is None:
+                    return Taken(lost=True)
+                self.requests.put(replace(known, state=State.CONSUMED, consumed=now))
         finally:
-            self._taking.discard(approval.id)
-        if self.broken(known) is not None:  # it was ended while the store was asked
-            return False
-        self._say("approval_used", known, by=[each.user for each in known.voices])
-        return True
+            self._taking -= ids
+        if any(map(self.broken, approvals)):  # it was ended while the store was asked
+            return Taken(lost=True)
+        for each in approvals:
+            self._say("approval_used", each, by=[voice.user for voice in each.voices])
+        return Taken(self.requests.get(approvals[-1].id))
 
     # Approvers ----------------------------------------------------------------------------------
 
@@ -191,8 +201,11 @@ class Approvals:
             gone = self.broken(approval)
             if gone is not None:
                 raise RelayError(Code.APPROVAL_OVER, f"it can do nothing any more: {gone}")
-            _check_signature(approval, voice)
+            if self._owner.passkeys.lacks(who, key):
+                raise RelayError(Code.SIGNATURE_NEEDED, "this passkey is not registered as yours")
+            check_signature(approval, voice)
             heard = decide.with_voice(approval, voice)
+            check_size(heard)
             if not await self._owner.store.decide_approval(heard, approval.state):
                 raise RelayError(Code.APPROVAL_OVER, "somebody else decided at the same time")
             now_known = self.requests.get(approval.id)
@@ -253,6 +266,8 @@ class Approvals:
             user = self._active(voice.user, now)
             if user is None or not decide.may_decide(approval, user):
                 return f"{voice.user}, who approved it, may not any more"
+            if owner.passkeys.lacks(voice.user, voice.key):
+                return f"the passkey of {voice.user} that signed it is removed"
         return None
 
     # Inside -------------------------------------------------------------------------------------
@@ -316,16 +331,6 @@ _REFUSALS = {
 }
 
 
-def signed(approval: Approval) -> Signed:
-    """Return the permit of an approved request with its approvers' names and signatures."""
-    made = {
-        key_fingerprint(decode_public(each.key)): bytes.fromhex(each.signature)
-        for each in approval.voices
-        if each.key
-    }
-    return Signed(permit_of(approval), tuple(each.user for each in approval.voices), made)
-
-
 def _texts(params: Mapping[str, Any] | None, definition: str | None) -> tuple[Texts, str]:
     try:
         arguments = canonical(covered(params))
@@ -372,14 +377,3 @@ def _request(session: Session, tool: str, digest: str, needs: Needs, now: float)
     except PermitError:
         raise AskError("this call cannot be approved: a name in it is too long") from None
     return approval
-
-
-def _check_signature(approval: Approval, voice: Voice) -> None:
-    if not voice.key and not voice.signature:
-        return
-    try:
-        public, made = decode_public(voice.key), bytes.fromhex(voice.signature)
-    except (BadKeyError, ValueError):
-        raise RelayError(Code.SIGNATURE_NEEDED, "key or signature is malformed") from None
-    if not verify(public, made, approver_message(permit_of(approval))):
-        raise RelayError(Code.SIGNATURE_NEEDED, "the signature is not over this request")

@@ -6,13 +6,18 @@ What approvers look at is not here but in the store: it can be large.
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
-from tunnel_relay.approvals.decide import state_of
+from tunnel_relay.approvals.decide import Needs, state_of
+from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.store.approvals import Approval, State
 
 MAX_OF_SESSION = 20
 """Requests of one session that nobody has said yes to, denied ones too until their time is over."""
 MAX_OF_USER = 60
 MAX_PENDING = 5000
+NEW_OF_SESSION = (1 / 15, 40)
+"""New requests of a session per second, and how many at once: those replaced count too."""
+NEW_OF_TUNNEL = (1 / 2, 400)
+"""The same of all sessions with one tunnel: its client says when to ask."""
 MAX_ARGUMENTS = 256 * 1024
 """Bytes of canonical arguments: what is larger nobody reads, and it cannot be approved."""
 
@@ -23,6 +28,8 @@ class Full(StrEnum):
     SESSION = "session"
     USER = "user"
     RELAY = "relay"
+    PACE = "pace"
+    """They come too fast, however few are open."""
 
 
 class Requests:
@@ -31,6 +38,10 @@ class Requests:
     def __init__(self, approvals: Iterable[Approval] = ()) -> None:
         self._by_id: dict[str, Approval] = {}
         self._of_session: dict[str, dict[str, Approval]] = {}
+        self._by_relay: set[str] = set()
+        self._relay_policy = ""
+        self._session_pace = RateLimit(*NEW_OF_SESSION)
+        self._tunnel_pace = RateLimit(*NEW_OF_TUNNEL)
         for approval in approvals:
             self.put(approval)
 
@@ -40,14 +51,26 @@ class Requests:
     def __iter__(self) -> Iterator[Approval]:
         return iter(self._by_id.values())
 
-    def put(self, approval: Approval) -> None:
-        """Keep an approval, in place of what it was before."""
+    def put(self, approval: Approval, *, by_relay: bool = False) -> None:
+        """Keep an approval, in place of what it was before; `by_relay`: the relay's rule asks."""
+        if by_relay:
+            self._by_relay.add(approval.id)
         self._by_id[approval.id] = approval
         waiting = self._of_session.get(approval.session, {})
         if approval.state in (State.PENDING, State.APPROVED, State.DENIED):
             self._of_session.setdefault(approval.session, waiting)[approval.id] = approval
         else:
             self._leave(approval)
+
+    def hear(self, needs: Needs | None) -> None:
+        """Note which policy is the relay's: after a restart its requests are known by that."""
+        if needs is not None and needs.relay:
+            self._relay_policy = needs.policy
+
+    def of_relay(self, approval: Approval | Needs) -> bool:
+        """Tell whether the relay's policy asks, and not a client's."""
+        noted = approval.relay if isinstance(approval, Needs) else approval.id in self._by_relay
+        return noted or approval.policy == self._relay_policy
 
     def get(self, approval: str) -> Approval | None:
         """Return one by its identifier."""
@@ -80,6 +103,11 @@ class Requests:
             return Full.USER
         return Full.RELAY if len(unanswered) >= MAX_PENDING else None
 
+    def too_fast(self, session: str, tunnel: str, now: float) -> Full | None:
+        """Count a new request; returns PACE when the session or the tunnel has made too many."""
+        mine = self._session_pace.take(session, now)
+        return Full.PACE if mine or self._tunnel_pace.take(tunnel, now) else None
+
     def pending(self, now: float) -> list[Approval]:
         """Return what waits for a human, oldest first."""
         return [
@@ -94,6 +122,7 @@ class Requests:
         for approval in [each for each in self if each.expires <= before]:
             self._leave(approval)
             del self._by_id[approval.id]
+            self._by_relay.discard(approval.id)
 
     def _open(self, session: str, now: float) -> list[Approval]:
         found = list(self._of_session.get(session, {}).values())

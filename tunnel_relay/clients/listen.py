@@ -138,7 +138,7 @@ class LinkListener:
         link.peer = socket.peer
         link.program = hello.program
         link.grants = LinkGrants(link, self._key, self._groups_of)
-        link.attach(socket, self._limits)
+        link.attach(socket, self._limits, claim.link)
         self._registry.add(link)
         inbox.hand_over(link.driver)
 

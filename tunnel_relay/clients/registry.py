@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -20,6 +21,13 @@ from tunnel_relay.clients.grants import LinkGrants
 from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.links")
+
+_CLOSE_CODES = frozenset(CloseCode)
+
+
+def close_name(code: int) -> str:
+    """Return the name of a close code, `other` for one that is not ours: a peer may send any."""
+    return CloseCode(code).name.lower() if code in _CLOSE_CODES else "other"
 
 
 class Link:
@@ -39,9 +47,9 @@ class Link:
         self.driver: LinkDriver
         self.grants: LinkGrants
 
-    def attach(self, transport: MessageTransport, limits: LinkLimits) -> None:
+    def attach(self, transport: MessageTransport, limits: LinkLimits, link: str) -> None:
         """Start to drive the link over a transport whose handshake is over."""
-        self.driver = LinkDriver(transport, Role.RELAY, limits, self)
+        self.driver = LinkDriver(transport, Role.RELAY, limits, self, link)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         """Never called: the mux of the relay's role refuses OPEN frames."""
@@ -89,6 +97,7 @@ class Link:
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
+        self._registry.lost[close_name(code)] += 1
         self._registry.remove(self)
         orders, self.orders = self.orders, {}
         for told in orders.values():
@@ -128,6 +137,8 @@ class Registry:
         self._lost: dict[tuple[str, str], float] = {}
         self._changed = anyio.Event()
         self._order = 0
+        self.lost: Counter[str] = Counter()
+        """Links that ended, by the name of the close code."""
 
     def __len__(self) -> int:
         return sum(len(links) for links in self._tunnels.values())
@@ -197,6 +208,11 @@ class Registry:
                     return link
                 await self._changed.wait()
         return None
+
+    def by_tunnel(self) -> Iterator[tuple[str, list[Link]]]:
+        """Yield each tunnel that has a link, with its links."""
+        for tunnel, links in self._tunnels.items():
+            yield tunnel, list(links.values())
 
     def links(self) -> list[dict[str, Any]]:
         """Return the facts of every link."""

@@ -18,6 +18,7 @@ from tunnel_relay.console import (
     approvals,
     locks,
     overview,
+    passkeys,
     permissions,
     sessions,
     tools,
@@ -25,10 +26,12 @@ from tunnel_relay.console import (
     users,
 )
 from tunnel_relay.console.login import LoginPages
+from tunnel_relay.console.scrape import metrics_route
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
 from tunnel_relay.identity.oidc import OidcClient
 from tunnel_relay.identity.throttle import LoginThrottle
+from tunnel_relay.metrics import Metrics
 from tunnel_relay.web.pages import static_route
 
 log = structlog.get_logger("tunnel_relay.console")
@@ -44,6 +47,7 @@ class ConsoleApp:
         events: EventRing,
         oidc: OidcClient | None = None,
         origin: str | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.logins = Logins()
         callers = Callers(admin, self.logins)
@@ -53,6 +57,7 @@ class ConsoleApp:
             *LoginPages(self.site, oidc, origin).routes(),
             *page_routes(self.site),
             static_route(STATIC),
+            *([] if metrics is None else [metrics_route(metrics, callers)]),
         ]
         inner = Starlette(
             routes=self.routes, exception_handlers={HTTPException: _plain, Exception: _failed}
@@ -71,9 +76,10 @@ def console_app(
     events: EventRing,
     oidc: OidcClient | None = None,
     origin: str | None = None,
+    metrics: Metrics | None = None,
 ) -> ConsoleApp:
     """Return the ASGI application of the admin listener; `origin` is where providers lead back."""
-    return ConsoleApp(admin, edge, events, oidc, origin)
+    return ConsoleApp(admin, edge, events, oidc, origin, metrics)
 
 
 def page_routes(site: Site) -> list[BaseRoute]:
@@ -91,6 +97,9 @@ def page_routes(site: Site) -> list[BaseRoute]:
         view_route(site, approval, approvals.approval),
         action_route(site, f"{approval}/approve", approvals.approve, approvals.approval),
         action_route(site, f"{approval}/deny", approvals.deny, approvals.approval),
+        view_route(site, "/passkeys", passkeys.passkeys),
+        action_route(site, "/passkeys/add", passkeys.add, passkeys.passkeys),
+        action_route(site, "/passkeys/remove", passkeys.remove, passkeys.passkeys),
         view_route(site, "/tunnels", tunnels.tunnels),
         action_route(site, "/tunnels/create", tunnels.create, tunnels.tunnels),
         view_route(site, tunnel, tunnels.tunnel),

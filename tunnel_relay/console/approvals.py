@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from tunnel_relay.approvals import shown
 from tunnel_relay.console.paging import page_of
-from tunnel_relay.console.proof import has_password, needs_proof, prove
+from tunnel_relay.console.proof import has_password, needs_proof, prove, prove_by_passkey
 from tunnel_relay.console.visit import Visit
 
 KEYS = ("id", "user", "agent", "server", "tool", "class", "state")
@@ -37,16 +37,19 @@ async def approval(visit: Visit) -> Response:
         definition=_laid_out(found["definition_text"]),
         prove=needs_proof(visit),
         password=has_password(visit),
+        credentials=" ".join(each["credential"] for each in found["passkeys"]),
     )
 
 
 async def approve(visit: Visit) -> Response:
     """Say yes."""
-    await prove(visit)
-    which = visit.request.path_params["approval"]
-    done = await visit.run(
-        "approval_approve", approval=which, reason=visit.form.given("reason") or ""
-    )
+    which, signed = visit.request.path_params["approval"], {}
+    if visit.form.text("credential"):
+        signed = await prove_by_passkey(visit, which)
+    else:
+        await prove(visit)
+    reason = visit.form.given("reason") or ""
+    done = await visit.run("approval_approve", approval=which, reason=reason, **signed)
     if done["state"] == "approved":
         visit.tell("Approved. The agent may repeat the call, once.")
     else:

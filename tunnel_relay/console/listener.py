@@ -12,6 +12,7 @@ from tunnel_relay.console.app import console_app
 from tunnel_relay.console.connection import ConsoleConnection
 from tunnel_relay.events import EventRing
 from tunnel_relay.identity.oidc import OidcClient
+from tunnel_relay.metrics import Metrics
 from tunnel_relay.server import Server
 from tunnel_relay.settings import AdminListen, Settings
 
@@ -24,7 +25,11 @@ BACKLOG = 128
 
 @asynccontextmanager
 async def serve_console(
-    admin: Admin, settings: Settings, events: EventRing, oidc: OidcClient | None = None
+    admin: Admin,
+    settings: Settings,
+    events: EventRing,
+    oidc: OidcClient | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[None]:
     """Serve while the context is open; without an `[admin]` section nothing listens.
 
@@ -34,7 +39,7 @@ async def serve_console(
     if place is None:
         yield
         return
-    server = ConsoleServer(server_config(admin, settings, place, events, oidc))
+    server = ConsoleServer(server_config(admin, settings, place, events, oidc, metrics))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve)
         try:
@@ -50,10 +55,11 @@ def server_config(
     place: AdminListen,
     events: EventRing,
     oidc: OidcClient | None = None,
+    metrics: Metrics | None = None,
 ) -> uvicorn.Config:
     """Return how uvicorn listens."""
     return uvicorn.Config(
-        console_app(admin, edge_of(place), events, oidc, place.origin),
+        console_app(admin, edge_of(place), events, oidc, place.origin, metrics),
         host=place.host,
         port=place.port,
         http=ConsoleConnection,

@@ -7,6 +7,8 @@ from dataclasses import replace
 import structlog
 from pydantic import SecretStr
 
+from shared.keys import BadKeyError
+from shared.passkey import Assertion, Passkey, decode
 from tunnel_relay.admin.answers import too_many
 from tunnel_relay.admin.callers import LoggedIn
 from tunnel_relay.console.visit import Visit
@@ -46,3 +48,26 @@ async def prove(visit: Visit) -> None:
         raise RelayError(Code.LOGIN_STALE, "that is not your password")
     login.proved = admin.clock()
     visit.logged_in = LoggedIn(login, replace(visit.logged_in.who, fresh=True))
+
+
+async def prove_by_passkey(visit: Visit, which: str) -> dict[str, str]:
+    """Take a passkey's signature over a request as proof, for this one request and no other.
+
+    Returns key and signature as `approval_approve` takes them; raises RelayError SIGNATURE_NEEDED.
+    """
+    shown, form = await visit.run("approval_show", approval=which), visit.form
+    theirs = {each["credential"]: each["key"] for each in shown["passkeys"]}
+    key = theirs.get(form.text("credential"))
+    if key is None:
+        raise RelayError(Code.SIGNATURE_NEEDED, "this passkey is not registered as yours")
+    try:
+        parts = (form.text(name) for name in ("authenticator_data", "client_data", "signature"))
+        made = Assertion.parse("~".join(parts))
+    except BadKeyError:
+        raise RelayError(Code.SIGNATURE_NEEDED, "this is no passkey's signature") from None
+    if not Passkey.parse(key).signed(made, decode(shown["challenge"])):
+        raise RelayError(
+            Code.SIGNATURE_NEEDED, "the passkey did not sign this request, or did not verify you"
+        )
+    visit.logged_in = LoggedIn(visit.logged_in.login, replace(visit.logged_in.who, fresh=True))
+    return {"key": key, "signature": made.text()}

@@ -30,6 +30,7 @@ MAX_RESULTS = 5
 NAVIGATION = (
     ("/", "Overview", "status"),
     ("/approvals", "Approvals", "approval_list"),
+    ("/passkeys", "Passkeys", "passkey_add"),
     ("/tunnels", "Tunnels", "tunnel_list"),
     ("/sessions", "Sessions", "session_list"),
     ("/users", "Users", "user_list"),

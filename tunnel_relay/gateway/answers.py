@@ -165,6 +165,18 @@ def not_connected(message_id: str | int | None, retry_after: int) -> Answer:
     )
 
 
+def unrecorded(message_id: str | int | None) -> Answer:
+    """Answer a call that cannot be written down: it is not sent."""
+    return _own(
+        503,
+        UNAVAILABLE,
+        "this relay cannot write down what is called now; try again soon",
+        message_id,
+        {"delivery": "never_sent"},
+        [(b"retry-after", b"5")],
+    )
+
+
 class Cut(Enum):
     """Why the relay itself ended a call, where no reset code says so."""
 

@@ -17,7 +17,8 @@ from shared.keys import PrivateKey
 from shared.permit import OWN_ANSWERS, PermitError
 from shared.wire.tools import ToolWord
 from tunnel_relay.approvals.decide import Needs, NeedsError, read_needs
-from tunnel_relay.approvals.desk import Approvals, AskError, signed
+from tunnel_relay.approvals.desk import Approvals, AskError
+from tunnel_relay.approvals.signatures import signed
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.store.approvals import Approval, State
@@ -70,6 +71,8 @@ class Asking:
             return Go()  # nobody can have approved what has no one spelling
         try:
             taken = await self._approvals.take(session.id, envelope.name or "", params, needs)
+            if taken.waits is not None:
+                return Go(answer=self.answer(taken.waits, envelope))
             if taken.approval is not None:
                 return Go(signed(taken.approval).vouched(self._key).text())
         except StoreError:

@@ -13,6 +13,7 @@ import structlog
 from shared.ids import fingerprint
 from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError
 from shared.jsonrpc.results import Document, EditError, Editor, Reader, Watcher, holds
+from shared.policy.actions import LISTS
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.call import Call
@@ -31,7 +32,12 @@ _NEEDLES: dict[tuple[bool, bool], tuple[bytes, ...]] = {
     (True, True): (_TASK, _STATE),
 }
 """By what an answer may be: a task, a question."""
-_LISTED = (b'"tasks"', b'"taskId"')
+_LISTED = (
+    *(b'"tasks"', b'"taskId"'),
+    *(b'"%b"' % listed.member.encode() for listed in LISTS.values()),
+    b"\\u00",
+)
+"""What is in every spelling of a list that is edited: an escaped letter is one of these."""
 
 
 class Binding:
@@ -120,7 +126,7 @@ class Binding:
             lambda document: self._edited(call, document),
             event_stream=head.event_stream,
             # A resumed stream carries anything, and is long.
-            needles=_LISTED if call.claim is RESUMED and call.edit is None else (),
+            needles=_LISTED if call.claim is RESUMED else (),
         )
 
     def _edited(self, call: Call, document: Document) -> Document | None:

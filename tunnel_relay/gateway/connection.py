@@ -255,6 +255,7 @@ class AgentConnection(Reader):
 
     def respond(self, answer: Answer) -> None:
         """Send a whole answer of the relay's own; the connection is free for the next request."""
+        self._gateway.tally.refusals[answer.status] += 1
         self.start(own_head(answer), b"", answer.body, end=True)
 
     def start(self, head: ResponseHead, extra: bytes, body: bytes, end: bool) -> None:
@@ -338,6 +339,7 @@ class AgentConnection(Reader):
     def _refuse(self, answer: Answer) -> None:
         """Answer at once and let the rest of the request pass by unread."""
         self._refused = True
+        self._gateway.tally.refusals[answer.status] += 1
         request = self._request
         self._body = bytearray()
         self._gateway.bodies.free(request)

@@ -7,8 +7,10 @@ from shared.errors import NEVER_SENT, PeerError, ResetCode
 from shared.jsonrpc.results import EditError, Editor, Reader
 from tunnel_relay.gateway import answers, cors
 from tunnel_relay.gateway.responses import ResponseHead, read_head
+from tunnel_relay.gateway.tally import Lane
 
 if TYPE_CHECKING:
+    from tunnel_relay.audit.calls import Written
     from tunnel_relay.clients.registry import Link
     from tunnel_relay.gateway.call import Call
     from tunnel_relay.gateway.connection import AgentConnection
@@ -46,11 +48,15 @@ class Exchange:
         "_settled",
         "_started",
         "_tail",
+        "began",
         "call",
+        "cause",
         "done",
+        "lane",
         "last_data",
         "last_sent",
         "stream",
+        "written",
     )
 
     def __init__(
@@ -73,9 +79,14 @@ class Exchange:
         self._orphaned_at: float | None = None
         self._discarded = 0
         self.call = call
+        self.cause: answers.Cause | None = None
+        self.began = 0.0
+        self.lane: Lane = {}
         self.done = False
         self.last_sent = self.last_data = 0.0
         self.stream = 0
+        self.written: Written | None = None
+        """What records the end of the call."""
 
     # StreamHandler ------------------------------------------------------------------------------
 
@@ -191,13 +202,19 @@ class Exchange:
         if self.done or self._started:
             return
         self._gateway.binding.give_back(self.call)
+        self.cause = ResetCode.NEEDS_APPROVAL
         self._connection = None
+        if self.written is not None:
+            self.written.failed(ResetCode.NEEDS_APPROVAL)
         self._finish()
         self._gateway.waiting.ask(self.call, connection, detail, self._link)
 
     def _end_early(self, cause: answers.Cause) -> None:
         if self.done or self._ended:
             return
+        self.cause = cause
+        if self.written is not None:
+            self.written.failed(cause)
         if cause in NEVER_SENT:
             self._gateway.binding.give_back(self.call)
         connection, self._connection = self._connection, None
@@ -237,6 +254,13 @@ class Exchange:
             self._cancel()
 
     # The gateway --------------------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> str:
+        """How the call ended, in one of a few words; errors inside an answer are not looked for."""
+        if self.cause is not None:
+            return self.cause.name.lower()
+        return "ok" if self._head is None or self._head.status < 400 else "http_error"
 
     @property
     def orphaned(self) -> bool:
@@ -285,6 +309,8 @@ class Exchange:
         else:
             self._started = True
             connection.start(self._head, self._extra(self._head), data, end)
+        if self.written is not None:
+            self.written.data(data, end, self._head.status, self._event_stream)
         if self._event_stream:
             self.last_sent = self.last_data = self._gateway.time()
             self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
@@ -332,7 +358,10 @@ class Exchange:
 
     def _cancel(self) -> None:
         if not self._ended:
+            self.cause = ResetCode.CANCELLED
             self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
+            if self.written is not None:
+                self.written.failed(ResetCode.CANCELLED)
         self._finish()
 
     def _finish(self) -> None:
@@ -340,3 +369,11 @@ class Exchange:
             self.done = True
             self._chunks.clear()
             self._gateway.forget(self)
+            if self.written is not None:
+                self.written.over(0 if self._head is None else self._head.status)
+
+    def never_sent(self) -> None:
+        """No stream could be opened for it."""
+        if self.written is not None:
+            self.written.failed(ResetCode.REFUSED)
+            self.written.over(0)

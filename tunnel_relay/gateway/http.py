@@ -28,6 +28,7 @@ from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
+from tunnel_relay.audit.calls import Calls
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
@@ -44,6 +45,7 @@ from tunnel_relay.gateway.judge import Judge, Narrow
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import SMALL_BYTES
 from tunnel_relay.gateway.running import Running
+from tunnel_relay.gateway.tally import Tally
 from tunnel_relay.gateway.verdicts import COUNTED_BYTES, Later, Verdicts
 from tunnel_relay.gateway.waiting import WaitingCalls
 from tunnel_relay.identity.issuers import Issuers, No
@@ -76,6 +78,7 @@ class Gateway:
         binding: Binding,
         judge: Judge,
         asking: Asking | None = None,
+        calls: Calls | None = None,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -86,6 +89,7 @@ class Gateway:
         self.connections: set[AgentConnection] = set()
         self.bodies = bodies
         self.binding = binding
+        self.calls = calls or Calls()
         self._sessions = sessions
         self.registry = registry
         self._mcp_sessions = mcp_sessions
@@ -98,6 +102,7 @@ class Gateway:
         self._running = Running()
         self._loop = asyncio.get_running_loop()
         self.time = self._loop.time
+        self.tally = Tally(self.time)
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
         self.tasks: anyio.abc.TaskGroup | None = None
         self.waiting = WaitingCalls(self, wait_for_client)
@@ -304,6 +309,7 @@ class Gateway:
         elif isinstance(verdict, Later):
             self.waiting.settle(call, connection, verdict.outcome)
         else:
+            self.tally.denied(call.session.place)
             self.turn_away(call, connection, verdict)
 
     def turn_away(self, call: Call, connection: AgentConnection, why: Answer | Narrow) -> None:
@@ -320,7 +326,8 @@ class Gateway:
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
-        refused = None
+        self.tally.begin(exchange)
+        refused, envelope = None, call.envelope
         self.verdicts.keep(call)
         lingers = len(request.body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
         try:
@@ -329,12 +336,19 @@ class Gateway:
                 refused = self.bodies.pay(request, len(request.body), call.message_id)
             if refused is None:
                 link.grants.ensure(session)
-                exchange.stream = link.driver.request(head, request.body, exchange)
+                goes, exchange.written = self.calls.intend(
+                    call, envelope, link, self.verdicts.policy.digest
+                )
+                if goes:
+                    exchange.stream = link.driver.request(head, request.body, exchange)
+                else:
+                    refused = answers.unrecorded(call.message_id)
         except TooBigError:
             refused = answers.HEADERS_TOO_LARGE
         except MisuseError:
             refused = answers.failed(ResetCode.REFUSED, call.message_id)
         if refused is not None:
+            exchange.never_sent()
             self.binding.give_back(call)
             self.quotas.end(session)
             connection.respond(refused)
@@ -356,6 +370,7 @@ class Gateway:
         session = exchange.call.session
         if self._running.discard(session.id, exchange):
             self.quotas.end(session)
+            self.tally.end(exchange)
 
     # Deadlines ----------------------------------------------------------------------------------
 

@@ -6,12 +6,14 @@ a client that lies about it deceives nobody but itself.
 """
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
 
+from shared.few import Few
 from shared.ids import fingerprint
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.policy import answers as refusals
@@ -66,6 +68,7 @@ class Judge:
         self._groups_of = groups_of
         self._subjects: dict[tuple[str, str], Subject] = {}
         self._open: tuple[Policy | None, bool] = (None, False)
+        self._few = Few()
 
     @property
     def policy(self) -> Policy:
@@ -77,12 +80,12 @@ class Judge:
     ) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
         policy = self._policy()
+        if envelope is None:
+            # A stream that is resumed brings the answers of earlier requests, lists among them; and
+            # it lives for long, so a policy that is open now may narrow under it.
+            return Passed(self._any_list(session, link)) if http == b"GET" else _PASSED
         if not session.classes and self._permits_all(policy):
             return _PASSED
-        if envelope is None:
-            # A stream that is resumed brings the answers of earlier requests, lists among them.
-            resumes = http == b"GET" and not self._permits_all(policy)
-            return Passed(self._any_list(session, link)) if resumes else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED
         method = envelope.method
@@ -144,8 +147,10 @@ class Judge:
 
     def _any_list(self, session: Session, link: Link) -> Edit:
         def edit(document: Document) -> Document | None:
-            # As they are now: a stream lives for long.
-            policy, subject = self._policy(), self._subject(session)
+            policy = self._policy()
+            if self._permits_all(policy):
+                return None
+            subject = self._subject(session)
             changed: Document | None = None
             for listed in LISTS.values():
                 one = self._list_filter(policy, session, subject, listed, link)
@@ -172,6 +177,11 @@ class Judge:
     def _log(
         self, event: str, session: Session, envelope: Envelope, why: str, **facts: str | None
     ) -> None:
+        left_out = self._few.take(time.monotonic())
+        if left_out is None:
+            return  # an agent that goes on and on fills no disk
+        if left_out:
+            facts["left_out"] = str(left_out)
         name = None if envelope.name is None else ascii(envelope.name)[:128]
         log.warning(
             event,

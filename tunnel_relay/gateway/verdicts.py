@@ -4,11 +4,13 @@ Most calls are settled at once. Those about an approval wait for the store, in a
 agent's connection holds a stand-in.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from shared.jsonrpc.envelope import Envelope, parse
-from shared.keys import BadKeyError, decode_public, key_fingerprint
+from shared.keys import BadKeyError
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.policy.model import Policy
 from tunnel_relay.approvals.decide import Needs, NeedsError
 from tunnel_relay.clients.registry import Link
@@ -31,7 +33,7 @@ COUNTED_BYTES = 16 * 1024
 class Later:
     """The verdict has to wait for the store."""
 
-    outcome: Awaitable[Go]
+    outcome: Coroutine[Any, Any, Go]
 
 
 class Verdicts:
@@ -114,6 +116,8 @@ def _needs(asks: Asks) -> Needs:
         ttl=approvers.ttl,
         not_requester=approvers.not_requester,
         keys=tuple(
-            key_fingerprint(decode_public(text)) for text in asks.policy.approver_keys.values()
+            approver_fingerprint(read_approver_key(text))
+            for text in asks.policy.approver_keys.values()
         ),
+        relay=True,
     )

@@ -3,8 +3,8 @@
 The agent's connection holds a stand-in meanwhile, which notices when the agent leaves.
 """
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -35,10 +35,13 @@ class WaitingCalls:
         self._patience = patience
         self._waiting = Waiting(MAX_WAITING, MAX_WAITING_OF_USER)
 
-    def settle(self, call: Call, connection: "AgentConnection", outcome: Awaitable[Go]) -> None:
+    def settle(
+        self, call: Call, connection: "AgentConnection", outcome: Coroutine[Any, Any, Go]
+    ) -> None:
         """Let a call wait for what the store says of its approval."""
         refused = self._gateway.bodies.pay(call.request, len(call.request.body), call.message_id)
         if refused is not None or self._gateway.tasks is None:
+            outcome.close()  # it was never begun
             self._gateway.turn_away(call, connection, refused or answers.BUSY)
             return
         held = connection.exchange = Held()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from shared.errors import TunnelError
 from tunnel_relay.store.approvals import ApprovalStore
+from tunnel_relay.store.passkeys import PasskeyStore
 from tunnel_relay.store.people import PeopleStore
 from tunnel_relay.store.tasks import TaskStore
 
@@ -276,7 +277,7 @@ class Verdict(StrEnum):
     """The counter was behind: two machines hold this key. It is locked from now on."""
 
 
-class Store(TaskStore, ApprovalStore, PeopleStore, Protocol):
+class Store(TaskStore, ApprovalStore, PasskeyStore, PeopleStore, Protocol):
     """The relay's memory; every method raises StoreError and is one transaction."""
 
     async def close(self) -> None:

@@ -202,6 +202,17 @@ APPROVALS = Table(
     Index("ix_approvals_session", "session"),
 )
 
+PASSKEYS = Table(
+    "passkeys",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("user", String(512), nullable=False),
+    Column("credential", String(1400), nullable=False),
+    Column("key", String(512), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("added", Float, nullable=False),
+    Column("last_used", Float, nullable=True),
+)
 MARKS = Table(
     "marks",
     METADATA,

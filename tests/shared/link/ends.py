@@ -21,6 +21,7 @@ from shared.wire.tools import ToolWord
 
 DEADLINE = 10.0
 AUTHORIZATION = "MCP-Tunnel office"
+LINK = "0123456789abcdef"
 
 
 async def until(check: Callable[[], Any]) -> None:
@@ -227,8 +228,8 @@ async def link(
     limits = limits or LinkLimits()
     async with sockets(server_tls, client_tls) as ends:
         relay, client = Owner(), Owner(serve)
-        relay.driver = LinkDriver(ends.server, Role.RELAY, limits, relay)
-        client.driver = LinkDriver(ends.client, Role.CLIENT, limits, client)
+        relay.driver = LinkDriver(ends.server, Role.RELAY, limits, relay, LINK)
+        client.driver = LinkDriver(ends.client, Role.CLIENT, limits, client, LINK)
         try:
             yield Drivers(ends, relay, client)
         finally:

@@ -10,7 +10,14 @@ import pytest
 from shared.errors import AuthError, PeerError
 from shared.keys import PrivateKey, encode_public
 from shared.link import handshake
-from shared.link.handshake import Claim, WrongRelayError, pinned_key, receive_frame, send_frame
+from shared.link.handshake import (
+    Agreed,
+    Claim,
+    WrongRelayError,
+    pinned_key,
+    receive_frame,
+    send_frame,
+)
 from shared.link.websocket import LinkLostError
 from shared.wire.frames import FrameType, encode_frame, encode_message
 from shared.wire.handshake import Hello, decode_challenge, encode
@@ -57,7 +64,7 @@ async def refused(attack: Callable[[Sockets], Awaitable[None]]) -> PeerError:
 
 async def shake_hands(
     hello: Hello = HELLO, key: PrivateKey = CLIENT_KEY, pinned: PrivateKey = RELAY_KEY
-) -> tuple[LinkLimits | PeerError, Claim | PeerError]:
+) -> tuple[Agreed | PeerError, Claim | PeerError]:
     """Run both sides; returns what each came to."""
     outcome: list[Claim | PeerError] = []
     async with sockets() as ends:
@@ -75,7 +82,7 @@ async def shake_hands(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(relay)
                 try:
-                    got: LinkLimits | PeerError = await handshake.prove(
+                    got: Agreed | PeerError = await handshake.prove(
                         ends.client, ends.client_inbox, hello, key, pinned.public
                     )
                 except PeerError as error:
@@ -85,10 +92,23 @@ async def shake_hands(
 
 
 async def test_both_sides_know_each_other_and_agree_on_limits() -> None:
-    limits, claim = await shake_hands()
-    assert limits == LIMITS
+    got, claim = await shake_hands()
+    assert isinstance(got, Agreed)
     assert isinstance(claim, Claim)
+    assert got == (LIMITS, claim.link)
     assert (claim.hello, claim.version, claim.features) == (HELLO, 1, [])
+
+
+async def test_both_ends_have_one_name_for_a_link_and_no_other_link_has_it() -> None:
+    links = []
+    for counter in (1, 2, 2):
+        got, claim = await shake_hands(replace(HELLO, counter=counter))
+        assert isinstance(got, Agreed)
+        assert isinstance(claim, Claim)
+        assert got.link == claim.link
+        links.append(got.link)
+    assert len(set(links)) == 3
+    assert all(len(link) == 16 and not set(link) - set("0123456789abcdef") for link in links)
 
 
 @pytest.mark.parametrize(

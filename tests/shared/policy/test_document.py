@@ -1,5 +1,7 @@
 """A policy's text becomes rules, or the whole list of what is wrong with it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from shared.keys import PrivateKey, encode_public
 from shared.policy.classes import ToolClass
 from shared.policy.document import read_policy
 from shared.policy.model import Approvers, Effect
+from tests.helpers.passkeys import SoftPasskey
 from tests.shared.policy.texts import policy
 
 KEY = encode_public(PrivateKey.generate().public)
@@ -184,3 +187,14 @@ def test_a_damaged_policy_is_a_policy_or_a_list_of_faults(cut: tuple[int, int], 
     except ConfigError:
         return
     assert all(rule.match.methods for rule in found.rules)
+
+
+def test_a_passkey_is_an_approvers_key_and_one_passkey_one_approver() -> None:
+    pia = SoftPasskey.make().public
+    text = f"version: 1\napprover_keys: {{pia: {pia.text()}, paul: {KEY}}}\nrules: []"
+    assert read_policy(text, "p").approver_keys == {"pia": pia.text(), "paul": KEY}
+    twin = replace(pia, origin=pia.origin + ":8443").text()
+    for key, wrong in ((twin, "under another name"), ("passkey:es256:x:y", "nor a passkey")):
+        again = f"version: 1\napprover_keys: {{pia: {pia.text()}, eve: {key}}}\nrules: []"
+        with pytest.raises(ConfigError, match=wrong):
+            read_policy(again, "p")

@@ -87,6 +87,15 @@ def test_an_honest_handshake_settles_the_limits() -> None:
     assert Wire(limits=limits).run() == limits
 
 
+def test_a_link_is_named_by_what_both_ends_signed() -> None:
+    hello, challenge = handshake.encode(HELLO), handshake.encode(CHALLENGE)
+    name = handshake.link_id(hello, challenge)
+    assert name == handshake.link_id(hello, challenge)
+    assert len(name) == handshake.LINK_HEX
+    assert name != handshake.link_id(handshake.encode(replace(HELLO, counter=8)), challenge)
+    assert name != handshake.link_id(hello, handshake.encode(replace(CHALLENGE, nonce="cd" * 32)))
+
+
 @pytest.mark.parametrize("name", ["hello", "challenge", "proof", "ready"])
 def test_no_byte_of_any_message_can_be_changed(name: str) -> None:
     seen: list[bytes] = []

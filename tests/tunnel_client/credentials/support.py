@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from tests.helpers.consented import make_consented
-from tests.tunnel_client.upstream.http_support import Recorder, Seen, call
+from tests.tunnel_client.upstream.http_support import SESSION, Recorder, Seen, call
 from tunnel_client.credentials.settings import CredentialSettings, VaultSettings
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
@@ -51,11 +51,14 @@ async def serving(
 
 
 async def asked(
-    upstream: Upstream, *headers: tuple[bytes, bytes], user: str | None = None
+    upstream: Upstream,
+    *headers: tuple[bytes, bytes],
+    user: str | None = None,
+    session: str = SESSION,
 ) -> Recorder:
     """Make one call and wait for its end."""
     reply = Recorder()
-    upstream.open(made(*headers, user=user), reply)
+    upstream.open(replace(made(*headers, user=user), session=session), reply)
     return await reply.done()
 
 

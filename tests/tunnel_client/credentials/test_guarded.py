@@ -34,6 +34,7 @@ from tests.tunnel_client.upstream.http_support import (
     says,
 )
 from tunnel_client.credentials.guarded import GuardedUpstream
+from tunnel_client.credentials.hits import LOCK_HITS
 from tunnel_client.credentials.scrub import MASK
 from tunnel_client.errors import UnsafeFileError
 from tunnel_client.errors_upstreams import CredentialOriginError, UnusableCredentialError
@@ -103,6 +104,19 @@ async def test_complaints_of_the_upstream_are_told_by_kind_only(
     assert b"internal" not in reply.body
     assert reply.names <= {b"content-type", b"content-length"}
     assert len(server.seen) == 1
+
+
+async def test_a_field_that_is_named_after_a_secret_does_not_pass(tmp_path: Path) -> None:
+    """Row C03: a name is text of the upstream's as well, and comes in small letters."""
+    lines = [b"Content-Type: application/json", b"Mcp-" + CANARY.encode() + b": 1"]
+    async with raw_server(says(response(*lines))) as server:
+        settings = upstream_settings(server.url, kind="bearer", value=secret_file(tmp_path))
+        async with serving(settings) as upstream:
+            for hits in (1, 2):
+                reply = await asked(upstream)
+                assert reply.names == {b"content-type"}
+                assert isinstance(upstream, GuardedUpstream)
+                assert upstream.report()["scrub_hits"] == hits
 
 
 async def test_fields_of_an_answer_pass_by_a_list_and_scrubbed(tmp_path: Path) -> None:
@@ -234,8 +248,11 @@ def test_a_secret_in_a_file_others_can_reach_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafeFileError, match="open to others"):
         make_consented(settings, {})
     (tmp_path / "token").chmod(0o600)
-    (tmp_path / "link").symlink_to(tmp_path / "token")
-    link = upstream_settings("http://crm/mcp", kind="bearer", value=f"file:{tmp_path / 'link'}")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to(tmp_path / "token")
+    shared.chmod(0o777)
+    link = upstream_settings("http://crm/mcp", kind="bearer", value=f"file:{shared / 'link'}")
     with pytest.raises(UnsafeFileError, match="symbolic link"):
         make_consented(link, {})
 
@@ -253,6 +270,23 @@ async def test_guesses_that_are_answered_with_a_mask_raise_an_alarm(tmp_path: Pa
                 assert upstream.report()["alarm"] is True
     assert [line["log_level"] for line in logs] == ["warning", "error"]
     assert CANARY not in str(logs)
+
+
+async def test_a_session_that_goes_on_guessing_is_locked_out_and_no_other(tmp_path: Path) -> None:
+    """Row C15: nothing of it reaches the upstream any more, until the window ends."""
+    async with raw_server(echo) as server:
+        settings = upstream_settings(server.url, kind="bearer", value=secret_file(tmp_path))
+        async with serving(settings) as upstream:
+            assert isinstance(upstream, GuardedUpstream)
+            while not upstream.hits.locked:
+                assert (await asked(upstream)).status == 200
+            assert upstream.report()["scrub_hits"] == LOCK_HITS
+            before = len(server.seen)
+            reply = await asked(upstream)
+            assert (reply.status, len(server.seen)) == (503, before)
+            assert reply.error()["data"]["delivery"] == "never_sent"
+            assert upstream.report()["locked_out"] == 1
+            assert (await asked(upstream, session="another")).status == 200
 
 
 async def test_each_user_has_a_secret_and_nobody_gets_that_of_another(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ async def test_each_place_gives_its_secret(tmp_path: Path) -> None:
     assert (await sources.read(command)).get_secret_value() == CANARY
 
 
-def test_a_file_is_ours_closed_and_no_link(tmp_path: Path) -> None:
+def test_a_file_is_ours_and_closed(tmp_path: Path) -> None:
     """Row C21."""
     reference = SecretRef.parse(secret_file(tmp_path))
     path = tmp_path / "token"
@@ -38,15 +38,76 @@ def test_a_file_is_ours_closed_and_no_link(tmp_path: Path) -> None:
         with pytest.raises(UnsafeFileError):
             read_reference(reference, {})
     path.chmod(0o600)
-    (tmp_path / "link").symlink_to(path)
-    with pytest.raises(UnsafeFileError, match="symbolic link"):
-        read_reference(SecretRef("file", str(tmp_path / "link")), {})
     if os.geteuid() == 0:
         os.chown(path, 12345, 12345)
         with pytest.raises(UnsafeFileError, match="another user"):
             read_reference(reference, {})
     with pytest.raises(SecretError, match="cannot be read"):
         read_reference(SecretRef("file", str(tmp_path / "none")), {})
+
+
+def kubernetes(folder: Path) -> Path:
+    """Lay a secret out as Kubernetes mounts it; returns the path that a configuration names."""
+    folder.mkdir()
+    (folder / "..2026_01").mkdir()
+    secret_file(folder / "..2026_01")
+    (folder / "..data").symlink_to("..2026_01")
+    (folder / "token").symlink_to("..data/token")
+    folder.chmod(0o1777)
+    return folder / "token"
+
+
+def test_a_secret_as_kubernetes_mounts_it_is_read_and_read_anew(tmp_path: Path) -> None:
+    """Row C21: the mount is sticky and open, each name in it belongs to root or to us."""
+    path = kubernetes(tmp_path / "mount")
+    reference = SecretRef("file", str(path))
+    assert read_reference(reference, {}).get_secret_value() == CANARY
+    newer = path.parent / "..2026_02"
+    newer.mkdir()
+    (newer / "token").write_text("another")
+    (newer / "token").chmod(0o400)
+    (path.parent / "..tmp").symlink_to(newer)  # an absolute one, too
+    (path.parent / "..tmp").replace(path.parent / "..data")
+    assert read_reference(reference, {}).get_secret_value() == "another"
+    (newer / "token").chmod(0o444)
+    with pytest.raises(UnsafeFileError, match="mode 0444"):
+        read_reference(reference, {})
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
+@pytest.mark.parametrize("name", [".", "..2026_01"])
+def test_a_link_through_a_folder_that_others_write_in_is_refused(
+    tmp_path: Path, name: str, mode: int
+) -> None:
+    """Row C21."""
+    path = kubernetes(tmp_path / "mount")
+    (path.parent / name).chmod(mode)
+    with pytest.raises(UnsafeFileError, match="symbolic link that others can"):
+        read_reference(SecretRef("file", str(path)), {})
+
+
+@pytest.mark.parametrize("name", ["token", "..data", "..2026_01"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_link_of_somebody_else_is_refused(tmp_path: Path, name: str) -> None:
+    """Row C21: in a sticky folder anybody may make a new link."""
+    path = kubernetes(tmp_path / "mount")
+    os.chown(path.parent / name, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(UnsafeFileError, match="symbolic link that others can"):
+        read_reference(SecretRef("file", str(path)), {})
+
+
+def test_links_in_a_circle_to_folders_and_to_nothing_are_refused(tmp_path: Path) -> None:
+    """Row C21."""
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "none").symlink_to("nothing")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for name in ("circle", "none", "folder"):
+        with pytest.raises(SecretError, match="cannot be read"):
+            read_reference(SecretRef("file", str(tmp_path / name)), {})
+    for name, target in (("root", "/"), ("up", "..")):
+        (tmp_path / name).symlink_to(target)
+        with pytest.raises(UnsafeFileError, match="not a regular file"):
+            read_reference(SecretRef("file", str(tmp_path / name)), {})
 
 
 async def test_a_command_sees_little_and_is_never_a_shell(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ ALL: list[changes.Known] = [
     changes.AddLock(Lock("l", LockKind.USER, "bob", "lost", 1.0, None)),
     changes.ChangeUser(User("bob", "Bob", 1.0, (Role.USER, Role.ADMIN), servers=("a/*",))),
     changes.DisableAgent("claude", 3.0),
+    changes.RemovePasskey("a" * 32),
     changes.EndAdminTokens(("a" * 32,)),
 ]
 

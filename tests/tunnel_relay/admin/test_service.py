@@ -13,6 +13,7 @@ import anyio
 import pytest
 from sqlalchemy import text
 
+from shared.audit.keys import PUBLIC_FILE
 from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, is_token
 from tests.tunnel_relay.making import RecordedLinks, an_admin
@@ -305,8 +306,12 @@ async def test_a_stolen_database_opens_nothing(tmp_path: Path) -> None:
         for value in [*stolen, *keys]:
             assert admin.sessions.find(value, time.time()) is None
             assert admin.sessions.find(SESSION_PREFIX + value, time.time()) is None
-    for file in (tmp_path / "state").iterdir():
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for file in (tmp_path / "state").rglob("*"):
+        if file.is_dir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o700
+            continue
+        private = 0o644 if file.name == PUBLIC_FILE else 0o600
+        assert stat.S_IMODE(file.stat().st_mode) & ~private == 0
         content = file.read_bytes()
         assert token.encode() not in content
         assert made["join_code"].encode() not in content

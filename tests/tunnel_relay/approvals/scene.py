@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.passkeys import SoftPasskey
 from tests.tunnel_relay.making import an_admin
 from tunnel_relay.admin.commands import Who, run_command
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.approvals.decide import Needs
 from tunnel_relay.store.approvals import Approval
 from tunnel_relay.store.base import Role, Session
+from tunnel_relay.store.passkeys import OwnPasskey
 
 SHA = "d" * 64
 POLICY = "e" * 64
@@ -48,6 +50,9 @@ class Office:
     async def approve(self, who: str, approval: Approval, **more: Any) -> Any:
         return await self.run(who, "approval_approve", approval=approval.id, **more)
 
+    async def passkey(self, user: str, key: SoftPasskey) -> OwnPasskey:
+        return await with_passkey(self.admin, user, key)
+
     async def another_session(self, user: str = "uma") -> Session:
         made = await self.admin.session_create(user, "bot", "office/mail")
         found = self.admin.sessions.get(made["session"]["id"])
@@ -63,6 +68,16 @@ async def people(admin: Admin) -> None:
     await admin.user_add("eve", roles=["approver"], groups=["sales"])
     await admin.user_add("otto", roles=["auditor"], groups=["ops"])
     await admin.user_add("ada", roles=["admin"])
+
+
+async def with_passkey(admin: Admin, user: str, key: SoftPasskey) -> OwnPasskey:
+    """Register a passkey as the console's page does once it has looked at it."""
+    text, who = key.public.text(), Who(user, frozenset((Role.APPROVER,)), on_page=True)
+    given = {"name": "a key", "credential": "AAAA", "key": text}
+    await run_command(admin, "passkey_add", given, who)
+    found = admin.passkeys.find(user, text)
+    assert found is not None
+    return found
 
 
 async def with_session(admin: Admin) -> Office:

@@ -10,13 +10,15 @@ import structlog.testing
 
 from shared.jsonrpc.canonical import exact
 from shared.keys import PrivateKey, encode_public, key_fingerprint
-from shared.permit import approver_message, check_keys
+from shared.permit import approver_message, check_keys, decode, passkey_challenge
+from tests.helpers.passkeys import SoftPasskey
 from tests.tunnel_relay.admin.test_service import broken, mended, refused
 from tests.tunnel_relay.approvals.scene import PARAMS, an_office, needs
 from tests.tunnel_relay.making import an_admin
 from tunnel_relay.approvals.decide import permit_of
-from tunnel_relay.approvals.desk import AskError, signed
+from tunnel_relay.approvals.desk import AskError
 from tunnel_relay.approvals.requests import MAX_ARGUMENTS, MAX_OF_SESSION, Full
+from tunnel_relay.approvals.signatures import signed
 from tunnel_relay.errors import Code
 from tunnel_relay.store.approvals import State, Texts
 from tunnel_relay.store.base import StoreError
@@ -378,3 +380,50 @@ async def test_no_log_line_holds_an_argument(tmp_path: Path) -> None:
             await office.approve("pia", await office.ask({"arguments": {"to": "kept-to-itself"}}))
         assert said
         assert "kept-to-itself" not in str(said)
+
+
+async def test_a_passkey_signs_this_request_or_nothing(tmp_path: Path) -> None:
+    """P20, T32."""
+    pia = SoftPasskey.make()
+    async with an_office(tmp_path) as office:
+        asked = await office.ask(keys=(pia.public.fingerprint,))
+        other = await office.ask({"arguments": {"to": "b"}}, keys=(pia.public.fingerprint,))
+        key = pia.public.text()
+        made = pia.sign(passkey_challenge(permit_of(asked)))
+        stranger = office.approve("pia", asked, key=key, signature=made.text())
+        assert await refused(stranger) is Code.SIGNATURE_NEEDED
+        await office.passkey("pia", pia)
+        for made in (
+            pia.sign(passkey_challenge(permit_of(other))),
+            pia.sign(passkey_challenge(permit_of(asked)), flags=1),
+            SoftPasskey.make().sign(passkey_challenge(permit_of(asked))),
+        ):
+            bad = office.approve("pia", asked, key=key, signature=made.text())
+            assert await refused(bad) is Code.SIGNATURE_NEEDED
+        for text in ("", "00", "~~", "a~b~c"):
+            bad = office.approve("pia", asked, key=key, signature=text)
+            assert await refused(bad) is Code.SIGNATURE_NEEDED
+        made = pia.sign(passkey_challenge(permit_of(asked)))
+        done = await office.approve("pia", asked, key=key, signature=made.text())
+        assert done["state"] == "approved"
+        await office.passkey("paul", pia)
+        again = office.approve("paul", asked, key=key, signature=made.text())
+        assert await refused(again) is Code.APPROVAL_OVER
+        taken = await office.admin.approvals.take(office.session.id, "send", PARAMS)
+        assert taken.approval is not None
+        check_keys(decode(signed(taken.approval).text()), [pia.public], 1, b"")
+
+
+async def test_what_a_removed_passkey_approved_can_do_nothing_any_more(tmp_path: Path) -> None:
+    """P27: as with an approver who lost the role."""
+    pia = SoftPasskey.make()
+    async with an_office(tmp_path) as office:
+        asked = await office.ask(keys=(pia.public.fingerprint,))
+        registered = await office.passkey("pia", pia)
+        made = pia.sign(passkey_challenge(permit_of(asked))).text()
+        await office.approve("pia", asked, key=pia.public.text(), signature=made)
+        await office.run("pia", "passkey_remove", passkey=registered.id)
+        shown = await office.run("pia", "approval_show", approval=asked.id)
+        assert shown["problem"] == "the passkey of pia that signed it is removed"
+        taken = await office.admin.approvals.take(office.session.id, "send", PARAMS)
+        assert taken.approval is None

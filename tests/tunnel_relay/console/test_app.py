@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 
-from tests.tunnel_relay.approvals.scene import needs
+from tests.helpers.passkeys import SoftPasskey
+from tests.tunnel_relay.approvals.scene import needs, with_passkey
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
+from tests.tunnel_relay.console.test_passkeys import a_passkey, add
 from tests.tunnel_relay.test_tools import ONE, told, word
-from tunnel_relay.admin.commands import COMMANDS, DECISIONS, allows
+from tunnel_relay.admin.commands import COMMANDS, DECISIONS, ON_PAGE, allows
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.store.base import Bar, Role
 
@@ -35,6 +37,9 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
         Role.APPROVER,
         {"approval": "an approval", "fields": {"reason": "no"}},
     ),
+    "GET /passkeys": (ANYBODY, {}),
+    "POST /passkeys/add": (Role.APPROVER, {}),
+    "POST /passkeys/remove": (Role.ADMIN, {"fields": {"passkey": "of abe"}}),
     "GET /tunnels": (Role.AUDITOR, {}),
     "GET /tunnels/{name}": (Role.AUDITOR, {"name": "office"}),
     "POST /tunnels/create": (Role.ADMIN, {"fields": {"name": "fresh", "owner": "ada"}}),
@@ -110,6 +115,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "user_token": {"user": "ada"},
     "user_tokens": {},
     "user_token_revoke": {"token": "of abe"},
+    "passkey_add": {"name": "a key", "credential": "AAAA", "key": "passkey:"},
+    "passkey_list": {},
+    "passkey_remove": {"passkey": "of abe"},
     "agent_add": {"agent": "newer", "redirect_uris": ["https://a.example/cb"]},
     "agent_list": {},
     "agent_disable": {"agent": "bot"},
@@ -133,6 +141,7 @@ async def furnish(stage: Stage) -> dict[str, str]:
         made = await admin.session_create(user, "bot", "office/git")
         theirs[f"of {user}"] = made["session"]["id"]
     token = (await admin.user_token("abe"))["admin_token"]["id"]
+    theirs["passkey of abe"] = (await with_passkey(admin, "abe", SoftPasskey.make())).id
     session = admin.sessions.get(theirs["of uma"])
     assert session is not None
     wanted = needs(users=("pia", "ada"))
@@ -167,6 +176,8 @@ async def send(hand: Hand, name: str, what: dict[str, Any], made: dict[str, str]
         path = path.replace("{" + key + "}", str(value))
     if method == "GET":
         return await hand.get(path + ("?" + what["query"] if "query" in what else ""))
+    if path == "/passkeys/add":
+        return await add(hand, a_passkey(hand))
     return await hand.post(path, filled(what.get("fields", {}), made))
 
 
@@ -175,7 +186,9 @@ def everything(stage: Stage) -> str:
     admin = stage.admin
     parts = [admin.tunnels, admin.directory.agents, admin.sessions.all(), admin.locks.all()]
     users = {key: (user.roles, user.disabled) for key, user in admin.directory.users.items()}
-    return repr((parts, users, [each.id for each in admin.admin_tokens.working(0)]))
+    return repr(
+        (parts, users, admin.passkeys.listed(), [each.id for each in admin.admin_tokens.working(0)])
+    )
 
 
 async def test_every_route_is_in_the_table(tmp_path: Path) -> None:
@@ -231,7 +244,7 @@ async def test_pages_and_forms_are_for_those_of_the_role(tmp_path: Path, user: s
             if role == ANYBODY or allows(roles, role):
                 assert answer.status_code in (200, 204, 303), (name, answer.text)
                 assert answer.headers.get("location") != "/login", name
-            elif name == "GET /sessions/{session}" or "session" in what:
+            elif name == "POST /passkeys/remove" or "session" in what:
                 assert answer.status_code in (403, 404), name
                 assert everything(stage) == before
             else:
@@ -258,6 +271,10 @@ async def test_commands_are_for_those_of_the_role(tmp_path: Path, user: str) -> 
                 assert answer.json()["error"]["code"] == "MT1023"
             elif command == "session_revoke" and Role.ADMIN not in roles:
                 assert answer.status_code == 403
+            elif command in ON_PAGE and allows(roles, COMMANDS[command]):
+                assert answer.json()["error"]["code"] == "MT1293"
+            elif command == "passkey_remove" and Role.ADMIN not in roles:
+                assert answer.json()["error"]["code"] == "MT1290"
             elif allows(roles, COMMANDS[command]):
                 assert answer.status_code == 200, (command, answer.text)
             else:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from shared.ids import new_id
 from shared.jsonrpc.envelope import Envelope, parse
@@ -67,7 +68,27 @@ def test_the_policy_of_a_new_relay_narrows_nothing() -> None:
     judge = Judge(lambda: read_policy(default_policy(), "policy"), lambda _: ())
     for envelope in (call("ab"), asked("tools/list"), asked("resources/read", uri="a")):
         assert verdict(judge, a_session(), envelope, a_link()) == Passed()
-    assert judge.judge(a_session(), None, a_link(), b"GET") == Passed()
+    found = judge.judge(a_session(), None, a_link(), b"GET")
+    assert isinstance(found, Passed)
+    assert found.edit is not None
+    assert found.edit({"jsonrpc": "2.0", "id": 7, "result": {"tools": ENTRIES}}) is None
+
+
+def test_a_stream_follows_a_policy_that_narrows_after_it_was_opened() -> None:
+    """P39: what was true when a stream began is no decision about what it brings later."""
+    held = [policy(ALL)]
+    judge = Judge(lambda: held[0], lambda _: ())
+    found = judge.judge(a_session(), None, a_link(), b"GET")
+    assert isinstance(found, Passed)
+    assert found.edit is not None
+    document = {"jsonrpc": "2.0", "id": 7, "result": {"tools": [{"name": "ab"}, {"name": "b"}]}}
+    assert found.edit(document) is None
+    held[0] = policy(ALL + "\n- {id: no, match: {tool: b}, effect: deny}")
+    changed = found.edit(document)
+    assert changed is not None
+    assert changed["result"]["tools"] == [{"name": "ab"}]
+    held[0] = policy(ALL)
+    assert found.edit(document) is None
 
 
 def test_a_class_is_the_clients_word_and_without_one_the_strictest_counts() -> None:
@@ -169,3 +190,15 @@ def test_without_a_message_only_a_stream_is_filtered(http: bytes) -> None:
     found = judge.judge(a_session(), None, a_link(), http)
     assert isinstance(found, Passed)
     assert (found.edit is not None) == (http == b"GET")
+
+
+def test_an_agent_that_is_denied_again_and_again_writes_few_lines() -> None:
+    judge, link, session = (
+        a_judge(ALL + "\n- {id: n, match: {tool: b}, effect: deny}"),
+        a_link(),
+        a_session(),
+    )
+    with capture_logs() as lines:
+        for _ in range(5000):
+            said(verdict(judge, session, call("b"), link))
+    assert 0 < len(lines) < 1000

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel_client.catalog.escape import escaped, one_line
+from shared.escape import escaped, one_line
 
 
 def test_what_hides_is_shown_by_its_number() -> None:
