@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -214,7 +214,8 @@ async def end(process: asyncio.subprocess.Process | None) -> None:
     """End a program of ours by its process group; SIGTERM first."""
     if process is None or process.returncode is not None:
         return
-    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # dead, and asyncio has yet to hear of it
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         with anyio.fail_after(STOP_SECONDS):
             await process.wait()

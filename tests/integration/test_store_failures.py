@@ -68,17 +68,21 @@ async def unavailable(scene: Scene) -> bool:
     return True
 
 
+async def lapsed(scene: Scene) -> bool:
+    status = await scene.lab.relay_json("status")
+    return status["store"]["lapsed"] is True
+
+
 async def lapses(scene: Scene) -> None:
     """See the lease lapse: the relay leaves its balancer, refuses agents, tells its admins."""
+    await eventually(lambda: lapsed(scene))  # its log, on the same disk, may refuse calls before
     await eventually(lambda: unavailable(scene))
     before = len(scene.upstream.calls("unavailable"))
     assert await unavailable(scene)
     assert (await scene.agent.ask(initialize())).status == 503
     assert len(scene.upstream.calls("unavailable")) == before, "it was dispatched"
     assert (await scene.ready())["reason"] == "store"
-    status = await scene.lab.relay_json("status")
-    assert status["store"]["lapsed"] is True
-    assert status["store"]["problem"]
+    assert (await scene.lab.relay_json("status"))["store"]["problem"]
     assert "MT1070" in await scene.lab.relay_command("status")
 
 
