@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.policy.classes import IN_ORDER
 from shared.policy.model import Effect, Policy, Subject
-from shared.policy.permissions import ANY, Tool, permission_map
+from shared.policy.permissions import Tool, permission_map
 
 ORDER = (Effect.ALLOW, Effect.REQUIRE_APPROVAL, Effect.DENY)
 """From the laxest."""
@@ -22,20 +22,23 @@ def outlook_of(
 
     `tools` of this server: {tool: effects}, only where they differ from what their class says.
     """
-    classes: dict[str, Effects] = {}
-    named: list[tuple[str, str | None, Effects]] = []
-    rules: set[str] = set()
-    names = {tool[1] for tool in tools}
-    for row in permission_map(policy, subject, tools, [server]):
-        effects = [each.value for each in row.effects]
-        if row.what == f"{ANY} tool" and row.tool_class is not None:
-            classes[row.tool_class.value] = effects
-            rules.update(row.rules)
-        elif row.what in names:
-            named.append((row.what, row.tool_class, effects))
-            rules.update(row.rules)
-    apart = {name: effects for name, kind, effects in named if effects != classes.get(kind or "")}
+    known = sorted(set(tools), key=lambda tool: tool[1])
+    rows = permission_map(policy, subject, known, [server])
+    # By place, not by name: a server may call a tool whatever it likes.
+    named, others = rows[: len(known)], rows[len(known) :]
+    by_class = [row for row in others if row.tool_class is not None]
+    classes = {str(row.tool_class): _values(row.effects) for row in by_class}
+    apart = {
+        row.what: _values(row.effects)
+        for row in named
+        if _values(row.effects) != classes.get(str(row.tool_class))
+    }
+    rules = {rule for row in (*named, *by_class) for rule in row.rules}
     return {"classes": classes, "tools": apart, "rules": sorted(rules)}
+
+
+def _values(effects: Sequence[Effect]) -> Effects:
+    return [each.value for each in effects]
 
 
 def both(one: Effects, other: Effects) -> Effects:
