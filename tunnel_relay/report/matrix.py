@@ -3,7 +3,7 @@
 A call has to pass both ends, so what both say together is the stricter of the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.policy.classes import IN_ORDER
@@ -54,15 +54,33 @@ def either(several: Sequence[Effects]) -> Effects:
     return [each.value for each in ORDER if each.value in found]
 
 
-def joined(relay: dict[str, Any], clients: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Put an outlook of the relay and those of the clients of one server together."""
-    if not clients:
-        return relay
-    classes = {
-        kind.value: both(
-            relay["classes"][kind.value], either([each["classes"][kind.value] for each in clients])
-        )
-        for kind in IN_ORDER
+def joined(
+    relay: dict[str, Any], clients: Sequence[dict[str, Any]], kinds: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Put an outlook of the relay and those of the clients of one server together.
+
+    `kinds`: the class of each tool of that server.
+    """
+    classes = {kind.value: _both(relay, clients, None, kind.value) for kind in IN_ORDER}
+    named = {name for each in (relay, *clients) for name in each["tools"]}
+    tools = {name: _both(relay, clients, name, kinds.get(name)) for name in sorted(named)}
+    apart = {
+        name: effects
+        for name, effects in tools.items()
+        if effects != classes.get(kinds.get(name) or "")
     }
-    rules = {rule for each in clients for rule in each["rules"]}
-    return {"classes": classes, "tools": {}, "rules": sorted({*relay["rules"], *rules})}
+    rules = {rule for each in (relay, *clients) for rule in each["rules"]}
+    return {"classes": classes, "tools": apart, "rules": sorted(rules)}
+
+
+def _both(
+    relay: dict[str, Any], clients: Sequence[dict[str, Any]], tool: str | None, kind: str | None
+) -> Effects:
+    own = _of(relay, tool, kind)
+    return both(own, either([_of(each, tool, kind) for each in clients])) if clients else own
+
+
+def _of(outlook: dict[str, Any], tool: str | None, kind: str | None) -> Effects:
+    by_class: Effects = outlook["classes"].get(kind, [Effect.DENY.value])
+    found: Effects = outlook["tools"].get(tool, by_class)
+    return found
