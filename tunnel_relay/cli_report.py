@@ -1,4 +1,4 @@
-"""The command `tunnel-relay report`: one page for whoever judges the security of an installation."""
+"""The command `tunnel-relay report`: one page for whoever judges an installation's security."""
 
 import os
 import secrets
