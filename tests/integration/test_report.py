@@ -166,7 +166,7 @@ async def seen_in_a_browser(lab: Lab, part: Path, grants: list[Grant]) -> None:
                 anchor = (target.get_attribute("href") or "").partition("#")[2]
                 assert seen.all(f"[id='{anchor}']"), anchor
             assert HOSTILE.partition(" \u3164")[0] in seen.text("main")
-            assert len(seen.all("svg rect")) == 6
+            assert len(seen.all("svg rect")) == 7
             seen.screenshot("report-light")
             seen.dark(on=True)
             seen.screenshot("report-dark")
