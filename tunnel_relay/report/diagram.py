@@ -133,7 +133,8 @@ def _client(tunnel: dict[str, Any], clients: Iterable[dict[str, Any]], at: int, 
     lines = ["its key, its policy, its pins"]
     if lanes > 1:
         lines.insert(0, f"{count} client{'' if count == 1 else 's'}")
-    lines.append(f"{len(held)} credentials" if parts else "credentials: not told")
+    said = f"{len(held)} credential{'' if len(held) == 1 else 's'}"
+    lines.append(said if parts else "credentials: not told")
     y = TOP + at * LANE
     return Box("client", x, y, width, lanes * LANE - GAP, tunnel["name"], tuple(lines), not parts)
 

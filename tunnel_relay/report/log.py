@@ -81,11 +81,16 @@ def brief(record: Mapping[str, Any]) -> Facts:
         "user": who.get("user", told.get("by")),
         "agent": who.get("agent"),
         "server": server,
-        "what": what.get("name") or what.get("method") or told.get("command"),
+        "what": what.get("name") or what.get("method") or told.get("command") or _ended(record),
         "class": what.get("class"),
         "decision": why.get("decision"),
         "outcome": told.get("result") or told.get("outcome"),
     }
+
+
+def _ended(record: Mapping[str, Any]) -> str | None:
+    intent = record.get("intent")
+    return f"ends record {intent}" if isinstance(intent, int) else None
 
 
 def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

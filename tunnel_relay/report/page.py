@@ -119,12 +119,14 @@ def brief(text: str, limit: int) -> Markup:
     return escape(one_line(text, limit))
 
 
-def iso(at: float | None) -> str:
-    """Write a time: `2026-11-22 09:30Z`."""
+def iso(at: float | None, seconds: bool = False) -> str:
+    """Write a time: `2026-11-22 09:30Z`, with `seconds` `2026-11-22 09:30:05Z`."""
     if at is None:
         return "-"
     try:
-        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%MZ")
+        return datetime.fromtimestamp(at, UTC).strftime(
+            f"%Y-%m-%d %H:%M{':%S' if seconds else ''}Z"
+        )
     except (ValueError, OverflowError, OSError):
         return "-"
 
