@@ -4,6 +4,7 @@ Facts about credentials, sandboxes and pins; never a value of a secret, an argum
 more of an address than its origin.
 """
 
+import os
 import stat
 import time
 from collections import Counter
@@ -112,7 +113,7 @@ def _look(what: str, path: Path, forbidden: int) -> Facts | None:
         facts = path.stat()
     except OSError:
         return None
-    if facts.st_uid == 0 and stat.S_ISREG(facts.st_mode):
+    if facts.st_uid == 0 != os.geteuid() and stat.S_ISREG(facts.st_mode):
         forbidden &= ~0o040  # systemd hands credentials over as root's, mode 0440
     mode = f"{stat.S_IMODE(facts.st_mode):04o}"
     opened = bool(facts.st_mode & forbidden)

@@ -1,5 +1,6 @@
 """What the relay's settings come to, and who can read its files. Never a value of a secret."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _look(what: str, path: Path | None, forbidden: int) -> dict[str, Any] | None
         facts = None
     if path is None or facts is None:
         return None
-    if facts.st_uid == 0 and stat.S_ISREG(facts.st_mode):
+    if facts.st_uid == 0 != os.geteuid() and stat.S_ISREG(facts.st_mode):
         forbidden &= ~0o040  # systemd hands credentials over as root's, mode 0440
     return {
         "what": what,

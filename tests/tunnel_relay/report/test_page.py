@@ -1,6 +1,7 @@
 """The page: whatever names say it is text, and it stands alone."""
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,7 +21,6 @@ HOSTILE = [
     "{{ 7 * 7 }}",
     "]]></style><b>",
 ]
-ALLOWED = {"aria-label", "aria-labelledby", "class", "colspan", "href", "id", "lang", "role"}
 
 
 class Tags(HTMLParser):
@@ -68,11 +68,12 @@ def full() -> dict[str, Any]:
 @pytest.mark.parametrize("word", HOSTILE)
 def test_what_somebody_wrote_is_text_wherever_it_stands(word: str) -> None:
     """A02: HTML, escape sequences, turned and invisible text."""
-    plain, text = page(full()), page(spoilt(full(), word))
-    tags = [tag for tag, _ in Tags(plain).seen]
-    assert [tag for tag, _ in Tags(text).seen] == tags
+    plain, text = page(spoilt(full(), "plain")), page(spoilt(full(), word))
+    # Counted, not compared in order: rows are sorted by what names say.
+    tags = Counter(tag for tag, _ in Tags(plain).seen)
+    assert Counter(tag for tag, _ in Tags(text).seen) == tags
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u3164]", text)
-    assert "49" not in text.replace(plain, "") or "{{" in word
+    assert ("{{ 7 * 7 }}" in text) is ("{{" in word)
     assert text.count("</style>") == 1
 
 
