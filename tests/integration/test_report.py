@@ -11,12 +11,13 @@ import anyio.to_thread
 import pytest
 from pydantic import SecretStr
 
-from tests.helpers.agent import call
+from tests.helpers.agent import Agent, call
 from tests.helpers.browser import browser
 from tests.helpers.recording_upstream import recording_upstream
-from tests.helpers.tunnel import CommandError, HttpUpstream, Lab, free_port, make_lab
-from tests.integration.policies import CLASSES, POLICY, desk_upstream, tool
-from tests.integration.scene import Grant, eventually, grant
+from tests.helpers.tunnel import HttpUpstream, Lab, free_port, make_lab
+from tests.integration.policies import POLICY, desk_upstream, tool
+from tests.integration.scene import Grant, eventually
+from tunnel_relay.admin.call import call_control
 
 pytestmark = pytest.mark.system
 
@@ -39,33 +40,45 @@ async def open_lab(port: int) -> AsyncIterator[tuple[Lab, list[Grant]]]:
         wiki = HttpUpstream(desk.url)
         targets = {"server": HttpUpstream(desk.url, CANARY), "wiki": wiki}
         async with make_lab(targets, start=False, prepare=prepare) as lab:
-            for name in ("open_ticket", "send_mail", "unlock"):
-                await lab.client_command("tool", "classify", "server", name, CLASSES[name])
             desk.results["tools/list"]["tools"].append(tool(ODD_TOOL))
             await lab.start_client(list(targets))
-            await lab.relay_command("tunnel", "create", "spare", "--owner", "bob")
-            await lab.relay_command("user", "disable", "bob")
-            words = ("user", "add", "otto", "--role", "auditor", "--no-password")
-            await lab.relay_command(*words, "--server", "lab/server", "--group", "approvers")
+            await ask(lab, "tunnel_create", name="spare", owner="bob")
+            await ask(lab, "user_disable", user="bob")
+            right = {"servers": ["lab/server"], "groups": ["approvers"]}
+            await ask(lab, "user_add", user="otto", roles=["auditor"], **right)
             grants = [
-                await grant(lab, "server", idle="10m"),
-                await grant(lab, "wiki", agent=HOSTILE, ttl="30m"),
-                await grant(lab, "server", user="otto", idle="5m"),
+                await granted(lab, "server", idle=600.0),
+                await granted(lab, "wiki", agent=HOSTILE, ttl=1800.0),
+                await granted(lab, "server", user="otto", idle=300.0),
             ]
-            await lab.relay_command("session", "revoke", grants[2].id, "--reason", "over")
+            await ask(lab, "session_revoke", session=grants[2].id, reason="over")
             for name in ("get_ticket", "purge"):
                 await grants[0].agent.ask(call(name, text=ARGUMENT))
             yield lab, grants
+
+
+async def granted(lab: Lab, server: str, user: str = "ada", **more: Any) -> Grant:
+    """Make a session."""
+    given = {"user": user, "agent": "test", "server": f"lab/{server}", "ttl": 3600.0} | more
+    made = await ask(lab, "session_create", **given)
+    host = lab.origin.partition("://")[2]
+    agent = Agent(lab.port, f"/t/lab/{server}/mcp", SecretStr(made["token"]), host)
+    return Grant(agent, made["session"]["id"])
+
+
+async def ask(lab: Lab, command: str, **arguments: Any) -> Any:
+    """Give the running relay a command, as its operator."""
+    socket = lab.folder / "relay" / "state" / "control.sock"
+    return await anyio.to_thread.run_sync(call_control, socket, command, arguments)
 
 
 async def told(lab: Lab) -> None:
     """Wait until the relay knows of the tool nobody looked at."""
 
     async def knows() -> bool:
-        listed = await lab.relay_json("tool", "list", "--state", "new")
-        return len(listed["tools"]) == 2
+        return bool((await ask(lab, "tool_list", state="new"))["total"] == 2)
 
-    await eventually(knows, every=0.2)
+    await eventually(knows)
 
 
 async def client_part(lab: Lab) -> Path:
@@ -85,28 +98,25 @@ async def test_the_report_says_what_the_store_holds_and_shows_no_secret() -> Non
     async with open_lab(port) as (lab, grants):
         await told(lab)
         part = await client_part(lab)
-        doc = await lab.relay_json("report", "--client", str(part))
+        as_json = await lab.relay_command("report", "--client", str(part), "--json")
+        doc = json.loads(as_json)
 
-        tunnels = (await lab.relay_json("tunnel", "list"))["tunnels"]
-        assert [(each["name"], each["owner"]) for each in doc["tunnels"]] == [
-            (each["name"], each["owner"]) for each in tunnels
-        ]
-        shown = (await lab.relay_json("tunnel", "show", "lab"))["tunnel"]
-        assert doc["tunnels"][0]["instances"] == shown["instances"]
-        listed = (await lab.relay_json("tool", "list"))["tools"]
-        assert len(doc["tools"]) == len(listed) == 16
+        for tunnel in doc["tunnels"]:
+            assert (await ask(lab, "tunnel_show", name=tunnel["name"])).items() <= tunnel.items()
+        assert len(doc["tunnels"]) == len(await ask(lab, "tunnel_list")) == 2
+        assert len(doc["tools"]) == (await ask(lab, "tool_list"))["total"] == 16
         (server, _) = doc["servers"]
         assert (server["pinned"], server["new"], server["changed"]) == (7, 1, 0)
         pins = json.loads((lab.folder / "client" / "state" / "pins.json").read_text())
         kinds = Counter(each["class"] for each in pins["upstreams"]["server"]["tools"].values())
         assert server["classes"] == kinds
-        live = (await lab.relay_json("session", "list"))["sessions"]
+        live = (await ask(lab, "session_list"))["sessions"]
         assert doc["sessions"]["live"] == len(live) == 2
         assert doc["sessions"]["ended"] == {"revoked": 1}
         assert doc["sessions"]["longest"][0]["id"] == grants[0].id
         assert doc["sessions"]["never_idle"] == 1
-        users = (await lab.relay_json("user", "list"))["users"]
-        assert [each["user"] for each in doc["users"]] == [each["user"] for each in users]
+        users = sorted(each["user"] for each in await ask(lab, "user_list"))
+        assert [each["user"] for each in doc["users"]] == users
 
         ups = {each["name"]: each for each in doc["clients"][0]["upstreams"]}
         assert ups["server"]["credential"] == "bearer"
@@ -134,12 +144,12 @@ async def test_the_report_says_what_the_store_holds_and_shows_no_secret() -> Non
         assert mine["tools"]["send_mail"] == ["require_approval"]
         assert mine["tools"]["open_ticket"] == ["allow"]
 
-        await seen_in_a_browser(lab, part, grants)
+        await seen_in_a_browser(lab, part, as_json, grants)
         await an_auditor_may(lab, port)
 
 
-async def seen_in_a_browser(lab: Lab, part: Path, grants: list[Grant]) -> None:
-    """A01, A02: what others chose is text; no secret is on the page."""
+async def seen_in_a_browser(lab: Lab, part: Path, as_json: str, grants: list[Grant]) -> None:
+    """A02: what others chose is text; no secret is on the page."""
     page = lab.folder / "page" / "report.html"
     page.parent.mkdir()
     said = await lab.relay_command("report", "--client", str(part), "--output", str(page))
@@ -148,7 +158,6 @@ async def seen_in_a_browser(lab: Lab, part: Path, grants: list[Grant]) -> None:
     text = page.read_text()
     secrets = [CANARY.get_secret_value(), ARGUMENT]
     secrets += [each.agent.token.get_secret_value() for each in grants if each.agent.token]
-    as_json = await lab.relay_command("report", "--client", str(part), "--json")
     told_by_client = await anyio.to_thread.run_sync(part.read_text)
     for secret in secrets:
         for shown in (text, as_json, told_by_client):
@@ -179,19 +188,14 @@ async def seen_in_a_browser(lab: Lab, part: Path, grants: list[Grant]) -> None:
 
 
 async def an_auditor_may(lab: Lab, port: int) -> None:
-    """From another machine, with a token of their own; a user may not."""
+    """From another machine, with a token of their own; the log is out of their reach."""
+    made = await ask(lab, "user_token", user="otto")
+    file = lab.folder / "token"
+    file.touch(mode=0o600)
+    file.write_text(made["token"])
     api = ("--api", f"http://127.0.0.1:{port}")
-    for user in ("otto", "ada"):
-        made = await lab.relay_json("user", "token", user, "--ttl", "1h")
-        file = lab.folder / f"token-{user}"
-        file.touch(mode=0o600)
-        file.write_text(made["token"])
-    words = ("report", "--token", f"file:{lab.folder / 'token-otto'}", *api)
-    doc = await lab.relay_json(*words)
+    doc = await lab.relay_json("report", "--token", f"file:{file}", *api)
     assert doc["log"]["looked"] is False
     assert "log-unseen" in found(doc)
-    assert found(doc)["not-told"] == [
-        f"client {doc['tunnels'][0]['instances'][0]['id'][:12]} of lab"
-    ]
-    with pytest.raises(CommandError, match="MT1056"):
-        await lab.relay_json("report", "--token", f"file:{lab.folder / 'token-ada'}", *api)
+    (instance,) = doc["tunnels"][0]["instances"]
+    assert found(doc)["not-told"] == [f"client {instance['id'][:12]} of lab"]

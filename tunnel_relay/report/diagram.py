@@ -14,7 +14,7 @@ LANE = 66
 GAP = 12
 MAX_LANES = 24
 """Servers that are drawn; the inventory lists all."""
-COLUMNS = {"agents": (0, 210), "relay": (286, 210), "clients": (574, 220), "servers": (872, 208)}
+COLUMNS = {"agents": (0, 190), "relay": (286, 205), "clients": (574, 220), "servers": (872, 208)}
 """Left edge and width of each column."""
 BORDER = 535
 """Where the private network begins."""
@@ -107,7 +107,6 @@ def _agents(doc: dict[str, Any], rows: int) -> Box:
     lines = (
         f"{live} session token{'' if live == 1 else 's'},",
         "each for one server",
-        "",
         "no credential of a server",
     )
     return Box("agents", x, TOP, width, rows * LANE - GAP, "AI agents", lines)
@@ -130,11 +129,10 @@ def _client(tunnel: dict[str, Any], clients: Iterable[dict[str, Any]], at: int, 
     count = len(tunnel["instances"])
     parts = [part for part in clients if part["tunnel"] == tunnel["name"]]
     held = {each["name"] for part in parts for each in part["upstreams"] if each["credential"]}
-    lines = ["its key, its policy, its pins"]
-    if lanes > 1:
-        lines.insert(0, f"{count} client{'' if count == 1 else 's'}")
     said = f"{len(held)} credential{'' if len(held) == 1 else 's'}"
-    lines.append(said if parts else "credentials: not told")
+    # A box of one lane has room for two lines.
+    lines = [said if parts else "credentials: not told", "its key, its policy, its pins"]
+    lines.append(f"{count} client{'' if count == 1 else 's'}")
     y = TOP + at * LANE
     return Box("client", x, y, width, lanes * LANE - GAP, tunnel["name"], tuple(lines), not parts)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.configfile import ConfigError
+from shared.escape import one_line
 from shared.passkey import PREFIX as PASSKEY
 from shared.policy.document import read_policy
 from shared.policy.model import Policy
@@ -18,7 +19,6 @@ from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.report.rules import rules_of
 
 MAX_BYTES = 4 * 1024 * 1024
-MAX_PARTS = 200
 MAX_UPSTREAMS = 1024
 Short = Field(max_length=1000)
 
@@ -114,7 +114,8 @@ def read_part(path: Path) -> Part:
         why = type(error).__name__
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False, include_input=False)[0]
-            why = f"{'.'.join(map(str, first['loc']))[:200]}: {first['msg'][:200]}"
+            # Names of members are the file's own words.
+            why = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 300)
         raise RelayError(Code.CLIENT_PART_UNUSABLE, f"{path}: {why}") from None
 
 

@@ -39,7 +39,7 @@ def test_each_end_is_there_with_what_it_holds() -> None:
 def test_what_no_client_told_is_said_to_be_unknown() -> None:
     shown = picture(document(a_report.clean_facts(), [], a_report.clean_log()))
     client, server = shown.boxes[2:]
-    assert client.lines[-1] == "credentials: not told"
+    assert client.lines[0] == "credentials: not told"
     assert (server.warn, shown.arrows[-1].label) == (True, "?")
 
 

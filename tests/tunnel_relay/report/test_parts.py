@@ -55,6 +55,7 @@ def test_a_client_without_a_policy_that_holds_still_has_a_word(tmp_path: Path) -
         json.dumps(written(kind="other")).encode(),
         json.dumps(written(upstreams="git")).encode(),
         json.dumps(written(made="now")).encode(),
+        json.dumps(written(upstreams=[a_report.upstream(pins={"\x1b[2J": "x"})])).encode(),
         json.dumps(written(upstreams=[a_report.upstream(transport="carrier pigeon")])).encode(),
         json.dumps(written(policy={"text": "rules: [", "digest": None, "problem": None})).encode(),
         b" " * (MAX_BYTES + 1),
@@ -66,6 +67,7 @@ def test_what_no_client_wrote_is_refused_in_a_short_word(tmp_path: Path, content
     with pytest.raises(RelayError) as refused:
         read_part(path)
     assert refused.value.code is Code.CLIENT_PART_UNUSABLE
+    assert refused.value.message.isprintable()
     assert len(refused.value.message) < 600 + len(str(path))
     with pytest.raises(RelayError, match="cannot read"):
         read_part(tmp_path / "missing.json")
