@@ -25,6 +25,9 @@ from tunnel_relay.store.base import Session, User
 MOST = 500
 """Rows of one kind in the answer: what more there is, `left_out` counts."""
 MOST_TOOLS = 5000
+MOST_NAMED = 200
+"""Tools of one server that a row of the map looks at one by one: what calls are judged by remembers
+what it was asked, and is to remember calls."""
 LONGEST = 5
 """Living sessions that are shown one by one: those that go on for longest."""
 
@@ -164,7 +167,7 @@ class ReportCommands(PolicyCommands):
                 continue
             servers = {*self._servers_of(user), *(at for who, at in opened if who == user.key)}
             for server in sorted(servers):
-                here = [each for each in pinned if each[0] == server]
+                here = [each for each in pinned if each[0] == server][:MOST_NAMED]
                 for agent in sorted(opened.get((user.key, server), ())) or [ANY]:
                     subject = Subject(user.key, frozenset(user.groups), agent)
                     who = {"user": user.key, "groups": list(user.groups), "agent": agent}

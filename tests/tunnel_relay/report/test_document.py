@@ -1,14 +1,19 @@
 """Each finding: what makes it, and that an installation in good order makes none."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 
 from shared.policy.document import read_policy
 from tests.tunnel_relay.report import a_report
 from tests.tunnel_relay.report.a_report import DAY, NOW, ONE
+from tunnel_client.cli import cli as client
+from tunnel_relay.cli import build
 from tunnel_relay.report.document import CHECKS, document
+from tunnel_relay.report.findings import Check
 from tunnel_relay.report.parts import Part
 from tunnel_relay.report.rules import rules_of
 
@@ -130,6 +135,19 @@ def test_an_installation_in_good_order_has_no_finding() -> None:
 
 def test_every_check_has_its_case() -> None:
     assert sorted(SPOILT) == sorted(each.id for each in CHECKS)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_what_to_do_next_names_commands_and_options_that_are_there(check: Check) -> None:
+    for program, words in re.findall(r"tunnel-(relay|client)((?: [a-zA-Z/-]+)*)", check.next):
+        command: click.Command = build() if program == "relay" else client
+        for word in words.split():
+            if isinstance(command, click.Group):
+                assert word in command.commands, check.next
+                command = command.commands[word]
+            elif word.startswith("--"):
+                known = {each for one in command.params for each in one.opts}
+                assert word in known, check.next
 
 
 @pytest.mark.parametrize("name", SPOILT)
