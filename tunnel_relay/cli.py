@@ -285,9 +285,10 @@ def build() -> click.Group:
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
     from tunnel_relay.cli_policy import policy
+    from tunnel_relay.cli_report import report
     from tunnel_relay.cli_tools import tool
 
-    for group in (tunnel, session, lock, approval, user, agent, policy, tool):
+    for group in (tunnel, session, lock, approval, user, agent, policy, tool, report):
         cli.add_command(group)
     return cli
 

@@ -61,6 +61,8 @@ class Code(StrEnum):
     FIXTURES_BROKEN = "MT1102"
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
+    REPORT_UNWRITABLE = "MT1170"
+    CLIENT_PART_UNUSABLE = "MT1171"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
@@ -319,6 +321,14 @@ EXPLAINED = {
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.REPORT_UNWRITABLE: Explained(
+        FAILED, "the report cannot be written there", "tunnel-relay report --output FILE"
+    ),
+    Code.CLIENT_PART_UNUSABLE: Explained(
+        USAGE,
+        "a file given with --client is not what a client wrote for the report",
+        "on the client's machine: tunnel-client report --json",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Role] = {
     "tool_show": Role.AUDITOR,
     "policy_known": Role.AUDITOR,
     "policy_map": Role.AUDITOR,
+    "report": Role.AUDITOR,
     "approval_list": Role.USER,
     "approval_show": Role.USER,
     "approval_approve": Role.APPROVER,
@@ -73,7 +74,7 @@ READS = frozenset(
         *("status", "tunnel_list", "tunnel_show", "session_list", "session_show"),
         *("session_barred", "lock_list", "user_list", "user_show", "user_tokens", "agent_list"),
         *("tool_list", "tool_show", "policy_known", "policy_map", "approval_list"),
-        *("approval_show", "passkey_list"),
+        *("approval_show", "passkey_list", "report"),
     }
 )
 """What changes nothing; all else is written down before it is done, and after."""
