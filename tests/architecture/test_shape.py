@@ -45,6 +45,7 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/reading.py": "tests/shared/policy/test_document.py",
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "shared/audit/disk.py": "tests/shared/audit/test_log.py",
+    "shared/record/pairs.py": "tests/shared/record/test_reconcile.py",
     "shared/audit/ends.py": "tests/shared/audit/test_recovery.py",
     "shared/audit/index.py": "tests/shared/audit/test_query.py",
     "shared/audit/signing.py": "tests/shared/audit/test_log.py",
