@@ -61,6 +61,7 @@ class Code(StrEnum):
     FIXTURES_BROKEN = "MT1102"
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
+    AUDIT_UNREADABLE = "MT1150"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
@@ -319,6 +320,11 @@ EXPLAINED = {
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.AUDIT_UNREADABLE: Explained(
+        FAILED,
+        "there is no log to read, it cannot be read, or nothing in it is meant",
+        "give the folder: tunnel-relay audit tail --folder FOLDER",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,
