@@ -62,6 +62,8 @@ class Code(StrEnum):
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
     AUDIT_UNREADABLE = "MT1150"
+    RECORD_UNKNOWN = "MT1151"
+    AUDIT_OFF = "MT1152"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
@@ -325,6 +327,16 @@ EXPLAINED = {
         FAILED,
         "there is no log to read, it cannot be read, or nothing in it is meant",
         "give the folder: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.RECORD_UNKNOWN: Explained(
+        FAILED,
+        "the log has no such record or session, or segments with it were removed",
+        "tunnel-relay audit query --help",
+    ),
+    Code.AUDIT_OFF: Explained(
+        CONFIGURATION,
+        "this relay keeps no log, so a look at an old one could not be written down",
+        "set audit.on, or read the files: tunnel-relay audit tail --folder FOLDER",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,

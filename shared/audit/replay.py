@@ -9,6 +9,10 @@ from shared.record.model import COMPLETION
 from shared.record.timeline import Entry, steps
 
 
+class UnknownSessionError(AuditError):
+    """There is no session of that name, or there are several."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """A part of a session, and the cursor of the next; None: that was all."""
@@ -24,14 +28,14 @@ class Replayed:
 
 
 def replay(log: Query, session: str, *, limit: int = 500, after: int | None = None) -> Replayed:
-    """Return how a session went; raises AuditError when there is none of that name, or several.
+    """Return how a session went; raises UnknownSessionError, AuditError.
 
     `session`: its id, or how it begins.
     """
     ids = log.sessions(session)
     if len(ids) != 1:
         which = "no session" if not ids else f"{len(ids)} sessions"
-        raise AuditError(f"{which} of that name: give its whole id")
+        raise UnknownSessionError(f"{which} of that name: give its whole id")
     page = log.page(Wanted(session=ids[0]), limit=limit, after=after)
     entries, under_way = steps(page.records)
     for call, entry in under_way.items():

@@ -57,6 +57,12 @@ COMMANDS: dict[str, Role] = {
     "approval_show": Role.USER,
     "approval_approve": Role.APPROVER,
     "approval_deny": Role.APPROVER,
+    "audit_query": Role.AUDITOR,
+    "audit_show": Role.AUDITOR,
+    "audit_replay": Role.AUDITOR,
+    "audit_state": Role.AUDITOR,
+    "audit_verify": Role.AUDITOR,
+    "audit_checkpoint": Role.AUDITOR,
 }
 """Every command, and the role it takes. Whose role is `user` gets to see only what is theirs.
 
@@ -74,6 +80,7 @@ READS = frozenset(
         *("session_barred", "lock_list", "user_list", "user_show", "user_tokens", "agent_list"),
         *("tool_list", "tool_show", "policy_known", "policy_map", "approval_list"),
         *("approval_show", "passkey_list"),
+        *("audit_query", "audit_show", "audit_replay", "audit_state", "audit_checkpoint"),
     }
 )
 """What changes nothing; all else is written down before it is done, and after."""

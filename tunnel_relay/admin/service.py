@@ -7,6 +7,7 @@ from shared.version import VERSION
 from tunnel_relay.admin import locks
 from tunnel_relay.admin.agents import AgentCommands
 from tunnel_relay.admin.approvals import ApprovalCommands
+from tunnel_relay.admin.audit import AuditCommands
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
 from tunnel_relay.admin.passkeys import PasskeyCommands
@@ -28,6 +29,7 @@ class Admin(
     ApprovalCommands,
     PasskeyCommands,
     PolicyCommands,
+    AuditCommands,
 ):
     """Every command; results are JSON values, refusals are RelayError."""
 
