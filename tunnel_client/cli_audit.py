@@ -18,3 +18,11 @@ def _refusal(text: str) -> Exception:
 
 
 audit = audit_group(Program("tunnel-client", config_option, _folder, _refusal))
+
+
+@audit.command("purge")
+def audit_purge() -> None:
+    """Refused: it takes two people, and nothing on this machine tells them apart."""
+    from tunnel_client.errors import AuditPurgeError
+
+    raise AuditPurgeError("records of a client are not removed by command")

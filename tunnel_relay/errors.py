@@ -64,6 +64,9 @@ class Code(StrEnum):
     AUDIT_UNREADABLE = "MT1150"
     RECORD_UNKNOWN = "MT1151"
     AUDIT_OFF = "MT1152"
+    PURGE_UNKNOWN = "MT1153"
+    SECOND_PERSON = "MT1154"
+    PURGE_REFUSED = "MT1155"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
@@ -337,6 +340,21 @@ EXPLAINED = {
         CONFIGURATION,
         "this relay keeps no log, so a look at an old one could not be written down",
         "set audit.on, or read the files: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.PURGE_UNKNOWN: Explained(
+        FAILED,
+        "no removal of that name waits for a second person; after an hour it is forgotten",
+        "tunnel-relay audit purge",
+    ),
+    Code.SECOND_PERSON: Explained(
+        NOT_PERMITTED,
+        "records are removed by two different people who may, each logged in or with their token",
+        "have somebody else: tunnel-relay audit purge --confirm ID --token REF",
+    ),
+    Code.PURGE_REFUSED: Explained(
+        NOT_PERMITTED,
+        "what is younger than audit.keep_days stays, and so does a file that is still written",
+        "tunnel-relay audit purge --help",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,

@@ -7,11 +7,11 @@ from shared.version import VERSION
 from tunnel_relay.admin import locks
 from tunnel_relay.admin.agents import AgentCommands
 from tunnel_relay.admin.approvals import ApprovalCommands
-from tunnel_relay.admin.audit import AuditCommands
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
 from tunnel_relay.admin.passkeys import PasskeyCommands
 from tunnel_relay.admin.policy import PolicyCommands
+from tunnel_relay.admin.purging import PurgeCommands
 from tunnel_relay.admin.tokens import TokenCommands
 from tunnel_relay.admin.tunnels import TunnelCommands
 from tunnel_relay.admin.views import SCHEMA_VERSION
@@ -29,7 +29,7 @@ class Admin(
     ApprovalCommands,
     PasskeyCommands,
     PolicyCommands,
-    AuditCommands,
+    PurgeCommands,
 ):
     """Every command; results are JSON values, refusals are RelayError."""
 

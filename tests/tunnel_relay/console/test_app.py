@@ -14,6 +14,7 @@ from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
 from tests.tunnel_relay.console.test_passkeys import a_passkey, add
 from tests.tunnel_relay.test_tools import ONE, told, word
 from tunnel_relay.admin.commands import COMMANDS, DECISIONS, ON_PAGE, allows
+from tunnel_relay.audit.purges import Purge
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.store.base import Bar, Role
 
@@ -130,6 +131,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "audit_state": {},
     "audit_verify": {},
     "audit_checkpoint": {},
+    "audit_purge_ask": {"before": 1.0, "reason": "old"},
+    "audit_purge_list": {},
+    "audit_purge_confirm": {"purge_id": "a purge"},
     "agent_add": {"agent": "newer", "redirect_uris": ["https://a.example/cb"]},
     "agent_list": {},
     "agent_disable": {"agent": "bot"},
@@ -156,6 +160,8 @@ async def furnish(stage: Stage) -> dict[str, str]:
     theirs["passkey of abe"] = (await with_passkey(admin, "abe", SoftPasskey.make())).id
     log = admin.records.log
     assert log is not None
+    admin.purges.add(Purge("f" * 32, 1.0, "abe", "old", admin.clock()))
+    theirs["a purge"] = "f" * 32
     log.add("session.made", {"session": theirs["of uma"], "user": "uma"})
     log._sign()
     await eventually(log.checkpoint)
