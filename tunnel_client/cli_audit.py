@@ -17,7 +17,8 @@ def _refusal(text: str) -> Exception:
     return AuditUnreadableError(text)
 
 
-audit = audit_group(Program("tunnel-client", config_option, _folder, _refusal))
+PROGRAM = Program("tunnel-client", config_option, _folder, _refusal)
+audit = audit_group(PROGRAM)
 
 
 @audit.command("purge")

@@ -22,7 +22,8 @@ def _refusal(text: str) -> Exception:
     return RelayError(Code.AUDIT_UNREADABLE, text)
 
 
-audit = audit_group(Program("tunnel-relay", config_option, _folder, _refusal))
+PROGRAM = Program("tunnel-relay", config_option, _folder, _refusal)
+audit = audit_group(PROGRAM)
 
 
 @audit.command("purge")
