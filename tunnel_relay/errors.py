@@ -63,6 +63,12 @@ class Code(StrEnum):
     PRIVATE_SIDE = "MT1111"
     REPORT_UNWRITABLE = "MT1170"
     CLIENT_PART_UNUSABLE = "MT1171"
+    AUDIT_UNREADABLE = "MT1150"
+    RECORD_UNKNOWN = "MT1151"
+    AUDIT_OFF = "MT1152"
+    PURGE_UNKNOWN = "MT1153"
+    SECOND_PERSON = "MT1154"
+    PURGE_REFUSED = "MT1155"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
@@ -329,6 +335,36 @@ EXPLAINED = {
         USAGE,
         "a file given with --client is not what a client wrote for the report",
         "on the client's machine: tunnel-client report --json",
+    ),
+    Code.AUDIT_UNREADABLE: Explained(
+        FAILED,
+        "there is no log to read, it cannot be read, or nothing in it is meant",
+        "give the folder: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.RECORD_UNKNOWN: Explained(
+        FAILED,
+        "the log has no such record or session, or segments with it were removed",
+        "tunnel-relay audit query --help",
+    ),
+    Code.AUDIT_OFF: Explained(
+        CONFIGURATION,
+        "this relay keeps no log, so a look at an old one could not be written down",
+        "set audit.on, or read the files: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.PURGE_UNKNOWN: Explained(
+        FAILED,
+        "no removal of that name waits for a second person; after an hour it is forgotten",
+        "tunnel-relay audit purge",
+    ),
+    Code.SECOND_PERSON: Explained(
+        NOT_PERMITTED,
+        "records are removed by two different people who may, each logged in or with their token",
+        "have somebody else: tunnel-relay audit purge --confirm ID --token REF",
+    ),
+    Code.PURGE_REFUSED: Explained(
+        NOT_PERMITTED,
+        "what is younger than audit.keep_days stays, and so does a file that is still written",
+        "tunnel-relay audit purge --help",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,
