@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import time
+from binascii import hexlify
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +27,7 @@ from shared.audit.signing import Signing
 from shared.audit.syncing import Syncing
 from shared.keys import encode_public
 from shared.record import encode
+from shared.record.chain import RECORD_AT
 from shared.record.model import CLOSED, COMPLETION, GAP, OPENED, RECOVERED
 
 log = structlog.get_logger("shared.audit")
@@ -43,6 +45,8 @@ SYNC_SECONDS = 1.0
 """What nobody waits for is on the disk after so long all the same."""
 MAX_OWED = 64 * 1024 * 1024
 """Bytes of lines that wait for a disk; what comes beyond is counted, and that is a record."""
+LINE_BYTES = RECORD_AT + len(b"}\n")
+"""What a line has beside its record."""
 _GROW = 256
 """Hashes that are taken into the tree at once: a twentieth of a millisecond."""
 MAX_UNSYNCED = 256 * 1024 * 1024
@@ -81,8 +85,11 @@ class AuditLog:
             raise
         self.public = signer.public
         self._hash, self._seq = found.hash, found.tree.size
+        """Of the last line, and the number of the next record."""
         self._first = self._seq if found.segment is None else found.segment.first
         self._born = time.time() if found.born is None else found.born / 1e6
+        self._queue: list[bytes] = []
+        """Records that are in no chain yet: many at once cost half of what each alone does."""
         self._lines: list[bytes] = []
         self._leaves: list[bytes] = []
         """Hashes that are not in the tree yet; those of `_lines` are its last ones."""
@@ -94,7 +101,7 @@ class AuditLog:
         """Records below this number are on the disk."""
         self._owed = self._lost = self._refused = 0
         self._waiting: list[tuple[int, Tell]] = []
-        self._armed = self._closed = False
+        self._armed = self._late = self._closed = False
         self.failing: str | None = None
         """Why nothing can be written; None while something can."""
         self._failing_since = 0
@@ -151,8 +158,11 @@ class AuditLog:
         if self._owed > MAX_OWED or self._closed:
             self._lost += 1
             return seq
-        self._append(record)
-        if not self._armed:
+        self._queue.append(record)
+        self._owed += len(record) + LINE_BYTES
+        self._seq = seq + 1
+        if not (self._armed or self._late):
+            self._late = True
             self._later("late", LATE_SECONDS, self._turn_end)
         return seq
 
@@ -213,8 +223,8 @@ class AuditLog:
                 self._durable(self.written)
             except OSError as error:
                 self._fail(error)
-        if self._lines or self._lost:
-            count = len(self._lines) + self._lost
+        count = self._seq - self.written + self._lost
+        if count:
             log.error("records could not be written", count=count, why=self.failing)
         self._tell()
         self._signing.close()
@@ -227,33 +237,41 @@ class AuditLog:
     # Writing ------------------------------------------------------------------------------------
 
     def _append(self, record: bytes) -> None:
-        # As `link` and `line_of` do it, without a call more for each record.
-        made = sha256(b"\0" + self._hash + record)
-        self._hash = made.digest()
-        line = b'{"hash":"%b","record":%b}\n' % (made.hexdigest().encode(), record)
-        self._lines.append(line)
-        self._leaves.append(self._hash)
-        self._owed += len(line)
+        self._queue.append(record)
+        self._owed += len(record) + LINE_BYTES
         self._seq += 1
 
+    def _chain(self) -> None:
+        """Make lines of what is queued, as `link` and `line_of` do it."""
+        before, line, leaf = self._hash, self._lines.append, self._leaves.append
+        for record in self._queue:
+            before = sha256(b"\0" + before + record).digest()
+            leaf(before)
+            line(b'{"hash":"%b","record":%b}\n' % (hexlify(before), record))
+        self._hash = before
+        self._queue.clear()
+
     def _write(self, make: Make) -> int:
-        before, seq = self._hash, self._seq
+        seq = self._seq
         self._append(make(seq, time.time_ns() // 1000))
         if self._flush():
             return seq
         # Nobody acts on it, so it must not turn up later; what was queued before it is owed.
         self._owed -= len(self._lines.pop())
         self._leaves.pop()
-        self._hash, self._seq = before, seq
+        self._hash = self._leaves[-1] if self._lines else self._written_hash
+        self._seq = seq
         raise AuditError(self.failing or "nothing can be written")
 
     def _turn_end(self) -> None:
-        self._armed = False
+        self._armed = self._late = False
         if self.failing is None and not self._closed:
             self._flush()
 
     def _flush(self) -> bool:
         """Write every line that waits; False when the disk does not take them."""
+        if self._queue:
+            self._chain()
         if not self._lines:
             return self.failing is None
         data = b"".join(self._lines)
