@@ -24,7 +24,7 @@ from bench.product import tunnel_with
 from bench.stats import quantile
 from bench.upstreams import Upstream, start_static
 from shared.jsonrpc.envelope import parse
-from tunnel_client.tally import Tally as ClientTally
+from tunnel_client.tally import Lane, Tally
 from tunnel_client.upstream.base import UpstreamRequest
 
 START = "<!-- cost: written by `python -m bench.cost --write-doc`, do not edit -->"
@@ -118,7 +118,7 @@ class _Exchange:
     """As much of an exchange as is counted."""
 
     def __init__(self) -> None:
-        self.lane = None
+        self.lane: Lane | None = None
         self.began, self.outcome = 0.0, "ok"
 
 
@@ -126,7 +126,7 @@ def counting(times: int = 20_000) -> float:
     """Return microseconds that the counts for metrics cost a call at one end; always on."""
     body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look_up"}}'
     request = UpstreamRequest("POST", [], body, parse(body), "0" * 32, None)
-    tally, exchange = ClientTally(), _Exchange()
+    tally, exchange = Tally(), _Exchange()
 
     def count() -> None:
         tally.begin(exchange, "crm", request)
@@ -166,7 +166,8 @@ def main(reps: int, secs: int, write_doc: bool) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory(prefix="bench-cost-") as folder:
         corners = measure(Path(folder), reps, secs)
-    text = f"{table(corners)}\n\nCounting for metrics, always on, at each end: {counting():.2f} us a call."
+    metrics = f"Counting for metrics, always on, at each end: {counting():.2f} us a call."
+    text = f"{table(corners)}\n\n{metrics}"
     print(text)
     if write_doc:
         when = doc.machine(datetime.datetime.now(datetime.UTC))

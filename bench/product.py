@@ -68,9 +68,9 @@ def tunnel_plain(group: Group, upstream: Upstream) -> Peer:
 
 
 def tunnel_with(group: Group, upstream: Upstream, audited: Sequence[str], changing: str) -> Peer:
-    """As `tunnel`, with a log at some ends only (`relay`, `client`), and all that is pinned allowed.
+    """As `tunnel`, with a log at some ends only (`relay`, `client`), and all tools allowed.
 
-    The tools of the upstream `changing` are pinned as writers.
+    Those of the upstream `changing` are pinned as writers.
     """
     return _start(group, upstream, "links", audited=audited, changing=changing)
 
