@@ -4,7 +4,7 @@ Who calls, what is called and why it may be are the same for many calls: each is
 order of the keys of a record is the canonical one, so an intent is one `%`.
 """
 
-import time
+from binascii import hexlify
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from shared.wire.codec import OpenHead
 from tunnel_client.catalog.pins import Pin
 from tunnel_client.catalog.scan import TOOL_NAME
 from tunnel_client.judge import Asks, Judge, Passed, Refused, Verdict
-from tunnel_client.upstream.base import UpstreamRequest
+from tunnel_client.upstream.base import Headers, UpstreamRequest
 
 MAX_REMEMBERED = 4096
 _MAY_CHANGE = frozenset({"tasks/update"})
@@ -57,6 +57,9 @@ class Spelling:
         self._redactor = redactor
         self._judge = judge
         self._others = redactor.fields(_OTHERS, "read", "")
+        self._headers: Headers | None = None
+        self._traced = b""
+        """What was found in headers that were looked at last."""
         self._claims: dict[str, str] = {}
         self._known: dict[tuple[str, str | None, str | None], Known] = {}
 
@@ -119,20 +122,37 @@ class Spelling:
         )
 
     def intent(
-        self, call: bytes, seq: int, known: Known, request: UpstreamRequest, permit: str
+        self,
+        call: bytes,
+        seq: int,
+        now: int,
+        known: Known,
+        request: UpstreamRequest,
+        permit: str,
     ) -> bytes:
-        """Return the record of what is about to happen."""
-        trace = trace_of(request.envelope, request.headers)
+        """Return the record of what is about to happen; `now`: microseconds since 1970."""
         return _INTENT % (
             _approval(permit) if permit else b"",
             self._arguments(known, request),
-            sha256(request.body).hexdigest().encode(),
+            hexlify(sha256(request.body).digest()),
             call,
             seq,
-            time.time_ns() // 1000,
-            b"" if trace is None else b'"trace":"%b",' % trace.encode(),
+            now,
+            self._trace(request),
             known.said,
         )
+
+    def _trace(self, request: UpstreamRequest) -> bytes:
+        """Return the member that names the trace; the headers of an agent's calls are one list."""
+        headers, envelope = request.headers, request.envelope
+        quiet = envelope is None or not envelope.params or "_meta" not in envelope.params
+        if quiet and headers is self._headers:
+            return self._traced
+        trace = trace_of(envelope, headers)
+        traced = b"" if trace is None else b'"trace":"%b",' % trace.encode()
+        if quiet:
+            self._headers, self._traced = headers, traced
+        return traced
 
     def refused(
         self,
@@ -198,6 +218,9 @@ class Spelling:
 
     def _claim(self, grant: Grant, envelope: Envelope) -> str | None:
         """Return what the agent says it is: in this request, or when it began."""
+        params = envelope.params
+        if params and "_meta" not in params and envelope.method != "initialize":
+            return self._claims.get(grant.session)
         said = claimed(envelope)
         if said is None:
             return self._claims.get(grant.session)
