@@ -84,9 +84,11 @@ class AuditLog:
             os.close(self._lock)
             raise
         self.public = signer.public
-        self._hash, self._seq = found.hash, found.tree.size
-        """Of the last line, and the number of the next record."""
-        self._first = self._seq if found.segment is None else found.segment.first
+        self._hash = found.hash
+        """Of the last line."""
+        self.size = found.tree.size
+        """How many records there are, those in memory included: the number of the next one."""
+        self._first = self.size if found.segment is None else found.segment.first
         self._born = time.time() if found.born is None else found.born / 1e6
         self._queue: list[bytes] = []
         """Records that are in no chain yet: many at once cost half of what each alone does."""
@@ -95,9 +97,9 @@ class AuditLog:
         """Hashes that are not in the tree yet; those of `_lines` are its last ones."""
         self._tree = found.tree
         self._written_hash = found.hash
-        self.written = self._seq
+        self.written = self.size
         """Records below this number are in the file."""
-        self.synced = self._seq
+        self.synced = self.size
         """Records below this number are on the disk."""
         self._owed = self._lost = self._refused = 0
         self._waiting: list[tuple[int, Tell]] = []
@@ -106,7 +108,7 @@ class AuditLog:
         """Why nothing can be written; None while something can."""
         self._failing_since = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._signing = Signing(folder, origin, signer, self._seq, found.open_calls)
+        self._signing = Signing(folder, origin, signer, self.size, found.open_calls)
         self._syncing = Syncing(folder, self._loop)
         for segment in found.unsettled:
             self._signing.compress(segment.path)
@@ -122,24 +124,19 @@ class AuditLog:
             self.add(COMPLETION, ended_by_restart(call, intent))
         self.add(OPENED, facts)
 
-    @property
-    def size(self) -> int:
-        """How many records there are, those in memory included: the number of the next one."""
-        return self._seq
-
     # What callers do ----------------------------------------------------------------------------
 
     def add(self, kind: str, facts: Mapping[str, Any]) -> int:
         """Queue a record; it is written when this turn of the loop is over. Returns its number."""
-        return self.take(encode.event(kind, facts, self._seq, time.time_ns() // 1000))
+        return self.take(encode.event(kind, facts, self.size, time.time_ns() // 1000))
 
     def put(self, make: Make) -> int:
         """Queue a record that spells itself, as `add` does."""
-        return self.take(make(self._seq, time.time_ns() // 1000))
+        return self.take(make(self.size, time.time_ns() // 1000))
 
     def take(self, record: bytes) -> int:
         """Queue a record that says the number `size` of itself; returns that number."""
-        seq = self._seq
+        seq = self.size
         if self._owed > MAX_OWED or self._closed:
             self._lost += 1
             return seq
@@ -154,13 +151,13 @@ class AuditLog:
 
         For ends of calls: a killed process may lose it, and the next start says so.
         """
-        seq = self._seq
+        seq = self.size
         if self._owed > MAX_OWED or self._closed:
             self._lost += 1
             return seq
         self._queue.append(record)
         self._owed += len(record) + LINE_BYTES
-        self._seq = seq + 1
+        self.size = seq + 1
         if not (self._armed or self._late):
             self._late = True
             self._later("late", LATE_SECONDS, self._turn_end)
@@ -209,7 +206,7 @@ class AuditLog:
         """
         if self._closed:
             return self.failing
-        self._append(encode.event(kind, facts, self._seq, time.time_ns() // 1000))
+        self._append(encode.event(kind, facts, self.size, time.time_ns() // 1000))
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
@@ -223,7 +220,7 @@ class AuditLog:
                 self._durable(self.written)
             except OSError as error:
                 self._fail(error)
-        count = self._seq - self.written + self._lost
+        count = self.size - self.written + self._lost
         if count:
             log.error("records could not be written", count=count, why=self.failing)
         self._tell()
@@ -239,7 +236,7 @@ class AuditLog:
     def _append(self, record: bytes) -> None:
         self._queue.append(record)
         self._owed += len(record) + LINE_BYTES
-        self._seq += 1
+        self.size += 1
 
     def _chain(self) -> None:
         """Make lines of what is queued, as `link` and `line_of` do it."""
@@ -252,7 +249,7 @@ class AuditLog:
         self._queue.clear()
 
     def _write(self, make: Make) -> int:
-        seq = self._seq
+        seq = self.size
         self._append(make(seq, time.time_ns() // 1000))
         if self._flush():
             return seq
@@ -260,7 +257,7 @@ class AuditLog:
         self._owed -= len(self._lines.pop())
         self._leaves.pop()
         self._hash = self._leaves[-1] if self._lines else self._written_hash
-        self._seq = seq
+        self.size = seq
         raise AuditError(self.failing or "nothing can be written")
 
     def _turn_end(self) -> None:
@@ -283,7 +280,7 @@ class AuditLog:
             return False
         self._lines.clear()
         self._owed = 0
-        self.written = self._seq
+        self.written = self.size
         self._written_hash = self._hash
         if self.written - self._tree.size >= _GROW:
             self._grow()

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger("tunnel_client.audit")
 
-UNKNOWN = "delivery_unknown"
+UNKNOWN = b"delivery_unknown"
 _RESULTS = {
-    ResetCode.CANCELLED: "cancelled",
-    ResetCode.REVOKED: "revoked_in_flight",
-    ResetCode.NO_GRANT: "revoked_in_flight",
-    ResetCode.TIMEOUT: "timeout",
-    ResetCode.UPSTREAM_UNREACHABLE: "unreachable",
+    ResetCode.CANCELLED: b"cancelled",
+    ResetCode.REVOKED: b"revoked_in_flight",
+    ResetCode.NO_GRANT: b"revoked_in_flight",
+    ResetCode.TIMEOUT: b"timeout",
+    ResetCode.UPSTREAM_UNREACHABLE: b"unreachable",
 }
 """What is said of an exchange that ended early; of the rest nobody knows what the upstream did."""
-_OK = Outcome.OK
-_ANSWERED = frozenset(Outcome)
+_OK, _FAULT = b"ok", b"protocol_error"
+_ANSWERED = frozenset(each.encode() for each in Outcome)
 
 
 class Call:
@@ -52,7 +52,7 @@ class Call:
     _status = 0
     _headers: Headers = []  # noqa: RUF012 - never changed, only replaced
     _look: Look | None = None
-    _result: str | None = None
+    _result: bytes | None = None
     _is_over = False
 
     def __init__(self, log: AuditLog, known: Known, permit: str) -> None:
@@ -74,7 +74,7 @@ class Call:
         look = self._look
         if look is None:
             if end and not suspicious(chunk):
-                self._result = _OK if self._status < 400 else Outcome.PROTOCOL_ERROR
+                self._result = _OK if self._status < 400 else _FAULT
                 return
             look = self._look = Look(events=is_event_stream(self._headers))
         look.feed(chunk)
@@ -82,7 +82,7 @@ class Call:
             outcome = look.end()
             if outcome is Outcome.OK and self._status >= 400:
                 outcome = Outcome.PROTOCOL_ERROR
-            self._result = outcome
+            self._result = outcome.encode()
 
     def failed(self, code: ResetCode) -> None:
         """The exchange ends early, by this side."""
@@ -115,7 +115,7 @@ class Call:
                 self.name,
                 delivery,
                 seq,
-                (result or UNKNOWN).encode(),
+                result or UNKNOWN,
                 self.hits,
                 log.size,
                 self._status,

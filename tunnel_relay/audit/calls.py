@@ -26,20 +26,19 @@ if TYPE_CHECKING:
     from tunnel_relay.gateway.exchange import Exchange
 
 MAX_REMEMBERED = 4096
-UNKNOWN = "delivery_unknown"
-CANCELLED = "cancelled"
-_RESULTS: dict[Cause, str] = {
-    ResetCode.CANCELLED: CANCELLED,
-    ResetCode.REVOKED: "revoked_in_flight",
-    ResetCode.NO_GRANT: "revoked_in_flight",
-    ResetCode.NEEDS_APPROVAL: "denied",
-    ResetCode.REFUSED: "denied",
-    ResetCode.TIMEOUT: "timeout",
-    ResetCode.UPSTREAM_UNREACHABLE: "unreachable",
+UNKNOWN = b"delivery_unknown"
+_RESULTS: dict[Cause, bytes] = {
+    ResetCode.CANCELLED: b"cancelled",
+    ResetCode.REVOKED: b"revoked_in_flight",
+    ResetCode.NO_GRANT: b"revoked_in_flight",
+    ResetCode.NEEDS_APPROVAL: b"denied",
+    ResetCode.REFUSED: b"denied",
+    ResetCode.TIMEOUT: b"timeout",
+    ResetCode.UPSTREAM_UNREACHABLE: b"unreachable",
 }
 """What is said of a call that ended early; of the rest nobody knows what the upstream did."""
 _MAY_CHANGE = frozenset({"tasks/update"})
-_OK = Outcome.OK
+_OK, _FAULT = b"ok", b"protocol_error"
 _INTENT = b'{"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,"v":1,%b}'
 _COMPLETION = (
     b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
@@ -68,7 +67,7 @@ class Written:
         look = self._look
         if look is None:
             if end and not suspicious(chunk):
-                self._result = _OK if status < 400 else Outcome.PROTOCOL_ERROR
+                self._result = _OK if status < 400 else _FAULT
                 self._delivery = b"done"
                 return
             look = self._look = Look(events=events)
@@ -77,7 +76,7 @@ class Written:
             outcome = look.end()
             if outcome is Outcome.OK and status >= 400:
                 outcome = Outcome.PROTOCOL_ERROR
-            self._result, self._delivery = outcome, b"done"
+            self._result, self._delivery = outcome.encode(), b"done"
 
     def failed(self, cause: Cause) -> None:
         """The call ends early."""
@@ -95,7 +94,7 @@ class Written:
                 self._name,
                 self._delivery,
                 self._seq,
-                self._result.encode(),
+                self._result,
                 log.size,
                 status,
                 time.time_ns() // 1000,
