@@ -25,6 +25,7 @@ from shared.audit.recovery import Found, ended_by_restart, open_folder
 from shared.audit.segments import segment_name
 from shared.audit.signing import Signing
 from shared.audit.syncing import Syncing
+from shared.audit.timers import Timers
 from shared.keys import encode_public
 from shared.record import encode
 from shared.record.chain import RECORD_AT
@@ -47,8 +48,7 @@ MAX_OWED = 64 * 1024 * 1024
 """Bytes of lines that wait for a disk; what comes beyond is counted, and that is a record."""
 LINE_BYTES = RECORD_AT + len(b"}\n")
 """What a line has beside its record."""
-_GROW = 256
-"""Hashes that are taken into the tree at once: a twentieth of a millisecond."""
+_GROW = 256  # hashes that are taken into the tree at once: a twentieth of a millisecond
 MAX_UNSYNCED = 256 * 1024 * 1024
 """Bytes that a disk may take without saying that it has them; then it counts as failing."""
 
@@ -84,8 +84,7 @@ class AuditLog:
             os.close(self._lock)
             raise
         self.public = signer.public
-        self._hash = found.hash
-        """Of the last line."""
+        self._hash = found.hash  # of the last line
         self.size = found.tree.size
         """How many records there are, those in memory included: the number of the next one."""
         self._first = self.size if found.segment is None else found.segment.first
@@ -107,7 +106,8 @@ class AuditLog:
         self.failing: str | None = None
         """Why nothing can be written; None while something can."""
         self._failing_since = 0
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._look_at = 0  # up to which number the timers that are set see to all there is
+        self._timers = Timers(self._loop)
         self._signing = Signing(folder, origin, signer, self.size, found.open_calls)
         self._syncing = Syncing(folder, self._loop)
         for segment in found.unsettled:
@@ -129,10 +129,6 @@ class AuditLog:
     def add(self, kind: str, facts: Mapping[str, Any]) -> int:
         """Queue a record; it is written when this turn of the loop is over. Returns its number."""
         return self.take(encode.event(kind, facts, self.size, time.time_ns() // 1000))
-
-    def put(self, make: Make) -> int:
-        """Queue a record that spells itself, as `add` does."""
-        return self.take(make(self.size, time.time_ns() // 1000))
 
     def take(self, record: bytes) -> int:
         """Queue a record that says the number `size` of itself; returns that number."""
@@ -160,7 +156,7 @@ class AuditLog:
         self.size = seq + 1
         if not (self._armed or self._late):
             self._late = True
-            self._later("late", LATE_SECONDS, self._turn_end)
+            self._timers.later("late", LATE_SECONDS, self._turn_end)
         return seq
 
     def flush(self) -> str | None:
@@ -208,8 +204,7 @@ class AuditLog:
             return self.failing
         self._append(encode.event(kind, facts, self.size, time.time_ns() // 1000))
         self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timers.stop()
         self._syncing.finish()
         self._signing.now = True
         if self._flush():
@@ -256,8 +251,7 @@ class AuditLog:
         # Nobody acts on it, so it must not turn up later; what was queued before it is owed.
         self._owed -= len(self._lines.pop())
         self._leaves.pop()
-        self._hash = self._leaves[-1] if self._lines else self._written_hash
-        self.size = seq
+        self._hash, self.size = self._leaves[-1] if self._lines else self._written_hash, seq
         raise AuditError(self.failing or "nothing can be written")
 
     def _turn_end(self) -> None:
@@ -282,6 +276,12 @@ class AuditLog:
         self._owed = 0
         self.written = self.size
         self._written_hash = self._hash
+        if self.written >= self._look_at or self._timers.went_off or self.failing is not None:
+            self._look_after(disk)
+        return True
+
+    def _look_after(self, disk: Disk) -> None:
+        """See to all that need not be looked at whenever a turn of the loop is over."""
         if self.written - self._tree.size >= _GROW:
             self._grow()
         if self.failing is not None:
@@ -292,9 +292,9 @@ class AuditLog:
         elif self._syncing.behind or self._signing.is_due(self.written):
             self._sync()
         else:
-            self._later("sync", SYNC_SECONDS, self._sync)
-            self._later("sign", CHECKPOINT_SECONDS, self._sign)
-        return True
+            self._timers.later("sync", SYNC_SECONDS, self._sync)
+            self._timers.later("sign", CHECKPOINT_SECONDS, self._sign)
+            self._timers.went_off, self._look_at = False, self.written + _GROW
 
     def _disk_for_more(self) -> Disk:
         """Return the segment to write to: the last one, or a new one when it is full."""
@@ -307,6 +307,7 @@ class AuditLog:
             self._signing.border(self._first, disk.path, self._tree, self._written_hash)
             self._syncing.leave(disk)
             self._disk = None
+        self._look_at = 0
         self._disk = Disk(self.folder / segment_name(self.written))
         self._first, self._born = self.written, time.time()
         self._syncing.named()
@@ -369,14 +370,14 @@ class AuditLog:
             self._failing_since = time.time_ns() // 1000
         self.failing = why
         self._loop.call_soon(self._tell)
-        self._later("retry", RETRY_SECONDS, self._retry)
+        self._timers.later("retry", RETRY_SECONDS, self._retry)
 
     def _retry(self) -> None:
         """See whether the disk takes what is owed, from the last byte that it surely has."""
         if self._closed or self.failing is None:
             return
         if self._syncing.busy:
-            self._later("retry", RETRY_SECONDS, self._retry)
+            self._timers.later("retry", RETRY_SECONDS, self._retry)
             return
         self._syncing.repair(self._disk, self._repaired)
 
@@ -385,7 +386,7 @@ class AuditLog:
             self._durable(self.written)
         else:
             self._fail(error)
-        if self._closed or error is not None or self._timers.get("retry") is not None:
+        if self._closed or error is not None or self._timers.is_set("retry"):
             return
         facts = {
             "began": self._failing_since,
@@ -397,11 +398,3 @@ class AuditLog:
         with contextlib.suppress(AuditError):
             self._write(lambda seq, now: encode.event(GAP, facts, seq, now))
             self._lost = self._refused = 0
-
-    def _later(self, name: str, seconds: float, act: Callable[[], None]) -> None:
-        if name not in self._timers and not self._closed:
-            self._timers[name] = self._loop.call_later(seconds, self._due, name, act)
-
-    def _due(self, name: str, act: Callable[[], None]) -> None:
-        self._timers.pop(name, None)
-        act()
