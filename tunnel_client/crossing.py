@@ -238,11 +238,10 @@ class Crossing:
         self, request: UpstreamRequest, verdict: Passed | Asks, permit: str = ""
     ) -> None:
         """Write down what is about to happen, then let it."""
-        record = self._bridge.calls.intend(self.grant, request, verdict, permit)
+        record = self._record = self._bridge.calls.intend(self.grant, request, verdict, permit)
         if record is None:
             self.fail(ResetCode.REFUSED, UNRECORDED)
             return
-        self._record = record
         if record.recorded:
             self._bridge.calls.when_written(self._driver, record, self, request)
         else:

@@ -84,7 +84,7 @@ class AuditLog:
             os.close(self._lock)
             raise
         self.public = signer.public
-        self._hash = found.hash  # of the last line
+        self._hash = self._written_hash = found.hash
         self.size = found.tree.size
         """How many records there are, those in memory included: the number of the next one."""
         self._first = self.size if found.segment is None else found.segment.first
@@ -95,7 +95,6 @@ class AuditLog:
         self._leaves: list[bytes] = []
         """Hashes that are not in the tree yet; those of `_lines` are its last ones."""
         self._tree = found.tree
-        self._written_hash = found.hash
         self.written = self.size
         """Records below this number are in the file."""
         self.synced = self.size
@@ -105,17 +104,16 @@ class AuditLog:
         self._armed = self._late = self._closed = False
         self.failing: str | None = None
         """Why nothing can be written; None while something can."""
-        self._failing_since = 0
-        self._look_at = 0  # up to which number the timers that are set see to all there is
+        self._failing_since = self._look_at = 0
         self._timers = Timers(self._loop)
         self._signing = Signing(folder, origin, signer, self.size, found.open_calls)
         self._syncing = Syncing(folder, self._loop)
-        for segment in found.unsettled:
-            self._signing.compress(segment.path)
         self._begin(found)
 
     def _begin(self, found: Found) -> None:
         """Write down who begins, and end what the writer before left behind."""
+        for segment in found.unsettled:
+            self._signing.compress(segment.path)
         facts = {"key": encode_public(self.public), "origin": self.origin}
         if found.segment is not None and not found.clean:
             lost = {"open": len(found.open_calls), "torn": found.torn}
@@ -281,7 +279,7 @@ class AuditLog:
         return True
 
     def _look_after(self, disk: Disk) -> None:
-        """See to all that need not be looked at whenever a turn of the loop is over."""
+        """See to what need not be looked at every turn: the timers do, up to `_look_at`."""
         if self.written - self._tree.size >= _GROW:
             self._grow()
         if self.failing is not None:
