@@ -15,8 +15,9 @@ from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.link.driver import LinkDriver
+from shared.record.encode import COMPLETION
 from shared.wire.codec import OpenHead
-from tunnel_client.audit.spelling import COMPLETION, Known, Spelling
+from tunnel_client.audit.spelling import Known, Spelling
 from tunnel_client.judge import Asks, Passed, Verdict
 from tunnel_client.upstream.base import Headers, UpstreamRequest, is_event_stream
 

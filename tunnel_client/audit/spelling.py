@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from shared.audit.claims import claimed, trace_of
 from shared.grant import Grant
-from shared.jsonrpc.canonical import canonical
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.permit import PermitError, decode
 from shared.policy.methods import TOOL
 from shared.policy.model import Decision
+from shared.record.encode import INTENT, before, said, traced
 from shared.record.redact import LARGE, MAX_BODY, NOTHING, Fields, Redactor
 from shared.wire.codec import OpenHead
 from tunnel_client.catalog.pins import Pin
@@ -27,13 +27,6 @@ _MAY_CHANGE = frozenset({"tasks/update"})
 _NAMED = frozenset({TOOL, "prompts/get"})
 """Methods whose name is no value of the agent's: a URI may hold anything."""
 _OTHERS = ("uri", "taskId", "ref", "argument", "inputResponses", "requestState")
-_INTENT = (
-    b'{%b"arguments":%b,"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,%b"v":1,%b}'
-)
-COMPLETION = (
-    b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
-    b'"scrub_hits":%d,"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
-)
 
 
 class Known(NamedTuple):
@@ -107,16 +100,13 @@ class Spelling:
         claim: str | None,
     ) -> Known:
         envelope, policy = request.envelope, self._judge.policy_digest
-        parts = (
-            canonical(self._what_facts(grant.upstream, request, pin)),
-            canonical(_who_facts(grant, claim)),
-            canonical(_why_facts(decision, policy)),
-        )
+        what = self._what_facts(grant.upstream, request, pin)
+        spelled = said(what, _who_facts(grant, claim), _why_facts(decision, policy))
         tool_class = "read" if pin is None or pin.tool_class is None else pin.tool_class.value
         declared = () if pin is None else self._judge.declared(pin)
         tool = f"{grant.upstream}/{None if envelope is None else envelope.name}"
         return Known(
-            *(grant, claim, pin, decision, policy, b'"what":%b,"who":%b,"why":%b' % parts),
+            *(grant, claim, pin, decision, policy, spelled),
             waits=self.changes(envelope, pin),
             fields=self._redactor.fields(declared, tool_class, tool),
         )
@@ -131,7 +121,7 @@ class Spelling:
         permit: str,
     ) -> bytes:
         """Return the record of what is about to happen; `now`: microseconds since 1970."""
-        return _INTENT % (
+        return INTENT % (
             _approval(permit) if permit else b"",
             self._arguments(known, request),
             hexlify(sha256(request.body).digest()),
@@ -149,10 +139,10 @@ class Spelling:
         if quiet and headers is self._headers:
             return self._traced
         trace = trace_of(envelope, headers)
-        traced = b"" if trace is None else b'"trace":"%b",' % trace.encode()
+        member = b"" if trace is None else traced(trace)
         if quiet:
-            self._headers, self._traced = headers, traced
-        return traced
+            self._headers, self._traced = headers, member
+        return member
 
     def refused(
         self,
@@ -221,12 +211,12 @@ class Spelling:
         params = envelope.params
         if params and "_meta" not in params and envelope.method != "initialize":
             return self._claims.get(grant.session)
-        said = claimed(envelope)
-        if said is None:
+        told = claimed(envelope)
+        if told is None:
             return self._claims.get(grant.session)
-        if self._claims.get(grant.session) != said:
-            _remember(self._claims, grant.session, said)
-        return said
+        if self._claims.get(grant.session) != told:
+            _remember(self._claims, grant.session, told)
+        return told
 
 
 def _who_facts(grant: Grant, claim: str | None) -> dict[str, Any]:
@@ -257,7 +247,7 @@ def _approval(permit: str) -> bytes:
         "id": signed.permit.id,
         "keys": sorted(signed.signatures),
     }
-    return b'"approval":%b,' % canonical(facts)
+    return before(facts)
 
 
 def _remember(table: dict[Any, Any], key: Any, value: Any) -> None:

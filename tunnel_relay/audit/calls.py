@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shared.audit.log import AuditLog
 from shared.errors import NEVER_SENT, ResetCode
-from shared.jsonrpc.canonical import canonical
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.link.driver import LinkDriver
 from shared.policy.methods import TOOL
+from shared.record.encode import said
 from shared.wire.tools import ToolWord
 from tunnel_relay.clients.registry import Link
 from tunnel_relay.gateway.answers import Cause
@@ -224,4 +224,4 @@ def _facts(call: Call, envelope: Envelope | None, tool: ToolWord | None, policy:
     who = {"agent": session.agent, "session": session.id, "user": session.user}
     decided = "permitted" if call.permit else "allow"
     why = {"decision": decided, "policy": policy}
-    return b'"what":%b,"who":%b,"why":%b' % (canonical(what), canonical(who), canonical(why))
+    return said(what, who, why)
