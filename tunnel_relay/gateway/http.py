@@ -325,6 +325,8 @@ class Gateway:
         session, request = call.session, call.request
         if call.initializes:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
+        exchange = Exchange(self, call, link, connection)
+        self.tally.begin(exchange)
         head, body, envelope = b"", request.body, call.envelope
         self.verdicts.keep(call)
         known: Known | bool = True
@@ -345,8 +347,6 @@ class Gateway:
             self.quotas.end(session)
             connection.respond(refused)
             return
-        exchange = Exchange(self, call, link, connection)
-        self.tally.begin(exchange)
         if not lingers:
             self.bodies.free(request)
         # Idle streams live long: they keep nothing of the request but what the answer needs.
