@@ -53,6 +53,7 @@ TESTED_BY: dict[str, str] = {
     "shared/audit/index.py": "tests/shared/audit/test_query.py",
     "shared/audit/signing.py": "tests/shared/audit/test_log.py",
     "shared/audit/syncing.py": "tests/shared/audit/test_log.py",
+    "shared/audit/timers.py": "tests/shared/audit/test_log.py",
     "shared/audit/tombstones.py": "tests/shared/audit/test_retention.py",
     "tunnel_relay/report/client_checks.py": "tests/tunnel_relay/report/test_document.py",
     "tunnel_relay/report/relay_checks.py": "tests/tunnel_relay/report/test_document.py",
