@@ -22,6 +22,11 @@ _RELAY_UNPROVEN = (
     "\n  next: compare `tunnel-relay status` with the key in the configuration, then enroll again"
 )
 
+WORTH_SECONDS = 1.0
+"""A connection that held for less is no reason to hurry."""
+AT_ONCE_SECONDS = 0.25
+"""Clients of a relay that all lost it together do not dial in the same moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
@@ -65,6 +70,15 @@ class Reconnect:
         if code == CloseCode.POLICY:
             return self._retry_slowly(jitter)
         return self._retry(up_for, jitter)
+
+    def after_cut(self, *, up_for: float, jitter: float) -> Next:
+        """Decide after the connection of a link was cut that can be resumed; arguments as above.
+
+        Calls wait for it, so the first attempt comes at once, unless the one before held no time.
+        """
+        if up_for < WORTH_SECONDS:
+            return self._retry(up_for, jitter)
+        return RetryIn(AT_ONCE_SECONDS * jitter)
 
     def after_error(self, error: BaseException, *, up_for: float, jitter: float) -> Next:
         """Decide after `error` ended a link or an attempt to make one; arguments as above."""

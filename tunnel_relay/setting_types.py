@@ -66,5 +66,6 @@ def as_tuple(value: object) -> object:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+Grace = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=3600, allow_inf_nan=False)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(normal_origin)]
