@@ -23,9 +23,13 @@ _RELAY_UNPROVEN = (
 )
 
 WORTH_SECONDS = 1.0
-"""A connection that held for less is no reason to hurry."""
+"""A connection that held for less was cut in a hurry."""
 AT_ONCE_SECONDS = 0.25
 """Clients of a relay that all lost it together do not dial in the same moment."""
+SOON_SECONDS = 1.0
+MAX_AT_ONCE = 8
+MAX_SOON = 64
+"""So often in a row a connection may be cut in a hurry before each next one comes less soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Reconnect:
     backoff: Backoff = field(default_factory=Backoff)
     stable_after: float = 30.0
     failures: int = 0
+    hurried: int = 0
 
     def after_close(self, code: int, *, up_for: float, jitter: float) -> Next:
         """Decide after a link was closed with `code`.
@@ -74,11 +79,13 @@ class Reconnect:
     def after_cut(self, *, up_for: float, jitter: float) -> Next:
         """Decide after the connection of a link was cut that can be resumed; arguments as above.
 
-        Calls wait for it, so the first attempt comes at once, unless the one before held no time.
+        Calls wait for it, so it comes at once, then soon; where no connection holds for long, over
+        and over, as after any other failure.
         """
-        if up_for < WORTH_SECONDS:
+        self.hurried = 0 if up_for >= WORTH_SECONDS else self.hurried + 1
+        if self.hurried > MAX_SOON:
             return self._retry(up_for, jitter)
-        return RetryIn(AT_ONCE_SECONDS * jitter)
+        return RetryIn(jitter * (AT_ONCE_SECONDS if self.hurried <= MAX_AT_ONCE else SOON_SECONDS))
 
     def after_error(self, error: BaseException, *, up_for: float, jitter: float) -> Next:
         """Decide after `error` ended a link or an attempt to make one; arguments as above."""
