@@ -153,7 +153,7 @@ class RelayApp:
         return AgentConnection(self.gateway, config, server_state, agents=False)
 
     async def _readyz(self, _request: Request) -> JSONResponse:
-        counts = {"links": len(self.registry), "streams": self.gateway.live}
+        counts = {"links": self.registry.connected, "streams": self.gateway.live}
         reason = "stopping" if self.draining else "store" if self._lease.problem else None
         if reason is None and self.gateway.calls.failing is not None:
             reason = "audit"

@@ -170,6 +170,12 @@ class Registry:
     def __len__(self) -> int:
         return sum(len(links) for links in self._tunnels.values())
 
+    @property
+    def connected(self) -> int:
+        """How many links have their connection."""
+        links = (link for of_one in self._tunnels.values() for link in of_one.values())
+        return sum(not link.driver.detached for link in links)
+
     def changed(self) -> None:
         """Wake requests that wait for a client."""
         self._changed.set()
