@@ -1,5 +1,6 @@
 """A link whose connection is cut goes on over another: over real sockets, nothing lost or twice."""
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,10 +8,14 @@ import pytest
 
 from shared.errors import CloseCode, PeerError, ResetCode
 from shared.wire.limits import KIB, LinkLimits
-from tests.shared.link.ends import Drivers, Sockets, link, sockets, until
+from tests.shared.link.ends import Drivers, Lane, Sockets, link, sockets, until
 
 PATIENT = LinkLimits(resume_seconds=60)
 HASTY = LinkLimits(resume_seconds=0.02)
+
+
+def has(lane: Lane, size: int) -> bool:
+    return len(lane.body) >= size
 
 
 async def cut(ends: Drivers) -> None:
@@ -60,7 +65,8 @@ async def test_an_answer_under_way_arrives_whole_over_many_connections() -> None
         ends.client.driver.data(call.id, content, end=True)
         for part in range(1, 6):
             async with another(ends):
-                await until(lambda part=part: len(call.body) >= part * len(content) // 6)
+                due = part * len(content) // 6
+                await until(functools.partial(has, call, due))
             await until(lambda: ends.relay.driver.detached and ends.client.driver.detached)
         async with another(ends):
             await until(lambda: call.ended)
