@@ -89,7 +89,11 @@ class RelayApp:
         mcp_key: SecretBytes,
         policy: PolicyFile,
     ) -> None:
-        self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
+        self.registry = Registry(
+            settings.limits.lease,
+            lambda tunnel: _ended_lately(admin, tunnel),
+            settings.limits.resume_closed_seconds,
+        )
         self.edge = edge_of(settings)
         guesses = _guesses(settings)
         self.issuers = Issuers(admin, guesses)
@@ -149,7 +153,7 @@ class RelayApp:
         return AgentConnection(self.gateway, config, server_state, agents=False)
 
     async def _readyz(self, _request: Request) -> JSONResponse:
-        counts = {"links": len(self.registry), "streams": self.gateway.live}
+        counts = {"links": self.registry.connected, "streams": self.gateway.live}
         reason = "stopping" if self.draining else "store" if self._lease.problem else None
         if reason is None and self.gateway.calls.failing is not None:
             reason = "audit"
@@ -192,7 +196,11 @@ def _console(settings: Settings) -> str | None:
 
 
 def _link_limits(limits: Limits) -> LinkLimits:
-    return LinkLimits(ping_interval=limits.ping_interval, ping_deadline=limits.ping_deadline)
+    return LinkLimits(
+        ping_interval=limits.ping_interval,
+        ping_deadline=limits.ping_deadline,
+        resume_seconds=limits.resume_seconds,
+    )
 
 
 def _quotas(limits: Limits) -> Quotas:
