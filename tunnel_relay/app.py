@@ -1,5 +1,6 @@
 """Puts the relay together: what answers which path, and what admins reach of it."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -89,11 +90,7 @@ class RelayApp:
         mcp_key: SecretBytes,
         policy: PolicyFile,
     ) -> None:
-        self.registry = Registry(
-            settings.limits.lease,
-            lambda tunnel: _ended_lately(admin, tunnel),
-            settings.limits.resume_closed_seconds,
-        )
+        self.registry = _registry(settings.limits, admin)
         self.edge = edge_of(settings)
         guesses = _guesses(settings)
         self.issuers = Issuers(admin, guesses)
@@ -201,6 +198,11 @@ def _link_limits(limits: Limits) -> LinkLimits:
         ping_deadline=limits.ping_deadline,
         resume_seconds=limits.resume_seconds,
     )
+
+
+def _registry(limits: Limits, admin: Admin) -> Registry:
+    ended = functools.partial(_ended_lately, admin)
+    return Registry(limits.lease, ended, limits.resume_closed_seconds)
 
 
 def _quotas(limits: Limits) -> Quotas:
