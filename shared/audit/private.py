@@ -18,7 +18,10 @@ class AuditError(Exception):
 def make_folder(path: Path) -> None:
     """Make a folder only we can enter, or check the one that is there; raises AuditError."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Missing folders above are made as closed: `parents` would leave them to the umask.
+        missing = [above for above in path.parents if not above.exists()]
+        for folder in (*reversed(missing), path):
+            folder.mkdir(mode=0o700, exist_ok=True)
         facts = path.stat()
     except OSError as error:
         raise AuditError(f"cannot use {path}: {error.strerror}") from None
