@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -37,7 +38,7 @@ class Scan:
     listener: str
     heard: list[bytes]
 
-    async def ask(self, upstream: str, tool: str, **arguments: str) -> Reply:
+    async def ask(self, upstream: str, tool: str, **arguments: Any) -> Reply:
         made = await grant(self.lab, upstream)
         return await made.agent.ask(call(tool, **arguments))
 
