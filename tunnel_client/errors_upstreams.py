@@ -86,6 +86,13 @@ class NotPinnableError(ClientError):
     next_command = "tunnel-client tool diff NAME; ask whoever runs that server"
 
 
+class CredentialShownError(ClientError):
+    """The upstream shows its own credential in a definition: no pin makes that fit for agents."""
+
+    code = "MT2620"
+    next_command = "have whoever runs that server take it out, and change the credential"
+
+
 # 256x: what stdio upstreams may start
 
 
