@@ -22,6 +22,7 @@ from shared.configfile import SecretRef
 from shared.errors import AuthError, CloseCode
 from tunnel_client import errors_upstreams
 from tunnel_client.credentials.settings import Place
+from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError
 from tunnel_client.reconnect import GiveUp, Reconnect
 from tunnel_client.settings import ClientSettings
@@ -219,9 +220,12 @@ def final_ends() -> list[GiveUp]:
     return [end for end in ends if isinstance(end, GiveUp)]
 
 
+_MODULES = (ClientError.__module__, errors_upstreams.__name__, errors_doctor.__name__)
+
+
 def _family(kind: type[ClientError]) -> Iterator[type[ClientError]]:
     for child in kind.__subclasses__():
-        if child.__module__ in (ClientError.__module__, errors_upstreams.__name__):
+        if child.__module__ in _MODULES:
             yield child
             yield from _family(child)
 

@@ -74,4 +74,6 @@ async def test_what_a_server_wrote_cannot_move_the_cursor_or_fill_the_screen() -
 
 def test_a_line_shows_its_code_cause_and_next_command() -> None:
     line = Line("dns", Outcome.FAIL, 1.25, fault=Fault("MT2201", "no address", "try it"))
-    assert line.text() == "FAIL  dns                    1.2 ms  MT2201: no address\n      next: try it"
+    assert (
+        line.text() == "FAIL  dns                    1.2 ms  MT2201: no address\n      next: try it"
+    )
