@@ -17,7 +17,11 @@ HEAD = "version: 1\nrules:\n"
         ('  - {id: a, match: {method: "*"}, effect: allow}', 2),
         ("  - {id: a, match: {server: other}, effect: allow}", 0),
         ("  - {id: a, match: {class: read}, effect: allow}", 1),
-        ("  - {id: a, match: {group: staff, class: write}, effect: require_approval}", 1),
+        (
+            "  - {id: a, match: {group: staff, class: write}, effect: require_approval, "
+            "approvers: {group: ops}}",
+            1,
+        ),
         (
             '  - {id: a, match: {method: "*"}, effect: allow}\n'
             "  - {id: b, match: {user: eve}, effect: deny}",

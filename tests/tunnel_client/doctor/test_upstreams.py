@@ -57,6 +57,8 @@ async def test_an_upstream_that_is_no_mcp_server(tmp_path: Path, body: bytes) ->
 
 async def test_tools_that_nobody_pinned(tmp_path: Path) -> None:
     async with recording_upstream() as upstream:
+        tool = {"name": "list_files", "inputSchema": {"type": "object"}}
+        upstream.results["tools/list"] = {"tools": [tool]}
         found = await looked(tmp_path, upstream.url)
     assert code(found, "upstream files") == "MT2714"
     assert not [seen for seen in upstream.seen if b"tools/call" in seen.body], "no tool was called"
