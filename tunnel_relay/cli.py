@@ -281,6 +281,7 @@ def build() -> click.Group:
     """Return the whole tree of commands."""
     # Registered here, so that its other half can import from this file what both share.
     from tunnel_relay.cli_approvals import approval
+    from tunnel_relay.cli_doctor import doctor
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
@@ -289,6 +290,7 @@ def build() -> click.Group:
 
     for group in (tunnel, session, lock, approval, user, agent, policy, tool):
         cli.add_command(group)
+    cli.add_command(doctor)
     return cli
 
 

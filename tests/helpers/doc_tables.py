@@ -26,6 +26,7 @@ from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError
 from tunnel_client.reconnect import GiveUp, Reconnect
 from tunnel_client.settings import ClientSettings
+from tunnel_relay.doctor.findings import FINDINGS
 from tunnel_relay.errors import EXPLAINED
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import Role
@@ -187,9 +188,11 @@ def _one_line(text: str) -> str:
 def relay_codes() -> str:
     """Return a table of every refusal of `tunnel-relay`."""
     rows = ["| code | cause | next | exit |", "| --- | --- | --- | --- |"]
-    for code, explained in sorted(EXPLAINED.items()):
+    explanations = {str(code): each for code, each in EXPLAINED.items()}
+    explanations |= {str(code): each for code, each in FINDINGS.items()}
+    for code, explained in sorted(explanations.items()):
         cause, after = _one_line(explained.cause), _one_line(explained.next)
-        rows.append(f"| {code.value} | {cause} | {after} | {explained.exit_code} |")
+        rows.append(f"| {code} | {cause} | {after} | {explained.exit_code} |")
     return "\n".join(rows)
 
 
