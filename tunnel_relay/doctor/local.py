@@ -1,6 +1,7 @@
 """What can be checked on the relay's machine: files, keys, policy, database, log, clock."""
 
 import os
+import pkgutil
 import sqlite3
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tunnel_relay.files import check_state_dir
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.policy.load import load_policy
 from tunnel_relay.settings import POLICY_FILE
+from tunnel_relay.store.migrations import versions
 
 MIN_FREE = 64 * 1024 * 1024
 """Bytes on a disk below which what writes is about to fail."""
@@ -88,14 +90,9 @@ def _version(path: Path) -> str:
 
 def _steps() -> list[str]:
     """Return the steps of the tables this program knows, the oldest first."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", "tunnel_relay.store:migrations")
-    config.set_main_option("path_separator", "os")
-    scripts = ScriptDirectory.from_config(config)
-    return [each.revision for each in scripts.walk_revisions()][::-1]
+    # Their files begin with their numbers; alembic itself takes half a second to import.
+    found = pkgutil.iter_modules(versions.__path__)
+    return sorted(each.name.partition("_")[0] for each in found)
 
 
 async def audit(scene: Scene) -> str:

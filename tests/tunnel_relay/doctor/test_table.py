@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from shared.checkup import Line, summary
 from tests.helpers.tunnel import free_port
 from tests.tunnel_relay.making import an_admin, make_relay
 from tunnel_relay.doctor.findings import FoundError
-from tunnel_relay.doctor.local import judge_clock
+from tunnel_relay.doctor.local import _steps, judge_clock
 from tunnel_relay.doctor.table import CHECKS, examine
 from tunnel_relay.settings import AdminListen, Settings, parse_settings
 
@@ -44,6 +46,14 @@ def fresh(folder: Path, **changed: object) -> Settings:
     listen = made.listen.model_copy(update={"port": free_port()})
     policy = folder / "relay-policy.yaml"
     return made.model_copy(update={"listen": listen, "policy": policy, **changed})
+
+
+def test_the_steps_that_are_known_are_those_of_the_migrations() -> None:
+    config = Config()
+    config.set_main_option("script_location", "tunnel_relay.store:migrations")
+    config.set_main_option("path_separator", "os")
+    known = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+    assert known[::-1] == _steps()
 
 
 def test_each_line_needs_lines_that_come_before_it() -> None:
