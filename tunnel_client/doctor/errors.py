@@ -14,7 +14,7 @@ class CheckFailedError(ClientError):
     """A check ended in a way nobody thought of."""
 
     code = "MT2700"
-    next_command = "tunnel-client diag, and show it to who maintains this program"
+    next_command = "tunnel-client doctor --json, and show it to who maintains this program"
 
 
 class CheckSlowError(ClientError):
@@ -151,11 +151,3 @@ class CallFailedError(ClientError):
     code = "MT2718"
     exit_code = EXIT_UNAVAILABLE
     next_command = "tunnel-client status; on the relay: tunnel-relay status"
-
-
-class DiagWriteError(ClientError):
-    """The archive of `diag` cannot be written."""
-
-    code = "MT2720"
-    exit_code = EXIT_UNAVAILABLE
-    next_command = "give another place: tunnel-client diag --output FILE"

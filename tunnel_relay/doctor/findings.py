@@ -22,7 +22,6 @@ class Finding(StrEnum):
     NOT_READY = "MT1208"
     CHECK_FAILED = "MT1210"
     CHECK_SLOW = "MT1211"
-    DIAG_UNWRITABLE = "MT1212"
 
 
 FINDINGS = {
@@ -72,15 +71,10 @@ FINDINGS = {
     Finding.CHECK_FAILED: Explained(
         FAILED,
         "a check ended in a way nobody thought of",
-        "tunnel-relay diag, and show it to who maintains this program",
+        "tunnel-relay doctor --json, and show it to who maintains this program",
     ),
     Finding.CHECK_SLOW: Explained(
         UNAVAILABLE, "a check got no answer within its time", "see what drops packets on the way"
-    ),
-    Finding.DIAG_UNWRITABLE: Explained(
-        UNAVAILABLE,
-        "the archive of diag cannot be written",
-        "give another place: tunnel-relay diag --output FILE",
     ),
 }
 
