@@ -214,6 +214,7 @@ OPENS_SECRETS: dict[str, str] = {
     "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
     "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",
     "tunnel_client/dial.py": "the login of the proxy on the way to the relay",
+    "tunnel_client/doctor/through.py": "a session token for one call, of whoever asks for it",
     "tunnel_client/enroll.py": "the join code goes to the relay, once",
     "tunnel_client/identity.py": "the client's own key goes to its file",
     "tunnel_client/connect/login.py": "the bridge's own login at the relay",
