@@ -21,6 +21,8 @@ class UpstreamTestError(ClientError):
     """An upstream did not answer as an MCP server would."""
 
     code = "MT2402"
+    unreachable = False
+    """Was there nobody to ask?"""
     next_command = "start the server named in the configuration, then test again"
 
 

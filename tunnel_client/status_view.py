@@ -10,7 +10,7 @@ from tunnel_client.render import as_text
 COUNTS = ("pinned", "new", "changed", "gone", "flagged")
 """Of an upstream's tools."""
 _LINK = ("connected", "relay", "tunnel", "instance", "links_made", "last_error", "retry_at")
-_LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms")
+_LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms", "heard_ago")
 _REST = (
     "schema_version",
     "version",
