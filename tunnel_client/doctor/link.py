@@ -66,6 +66,8 @@ class _Idle:
 
     def on_late(self, whose: str, answer: bytes) -> None: ...
 
+    def on_cut(self, seconds: float) -> None: ...
+
     def on_lost(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
 
