@@ -102,10 +102,12 @@ def readiness(status: Mapping[str, Any]) -> dict[str, Any]:
     for each in status["stdio"]:
         if each["refused"]:
             reasons[each["name"]] = "may not be started"
-    connected = bool(status["connected"])
+    reason = None if status["connected"] else "no link"
+    if status.get("audit", {}).get("failing") is not None:
+        reason = "audit"
     return {
-        "ready": connected,
-        "reason": None if connected else "no link",
+        "ready": reason is None,
+        "reason": reason,
         "upstreams": {name: {"reason": reason} for name, reason in sorted(reasons.items())},
     }
 
