@@ -183,8 +183,6 @@ def test_what_is_inserted_is_named(
     if not forged:
         # A line again where it stood already: the second of the two is the one too many.
         assert report.first_bad == log.first + at + (inserted == log.lines[at])
-    elif cross:
-        assert report.first_bad == log.first + at
     else:
         # It follows, and what stood there does not follow it; unless nobody vouches for it.
         wanted = vouched(log, at) if log.first + at + 1 in log.sizes else log.first + at + 1
