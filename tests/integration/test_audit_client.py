@@ -161,6 +161,7 @@ async def test_no_secret_is_in_any_file_of_the_log(scene: Scene) -> None:
     await scene.agent.ask(request("resources/read", {"uri": f"db://u:{CANARY}@h/x?{CANARY}"}))
     assert len(scene.upstream.calls("secret")) >= 4
     assert holding(folder(scene), CANARY) == []
+    assert holding(scene.lab.folder / "relay" / "state" / "audit", CANARY) == []
 
 
 async def test_a_revoked_call_and_one_whose_agent_left_say_so(scene: Scene) -> None:
