@@ -354,6 +354,14 @@ class AuditUnreadableError(ClientError):
     next_command = "give the folder: tunnel-client audit tail --folder FOLDER"
 
 
+class AuditPurgeError(ClientError):
+    """Nothing here tells two people apart, so no record is removed by command."""
+
+    code = "MT2590"
+    exit_code = EXIT_NOT_PERMITTED
+    next_command = "stop the client and move its log away whole; it begins a new one"
+
+
 # 234x: the health port
 
 

@@ -61,6 +61,12 @@ class Code(StrEnum):
     FIXTURES_BROKEN = "MT1102"
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
+    AUDIT_UNREADABLE = "MT1150"
+    RECORD_UNKNOWN = "MT1151"
+    AUDIT_OFF = "MT1152"
+    PURGE_UNKNOWN = "MT1153"
+    SECOND_PERSON = "MT1154"
+    PURGE_REFUSED = "MT1155"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     APPROVAL_UNKNOWN = "MT1120"
@@ -319,6 +325,36 @@ EXPLAINED = {
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.AUDIT_UNREADABLE: Explained(
+        FAILED,
+        "there is no log to read, it cannot be read, or nothing in it is meant",
+        "give the folder: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.RECORD_UNKNOWN: Explained(
+        FAILED,
+        "the log has no such record or session, or segments with it were removed",
+        "tunnel-relay audit query --help",
+    ),
+    Code.AUDIT_OFF: Explained(
+        CONFIGURATION,
+        "this relay keeps no log, so a look at an old one could not be written down",
+        "set audit.on, or read the files: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.PURGE_UNKNOWN: Explained(
+        FAILED,
+        "no removal of that name waits for a second person; after an hour it is forgotten",
+        "tunnel-relay audit purge",
+    ),
+    Code.SECOND_PERSON: Explained(
+        NOT_PERMITTED,
+        "records are removed by two different people who may, each logged in or with their token",
+        "have somebody else: tunnel-relay audit purge --confirm ID --token REF",
+    ),
+    Code.PURGE_REFUSED: Explained(
+        NOT_PERMITTED,
+        "what is younger than audit.keep_days stays, and so does a file that is still written",
+        "tunnel-relay audit purge --help",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,
