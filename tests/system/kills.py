@@ -26,7 +26,7 @@ from tests.helpers.agent import call
 from tests.helpers.recording_upstream import RecordingUpstream, Seen
 from tests.helpers.tunnel import Lab, end
 from tests.integration.policies import desk_upstream, tool
-from tests.integration.scene import DEADLINE, SERVER, Scene, open_scene
+from tests.integration.scene import DEADLINE, OTHER, SERVER, Scene, open_scene
 from tests.system.kills_account import Account, Answers, account
 
 WORKERS = 12
@@ -158,9 +158,10 @@ async def kill(load: Load, whom: str) -> None:
 async def run(times: int, seed: int, tell: Callable[[str], None] = lambda _: None) -> Run:
     """Kill so many times, relay or client as the dice say, and hold both logs against the calls."""
     dice, killed, upstream = random.Random(seed), Counter[str](), Counting()
-    async with open_scene(upstream=upstream, prepare=_prepare) as scene:
+    async with open_scene(upstream=upstream, prepare=_prepare, start=False) as scene:
         for name, kind in CLASSES.items():
             await scene.lab.client_command("tool", "classify", SERVER, name, kind)
+        await scene.lab.start_client([SERVER, OTHER])
         load, began = Load(scene, upstream), time.monotonic()
         load.serves.set()
         async with asyncio.TaskGroup() as tasks:

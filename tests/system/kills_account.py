@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.audit.keys import read_public
+from shared.audit.reconciling import reconcile_folders
 from shared.audit.verifying import verify_folder
 
 Record = dict[str, Any]
@@ -54,11 +55,14 @@ class Log:
 def account(folder: Path, counted: Mapping[str, int], answers: Answers) -> Account:
     """Look at both logs of a lab whose programs have ended."""
     found = Account()
-    relay = _log(folder / "relay" / "state" / "audit", "relay", found)
-    client = _log(folder / "client" / "state" / "audit", "client", found)
+    logs = [folder / name / "state" / "audit" for name in ("relay", "client")]
+    relay, client = (
+        _log(log, name, found) for log, name in zip(logs, ("relay", "client"), strict=True)
+    )
     _upstream(found, client, counted, answers)
     _both(found, relay, client)
-    _agents(found, relay, answers)
+    _agents(found, relay, counted, answers)
+    _reconciled(found, *logs)
     found.counts |= {
         "calls made": len(answers),
         "calls of the upstream": sum(counted.values()),
@@ -136,7 +140,7 @@ def _both(found: Account, relay: Log, client: Log) -> None:
     found.counts["calls only the relay knows"] = len(alone)
 
 
-def _agents(found: Account, relay: Log, answers: Answers) -> None:
+def _agents(found: Account, relay: Log, counted: Mapping[str, int], answers: Answers) -> None:
     """What an agent was told is what the relay wrote down, or more than it could write."""
     bodies = relay.bodies
     ends: dict[str, list[str]] = {}
@@ -148,3 +152,11 @@ def _agents(found: Account, relay: Log, answers: Answers) -> None:
         elif told == "never_sent":
             said = ends.get(digest, [])
             found.check(set(said) <= {"never_sent"}, f"never sent, they said; {said}: {digest}")
+            found.check(digest not in counted, f"never sent, they said, and seen: {digest}")
+
+
+def _reconciled(found: Account, relay: Path, client: Path) -> None:
+    """The product's own word on both logs: every call is accounted for, and it saw all of them."""
+    report = reconcile_folders(relay, [client])
+    found.check(report.ok, f"reconcile: {[each for each in report.findings if each.grave][:5]}")
+    found.counts |= {"reconcile: matched": report.matched, "reconcile: kinds": dict(report.kinds)}
