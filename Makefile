@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test test-integration test-programs test-rest check conformance peers cuts bench clean
+.PHONY: help demo demo-attacks test test-integration test-programs test-rest check conformance peers cuts kills bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -13,6 +13,7 @@ help:
 	@echo "make conformance  the MCP conformance suite, direct and through the tunnel"
 	@echo "make peers        real MCP clients x real MCP servers through the tunnel"
 	@echo "make cuts         the link cut 1,000 times under load"
+	@echo "make kills        relay and client killed a hundred times under load (TIMES=20 for fewer)"
 	@echo "make bench        calls/s, latency and memory against other tunnels"
 
 $(VENV)/.ready: pyproject.toml
@@ -60,6 +61,9 @@ peers: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 
 cuts: $(VENV)/.ready
 	CUTS=$(or $(CUTS),1000) $(BIN)/pytest tests/integration/test_resume.py -k over_and_over
+
+kills: $(VENV)/.ready
+	$(BIN)/python -m tests.system.kills $(if $(TIMES),--times $(TIMES))
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench

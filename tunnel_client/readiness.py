@@ -28,7 +28,7 @@ def readiness(status: Mapping[str, Any], newest: Newest) -> dict[str, Any]:
     Reasons are words of ours: whoever is on this machine can read them.
     """
     reasons = {name: _reason(name, status, newest.get(name, {})) for name in status["upstreams"]}
-    reason = _link(status)
+    reason = "audit" if status.get("audit", {}).get("failing") is not None else _link(status)
     if reason is None and reasons and all(reasons.values()):
         reason = "no upstream answers"
     return {

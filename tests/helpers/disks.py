@@ -68,6 +68,15 @@ def turn_read_only(folder: Path) -> None:
     _run("mount", "-o", "remount,abort", str(folder))
 
 
+def repaired(image: Path, folder: Path) -> None:
+    """Do what an operator does about such a disk: unmount, check, mount. Nobody may use it."""
+    _run("umount", str(folder))
+    # 1: it found something, and put it right.
+    checked = subprocess.run(("e2fsck", "-p", str(image)), capture_output=True, timeout=30)
+    assert checked.returncode in (0, 1), checked.stdout
+    _run("mount", "-o", "loop,dioread_lock", str(image), str(folder))
+
+
 @contextlib.contextmanager
 def starved_disk(base: Path) -> Iterator[tuple[Path, Path]]:
     """Mount a disk that takes bytes and loses them: its own disk, the second path, can be filled.

@@ -151,16 +151,37 @@ async def test_no_secret_is_in_any_file_of_the_log(scene: Scene) -> None:
         (True, {"text": CANARY}),
         (True, {"text": {"nested": [{"password": CANARY}]}}),
         (True, {"text": f"https://user:{CANARY}@example.com/?k={CANARY}"}),
+        (True, {"text": json.dumps({"password": json.dumps([CANARY])})}),
+        (False, {"text": [[CANARY], {CANARY: CANARY}], CANARY: CANARY}),
     ):
         message = call("get_ticket", case="secret", modern=modern, **arguments)
         assert CANARY in (await scene.agent.ask(message)).body.decode()  # it echoes
     odd = request("tools/call", {"name": "get_ticket", "arguments": {"case": "secret", CANARY: 1}})
     odd["params"]["_meta"]["x"] = {"Authorization": CANARY}
     await scene.agent.ask(odd)
+    asked = asyncio.create_task(scene.agent.ask(call("driven", case="secret-error")))
+    seen = await scene.upstream.arrived("secret-error")
+    failed = {"content": [{"type": "text", "text": f"password={CANARY}"}], "isError": True}
+    await seen.result(failed, [("X-Failed", CANARY)])
+    assert CANARY in (await asked).body.decode()
     await scene.agent.ask(call(f"tool_{CANARY} x", case="secret"))
     await scene.agent.ask(request("resources/read", {"uri": f"db://u:{CANARY}@h/x?{CANARY}"}))
     assert len(scene.upstream.calls("secret")) >= 4
     assert holding(folder(scene), CANARY) == []
+    assert holding(scene.lab.folder / "relay" / "state" / "audit", CANARY) == []
+
+
+async def test_large_arguments_are_their_length_and_the_digest_of_all(scene: Scene) -> None:
+    """A12: a record stays small; 50 MB go no further than the relay."""
+    reply = await scene.agent.ask(call("get_ticket", case="large", text="x" * 3_000_000))
+    assert reply.status == 200
+    body = scene.upstream.calls("large")[0].body
+    intent = intent_of(scene, body)
+    assert intent["arguments"] == {"*": {"bytes": len(body)}}
+    assert len(json.dumps(intent)) < 2000
+    async with scene.agent.open(call("get_ticket", case="huge", text="x" * 50_000_000)) as huge:
+        assert (await huge.head()).status == 413
+    assert scene.upstream.calls("huge") == []
 
 
 async def test_a_revoked_call_and_one_whose_agent_left_say_so(scene: Scene) -> None:

@@ -106,6 +106,7 @@ async def test_nothing_is_sent_while_the_relays_disk_is_full_and_it_recovers(
                 reply = await scene.agent.ask(call(tool, case="full"))
                 assert said(reply) == (503, NEVER_SENT)
             assert scene.upstream.calls("full") == []
+            assert (await scene.ready())["reason"] == "audit"
             filler.unlink()
             await eventually(lambda: answers_again(scene))
             await end(scene.lab.relay)

@@ -82,6 +82,14 @@ def test_the_key_of_tags_is_made_once_and_never_shown(tmp_path: Path) -> None:
         assert repr(key.get_secret_value()) not in text
 
 
+def test_equal_values_have_other_tags_in_another_log(tmp_path: Path) -> None:
+    """A13: what a tag of one log hides is not found by the tags of another."""
+    one, other = (read_redactor(tmp_path / name, {}) for name in ("one", "other"))
+    values = [f"{pin:04}" for pin in range(100)]
+    assert not {one.tag(value) for value in values} & {other.tag(value) for value in values}
+    assert one.tag("7") == read_redactor(tmp_path / "one", {}).tag("7")
+
+
 @pytest.mark.parametrize("text", [b"", b"xyz\n", b"00" * 31, b"00" * 33, b"\xff" * 64])
 def test_what_is_no_key_of_tags_is_refused(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "audit-tags.key"
