@@ -1,0 +1,103 @@
+"""A record with what its call's intent said: most systems look at one event, not at two.
+
+A completion names its intent by number. Intents without an end are remembered, as many as
+`MAX_OPEN`; what is older is forgotten, and its completion then stands for itself.
+"""
+
+from dataclasses import dataclass, replace
+
+from shared.record.chain import BadLineError, split
+from shared.record.model import COMPLETION, INTENT, Record, RecordError, What, Who, Why, read
+
+MAX_OPEN = 10_000
+UNREADABLE = "audit.unreadable"
+"""Stands for a line of the log that is none; `verify` says what is wrong with it."""
+MISSING = "audit.export_gap"
+"""Stands for records that were removed before they were exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose records they are."""
+
+    program: str
+    """tunnel-relay or tunnel-client."""
+    log: str
+    """Origin of the log's checkpoints."""
+    version: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record, and what is known of its call."""
+
+    record: Record
+    hash: str = ""
+    """Hash of the chain; empty for what is no record of the log."""
+    intent: Record | None = None
+
+    @property
+    def who(self) -> Who:
+        """Who called."""
+        return self.record.who if self.intent is None else self.intent.who
+
+    @property
+    def what(self) -> What:
+        """What was called."""
+        return self.record.what if self.intent is None else self.intent.what
+
+    @property
+    def why(self) -> Why:
+        """What decided."""
+        return self.record.why if self.intent is None else self.intent.why
+
+    @property
+    def trace(self) -> str:
+        """Trace id and, if it is known, the agent's span behind a dash."""
+        return (self.intent or self.record).trace
+
+    @property
+    def source(self) -> str:
+        """Address the request came from."""
+        return (self.intent or self.record).source
+
+    @property
+    def is_call(self) -> bool:
+        """Is it about a call?"""
+        return self.record.kind.startswith("call.")
+
+
+class Joiner:
+    """Reads lines of a log in order; pure but for what it remembers."""
+
+    def __init__(self, most: int = MAX_OPEN) -> None:
+        self._most = most
+        self._open: dict[int, Record] = {}
+
+    @property
+    def first_open(self) -> int | None:
+        """Number of the oldest intent that is remembered: where a new reader has to begin."""
+        return next(iter(self._open), None)
+
+    def take(self, seq: int, line: bytes) -> Event:
+        """Return what a line says; one that says nothing becomes a record of that."""
+        try:
+            found, raw = split(line)
+            record = read(raw)
+        except (BadLineError, RecordError):
+            return Event(Record(seq=seq, time=0, kind=UNREADABLE))
+        intent = None
+        if record.kind == INTENT:
+            # Kept for its end, which does not ask for what it does not show.
+            self._open[record.seq] = replace(record, arguments={}, facts={}, body="")
+            if len(self._open) > self._most:
+                del self._open[next(iter(self._open))]
+        elif record.kind == COMPLETION and record.intent is not None:
+            intent = self._open.pop(record.intent, None)
+        return Event(record, found.hex(), intent)
+
+
+def missing(first: int, last: int, now: int) -> Event:
+    """Return what stands for records that were removed before they were exported."""
+    return Event(Record(first, now, MISSING, facts={"from": first, "to": last}))
