@@ -64,7 +64,7 @@ def ecs(event: Event, origin: Origin) -> dict[str, Any]:
             "service": {"name": what.server} if what.server else {},
             # The field is an address there, and refuses a document where it is none.
             "client": {"address": event.source} if event.source else {},
-            "trace": {"id": event.trace.partition("-")[0]} if event.trace else {},
+            "trace": {"id": event.trace} if event.trace else {},
             "user": {"name": who.user} if who.user else {},
         }
     )

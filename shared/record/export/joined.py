@@ -4,6 +4,7 @@ A completion names its intent by number. Intents without an end are remembered, 
 `MAX_OPEN`; what is older is forgotten, and its completion then stands for itself.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 from shared.record.chain import BadLineError, split
@@ -14,6 +15,8 @@ UNREADABLE = "audit.unreadable"
 """Stands for a line of the log that is none; `verify` says what is wrong with it."""
 MISSING = "audit.export_gap"
 """Stands for records that were removed before they were exported."""
+
+_TRACE = re.compile(r"([0-9a-f]{32})(?:-([0-9a-f]{16}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,15 @@ class Event:
 
     @property
     def trace(self) -> str:
-        """Trace id and, if it is known, the agent's span behind a dash."""
-        return (self.intent or self.record).trace
+        """Trace id of the agent's, 32 hex digits; empty when there is none."""
+        matched = _TRACE.fullmatch((self.intent or self.record).trace)
+        return matched[1] if matched is not None and matched[1].strip("0") else ""
+
+    @property
+    def parent(self) -> str:
+        """The agent's span in that trace, 16 hex digits; empty when it is not known."""
+        matched = _TRACE.fullmatch((self.intent or self.record).trace)
+        return matched[2] or "" if matched is not None and self.trace else ""
 
     @property
     def source(self) -> str:

@@ -51,7 +51,7 @@ def ocsf(event: Event, origin: Origin) -> dict[str, Any]:
         "status_detail": record.reason,
         "status_id": status,
         "time": record.time // 1000,
-        "trace": {"uid": event.trace.partition("-")[0]} if event.trace else {},
+        "trace": {"uid": event.trace} if event.trace else {},
         "type_uid": CLASS * 100 + activity,
         "unmapped": _unmapped(event),
     }

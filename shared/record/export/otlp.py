@@ -23,7 +23,6 @@ def span(event: Event, origin: Origin) -> dict[str, Any] | None:
     record, what = event.record, event.what
     if record.kind not in (COMPLETION, REFUSED):
         return None
-    trace, _, parent = event.trace.partition("-")
     ended = record.time * 1000
     began = event.intent.time * 1000 if event.intent is not None else ended - record.us * 1000
     ended = max(began, ended)
@@ -35,9 +34,9 @@ def span(event: Event, origin: Origin) -> dict[str, Any] | None:
         {
             # Sent again after a failure it is the same span, and both ends' spans of a call that
             # came in no trace are in one.
-            "traceId": trace or sha256(b"trace " + _of(event, origin)).hexdigest()[:32],
+            "traceId": event.trace or sha256(b"trace " + _of(event, origin)).hexdigest()[:32],
             "spanId": sha256(f"{origin.log} {record.seq}".encode()).hexdigest()[:16],
-            "parentSpanId": parent,
+            "parentSpanId": event.parent,
             "name": " ".join(each for each in (what.method, what.name) if each) or record.kind,
             "kind": SERVER if origin.program == "tunnel-relay" else CLIENT,
             "startTimeUnixNano": str(max(0, began)),

@@ -15,6 +15,7 @@ SUCCESS, FAILURE, UNKNOWN = "success", "failure", "unknown"
 _BROKEN = frozenset((GAP, RECOVERED, UNREADABLE, MISSING, "audit.changed", "audit.tombstone"))
 _HARMLESS = frozenset((Result.OK, Result.CANCELLED))
 _UNSURE = frozenset((Result.UNKNOWN, Result.TIMEOUT))
+_KNOWN = frozenset(Result)
 
 
 def iso(time: int) -> str:
@@ -26,11 +27,9 @@ def iso(time: int) -> str:
 def outcome(event: Event) -> str:
     """Return how it ended: success, failure, unknown."""
     record = event.record
-    if record.kind == REFUSED or event.why.decision in ("deny", "require_approval"):
+    if record.kind == REFUSED or (event.why.decision == "deny" and not record.result):
         return FAILURE
-    if not record.result:
-        return UNKNOWN
-    if record.result in _UNSURE or record.result not in Result:
+    if record.result not in _KNOWN or record.result in _UNSURE:
         return UNKNOWN
     return SUCCESS if record.result == Result.OK else FAILURE
 
