@@ -63,6 +63,8 @@ class Code(StrEnum):
     PRIVATE_SIDE = "MT1111"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
+    EXPORT_FAILING = "MT1160"
+    EXPORT_GAP = "MT1161"
     APPROVAL_UNKNOWN = "MT1120"
     APPROVER_NEEDED = "MT1121"
     OWN_REQUEST = "MT1122"
@@ -329,6 +331,16 @@ EXPLAINED = {
         UNAVAILABLE,
         "what is asked for cannot be written down now, so it is not done",
         "make room on the disk of the log; it is tried again by itself",
+    ),
+    Code.EXPORT_FAILING: Explained(
+        UNAVAILABLE,
+        "a copy of the log does not go out: its sink is down, slow, or not who it should be",
+        "tunnel-relay status names the cause; what waits stays in the log, and goes out by itself",
+    ),
+    Code.EXPORT_GAP: Explained(
+        FAILED,
+        "records were removed, or the log exchanged, before all of it was exported",
+        "look at the tombstone in the log; remove segments only after they were exported",
     ),
     Code.PRIVATE_SIDE: Explained(
         NOT_PERMITTED,

@@ -58,7 +58,11 @@ class Connection:
                 context = ssl.create_default_context(cafile=ca)
                 context.minimum_version = ssl.TLSVersion.TLSv1_2
                 self._raw.settimeout(self._left())
-                self._socket = context.wrap_socket(self._raw, server_hostname=target.host)
+                # Kept before the handshake, so that `abort` ends that too.
+                self._socket = wrapped = context.wrap_socket(
+                    self._raw, server_hostname=target.host, do_handshake_on_connect=False
+                )
+                wrapped.do_handshake()
 
     def send(self, data: bytes) -> None:
         """Send all of it; raises SinkError."""
@@ -88,12 +92,12 @@ class Connection:
     def confirm(self) -> None:
         """Wait until the other machine has every byte that was sent; raises SinkError."""
         with _named():
-            descriptor = self._open().fileno()
-            while _unconfirmed(descriptor):
+            while self.is_quiet():
+                if not _unconfirmed(self._open().fileno()):
+                    return
                 self._left()
                 time.sleep(_LOOK)
-        if not self.is_quiet():
-            raise SinkError("the connection was closed")
+        raise SinkError("the connection was closed")
 
     def close(self) -> None:
         """Hang up."""

@@ -1,4 +1,7 @@
-"""Where a log goes: a file, an HTTP endpoint, a syslog server. What `send` returned from is there."""
+"""Where a log goes: a file, an HTTP endpoint, a syslog server.
+
+What `send` returned from is there; what it raised from may be, and is sent again.
+"""
 
 import contextlib
 import os
