@@ -81,7 +81,6 @@ async def serve(settings: Settings, events: EventRing) -> None:
         admin.policy = policy
         links = admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
-        metrics.audit_lag = admin.records.lag
         async with (
             serve_control(admin, settings.control_socket),
             serve_console(admin, settings, events, app.oidc, metrics),

@@ -10,7 +10,7 @@ import structlog
 from pydantic import SecretStr
 
 from shared.audit.export.exporter import Codes
-from shared.audit.export.exports import Exports, Program, lag, make_exports
+from shared.audit.export.exports import Exports, Program, make_exports
 from shared.audit.keeping import opened
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
@@ -63,10 +63,6 @@ class Records:
             "failing": self.log.failing,
             "exports": self._exports.status(),
         }
-
-    def lag(self) -> float:
-        """Return for how many seconds the oldest record waits to be exported."""
-        return lag(self._exports.status())
 
     async def asked(self, command: str, arguments: Mapping[str, Any], by: str) -> None:
         """Write down that a command is about to be carried out; raises RelayError AUDIT_FAILING."""

@@ -12,6 +12,7 @@ from shared.audit.export.settings import ExportSettings
 from shared.audit.export.sinks import make_sink
 from shared.audit.private import AuditError
 from shared.configfile import SecretError, SecretRef
+from shared.escape import one_line
 from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from shared.version import VERSION
@@ -52,9 +53,16 @@ class Exports:
         return [each.status() for each in self._exporters]
 
 
-def lag(exports: Sequence[Mapping[str, Any]]) -> float:
-    """Return for how long the oldest record waits that some export has not sent, in seconds."""
-    return max((float(each["seconds"]) for each in exports), default=0.0)
+def in_words(export: Mapping[str, Any]) -> str:
+    """Return how far an export is, on one line for people; what is wrong is loud."""
+    text = f"{export['name']} ({export['format']}) to {export['to']}: "
+    if export["problem"]:
+        text += f"DOES NOT GO OUT, {export['behind']} records wait: {export['problem']}"
+    else:
+        text += f"{export['behind']} records wait" if export["behind"] else "all of it"
+    if export["missed"]:
+        text += f"; {export['missed']} WERE REMOVED BEFORE"
+    return one_line(text, 300)
 
 
 def make_exports(

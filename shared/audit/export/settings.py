@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from shared.configfile import ConfigModel, SecretRef
 from shared.ids import is_name
-from shared.record.export.formats import Format
+from shared.record.export.names import Format
 
 MAX_EXPORTS = 8
 _PORTS = {"https": 443, "http": 80, "otlp+https": 443, "otlp+http": 80, "syslog+tls": 6514}

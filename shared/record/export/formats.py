@@ -2,18 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 from shared.record.chain import BadLineError, split
 from shared.record.export.cef import cef
 from shared.record.export.ecs import ecs
 from shared.record.export.joined import UNREADABLE, Event, Joiner, Origin, missing
+from shared.record.export.names import Format
 from shared.record.export.ocsf import ocsf
 from shared.record.export.otlp import request, span
 from shared.record.export.words import compact
-
-Format = Literal["jsonl", "ocsf", "ecs", "cef", "otlp"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def _json(spell: Callable[[Event, Origin], dict[str, Any]]) -> Callable[[Event, Origin], bytes]:

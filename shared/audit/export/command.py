@@ -1,0 +1,49 @@
+"""The command `audit export`: records in another format on standard output."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from shared.record.export.names import FORMATS, Format
+
+
+def export_command(
+    folder_of: Callable[..., Path],
+    reading: Callable[[], AbstractContextManager[None]],
+    *options: Callable[[Any], Any],
+) -> click.Command:
+    """Return the command.
+
+    `options` give `folder_of` its arguments; `reading` turns AuditError into a program's refusal.
+    """
+
+    @click.command("export")
+    @click.option(
+        "--format",
+        "spelling",
+        type=click.Choice(FORMATS),
+        default="jsonl",
+        show_default=True,
+        help="jsonl: as it is, to be verified; otlp: a span a line.",
+    )
+    @click.option(
+        "--from", "first", type=click.IntRange(0), default=0, help="Number of the first record."
+    )
+    @click.option("--to", "last", type=click.IntRange(0), help="Number of the last record.")
+    def export(spelling: str, first: int, last: int | None, **rest: Any) -> None:
+        """Print records, one a line, in the words of another system; nothing is sent."""
+        from shared.audit.export.convert import converted
+
+        out = click.get_binary_stream("stdout")
+        with reading():
+            for line in converted(folder_of(**rest), cast(Format, spelling), first, last):
+                out.write(line + b"\n")
+        out.flush()
+
+    command: click.Command = export
+    for option in reversed(options):
+        command = option(command)
+    return command
