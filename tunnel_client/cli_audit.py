@@ -2,7 +2,6 @@
 
 import json
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ def audit_verify(
 
     where = _folder(config, folder)
     public = _public(key or where / PUBLIC_FILE)
-    with _Reading():
+    with _reading():
         exported = [] if checkpoint is None else [checkpoint.read_text()]
         report = verify_folder(where, public, exported)
     if as_json:
@@ -110,7 +109,7 @@ def audit_tail(
     """Show the newest records."""
     from shared.audit.reading import Wanted, newest
 
-    with _Reading():
+    with _reading():
         found = newest(_folder(config, folder), Wanted(**filters), count)
     _show(found, as_json)
 
@@ -140,7 +139,7 @@ def audit_query(
     from shared.audit.reading import Wanted, read
 
     wanted = Wanted(**filters, since=_time(since), until=_time(until), after=after)
-    with _Reading():
+    with _reading():
         found = list(islice(read(_folder(config, folder), wanted), limit))
     _show(found, as_json)
 
@@ -155,7 +154,7 @@ def audit_checkpoint(config: Path | None, folder: Path | None, as_json: bool) ->
     from shared.record.checkpoint import notes_of
     from tunnel_client.errors import AuditUnreadableError
 
-    with _Reading():
+    with _reading():
         notes = list(notes_of((_folder(config, folder) / CHECKPOINTS).read_text()))
     if not notes:
         raise AuditUnreadableError("nothing is signed yet", "wait ten seconds")
@@ -192,7 +191,7 @@ def _public(path: Path) -> bytes:
         raise AuditUnreadableError(f"no public key in {path}: {type(error).__name__}") from None
 
 
-class _Reading(AbstractContextManager[None]):
+class _reading:  # noqa: N801 - used as a word
     """Turns what keeps a log from being read into a refusal with a code."""
 
     def __enter__(self) -> None: ...
@@ -220,4 +219,4 @@ def _show(found: Any, as_json: bool) -> None:
         click.echo(json.dumps(record) if as_json else row(record))
 
 
-audit.add_command(export_command(_folder, _Reading, config_option, folder_option))
+audit.add_command(export_command(_folder, _reading, config_option, folder_option))

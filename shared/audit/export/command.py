@@ -1,7 +1,6 @@
 """The command `audit export`: records in another format on standard output."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from shared.record.export.names import FORMATS, Format
 
 def export_command(
     folder_of: Callable[..., Path],
-    reading: Callable[[], AbstractContextManager[None]],
+    reading: Callable[[], Any],
     *options: Callable[[Any], Any],
 ) -> click.Command:
     """Return the command.
@@ -43,7 +42,7 @@ def export_command(
                 out.write(line + b"\n")
         out.flush()
 
-    command: click.Command = export
+    command: Any = export
     for option in reversed(options):
         command = option(command)
-    return command
+    return cast(click.Command, command)
