@@ -36,13 +36,11 @@ def export_command(
         """Print records, one a line, in the words of another system; nothing is sent."""
         from shared.audit.export.convert import converted
 
-        out = click.get_binary_stream("stdout")
         with reading():
             for line in converted(folder_of(**rest), cast(Format, spelling), first, last):
-                out.write(line + b"\n")
-        out.flush()
+                click.echo(line)
 
     command: Any = export
-    for option in reversed(options):
-        command = option(command)
+    for add in options[::-1]:
+        command = add(command)
     return cast(click.Command, command)

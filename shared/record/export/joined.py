@@ -43,17 +43,19 @@ class Event:
     @property
     def who(self) -> Who:
         """Who called."""
-        return self.record.who if self.intent is None else self.intent.who
+        return (self.intent or self.record).who
 
     @property
     def what(self) -> What:
         """What was called."""
-        return self.record.what if self.intent is None else self.intent.what
+        found = (self.intent or self.record).what
+        return found if _is_plain(found) else What(*_plain(found))
 
     @property
     def why(self) -> Why:
         """What decided."""
-        return self.record.why if self.intent is None else self.intent.why
+        found = (self.intent or self.record).why
+        return found if _is_plain(found) else Why(*_plain(found))
 
     @property
     def trace(self) -> str:
@@ -106,6 +108,16 @@ class Joiner:
         elif record.kind == COMPLETION and record.intent is not None:
             intent = self._open.pop(record.intent, None)
         return Event(record, found.hex(), intent)
+
+
+def _is_plain(facts: What | Why) -> bool:
+    return all(isinstance(getattr(facts, name), str) for name in facts.__slots__)
+
+
+def _plain(facts: What | Why) -> list[str]:
+    """Return the texts among what stands there: a reader keeps lists too, which nobody writes."""
+    given = (getattr(facts, name) for name in facts.__slots__)
+    return [each if isinstance(each, str) else "" for each in given]
 
 
 def missing(first: int, last: int, now: int) -> Event:
