@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test test-integration test-programs test-rest check conformance peers bench clean
+.PHONY: help demo demo-attacks test test-integration test-programs test-rest check conformance peers cuts bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test         everything CI runs"
 	@echo "make conformance  the MCP conformance suite, direct and through the tunnel"
 	@echo "make peers        real MCP clients x real MCP servers through the tunnel"
+	@echo "make cuts         the link cut 1,000 times under load"
 	@echo "make bench        calls/s, latency and memory against other tunnels"
 
 $(VENV)/.ready: pyproject.toml
@@ -56,6 +57,9 @@ conformance: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 
 peers: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/python -m tests.system.peers
+
+cuts: $(VENV)/.ready
+	CUTS=$(or $(CUTS),1000) $(BIN)/pytest tests/integration/test_resume.py -k over_and_over
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench

@@ -22,5 +22,6 @@ clock. The reason of each:
 - few: a refused agent must fill the disk at neither end
 - escape: what somebody else wrote is shown by both programs, and neither may be fooled by it
 - audit: the two logs are matched and verified by one tool; it reads its own folder and the clock
+- audit_cli: the commands that read and match those logs; an auditor learns them once
 - configfile: one config error looks the same in both programs (see docs/adr)
 """

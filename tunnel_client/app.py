@@ -101,7 +101,7 @@ async def _serve(
 ) -> int:
     teller = Teller(client, catalog, sorted(upstreams))
     client.on_link = teller.look
-    keeper = make_keeper(settings, catalog, upstreams, lambda: client.link is not None)
+    keeper = make_keeper(settings, catalog, upstreams, lambda: client.connected)
     outcome: list[GiveUp] = []
     events.note("policy.read", digest=policy.policy.digest)
 

@@ -15,6 +15,7 @@ from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
 from tunnel_client.cli_options import read_settings as _settings
 from tunnel_client.cli_options import show as _print
 from tunnel_client.cli_policy import policy
+from tunnel_client.cli_report import report
 from tunnel_client.cli_tools import tool
 from tunnel_client.cli_upstream import upstream
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
@@ -181,6 +182,7 @@ cli.add_command(tool)
 cli.add_command(policy)
 cli.add_command(consent)
 cli.add_command(audit)
+cli.add_command(report)
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from shared.ids import is_name
 from shared.link import handshake
 from shared.link.driver import LinkDriver
 from shared.link.owner import StreamHandler
-from shared.link.websocket import ClientWebSocket, LinkLostError
+from shared.link.transport import CUT, MessageTransport
+from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError
 from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
@@ -58,7 +59,8 @@ class ClientLink:
         self.epoch = epoch
         self.since = time.time()
         self._grants = grants
-        self._lost = anyio.Event()
+        self.resumed = 0
+        self._gone = anyio.Event()
         self._close = (0, "")
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
@@ -118,16 +120,34 @@ class ClientLink:
     def on_late(self, whose: str, answer: bytes) -> None:
         """Never called: only the relay cuts."""
 
+    def on_cut(self, seconds: float) -> None:
+        """The connection is gone, and we have this long to resume the link on another."""
+        events.note("link.cut", link=self.driver.link, waits=seconds)
+        self._close = (CUT, "the connection was cut")
+        self._gone.set()
+
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
         self._timer.cancel()
         events.note("link.down", link=self.driver.link, code=int(code), reason=reason)
         self._close = (code, reason)
-        self._lost.set()
+        self._gone.set()
 
-    async def ended(self) -> tuple[int, str]:
-        """Wait for the end; returns the close code and reason."""
-        await self._lost.wait()
+    def resume(self, socket: MessageTransport, taken: int) -> None:
+        """Go on over another connection, whose relay took `taken` frames; raises PeerError."""
+        self._gone = anyio.Event()
+        self.driver.resume(socket, taken)
+        self.resumed += 1
+        events.note("link.resumed", link=self.driver.link, times=self.resumed)
+
+    def lapse(self) -> None:
+        """The lease is over: end what waits for a relay that may have ended it long ago."""
+        if self.driver.detached:
+            self.driver.close(CUT, "the lease is over")
+
+    async def gone(self) -> tuple[int, str]:
+        """Wait until the connection is gone; returns the close code and reason."""
+        await self._gone.wait()
         return self._close
 
 
@@ -163,25 +183,41 @@ class Client:
         self._clock = WallClock()
         self.tally = Tally()
         self._ended = "other"
-        self.link: ClientLink | None = None
+        self._link: ClientLink | None = None
         self.on_link: Callable[[], None] = lambda: None
         """Called when a link is up, before anything is served on it."""
         self.links_made = 0
         self.last_error: str | None = None
         self.retry_at: float | None = None
 
+    @property
+    def link(self) -> ClientLink | None:
+        """The link, as long as it is not over; it may wait for another connection."""
+        link = self._link
+        return link if link is not None and not link.driver.lost else None
+
+    @property
+    def connected(self) -> bool:
+        """The relay is connected now."""
+        link = self.link
+        return link is not None and not link.driver.detached
+
     async def run(self) -> GiveUp:
         """Keep a link up; returns when there is no point in trying again."""
         reconnect = Reconnect()
-        while True:
-            decision = await self._once(reconnect)
-            if isinstance(decision, GiveUp):
-                return decision
-            self.retry_at = time.time() + decision.seconds
-            self.tally.reconnects[self._ended] += 1
-            log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
-            await anyio.sleep(decision.seconds)
-            self.retry_at = None
+        try:
+            while True:
+                decision = await self._once(reconnect)
+                if isinstance(decision, GiveUp):
+                    return decision
+                self.retry_at = time.time() + decision.seconds
+                self.tally.reconnects[self._ended] += 1
+                log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
+                await anyio.sleep(decision.seconds)
+                self.retry_at = None
+        finally:
+            if (link := self.link) is not None:
+                link.driver.close(CloseCode.GOING_AWAY, "the client stops")
 
     async def _once(self, reconnect: Reconnect) -> Next:
         began: float | None = None
@@ -189,13 +225,8 @@ class Client:
             with anyio.fail_after(CONNECT_SECONDS):
                 link = await self._connect()
             began = anyio.current_time()
-            try:
-                code, reason = await link.ended()
-            finally:
-                self.link = None
-                self._lease.link_lost(link.driver.last_heard)
-                if not link.driver.lost:
-                    link.driver.close(CloseCode.GOING_AWAY, "the client stops")
+            code, reason = await link.gone()
+            self._lease.link_lost(link.driver.last_heard, link.lapse)
         except LinkLostError as error:
             code, reason = error.code, error.reason
         except TimeoutError:
@@ -210,6 +241,8 @@ class Client:
         self.last_error = f"link closed: {code} {reason}".rstrip()
         self._ended = close_name(code)
         log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
+        if self.link is not None:
+            return reconnect.after_cut(up_for=up_for, jitter=self._jitter())
         return reconnect.after_close(code, up_for=up_for, jitter=self._jitter())
 
     def _failed(self, why: str) -> None:
@@ -226,32 +259,19 @@ class Client:
         _, socket = await dial(
             self._target, lambda: ClientWebSocket(url, f"MCP-Tunnel {self._tunnel}")
         )
+        before = self.link
         try:
             inbox = await socket.opened()
-            hello = Hello(
-                tunnel=self._tunnel,
-                instance=self._identity.instance,
-                counter=counter,
-                origin=f"{relay.scheme}://{relay.authority}",
-                versions=sorted(handshake.VERSIONS),
-                features=sorted(handshake.FEATURES),
-                time=int(time.time()),
-                program=f"tunnel-client/{VERSION}",
-            )
+            hello = self._hello(counter, before)
             agreed = await handshake.prove(
                 socket, inbox, hello, self._identity.key, self._relay_key
             )
             self._lease.check(agreed.limits)
-            link = ClientLink(
-                self._upstreams,
-                self._grants(counter),
-                self._judge,
-                self._permits,
-                self._calls,
-                self.tally,
-                counter,
-            )
-            link.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, link, agreed.link)
+            if before is not None and agreed.taken is not None:
+                return self._resume(before, socket, inbox, agreed.taken)
+            if before is not None:
+                before.driver.close(CUT, "the relay does not go on with it")
+            link = self._new_link(socket, agreed, counter)
             inbox.hand_over(link.driver)
             link.driver.catalog(sorted(self._upstreams))
         except PeerError as error:
@@ -260,13 +280,55 @@ class Client:
         except BaseException:
             socket.abort()
             raise
-        self.link = link
+        self._link = link
         facts = {"relay": relay.authority, "epoch": counter, "instance": hello.instance}
         events.note("link.up", link=agreed.link, **facts)
         self.on_link()
         self._lease.link_up()
         self.links_made += 1
         log.info("link up", relay=relay.authority, epoch=counter)
+        return link
+
+    def _hello(self, counter: int, before: ClientLink | None) -> Hello:
+        relay = self._target.relay
+        goes_on = before is not None and before.driver.resumable
+        return Hello(
+            tunnel=self._tunnel,
+            instance=self._identity.instance,
+            counter=counter,
+            origin=f"{relay.scheme}://{relay.authority}",
+            versions=sorted(handshake.VERSIONS),
+            features=sorted(handshake.FEATURES),
+            time=int(time.time()),
+            program=f"tunnel-client/{VERSION}",
+            resume=before.driver.link if before is not None and goes_on else "",
+            taken=before.driver.taken if before is not None and goes_on else 0,
+        )
+
+    def _new_link(
+        self, socket: ClientWebSocket, agreed: handshake.Agreed, counter: int
+    ) -> ClientLink:
+        link = ClientLink(
+            self._upstreams,
+            self._grants(counter),
+            self._judge,
+            self._permits,
+            self._calls,
+            self.tally,
+            counter,
+        )
+        link.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, link, agreed.link)
+        return link
+
+    def _resume(
+        self, link: ClientLink, socket: ClientWebSocket, inbox: Inbox, taken: int
+    ) -> ClientLink:
+        if link.driver.lost:
+            raise LinkLostError(CUT, "the link was given up while its relay resumed it")
+        link.resume(socket, taken)
+        inbox.hand_over(link.driver)
+        self._lease.link_up()
+        log.info("link resumed", relay=self._target.relay.authority, times=link.resumed)
         return link
 
     def _grants(self, epoch: int) -> Grants:
@@ -277,7 +339,7 @@ class Client:
         """Return what `tunnel-client status` shows about the link."""
         link = self.link
         facts: dict[str, Any] = {
-            "connected": link is not None,
+            "connected": self.connected,
             "relay": f"{self._target.relay.scheme}://{self._target.relay.authority}",
             "tunnel": self._tunnel,
             "instance": self._identity.instance,
@@ -290,6 +352,7 @@ class Client:
                 "epoch": link.epoch,
                 "since": link.since,
                 "streams": link.driver.open_streams,
+                "resumed": link.resumed,
                 "grants": link.grants,
                 "round_trip_ms": round(link.driver.round_trip * 1000, 2),
             }

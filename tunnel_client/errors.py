@@ -369,6 +369,14 @@ class ExportGapError(ClientError):
     next_command = "tunnel-client audit verify"
 
 
+class AuditPurgeError(ClientError):
+    """Nothing here tells two people apart, so no record is removed by command."""
+
+    code = "MT2590"
+    exit_code = EXIT_NOT_PERMITTED
+    next_command = "stop the client and move its log away whole; it begins a new one"
+
+
 # 234x: the health port
 
 

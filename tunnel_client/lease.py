@@ -6,7 +6,7 @@ no longer than the lease.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -41,13 +41,17 @@ class Lease:
             self._timer.cancel()
             self._timer = None
 
-    def link_lost(self, heard: float) -> None:
-        """The link is gone; its last message came at `heard`, by the loop's clock."""
+    def link_lost(self, heard: float, lapse: Callable[[], None]) -> None:
+        """The connection is gone; its last message came at `heard`, by the loop's clock.
+
+        `lapse` ends what still waits for the link when the lease is over.
+        """
         self.link_up()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(heard + self.seconds, self._lapse)
+        self._timer = loop.call_at(heard + self.seconds, self._lapse, lapse)
 
-    def _lapse(self) -> None:
+    def _lapse(self, lapse: Callable[[], None]) -> None:
         self._timer = None
+        lapse()
         ended = sum(upstream.lapse() for upstream in self.upstreams)
         log.warning("lease lapsed", seconds=self.seconds, ended=ended)

@@ -22,6 +22,15 @@ _RELAY_UNPROVEN = (
     "\n  next: compare `tunnel-relay status` with the key in the configuration, then enroll again"
 )
 
+WORTH_SECONDS = 1.0
+"""A connection that held for less was cut in a hurry."""
+AT_ONCE_SECONDS = 0.25
+"""Clients of a relay that all lost it together do not dial in the same moment."""
+SOON_SECONDS = 1.0
+MAX_AT_ONCE = 8
+MAX_SOON = 64
+"""So often in a row a connection may be cut in a hurry before each next one comes less soon."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
@@ -52,6 +61,7 @@ class Reconnect:
     backoff: Backoff = field(default_factory=Backoff)
     stable_after: float = 30.0
     failures: int = 0
+    hurried: int = 0
 
     def after_close(self, code: int, *, up_for: float, jitter: float) -> Next:
         """Decide after a link was closed with `code`.
@@ -65,6 +75,17 @@ class Reconnect:
         if code == CloseCode.POLICY:
             return self._retry_slowly(jitter)
         return self._retry(up_for, jitter)
+
+    def after_cut(self, *, up_for: float, jitter: float) -> Next:
+        """Decide after the connection of a link was cut that can be resumed; arguments as above.
+
+        Calls wait for it, so it comes at once, then soon; where no connection holds for long, over
+        and over, as after any other failure.
+        """
+        self.hurried = 0 if up_for >= WORTH_SECONDS else self.hurried + 1
+        if self.hurried > MAX_SOON:
+            return self._retry(up_for, jitter)
+        return RetryIn(jitter * (AT_ONCE_SECONDS if self.hurried <= MAX_AT_ONCE else SOON_SECONDS))
 
     def after_error(self, error: BaseException, *, up_for: float, jitter: float) -> Next:
         """Decide after `error` ended a link or an attempt to make one; arguments as above."""

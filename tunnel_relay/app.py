@@ -1,5 +1,6 @@
 """Puts the relay together: what answers which path, and what admins reach of it."""
 
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ class RelayApp:
         mcp_key: SecretBytes,
         policy: PolicyFile,
     ) -> None:
-        self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
+        self.registry = _registry(settings.limits, admin)
         self.edge = edge_of(settings)
         guesses = _guesses(settings)
         self.issuers = Issuers(admin, guesses)
@@ -149,7 +150,7 @@ class RelayApp:
         return AgentConnection(self.gateway, config, server_state, agents=False)
 
     async def _readyz(self, _request: Request) -> JSONResponse:
-        counts = {"links": len(self.registry), "streams": self.gateway.live}
+        counts = {"links": self.registry.connected, "streams": self.gateway.live}
         reason = "stopping" if self.draining else "store" if self._lease.problem else None
         if reason is None and self.gateway.calls.failing is not None:
             reason = "audit"
@@ -192,7 +193,16 @@ def _console(settings: Settings) -> str | None:
 
 
 def _link_limits(limits: Limits) -> LinkLimits:
-    return LinkLimits(ping_interval=limits.ping_interval, ping_deadline=limits.ping_deadline)
+    return LinkLimits(
+        ping_interval=limits.ping_interval,
+        ping_deadline=limits.ping_deadline,
+        resume_seconds=limits.resume_seconds,
+    )
+
+
+def _registry(limits: Limits, admin: Admin) -> Registry:
+    ended = functools.partial(_ended_lately, admin)
+    return Registry(limits.lease, ended, limits.resume_closed_seconds)
 
 
 def _quotas(limits: Limits) -> Quotas:

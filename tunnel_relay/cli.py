@@ -281,13 +281,15 @@ def build() -> click.Group:
     """Return the whole tree of commands."""
     # Registered here, so that its other half can import from this file what both share.
     from tunnel_relay.cli_approvals import approval
+    from tunnel_relay.cli_audit import audit
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
     from tunnel_relay.cli_people import agent, user
     from tunnel_relay.cli_policy import policy
+    from tunnel_relay.cli_report import report
     from tunnel_relay.cli_tools import tool
 
-    for group in (tunnel, session, lock, approval, user, agent, policy, tool):
+    for group in (tunnel, session, lock, approval, user, agent, policy, tool, report, audit):
         cli.add_command(group)
     return cli
 

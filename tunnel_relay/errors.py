@@ -61,6 +61,14 @@ class Code(StrEnum):
     FIXTURES_BROKEN = "MT1102"
     TOOL_UNKNOWN = "MT1110"
     PRIVATE_SIDE = "MT1111"
+    REPORT_UNWRITABLE = "MT1170"
+    CLIENT_PART_UNUSABLE = "MT1171"
+    AUDIT_UNREADABLE = "MT1150"
+    RECORD_UNKNOWN = "MT1151"
+    AUDIT_OFF = "MT1152"
+    PURGE_UNKNOWN = "MT1153"
+    SECOND_PERSON = "MT1154"
+    PURGE_REFUSED = "MT1155"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     EXPORT_FAILING = "MT1160"
@@ -126,9 +134,7 @@ EXPLAINED = {
         "mend the database; it is stored by itself then, see tunnel-relay status",
     ),
     Code.NOT_PERMITTED: Explained(
-        NOT_PERMITTED,
-        "the relay's state belongs to another user",
-        "give the command as the relay's user",
+        NOT_PERMITTED, "the relay's state belongs to another user", "run it as the relay's user"
     ),
     Code.TUNNEL_UNKNOWN: Explained(FAILED, "no tunnel has this name", "tunnel-relay tunnel list"),
     Code.TUNNEL_EXISTS: Explained(
@@ -249,9 +255,7 @@ EXPLAINED = {
         "tunnel-relay approval show ID",
     ),
     Code.REASON_NEEDED: Explained(
-        USAGE,
-        "a break-glass call is approved with a reason",
-        "tunnel-relay approval approve --help",
+        USAGE, "a break-glass call needs a reason", "tunnel-relay approval approve --help"
     ),
     Code.SIGNATURE_NEEDED: Explained(
         NOT_PERMITTED,
@@ -315,12 +319,48 @@ EXPLAINED = {
         CONFIGURATION, "the policy cannot be used", "tunnel-relay policy check"
     ),
     Code.FIXTURES_BROKEN: Explained(
-        USAGE,
-        "a file of calls to hold a policy against cannot be used",
-        "tunnel-relay policy test --help",
+        USAGE, "a file of calls for a policy cannot be used", "tunnel-relay policy test --help"
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
+    ),
+    Code.REPORT_UNWRITABLE: Explained(
+        FAILED, "the report cannot be written there", "tunnel-relay report --output FILE"
+    ),
+    Code.CLIENT_PART_UNUSABLE: Explained(
+        USAGE,
+        "a file given with --client is not what a client wrote for the report",
+        "on the client's machine: tunnel-client report --json",
+    ),
+    Code.AUDIT_UNREADABLE: Explained(
+        FAILED,
+        "there is no log to read, it cannot be read, or nothing in it is meant",
+        "give the folder: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.RECORD_UNKNOWN: Explained(
+        FAILED,
+        "the log has no such record or session, or segments with it were removed",
+        "tunnel-relay audit query --help",
+    ),
+    Code.AUDIT_OFF: Explained(
+        CONFIGURATION,
+        "this relay keeps no log, so a look at an old one could not be written down",
+        "set audit.on, or read the files: tunnel-relay audit tail --folder FOLDER",
+    ),
+    Code.PURGE_UNKNOWN: Explained(
+        FAILED,
+        "no removal of that name waits for a second person; after an hour it is forgotten",
+        "tunnel-relay audit purge",
+    ),
+    Code.SECOND_PERSON: Explained(
+        NOT_PERMITTED,
+        "records are removed by two different people who may, each logged in or with their token",
+        "have somebody else: tunnel-relay audit purge --confirm ID --token REF",
+    ),
+    Code.PURGE_REFUSED: Explained(
+        NOT_PERMITTED,
+        "what is younger than audit.keep_days stays, and so does a file that is still written",
+        "tunnel-relay audit purge --help",
     ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,
@@ -333,14 +373,10 @@ EXPLAINED = {
         "make room on the disk of the log; it is tried again by itself",
     ),
     Code.EXPORT_FAILING: Explained(
-        UNAVAILABLE,
-        "a copy of the log does not go out: its sink is down, slow, or not who it should be",
-        "tunnel-relay status names the cause; what waits stays in the log, and goes out by itself",
+        UNAVAILABLE, "a copy of the log does not go out; it waits", "tunnel-relay status"
     ),
     Code.EXPORT_GAP: Explained(
-        FAILED,
-        "records were removed, or the log exchanged, before all of it was exported",
-        "look at the tombstone in the log; remove segments only after they were exported",
+        FAILED, "records were removed before they were exported", "tunnel-relay audit verify"
     ),
     Code.PRIVATE_SIDE: Explained(
         NOT_PERMITTED,

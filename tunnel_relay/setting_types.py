@@ -18,6 +18,10 @@ def _seconds(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _grace(value: object) -> object:
+    return 0.0 if value in ("0", "0s") else _seconds(value)
+
+
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("write an absolute path")
@@ -66,5 +70,6 @@ def as_tuple(value: object) -> object:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+Grace = Annotated[float, BeforeValidator(_grace), Field(ge=0, le=3600, allow_inf_nan=False)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(normal_origin)]

@@ -14,6 +14,7 @@ from tunnel_relay.files import read_config
 from tunnel_relay.identity.resources import SCOPE
 from tunnel_relay.setting_types import (
     AbsolutePath,
+    Grace,
     Origin,
     Seconds,
     as_tuple,
@@ -116,6 +117,12 @@ class Limits(ConfigModel):
     """How often both ends of a link ping."""
     ping_deadline: Seconds = 10.0
     """For an answer, or any message; then the link is given up."""
+    resume_seconds: Grace = 30.0
+    """How long calls wait when a link fell silent, for its client to go on with them over another
+    connection; 0: not at all."""
+    resume_closed_seconds: Grace = 1.0
+    """The same when the connection was closed, as it is when a client is killed; a client that
+    lives dials anew at once. More where a proxy on the way restarts for longer."""
     lease: Seconds = 30.0
     """How long the relay serves from memory when the database fails; then it refuses. Also the
     longest a client may serve without hearing the relay, so ping_interval and ping_deadline

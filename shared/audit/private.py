@@ -16,9 +16,14 @@ class AuditError(Exception):
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder only we can enter, or check the one that is there; raises AuditError."""
+    """Make a folder only we can enter, or check the one that is there; raises AuditError.
+
+    Folders above it that are missing are made for us alone as well: one is a program's state.
+    """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in reversed([path, *path.parents]):
+            if not each.is_dir():
+                each.mkdir(mode=0o700, exist_ok=True)
         facts = path.stat()
     except OSError as error:
         raise AuditError(f"cannot use {path}: {error.strerror}") from None

@@ -106,6 +106,20 @@ class Query:
                 return
             cursor = page.cursor
 
+    def sessions(self, begins: str) -> list[str]:
+        """Return the ids of sessions that begin so, or just this one; raises AuditError."""
+        found: set[str] = set()
+        _, parts = kept(self._folder)
+        for segment in parts:
+            index = self._index(segment)
+            ids = ",".join(map(str, _ids(index.db, begins, begins=True)))
+            text = f"SELECT DISTINCT session FROM records WHERE session IN ({ids})"  # noqa: S608
+            words = f"SELECT word FROM words WHERE id IN ({text})"  # noqa: S608
+            found |= {word for (word,) in index.db.execute(words)} if ids else set()
+            if begins in found:
+                return [begins]
+        return sorted(found)
+
     def _worth(
         self, parts: list[Segment], after: int | None, before: int | None, newest: bool
     ) -> list[Segment]:

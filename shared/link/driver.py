@@ -6,13 +6,12 @@ path is plain calls, and one timer per link is all that ticks.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from shared.errors import CloseCode, PeerError, ResetCode
-from shared.link.owner import LinkOwner, StreamHandler
-from shared.link.transport import MessageTransport
+from shared.link.owner import NOBODY, LinkOwner, StreamHandler
+from shared.link.transport import CUT, NO_TRANSPORT, MessageTransport
 from shared.wire.events import (
     Catalogued,
     Draining,
@@ -30,39 +29,18 @@ from shared.wire.events import (
     ToolsTold,
     WasReset,
 )
-from shared.wire.keepalive import Keepalive
+from shared.wire.keepalive import Keepalive, RoundTrips
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Mux, Role
 from shared.wire.tools import ToolWord
 
-ROUND_TRIPS = 8
-"""Samples of the round trip that are looked at."""
-EARLY_PINGS = 4
-"""Pings right after the handshake, one after the other: the first sample holds the start's noise,
-and would stand alone for a whole ping interval."""
-
-
-class _Nobody:
-    """Stands in for a stream's handler while the owner makes one."""
-
-    def on_head(self, head: bytes, end: bool) -> None: ...
-
-    def on_data(self, data: bytes, end: bool) -> None: ...
-
-    def on_reset(self, code: ResetCode, detail: str) -> None: ...
-
-    def on_writable(self) -> None: ...
-
-    def on_response(self, head: bytes, body: bytes) -> None: ...
-
-
-_NOBODY = _Nobody()
-
 
 class LinkDriver:
-    """One end of a link, from the end of the handshake to its loss.
+    """One end of a link, from the end of the first handshake to its loss.
 
-    `link` is the same at both ends: with a stream's number it names a call in their records.
+    `link` is the same at both ends: with a stream's number it names a call in their records. When
+    its connection is cut the link waits for another: `LinkLimits.resume_seconds` where the peer
+    fell silent, at most `closed_seconds` where the connection was closed, as a dead program's is.
     """
 
     def __init__(
@@ -72,9 +50,10 @@ class LinkDriver:
         limits: LinkLimits,
         owner: LinkOwner,
         link: str,
+        closed_seconds: float | None = None,
     ) -> None:
         self.link = link
-        self._transport = transport
+        self._closed = limits.resume_seconds if closed_seconds is None else closed_seconds
         self._relay = role is Role.RELAY
         self._owner = owner
         self._mux = Mux(role, limits)
@@ -82,10 +61,15 @@ class LinkDriver:
         self._streams: dict[int, StreamHandler] = {}
         self._newest = 0
         self._armed = False
-        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
+        self._round_trips = RoundTrips()
         self._writable: list[int] = []
         self._at_turn_end: list[Callable[[], object]] = []
         self._lost = False
+        self._detached = False
+        self._attach(transport, limits)
+
+    def _attach(self, transport: MessageTransport, limits: LinkLimits) -> None:
+        self._transport = transport
         now = self._loop.time()
         # The first ping leaves at once: credit grows with the round trip it measures.
         asked = now - limits.ping_interval
@@ -97,6 +81,21 @@ class LinkDriver:
     def lost(self) -> bool:
         """The link is gone, or on its way out."""
         return self._lost
+
+    @property
+    def detached(self) -> bool:
+        """The connection was cut, and the link waits for another one."""
+        return self._detached
+
+    @property
+    def taken(self) -> int:
+        """How many of the peer's frames were taken: what a resuming peer is told."""
+        return self._mux.sequence.taken
+
+    @property
+    def resumable(self) -> bool:
+        """The link can go on over another connection."""
+        return not self._lost and self._mux.sequence.resumable
 
     @property
     def round_trip(self) -> float:
@@ -116,7 +115,7 @@ class LinkDriver:
     @property
     def full(self) -> bool:
         """No stream can be opened now."""
-        return self._lost or self._mux.full
+        return self._lost or self._detached or self._mux.full
 
     @property
     def next_stream(self) -> int:
@@ -209,11 +208,26 @@ class LinkDriver:
         self._mux.tools(upstream, tools)
         self.flush_soon()
 
-    def close(self, code: CloseCode, reason: str) -> None:
+    def close(self, code: int, reason: str) -> None:
         """Send what is queued, say why, and close."""
         self._flush()
         self._transport.close(code, reason)
-        self.transport_lost(code, reason)
+        self._over(code, reason)
+
+    def resume(self, transport: MessageTransport, taken: int) -> None:
+        """Go on over another connection, whose peer took `taken` frames; raises PeerError.
+
+        The connection before is dropped, whether its end was noticed or not.
+        """
+        again = self._mux.take_again(taken)
+        self._timer.cancel()
+        self._transport.handler = NO_TRANSPORT
+        self._transport.abort()
+        self._detached = False
+        self._attach(transport, self._mux.limits)
+        for message in again:
+            transport.send(message)
+        self.flush_soon()
 
     # MessageHandler -----------------------------------------------------------------------------
 
@@ -245,6 +259,22 @@ class LinkDriver:
         self._flush()
 
     def transport_lost(self, code: int, reason: str) -> None:
+        """Wait for another connection, or end where nobody could come back."""
+        if not self._lost:
+            self._cut(code, reason, self._closed)
+
+    def _cut(self, code: int, reason: str, patience: float) -> None:
+        if code != CUT or not patience or not self.resumable:
+            self._over(code, reason)
+            return
+        self._timer.cancel()
+        self._detached = True
+        self._transport.handler = NO_TRANSPORT
+        self._transport = NO_TRANSPORT
+        self._timer = self._loop.call_later(patience, self._over, code, reason)
+        self._owner.on_cut(patience)
+
+    def _over(self, code: int, reason: str) -> None:
         """Tell every stream, then the owner, once."""
         if self._lost:
             return
@@ -269,6 +299,8 @@ class LinkDriver:
             for act in acts:
                 act()
         self._armed = False
+        if self._detached and self._mux.flooded:
+            self._over(CloseCode.TOO_BIG, "too much waits for a link that was cut")
         transport, mux, writable = self._transport, self._mux, self._writable
         while transport.writable:
             message = mux.take_message(writable)
@@ -286,7 +318,8 @@ class LinkDriver:
         now = max(time.monotonic(), self._loop.time())
         if self._keepalive.expired(now):
             self._transport.abort()
-            self.transport_lost(1006, "the peer did not answer a ping in time")
+            why = "the peer did not answer a ping in time"
+            self._cut(CUT, why, self._mux.limits.resume_seconds)
             return
         payload = self._keepalive.check(now)
         if payload is not None:
@@ -316,12 +349,12 @@ class LinkDriver:
             handler.on_response(event.head, event.body)
 
     def _requested(self, event: Requested) -> None:
-        self._streams[event.stream] = _NOBODY
+        self._streams[event.stream] = NOBODY
         handler = self._owner.on_request(event.stream, event.head, event.body)
         self._take_in(event.stream, handler)
 
     def _opened(self, event: Opened) -> None:
-        self._streams[event.stream] = _NOBODY
+        self._streams[event.stream] = NOBODY
         handler = self._owner.on_open(event.stream, event.head, event.end)
         self._take_in(event.stream, handler)
 
@@ -338,37 +371,14 @@ class LinkDriver:
         if handler is not None:
             handler.on_reset(event.code, event.detail)
 
-    def _late(self, event: Late) -> None:
-        self._owner.on_late(event.whose, event.answer)
-
     def _ponged(self, event: Ponged) -> None:
         # The loop's own time stands still for a turn, and uvloop's counts whole milliseconds.
         round_trip = self._keepalive.answered(event.payload, time.monotonic())
         if round_trip is not None:
-            # The least of the last few: the rest of a sample is time in queues.
-            self._round_trips.append(round_trip)
-            self._mux.round_trip = min(self._round_trips)
-            if len(self._round_trips) < EARLY_PINGS:
+            self._mux.round_trip = self._round_trips.least(round_trip)
+            if self._round_trips.few:
                 self._mux.ping(self._keepalive.ask(time.monotonic()))
                 self.flush_soon()
-
-    def _catalogued(self, event: Catalogued) -> None:
-        self._owner.on_catalog(event.upstreams)
-
-    def _draining(self, event: Draining) -> None:
-        self._owner.on_drain(event.detail)
-
-    def _revoke_asked(self, event: RevokeAsked) -> None:
-        self._owner.on_revoke(event.order, event.session)
-
-    def _revoke_done(self, event: RevokeDone) -> None:
-        self._owner.on_revoked(event.order, event.ended)
-
-    def _granted(self, event: Granted) -> None:
-        self._owner.on_grant(event.grant)
-
-    def _tools_told(self, event: ToolsTold) -> None:
-        self._owner.on_tools(event.upstream, event.tools)
 
     # One table for all links; see `shared.wire.control.Handlers`.
     _dispatch: ClassVar[dict[type[Event], Callable[["LinkDriver", Any], None]]] = {
@@ -378,12 +388,12 @@ class LinkDriver:
         Requested: _requested,
         Responded: _responded,
         WasReset: _was_reset,
-        Late: _late,
+        Late: lambda self, event: self._owner.on_late(event.whose, event.answer),
         Ponged: _ponged,
-        Catalogued: _catalogued,
-        Draining: _draining,
-        RevokeAsked: _revoke_asked,
-        RevokeDone: _revoke_done,
-        Granted: _granted,
-        ToolsTold: _tools_told,
+        Catalogued: lambda self, event: self._owner.on_catalog(event.upstreams),
+        Draining: lambda self, event: self._owner.on_drain(event.detail),
+        RevokeAsked: lambda self, event: self._owner.on_revoke(event.order, event.session),
+        RevokeDone: lambda self, event: self._owner.on_revoked(event.order, event.ended),
+        Granted: lambda self, event: self._owner.on_grant(event.grant),
+        ToolsTold: lambda self, event: self._owner.on_tools(event.upstream, event.tools),
     }

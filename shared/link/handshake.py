@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.errors import AuthError
+from shared.errors import AuthError, PeerError
 from shared.keys import BadKeyError, PrivateKey, decode_public, encode_public, verify
 from shared.link.transport import MessageTransport
 from shared.link.websocket import Inbox
@@ -49,10 +49,14 @@ class WrongRelayError(AuthError):
 
 
 class Agreed(NamedTuple):
-    """What a client knows of a link whose handshake is over; `link` is its name in records."""
+    """What a client knows of a link whose handshake is over; `link` is its name in records.
+
+    `taken`: the link that HELLO names goes on, and the relay took this many of its frames.
+    """
 
     limits: LinkLimits
     link: str
+    taken: int | None
 
 
 def send_frame(transport: MessageTransport, kind: FrameType, payload: bytes) -> None:
@@ -88,8 +92,10 @@ async def prove(
     proof = key.sign(client_transcript(hello_payload, challenge_payload))
     send_frame(transport, FrameType.PROOF, proof)
     ready = await receive_frame(inbox, FrameType.READY)
-    limits = decode_ready(ready, hello_payload, challenge_payload, proof, relay_key, verify)
-    return Agreed(limits, link_id(hello_payload, challenge_payload))
+    limits, taken = decode_ready(ready, hello_payload, challenge_payload, proof, relay_key, verify)
+    if taken is not None and not hello.resume:
+        raise PeerError("the relay resumes a link that nobody asked for")
+    return Agreed(limits, link_id(hello_payload, challenge_payload), taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +148,19 @@ async def challenge(
     return Claim(hello, version, features, hello_payload, challenge_payload, proof)
 
 
-def ready(transport: MessageTransport, claim: Claim, limits: LinkLimits, key: PrivateKey) -> None:
-    """Send the relay's READY (step 7); the driver takes over the transport in the same turn."""
+def ready(
+    transport: MessageTransport,
+    claim: Claim,
+    limits: LinkLimits,
+    key: PrivateKey,
+    taken: int | None = None,
+) -> None:
+    """Send the relay's READY (step 7); the driver takes over the transport in the same turn.
+
+    `taken`: the link that HELLO names goes on, and we took this many of its frames.
+    """
     payload = encode_ready(
-        claim.hello_payload, claim.challenge_payload, claim.proof, limits, key.sign
+        claim.hello_payload, claim.challenge_payload, claim.proof, limits, key.sign, taken
     )
     send_frame(transport, FrameType.READY, payload)
 

@@ -25,6 +25,23 @@ class StreamHandler(Protocol):
         """The stream takes data again after `LinkDriver.data` returned False."""
 
 
+class _Nobody:
+    """Stands in for a stream's handler while the owner makes one."""
+
+    def on_head(self, head: bytes, end: bool) -> None: ...
+
+    def on_response(self, head: bytes, body: bytes) -> None: ...
+
+    def on_data(self, data: bytes, end: bool) -> None: ...
+
+    def on_reset(self, code: ResetCode, detail: str) -> None: ...
+
+    def on_writable(self) -> None: ...
+
+
+NOBODY = _Nobody()
+
+
 class LinkOwner(Protocol):
     """Who a link's own facts are for."""
 
@@ -57,6 +74,9 @@ class LinkOwner(Protocol):
 
     def on_late(self, whose: str, answer: bytes) -> None:
         """Part of an answer came for a stream that `LinkDriver.cut` ended for `whose`; once."""
+
+    def on_cut(self, seconds: float) -> None:
+        """The connection was cut; the link waits this long for `LinkDriver.resume`."""
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone; its streams were told already. Called once."""

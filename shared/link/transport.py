@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+CUT = 1006
+"""The close code of a connection that ended without one (RFC 6455 section 7.4.1)."""
+
 
 class MessageHandler(Protocol):
     """Who gets what a transport receives; called on the event loop's thread, never waits."""
@@ -33,3 +36,27 @@ class MessageTransport(Protocol):
 
     def abort(self) -> None:
         """Drop the connection without a word: the peer is not listening any more."""
+
+
+class _NoTransport:
+    """Carries nothing and hears nothing: between two connections, and behind a dropped one."""
+
+    writable = False
+
+    def __init__(self) -> None:
+        self.handler: MessageHandler = self
+
+    def send(self, message: bytes) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def message_received(self, message: bytes) -> None: ...
+
+    def transport_writable(self) -> None: ...
+
+    def transport_lost(self, code: int, reason: str) -> None: ...
+
+
+NO_TRANSPORT = _NoTransport()

@@ -40,7 +40,10 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the client says first. `counter` rises with every connect and is the link's epoch."""
+    """What the client says first. `counter` rises with every connect and is the link's epoch.
+
+    `resume` names the link that should go on, of which `taken` frames were taken; empty: none.
+    """
 
     tunnel: str
     instance: str
@@ -50,6 +53,8 @@ class Hello:
     features: list[str]
     time: int
     program: str
+    resume: str = ""
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ def decode_hello(payload: bytes) -> Hello:
             features=_is_list(_is_text),
             time=_is_count,
             program=_is_text,
+            resume=_is_link,
+            taken=_is_count,
         )
     )
 
@@ -136,17 +143,28 @@ def link_id(hello: bytes, challenge: bytes) -> str:
 
 
 def encode_ready(
-    hello: bytes, challenge: bytes, proof: bytes, limits: LinkLimits, sign: Sign
+    hello: bytes,
+    challenge: bytes,
+    proof: bytes,
+    limits: LinkLimits,
+    sign: Sign,
+    taken: int | None = None,
 ) -> bytes:
-    """Return the payload of READY: the relay's signature and the link's limits."""
-    body = _dump(asdict(limits))
+    """Return the payload of READY: the relay's signature and the link's limits.
+
+    `taken` says that the link which HELLO names goes on, and how many frames of it were taken.
+    """
+    body = _dump({**asdict(limits), "taken": taken})
     return sign(relay_transcript(hello, challenge, proof, body)) + body
 
 
 def decode_ready(
     payload: bytes, hello: bytes, challenge: bytes, proof: bytes, relay_key: bytes, verify: Verify
-) -> LinkLimits:
-    """Read READY; raises AuthError unless the pinned relay signed it, PeerError if malformed."""
+) -> tuple[LinkLimits, int | None]:
+    """Read READY: the limits, and how many frames of a link that goes on the relay has taken.
+
+    Raises AuthError unless the pinned relay signed it, PeerError if malformed.
+    """
     signature, body = payload[:_SIGNATURE_BYTES], payload[_SIGNATURE_BYTES:]
     if not verify(relay_key, signature, relay_transcript(hello, challenge, proof, body)):
         raise AuthError("READY is not signed with the relay key pinned at enrolment")
@@ -154,11 +172,14 @@ def decode_ready(
         field.name: _is_seconds if field.name.startswith("ping") else _is_size
         for field in fields(LinkLimits)
     }
-    limits = LinkLimits(**_fields(body, **checks))
+    checks |= {"resume_seconds": _is_grace, "taken": _is_taken}
+    values = _fields(body, **checks)
+    taken: int | None = values.pop("taken")
+    limits = LinkLimits(**values)
     largest = MESSAGE_HEADER_BYTES + limits.flush_bytes + MAX_FRAME_BYTES
     if largest > min(limits.message_bytes, MAX_MESSAGE_BYTES):
         raise PeerError("message limit below one flush and one frame")
-    return limits
+    return limits, taken
 
 
 def _parts(*parts: bytes) -> bytes:
@@ -215,6 +236,18 @@ def _is_size(value: Any) -> bool:
 
 def _is_seconds(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value <= 3600
+
+
+def _is_grace(value: Any) -> bool:
+    return (value == 0 and type(value) in (int, float)) or _is_seconds(value)
+
+
+def _is_taken(value: Any) -> bool:
+    return value is None or _is_count(value)
+
+
+def _is_link(value: Any) -> bool:
+    return value == "" or _is_hex(LINK_HEX)(value)
 
 
 def _is_hex(digits: int) -> Callable[[Any], bool]:

@@ -1,9 +1,34 @@
 """When to ask the peer whether it is still there, and when to give it up."""
 
 import struct
+from collections import deque
 from math import inf
 
 _STAMP = struct.Struct(">Q")
+ROUND_TRIPS = 8
+"""Samples of the round trip that are looked at."""
+EARLY_PINGS = 4
+"""Pings right after the handshake, one after the other: the first sample holds the start's noise,
+and would stand alone for a whole ping interval."""
+
+
+class RoundTrips:
+    """The last few samples of a link's round trip, in seconds."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque(maxlen=ROUND_TRIPS)
+
+    def least(self, sample: float) -> float:
+        """Take a sample; return the least of the last few: the rest is time in queues."""
+        self._samples.append(sample)
+        return min(self._samples)
+
+    @property
+    def few(self) -> bool:
+        """There are too few samples to believe the least."""
+        return len(self._samples) < EARLY_PINGS
 
 
 class Keepalive:

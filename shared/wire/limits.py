@@ -54,3 +54,5 @@ class LinkLimits:
     max_streams: int = MAX_STREAMS
     ping_interval: float = 15.0
     ping_deadline: float = 10.0
+    resume_seconds: float = 30.0
+    """How long a link waits for its client after its connection was cut; 0: not at all."""

@@ -25,7 +25,6 @@ from shared.wire.frames import (
     FrameType,
     decode_frames,
     decode_message_header,
-    encode_message,
 )
 from shared.wire.limits import (
     MAX_HEAD_BYTES,
@@ -34,12 +33,11 @@ from shared.wire.limits import (
     MIB,
     LinkLimits,
 )
+from shared.wire.sequence import Sequence
 from shared.wire.stream import Input, State
 from shared.wire.streams import Stream, StreamTable
 from shared.wire.windows import ReceiveWindow
 
-ACK_EVERY = 512
-"""Numbered frames we take before we acknowledge them without having anything to say."""
 MAX_PARKED_BYTES = 64 * MIB
 """What stalled readers of one link may hold together; beyond it they are cut."""
 MAX_WAITING_BYTES = 64 * MIB
@@ -65,10 +63,7 @@ class Mux(ControlFrames):
         self._streams = StreamTable(limits)
         self._receive = ReceiveWindow(limits.link_window)
         self._parked = 0
-        self._sent = 0
-        self._acked = 0
-        self._taken = 0
-        self._told = 0
+        self.sequence = Sequence(keeps=limits.resume_seconds > 0)
         # Which inputs of the stream table a DATA frame means, by who sends it.
         request = (Input.REQUEST_DATA, Input.REQUEST_END)
         response = (Input.RESPONSE_DATA, Input.RESPONSE_END)
@@ -81,6 +76,11 @@ class Mux(ControlFrames):
     def open_streams(self) -> int:
         """How many streams are not over yet."""
         return len(self._streams)
+
+    @property
+    def flooded(self) -> bool:
+        """More waits to be sent than a peer may make us hold."""
+        return self._outbox.ready_bytes > MAX_WAITING_BYTES
 
     @property
     def full(self) -> bool:
@@ -191,12 +191,12 @@ class Mux(ControlFrames):
         frames, numbered = self._outbox.take(writable)
         if self._outbox.finished:
             self._settle_finished()
-        if not frames and self._taken - self._told < ACK_EVERY:
-            return b""
-        message = encode_message(self._sent, self._taken, frames)
-        self._sent += numbered
-        self._told = self._taken
-        return message
+        return self.sequence.wrap(frames, numbered)
+
+    def take_again(self, taken: int) -> list[bytes]:
+        """Begin on another connection with what the peer did not take yet; raises PeerError."""
+        self._pings.clear()
+        return self.sequence.again(taken)
 
     # What we receive --------------------------------------------------------------------------
 
@@ -204,10 +204,11 @@ class Mux(ControlFrames):
         """Take one message in; raises PeerError when it ends the link."""
         if len(message) > self.limits.message_bytes:
             raise TooBigError("message over its limit")
-        if self._outbox.ready_bytes > MAX_WAITING_BYTES:
+        if self.flooded:
             raise PeerError("too many answers wait to be sent")
         self._now = now
-        self._check_sequence(*decode_message_header(message))
+        sequence = self.sequence
+        sequence.check(*decode_message_header(message))
         events: list[Event] = []
         handlers = self._handlers
         for kind, flags, stream_id, payload in decode_frames(message):
@@ -215,16 +216,9 @@ class Mux(ControlFrames):
             if handler is None:
                 raise PeerError(f"{kind.name} is not for this end to receive")
             if kind not in UNNUMBERED:
-                self._taken += 1
+                sequence.taken += 1
             handler(self, stream_id, flags, payload, events)
         return events
-
-    def _check_sequence(self, sequence: int, ack: int) -> None:
-        if sequence != self._taken:
-            raise PeerError(f"message starts at frame {sequence} where {self._taken} was due")
-        if not self._acked <= ack <= self._sent:
-            raise PeerError("acknowledgement of frames that were never sent")
-        self._acked = ack
 
     def _on_open(self, stream_id: int, flags: int, payload: bytes, events: list[Event]) -> None:
         if len(payload) > MAX_HEAD_BYTES:

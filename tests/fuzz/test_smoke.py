@@ -75,7 +75,7 @@ def test_the_honest_conversation_is_accepted_whole(role: Role) -> None:
     mux = mux_of(role)
     for message in messages:
         mux.receive_message(message, 0.0)
-    assert mux._taken > 10
+    assert mux.sequence.taken > 10
 
 
 def test_the_command_names_its_targets_and_how_to_get_atheris() -> None:

@@ -50,6 +50,7 @@ LIMIT_MEANINGS: dict[str, str] = {
     "max_streams": "open streams",
     "ping_interval": "seconds from one PING to the next",
     "ping_deadline": "seconds within which anything must come",
+    "resume_seconds": "seconds a link that fell silent waits for another connection; may be 0",
 }
 
 
@@ -90,6 +91,7 @@ def _handshake() -> str:
         "tunnel": "DNS label",
         "instance": "32 lower-case hex digits",
         "nonce": "64 lower-case hex digits",
+        "resume": "16 lower-case hex digits, or empty",
         "relay_key": "32 bytes as 43 url-safe base64 characters",
     }
     rows = [

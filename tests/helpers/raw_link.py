@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import struct
 import time
@@ -25,7 +26,7 @@ from shared.wire.frames import (
     encode_frame,
     encode_message,
 )
-from shared.wire.handshake import Hello, client_transcript, encode
+from shared.wire.handshake import Hello, client_transcript, encode, link_id
 
 DEADLINE = 20.0
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -82,6 +83,10 @@ class RawLink:
         self.status = 0
         self.fields: dict[str, str] = {}
         self.pongs = True
+        self.name = ""
+        """What both ends call the link in their records."""
+        self.resumed: int | None = None
+        """Frames of the link before that the relay took, if it goes on with that one."""
         self.sent = 0
         self.taken = 0
         self._frames: list[Frame] = []
@@ -194,13 +199,15 @@ class RawLink:
         """Run the handshake up to PROOF."""
         payload = encode(hello)
         challenge = await self.challenged(payload)
+        self.name = link_id(payload, challenge)
         proof = member.key.sign(client_transcript(payload, challenge))
         self.handshake_frame(FrameType.PROOF, proof)
 
     async def join(self, member: Member, origin: str, **changed: Any) -> None:
         """Run the whole handshake."""
         await self.prove(member, member.hello(origin, **changed))
-        await self.due(FrameType.READY)
+        ready = json.loads((await self.due(FrameType.READY))[64:])
+        self.resumed = ready["taken"]
 
 
 def close_of(payload: bytes) -> tuple[int, str]:

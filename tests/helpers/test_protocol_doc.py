@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import CloseCode, ResetCode
 from shared.version import SUBPROTOCOL, WIRE_VERSION
-from shared.wire import handshake, limits, mux, outbox, streams, tools
+from shared.wire import handshake, limits, mux, outbox, sequence, streams, tools
 from shared.wire.frames import FRAME_HEADER, MESSAGE_HEADER
 from tests.helpers.protocol_doc import (
     BLOCKS,
@@ -59,7 +59,7 @@ def kib(size: int) -> str:
         f"each once, at most {limits.MAX_CATALOG_UPSTREAMS};",
         f"at most {kib(limits.MAX_HANDSHAKE_BYTES)} of strict JSON",
         f"1 to {handshake.MAX_TEXT} printable ASCII characters",
-        f"took {mux.ACK_EVERY} numbered frames",
+        f"took {sequence.ACK_EVERY} numbered frames",
         f"over `message_bytes` or {kib(limits.MAX_MESSAGE_BYTES)}",
         f"after {streams.MAX_STREAM_FAULTS} streams broken",
         f"up to {kib(mux.MAX_PARKED_BYTES)} a link",

@@ -29,6 +29,7 @@ async def stage() -> AsyncIterator[Stage]:
     settings = {
         "limits.handshake": "2s",
         "limits.ping_interval": "1s",
+        "limits.resume_seconds": "1s",
         "limits.ping_deadline": "1s",
         "limits.enrolments_per_minute": "600",
     }

@@ -212,7 +212,9 @@ async def test_commands_verify_and_search_a_copy_without_settings(
     assert report["open_intents"] == {}
     wanted = ("--kind", "call.", "--tool", "open_ticket", "--json")
     found = await tool("query", "--folder", str(copy), *wanted)
-    assert {json.loads(line)["what"]["name"] for line in found.splitlines()} == {"open_ticket"}
+    listed = json.loads(found)["records"]
+    assert {each["what"]["name"] for each in listed if "what" in each} == {"open_ticket"}
+    assert {each["kind"] for each in listed} >= {"call.intent", "call.completion"}
     assert "audit.closed" in await tool("tail", "--folder", str(copy), "-n", "1")
     await scene.lab.start_client([SERVER, OTHER])
 

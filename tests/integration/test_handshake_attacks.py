@@ -17,6 +17,7 @@ from shared.wire.handshake import client_transcript, encode
 from tests.helpers.agent import Reply
 from tests.helpers.raw_link import (
     BINARY,
+    BROKE,
     Member,
     RawLink,
     dialled,
@@ -225,6 +226,34 @@ async def test_t07_a_counter_that_is_behind_locks_both(stage: Stage) -> None:
             assert (await later.closed())[0] == REVOKED
     assert member.instance in stage.scene.log("relay.log")
     await stage.alive()
+
+
+async def test_a_link_is_resumed_by_its_own_client_alone(stage: Stage) -> None:
+    member, other = await stage.member(), await stage.member()
+    async with joined(stage.port, member) as link:
+        async with joined(stage.port, other, resume=link.name, taken=0) as refused:
+            assert refused.resumed is None
+        async with joined(stage.port, member, resume=link.name, taken=0) as again:
+            assert again.resumed == 0
+            assert await link.closed() == BROKE
+            assert (await stage.instance(member))["connected"]
+            async with joined(stage.port, member, resume="0" * 16, taken=0) as fresh:
+                assert fresh.resumed is None
+                assert (await again.closed())[0] == REPLACED
+
+
+@pytest.mark.parametrize("taken", [1, 7, 2**53 - 1])
+async def test_a_client_that_asks_for_frames_nobody_sent_loses_its_connection(
+    stage: Stage, taken: int
+) -> None:
+    member = await stage.member()
+    async with (
+        joined(stage.port, member) as link,
+        joined(stage.port, member, resume=link.name, taken=taken) as again,
+    ):
+        assert (await again.closed())[0] == PROTOCOL
+        assert (await stage.instance(member))["connected"]
+        link.catalog("still")
 
 
 async def test_the_newest_link_of_a_client_wins(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""The link breaks at the worst moment: every call gets one clear answer and ran at most once."""
+"""A link that is not resumed breaks: each call gets one clear answer and ran at most once."""
 
 import asyncio
 import os
@@ -39,7 +39,8 @@ class Wire:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire() -> AsyncIterator[Wire]:
-    limits = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
+    hasty = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
+    limits = {**hasty, "limits.resume_seconds": "0s"}
     async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
         yield Wire(scene, proxy)
 

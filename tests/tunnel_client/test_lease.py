@@ -28,10 +28,14 @@ async def two_sessions() -> AsyncIterator[tuple[Peer, int, int]]:
         yield peer, pids[0], pids[1]
 
 
+def lapsed() -> None:
+    """There is no link that waits for another connection."""
+
+
 async def test_a_call_that_runs_on_ends_at_the_lease_and_an_idle_child_lives() -> None:
     async with two_sessions() as (peer, busy, idle):
         lease = Lease(0.05, [peer.upstream])
-        lease.link_lost(asyncio.get_running_loop().time())
+        lease.link_lost(asyncio.get_running_loop().time(), lapsed)
         assert is_alive(busy)
         await eventually(lambda: not is_alive(busy))
         assert is_alive(idle)
@@ -41,17 +45,17 @@ async def test_a_call_that_runs_on_ends_at_the_lease_and_an_idle_child_lives() -
 
 async def test_it_counts_from_the_last_word_not_from_when_the_loss_was_noticed() -> None:
     async with two_sessions() as (peer, busy, _):
-        Lease(30.0, [peer.upstream]).link_lost(asyncio.get_running_loop().time() - 30.0)
+        Lease(30.0, [peer.upstream]).link_lost(asyncio.get_running_loop().time() - 30.0, lapsed)
         await eventually(lambda: not is_alive(busy))
 
 
 async def test_a_link_that_is_back_in_time_ends_nothing() -> None:
     async with two_sessions() as (peer, busy, idle):
         lease = Lease(0.02, [peer.upstream])
-        lease.link_lost(asyncio.get_running_loop().time())
+        lease.link_lost(asyncio.get_running_loop().time(), lapsed)
         lease.link_up()
         later = Lease(0.05, [])
-        later.link_lost(asyncio.get_running_loop().time())
+        later.link_lost(asyncio.get_running_loop().time(), lapsed)
         await eventually(lambda: later._timer is None)
         assert is_alive(busy)
         assert is_alive(idle)

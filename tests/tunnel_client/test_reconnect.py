@@ -4,7 +4,15 @@ import pytest
 
 from shared.errors import AuthError, CloseCode, PeerError
 from tunnel_client.errors import ConnectError, DialSettingsError, StateWriteError
-from tunnel_client.reconnect import GiveUp, Reconnect, RetryIn
+from tunnel_client.reconnect import (
+    AT_ONCE_SECONDS,
+    MAX_AT_ONCE,
+    MAX_SOON,
+    SOON_SECONDS,
+    GiveUp,
+    Reconnect,
+    RetryIn,
+)
 
 
 def test_failures_in_a_row_back_off_to_the_cap() -> None:
@@ -18,6 +26,16 @@ def test_only_a_stable_link_clears_the_count() -> None:
     flapping = plan.after_close(CloseCode.GOING_AWAY, up_for=29.9, jitter=1.0)
     stable = plan.after_close(CloseCode.GOING_AWAY, up_for=30.0, jitter=1.0)
     assert (flapping, stable) == (RetryIn(16), RetryIn(0.5))
+
+
+def test_a_link_that_can_be_resumed_is_dialled_for_at_once_then_soon_then_as_any_other() -> None:
+    plan = Reconnect()
+    assert plan.after_cut(up_for=1.0, jitter=1.0) == RetryIn(AT_ONCE_SECONDS)
+    hurried = [plan.after_cut(up_for=0.9, jitter=1.0) for _ in range(MAX_SOON + 3)]
+    assert hurried[:MAX_AT_ONCE] == [RetryIn(AT_ONCE_SECONDS)] * MAX_AT_ONCE
+    assert hurried[MAX_AT_ONCE:MAX_SOON] == [RetryIn(SOON_SECONDS)] * (MAX_SOON - MAX_AT_ONCE)
+    assert hurried[MAX_SOON:] == [RetryIn(0.5), RetryIn(1), RetryIn(2)]
+    assert plan.after_cut(up_for=1.0, jitter=0.5) == RetryIn(AT_ONCE_SECONDS / 2)
 
 
 @pytest.mark.parametrize(

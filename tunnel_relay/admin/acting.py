@@ -28,6 +28,11 @@ def acts_as_admin() -> bool:
     return Role.ADMIN in _ACTOR.get()[1]
 
 
+def holds(role: Role) -> bool:
+    """Tell whether the one who acts has this very role; an admin has no other by being one."""
+    return role in _ACTOR.get()[1]
+
+
 def confined_to() -> str | None:
     """Return the user beyond whose own sessions the one who acts sees nothing; None: sees all."""
     user, roles = _ACTOR.get()

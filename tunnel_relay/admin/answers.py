@@ -47,6 +47,11 @@ STATUSES = {
     Code.PAGE_NEEDED: 403,
     Code.PASSKEY_UNKNOWN: 404,
     Code.AGENT_TOKEN: 403,
+    Code.RECORD_UNKNOWN: 404,
+    Code.PURGE_UNKNOWN: 404,
+    Code.SECOND_PERSON: 403,
+    Code.PURGE_REFUSED: 409,
+    Code.AUDIT_FAILING: 503,
 }
 """HTTP status of a refusal; 400 for what is not listed."""
 

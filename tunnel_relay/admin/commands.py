@@ -53,10 +53,20 @@ COMMANDS: dict[str, Role] = {
     "tool_show": Role.AUDITOR,
     "policy_known": Role.AUDITOR,
     "policy_map": Role.AUDITOR,
+    "report": Role.AUDITOR,
     "approval_list": Role.USER,
     "approval_show": Role.USER,
     "approval_approve": Role.APPROVER,
     "approval_deny": Role.APPROVER,
+    "audit_query": Role.AUDITOR,
+    "audit_show": Role.AUDITOR,
+    "audit_replay": Role.AUDITOR,
+    "audit_state": Role.AUDITOR,
+    "audit_verify": Role.AUDITOR,
+    "audit_checkpoint": Role.AUDITOR,
+    "audit_purge_ask": Role.AUDITOR,
+    "audit_purge_list": Role.AUDITOR,
+    "audit_purge_confirm": Role.AUDITOR,
 }
 """Every command, and the role it takes. Whose role is `user` gets to see only what is theirs.
 
@@ -65,7 +75,7 @@ One list for the admin API, the console and the control socket.
 
 DECISIONS = frozenset(("approval_approve", "approval_deny"))
 """What agents have no word in."""
-PROVEN = frozenset(("approval_approve", "passkey_add"))
+PROVEN = frozenset(("approval_approve", "passkey_add", "audit_purge_ask", "audit_purge_confirm"))
 """What takes a login that is not stale. To take away, no login is too old."""
 
 READS = frozenset(
@@ -73,7 +83,9 @@ READS = frozenset(
         *("status", "tunnel_list", "tunnel_show", "session_list", "session_show"),
         *("session_barred", "lock_list", "user_list", "user_show", "user_tokens", "agent_list"),
         *("tool_list", "tool_show", "policy_known", "policy_map", "approval_list"),
-        *("approval_show", "passkey_list"),
+        *("approval_show", "passkey_list", "report"),
+        *("audit_query", "audit_show", "audit_replay", "audit_state", "audit_checkpoint"),
+        "audit_purge_list",
     }
 )
 """What changes nothing; all else is written down before it is done, and after."""

@@ -28,6 +28,7 @@ from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
 from tunnel_relay.approvals.desk import Approvals
 from tunnel_relay.audit.keep import Records
+from tunnel_relay.audit.purges import Purges
 from tunnel_relay.bars import BarTable
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
@@ -99,6 +100,7 @@ class AdminCore:
         self.passwords = Passwords()
         self.records = Records()
         """The log; set by whoever opens it."""
+        self.purges = Purges()
         self.tunnels: dict[str, Tunnel] = {}
         self.pending = Pending(store, Journal(settings.journal))
         self.storing_locks = anyio.Lock()

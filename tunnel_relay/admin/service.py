@@ -10,7 +10,8 @@ from tunnel_relay.admin.approvals import ApprovalCommands
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.grants import SessionCommands
 from tunnel_relay.admin.passkeys import PasskeyCommands
-from tunnel_relay.admin.policy import PolicyCommands
+from tunnel_relay.admin.purging import PurgeCommands
+from tunnel_relay.admin.report import ReportCommands
 from tunnel_relay.admin.tokens import TokenCommands
 from tunnel_relay.admin.tunnels import TunnelCommands
 from tunnel_relay.admin.views import SCHEMA_VERSION
@@ -27,7 +28,8 @@ class Admin(
     TokenCommands,
     ApprovalCommands,
     PasskeyCommands,
-    PolicyCommands,
+    ReportCommands,
+    PurgeCommands,
 ):
     """Every command; results are JSON values, refusals are RelayError."""
 

@@ -15,6 +15,7 @@ from shared.audit.keeping import opened
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
 from shared.configfile import SecretError, SecretRef
+from shared.record.model import VIEWED
 from shared.version import VERSION
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.keyfiles import read_secret
@@ -84,6 +85,13 @@ class Records:
             problem = await _durable(self.log, self.log.size - 1, SETTLE_SECONDS)
             if problem is not None:
                 log.error("audit_failing", code=Code.AUDIT_FAILING, reason=problem)
+
+    async def viewed(self, facts: Mapping[str, Any]) -> None:
+        """Write down who looks at what, before they see it; raises RelayError AUDIT_FAILING."""
+        if self.log is not None:
+            problem = await _durable(self.log, self.log.add(VIEWED, facts), DISK_SECONDS)
+            if problem is not None:
+                raise RelayError(Code.AUDIT_FAILING, problem)
 
     def done(self, command: str, by: str, outcome: str) -> None:
         """Write down what became of it."""

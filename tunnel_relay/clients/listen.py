@@ -133,6 +133,8 @@ class LinkListener:
         if not admission.admitted:
             socket.close(admission.close_code, "this client may not connect")
             return
+        if self._resumed(socket, inbox, claim):
+            return
         handshake.ready(socket, claim, self._limits, self._key)
         link = Link(self._registry, hello.tunnel, hello.instance, hello.counter)
         link.peer = socket.peer
@@ -141,6 +143,17 @@ class LinkListener:
         link.attach(socket, self._limits, claim.link)
         self._registry.add(link)
         inbox.hand_over(link.driver)
+
+    def _resumed(self, socket: ServerWebSocket, inbox: Inbox, claim: handshake.Claim) -> bool:
+        """Go on with the link that the client names, if it is still there."""
+        hello = claim.hello
+        link = self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+        if link is None:
+            return False
+        handshake.ready(socket, claim, self._limits, self._key, link.driver.taken)
+        link.resume(socket, hello.taken, socket.peer)
+        inbox.hand_over(link.driver)
+        return True
 
 
 class LinkSocket(ServerWebSocket):

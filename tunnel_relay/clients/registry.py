@@ -41,6 +41,9 @@ class Link:
         self.peer = ""
         self.program = ""
         self.since = time.time()
+        self.resumed = 0
+        self.waits_until = 0.0
+        """While its connection is cut: when the link is given up, by the loop's clock."""
         self.upstreams: frozenset[str] = frozenset()
         self.tools: dict[str, dict[str, ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
@@ -49,7 +52,16 @@ class Link:
 
     def attach(self, transport: MessageTransport, limits: LinkLimits, link: str) -> None:
         """Start to drive the link over a transport whose handshake is over."""
-        self.driver = LinkDriver(transport, Role.RELAY, limits, self, link)
+        closed = min(self._registry.closed_seconds, limits.resume_seconds)
+        self.driver = LinkDriver(transport, Role.RELAY, limits, self, link, closed)
+
+    def resume(self, transport: MessageTransport, taken: int, peer: str) -> None:
+        """Go on over another connection, whose client took `taken` frames; raises PeerError."""
+        self.driver.resume(transport, taken)
+        self.peer = peer
+        self.resumed += 1
+        self._registry.changed()
+        log.info("link resumed", **self.names(), peer=peer, times=self.resumed)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         """Never called: the mux of the relay's role refuses OPEN frames."""
@@ -95,6 +107,12 @@ class Link:
             "late_result", session=whose[:12], bytes=len(answer), sha256=digest, **self.names()
         )
 
+    def on_cut(self, seconds: float) -> None:
+        """The connection is gone, and the client may resume the link on another."""
+        self.waits_until = asyncio.get_running_loop().time() + seconds
+        self._registry.changed()
+        log.info("link cut", **self.names(), waits=seconds)
+
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
         self._registry.lost[close_name(code)] += 1
@@ -117,6 +135,8 @@ class Link:
             "program": self.program,
             "since": self.since,
             "upstreams": sorted(self.upstreams),
+            "resumed": self.resumed,
+            "detached": self.driver.detached,
             "streams": self.driver.open_streams,
             "round_trip_ms": round(self.driver.round_trip * 1000, 2),
         }
@@ -126,10 +146,17 @@ class Registry:
     """All links of this relay. Lookups are plain dictionary reads; waiting is rare.
 
     `ended` tells of a tunnel which sessions ended lately, for clients that were away; `lease` is
-    how many seconds one may go on serving without its link.
+    how many seconds one may go on serving without its link; for `closed_seconds` a link whose
+    connection was closed waits for its client.
     """
 
-    def __init__(self, lease: float, ended: Callable[[str], Sequence[str]] = lambda _: ()) -> None:
+    def __init__(
+        self,
+        lease: float,
+        ended: Callable[[str], Sequence[str]] = lambda _: (),
+        closed_seconds: float = 0.0,
+    ) -> None:
+        self.closed_seconds = closed_seconds
         self._lease = lease
         self._ended = ended
         self._tunnels: dict[str, dict[str, Link]] = {}
@@ -142,6 +169,12 @@ class Registry:
 
     def __len__(self) -> int:
         return sum(len(links) for links in self._tunnels.values())
+
+    @property
+    def connected(self) -> int:
+        """How many links have their connection."""
+        links = (link for of_one in self._tunnels.values() for link in of_one.values())
+        return sum(not link.driver.detached for link in links)
 
     def changed(self) -> None:
         """Wake requests that wait for a client."""
@@ -179,6 +212,13 @@ class Registry:
             del self._lost[client]
         self._lost[link.tunnel, link.instance] = now
 
+    def resumable(self, tunnel: str, instance: str, link: str) -> Link | None:
+        """Return the link of this name and client, if it can go on over another connection."""
+        found = self._tunnels.get(tunnel, {}).get(instance)
+        if found is None or found.driver.link != link or not found.driver.resumable:
+            return None
+        return found
+
     def find(self, tunnel: str, upstream: str, instance: str | None = None) -> Link | None:
         """Return a link that can open a stream to the upstream now; with `instance` only its."""
         links = self._tunnels.get(tunnel)
@@ -200,12 +240,17 @@ class Registry:
     async def wait(
         self, tunnel: str, upstream: str, instance: str | None, seconds: float
     ) -> Link | None:
-        """Return a link as `find` does, waiting for one to come up; None when none did."""
-        with anyio.move_on_after(seconds):
+        """Return a link as `find` does, waiting for one to come up; None when none did.
+
+        A link that may yet be resumed is waited for as long as that is so.
+        """
+        with anyio.move_on_after(seconds) as scope:
             while True:
                 link = self.find(tunnel, upstream, instance)
                 if link is not None:
                     return link
+                cut = [each.waits_until for each in self.of_tunnel(tunnel) if each.driver.detached]
+                scope.deadline = max([scope.deadline, *cut])
                 await self._changed.wait()
         return None
 

@@ -16,6 +16,7 @@ from tunnel_relay.admin.service import Admin
 from tunnel_relay.console import (
     agents,
     approvals,
+    audit,
     locks,
     overview,
     passkeys,
@@ -127,6 +128,17 @@ def page_routes(site: Site) -> list[BaseRoute]:
         view_route(site, "/locks", locks.locks),
         action_route(site, "/locks/add", locks.add, locks.locks),
         action_route(site, "/locks/remove", locks.remove, locks.locks),
+        *_audit_routes(site),
+    ]
+
+
+def _audit_routes(site: Site) -> list[BaseRoute]:
+    return [
+        view_route(site, "/audit", audit.audit),
+        action_route(site, "/audit/verify", audit.verify, audit.audit),
+        view_route(site, "/audit/checkpoint", audit.checkpoint),
+        view_route(site, "/audit/records/{seq:int}", audit.record),
+        view_route(site, "/audit/sessions/{session}", audit.session),
     ]
 
 

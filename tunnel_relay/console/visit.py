@@ -37,6 +37,7 @@ NAVIGATION = (
     ("/agents", "Agents", "agent_list"),
     ("/locks", "Locks", "lock_list"),
     ("/events", "Events", "status"),
+    ("/audit", "Audit", "audit_query"),
 )
 """Path, label, and the command that whoever may see the page may give."""
 

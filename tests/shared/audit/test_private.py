@@ -23,6 +23,12 @@ def small(tmp_path: Path) -> Iterator[Path]:
         yield disk
 
 
+def test_folders_that_are_missing_are_made_for_us_alone(tmp_path: Path) -> None:
+    make_folder(tmp_path / "state" / "audit")
+    made = [tmp_path / "state", tmp_path / "state" / "audit"]
+    assert [each.stat().st_mode & 0o777 for each in made] == [0o700, 0o700]
+
+
 def test_a_file_is_written_whole_and_for_us_alone(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_private(path, b"one")

@@ -94,6 +94,7 @@ class Owner:
         self.lanes: dict[int, Lane] = {}
         self.facts: list[Any] = []
         self.lost: list[tuple[int, str]] = []
+        self.cuts: list[float] = []
 
     def lane(self, stream: int = 0) -> Lane:
         """Make a handler and remember it."""
@@ -146,6 +147,9 @@ class Owner:
 
     def on_late(self, whose: str, answer: bytes) -> None:
         self.facts.append((whose, answer))
+
+    def on_cut(self, seconds: float) -> None:
+        self.cuts.append(seconds)
 
     def on_lost(self, code: int, reason: str) -> None:
         self.lost.append((code, reason))
@@ -225,7 +229,7 @@ async def link(
     client_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Drivers]:
     """Dial a link with a driver at each end."""
-    limits = limits or LinkLimits()
+    limits = limits or LinkLimits(resume_seconds=0)
     async with sockets(server_tls, client_tls) as ends:
         relay, client = Owner(), Owner(serve)
         relay.driver = LinkDriver(ends.server, Role.RELAY, limits, relay, LINK)

@@ -15,7 +15,7 @@ from tests.shared.link.ends import Drivers, Lane, Owner, link, spy, until
 from tests.shared.wire.golden import TOOL
 
 SESSION = "0123456789abcdef" * 2
-HASTY = LinkLimits(ping_interval=0.02, ping_deadline=0.02)
+HASTY = LinkLimits(ping_interval=0.02, ping_deadline=0.02, resume_seconds=0)
 
 
 def answer_whole(owner: Owner, stream: int, head: bytes, end: bool) -> Lane | None:

@@ -95,7 +95,7 @@ async def test_both_sides_know_each_other_and_agree_on_limits() -> None:
     got, claim = await shake_hands()
     assert isinstance(got, Agreed)
     assert isinstance(claim, Claim)
-    assert got == (LIMITS, claim.link)
+    assert got == (LIMITS, claim.link, None)
     assert (claim.hello, claim.version, claim.features) == (HELLO, 1, [])
 
 

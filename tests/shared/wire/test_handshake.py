@@ -66,9 +66,10 @@ class Wire:
             hello_got, challenge_sent, proof_got, self.limits, RELAY_KEY.sign
         )
         ready_got = self.change("ready", ready)
-        return handshake.decode_ready(
+        limits, _ = handshake.decode_ready(
             ready_got, hello_sent, challenge_got, proof, RELAY_KEY.public, verify
         )
+        return limits
 
 
 def changing(name: str, change: Callable[[bytes], bytes]) -> Callable[[str, bytes], bytes]:
@@ -264,7 +265,7 @@ def test_what_is_not_strict_json_is_refused(payload: bytes) -> None:
 
 def signed_ready(**fields: Any) -> bytes:
     """Return READY with these limits, signed by the right relay."""
-    body = json.dumps(asdict(LinkLimits()) | fields).encode()
+    body = json.dumps(asdict(LinkLimits()) | {"taken": None} | fields).encode()
     return RELAY_KEY.sign(handshake.relay_transcript(b"h", b"c", b"p", body)) + body
 
 
@@ -293,7 +294,7 @@ def test_limits_no_link_can_work_with_are_refused_even_when_signed(fields: dict[
 
 def test_the_smallest_message_limit_holds_the_largest_message() -> None:
     ready = signed_ready(message_bytes=16 + 128 * KIB + 64 * KIB)
-    limits = handshake.decode_ready(ready, b"h", b"c", b"p", RELAY_KEY.public, verify)
+    limits, _ = handshake.decode_ready(ready, b"h", b"c", b"p", RELAY_KEY.public, verify)
     assert limits.message_bytes == 16 + 128 * KIB + 64 * KIB
 
 

@@ -29,7 +29,8 @@ from shared.wire.limits import (
     MAX_STREAM_ID,
     LinkLimits,
 )
-from shared.wire.mux import ACK_EVERY, Mux, Role
+from shared.wire.mux import Mux, Role
+from shared.wire.sequence import ACK_EVERY
 from shared.wire.streams import MAX_STREAM_FAULTS
 from shared.wire.tools import encode_tools
 from tests.shared.wire.golden import TOOL
@@ -74,7 +75,7 @@ def test_a_small_call_is_one_frame_each_way_and_needs_no_credit() -> None:
     pair.client.respond(stream, HEAD, b"response")
     assert pump(pair.client, pair.relay) == [Responded(stream, HEAD, b"response")]
     assert pair.open_streams == (0, 0)
-    assert pair.relay._sent == pair.client._sent == 1
+    assert pair.relay.sequence._sent == pair.client.sequence._sent == 1
 
 
 def test_a_large_request_is_sent_in_frames() -> None:
@@ -610,7 +611,7 @@ def test_who_has_nothing_to_say_still_acknowledges_now_and_then() -> None:
         silent = take_all(pair.relay)
     assert silent == [encode_message(0, ACK_EVERY, b"")]
     assert pair.client.receive_message(silent[0], 0.0) == []
-    assert pair.client._acked == ACK_EVERY
+    assert pair.client.sequence._acked == ACK_EVERY
 
 
 # Floods ------------------------------------------------------------------------------------------

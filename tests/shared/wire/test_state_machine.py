@@ -242,10 +242,19 @@ class Machine(RuleBasedStateMachine):
         for _ in range(min(most, len(self.pipe[role]))):
             self.receive(role, self.pipe[role].popleft())
 
+    @precondition(lambda self: not self.cut)
+    @rule()
+    def resume_on_another_connection(self) -> None:
+        """What is in the pipe never arrives, and is sent again."""
+        taken = {role: mux.sequence.taken for role, mux in self.ends.items()}
+        for role, mux in self.ends.items():
+            other = Role.CLIENT if role is Role.RELAY else Role.RELAY
+            self.pipe[role] = deque(mux.take_again(taken[other]))
+
     @rule()
     @precondition(lambda self: not self.cut and len(self.exchanges) > 3)
     def cut_the_link(self) -> None:
-        """In this version a cut ends the link: what is in the pipe never arrives."""
+        """A link that is not resumed: what is in the pipe never arrives."""
         self.cut = True
         for waiting in self.pipe.values():
             waiting.clear()

@@ -8,11 +8,13 @@ import pytest
 from starlette.routing import Route
 
 from tests.helpers.passkeys import SoftPasskey
+from tests.integration.scene import eventually
 from tests.tunnel_relay.approvals.scene import needs, with_passkey
 from tests.tunnel_relay.console.stage import PEOPLE, Hand, Stage, a_console
 from tests.tunnel_relay.console.test_passkeys import a_passkey, add
 from tests.tunnel_relay.test_tools import ONE, told, word
 from tunnel_relay.admin.commands import COMMANDS, DECISIONS, ON_PAGE, allows
+from tunnel_relay.audit.purges import Purge
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.store.base import Bar, Role
 
@@ -76,6 +78,11 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"fields": {"kind": "agent", "subject": "worm", "reason": "it is one", "ttl": "5m"}},
     ),
     "POST /locks/remove": (Role.ADMIN, {"fields": {"lock": "a lock"}}),
+    "GET /audit": (Role.AUDITOR, {}),
+    "POST /audit/verify": (Role.AUDITOR, {}),
+    "GET /audit/checkpoint": (Role.AUDITOR, {}),
+    "GET /audit/records/{seq:int}": (Role.AUDITOR, {"seq:int": "0"}),
+    "GET /audit/sessions/{session}": (Role.AUDITOR, {"session": "of uma"}),
 }
 """Who may use a page or form: its route -> the role it takes and what to send."""
 
@@ -118,6 +125,15 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "passkey_add": {"name": "a key", "credential": "AAAA", "key": "passkey:"},
     "passkey_list": {},
     "passkey_remove": {"passkey": "of abe"},
+    "audit_query": {"kind": "admin."},
+    "audit_show": {"seq": 0},
+    "audit_replay": {"session": "of uma"},
+    "audit_state": {},
+    "audit_verify": {},
+    "audit_checkpoint": {},
+    "audit_purge_ask": {"before": 1.0, "reason": "old"},
+    "audit_purge_list": {},
+    "audit_purge_confirm": {"purge_id": "a purge"},
     "agent_add": {"agent": "newer", "redirect_uris": ["https://a.example/cb"]},
     "agent_list": {},
     "agent_disable": {"agent": "bot"},
@@ -142,6 +158,13 @@ async def furnish(stage: Stage) -> dict[str, str]:
         theirs[f"of {user}"] = made["session"]["id"]
     token = (await admin.user_token("abe"))["admin_token"]["id"]
     theirs["passkey of abe"] = (await with_passkey(admin, "abe", SoftPasskey.make())).id
+    log = admin.records.log
+    assert log is not None
+    admin.purges.add(Purge("f" * 32, 1.0, "abe", "old", admin.clock()))
+    theirs["a purge"] = "f" * 32
+    log.add("session.made", {"session": theirs["of uma"], "user": "uma"})
+    log._sign()
+    await eventually(log.checkpoint)
     session = admin.sessions.get(theirs["of uma"])
     assert session is not None
     wanted = needs(users=("pia", "ada"))

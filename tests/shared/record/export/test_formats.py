@@ -24,12 +24,13 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
     max_leaves=5,
 )
+NAMES = [
+    *("server", "http", "method", "name", "class", "user", "agent", "session", "claimed"),
+    *("decision", "rule", "by", "policy"),
+]
 PART = st.fixed_dictionaries(
     {},
-    optional={
-        name: st.one_of(WORDS, VALUES)
-        for name in "server http method name class user agent session claimed decision rule by policy".split()
-    },
+    optional={name: st.one_of(WORDS, VALUES) for name in NAMES},
 )
 KIND = st.one_of(
     st.sampled_from(["call.intent", "call.completion", "call.refused", "admin.done", "audit.gap"]),

@@ -1,25 +1,20 @@
 """The command `audit export`: records in another format on standard output."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 
+from shared.audit_cli.program import Program, folder_option
 from shared.record.export.names import FORMATS, Format
 
 
-def export_command(
-    folder_of: Callable[..., Path],
-    reading: Callable[[], Any],
-    *options: Callable[[Any], Any],
-) -> click.Command:
-    """Return the command.
-
-    `options` give `folder_of` its arguments; `reading` turns AuditError into a program's refusal.
-    """
+def export_command(program: Program) -> click.Command:
+    """Return the command of a program."""
 
     @click.command("export")
+    @program.config_option
+    @folder_option
     @click.option(
         "--format",
         "spelling",
@@ -32,15 +27,15 @@ def export_command(
         "--from", "first", type=click.IntRange(0), default=0, help="Number of the first record."
     )
     @click.option("--to", "last", type=click.IntRange(0), help="Number of the last record.")
-    def export(spelling: str, first: int, last: int | None, **rest: Any) -> None:
+    def export(
+        config: Path | None, folder: Path | None, spelling: str, first: int, last: int | None
+    ) -> None:
         """Print records, one a line, in the words of another system; nothing is sent."""
         from shared.audit.export.convert import converted
 
-        with reading():
-            for line in converted(folder_of(**rest), cast(Format, spelling), first, last):
+        with program.reading():
+            where = program.where(config, folder)
+            for line in converted(where, cast(Format, spelling), first, last):
                 click.echo(line)
 
-    command: Any = export
-    for add in options[::-1]:
-        command = add(command)
-    return cast(click.Command, command)
+    return export

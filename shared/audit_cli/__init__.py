@@ -1,0 +1,1 @@
+"""The commands `audit ...`, the same in both programs: they read files and change no log."""

@@ -1,0 +1,89 @@
+"""Do both ends say the same of every call?"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from shared.audit_cli.program import FILE, Program, answer, json_option
+
+_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+
+_key_option = click.option(
+    "--key",
+    "keys",
+    type=FILE,
+    multiple=True,
+    help="Public key of each log, in the order of the folders; left out: those beside them.",
+)
+_slack_option = click.option(
+    "--slack",
+    type=click.FloatRange(0, 3600),
+    default=5.0,
+    show_default=True,
+    help="Seconds at the edges of a log in which nothing is held against the other.",
+)
+_window_option = click.option(
+    "--window",
+    type=click.FloatRange(1, 86_400),
+    default=600.0,
+    show_default=True,
+    help="Seconds that the clocks of both ends may be apart.",
+)
+
+
+def reconcile_command(program: Program) -> click.Command:
+    """Return `audit reconcile`."""
+
+    @click.command("reconcile")
+    @click.argument("relay", type=_FOLDER, metavar="RELAY_FOLDER")
+    @click.argument("clients", type=_FOLDER, metavar="CLIENT_FOLDER...", nargs=-1, required=True)
+    @_key_option
+    @_slack_option
+    @_window_option
+    @json_option
+    def reconcile(
+        relay: Path,
+        clients: tuple[Path, ...],
+        keys: tuple[Path, ...],
+        slack: float,
+        window: float,
+        as_json: bool,
+    ) -> None:
+        """Hold the log of a relay against those of its clients, call by call.
+
+        Give copies of the folders of every client that the relay had. Each log is verified first.
+        Ends with 1 when a log is not what was written, or a call is not accounted for.
+        """
+        from shared.audit.reconciling import reconcile_folders
+        from shared.audit_cli.views import differences
+
+        if keys and len(keys) != 1 + len(clients):
+            raise click.UsageError("give one --key for each folder, in their order, or none")
+        with program.reading():
+            broken = _broken(program, (relay, *clients), keys)
+            found = reconcile_folders(relay, clients, slack=slack, window=window)
+        if as_json:
+            answer({**found.as_dict(), "ok": found.ok and not broken, "broken": broken})
+        else:
+            for folder, why in broken.items():
+                click.echo(f"NOT WHAT WAS WRITTEN: {folder}: {why}")
+            click.echo(differences(found))
+        sys.exit(0 if found.ok and not broken else 1)
+
+    return reconcile
+
+
+def _broken(program: Program, folders: Sequence[Path], keys: Sequence[Path]) -> dict[str, str]:
+    """Return why logs are not what was written, by folder."""
+    from shared.audit.keys import PUBLIC_FILE
+    from shared.audit.verifying import verify_folder
+
+    found: dict[str, str] = {}
+    for at, folder in enumerate(folders):
+        public = program.public(keys[at] if keys else folder / PUBLIC_FILE)
+        report = verify_folder(folder, public)
+        if not report.ok:
+            found[str(folder)] = f"record {report.first_bad}: {report.reason}"
+    return found

@@ -1,0 +1,72 @@
+"""What differs between the programs that have these commands, and how a command answers."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+SCHEMA_VERSION = 1
+"""Of every `--json` answer; grows when a key changes its meaning or goes."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A log, or a copy of one; left out: that of the configuration.",
+)
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+class Program(NamedTuple):
+    """The program whose commands these are."""
+
+    name: str
+    config_option: Callable[[Any], Any]
+    folder: Callable[[Path | None], Path]
+    """Where the log of a configuration is; raises the program's refusal."""
+    refusal: Callable[[str], Exception]
+    """The program's refusal, with its code, for a log that cannot be read."""
+
+    def where(self, config: Path | None, folder: Path | None) -> Path:
+        """Return the folder of the log that is meant."""
+        return folder or self.folder(config)
+
+    def words(self, *words: str, **options: object) -> str:
+        """Return a command of this program as it is pasted into a shell."""
+        said = [self.name, "audit", *words]
+        for name, value in options.items():
+            if value is True:
+                said.append(f"--{name}")
+            elif value is not None and value is not False:
+                said += [f"--{name}", str(value)]
+        return shlex.join(said)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn what keeps a log from being read into the program's refusal."""
+        from shared.audit.private import AuditError
+
+        try:
+            yield
+        except AuditError as error:
+            raise self.refusal(str(error)) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self.refusal(f"cannot be read: {type(error).__name__}") from None
+
+    def public(self, path: Path) -> bytes:
+        """Return the public key in a file."""
+        from shared.keys import BadKeyError, decode_public
+
+        try:
+            return decode_public(path.read_text().strip())
+        except (OSError, UnicodeDecodeError, BadKeyError) as error:
+            raise self.refusal(f"no public key in {path}: {type(error).__name__}") from None
+
+
+def answer(value: dict[str, Any]) -> None:
+    """Print a `--json` answer."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION} | value, indent=2))

@@ -1,0 +1,114 @@
+"""Is a log what was written? And what it takes to ask that elsewhere."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.audit_cli.program import FILE, Program, answer, folder_option, json_option
+
+if TYPE_CHECKING:
+    from shared.record.verify import Report
+
+
+def verify_command(program: Program) -> click.Command:
+    """Return `audit verify`."""
+
+    @click.command("verify")
+    @program.config_option
+    @folder_option
+    @click.option(
+        "--key",
+        type=FILE,
+        help="Public key that signed the checkpoints; left out: the one beside the log.",
+    )
+    @click.option("--checkpoint", type=FILE, help="A checkpoint that was kept elsewhere.")
+    @json_option
+    def verify(
+        config: Path | None,
+        folder: Path | None,
+        key: Path | None,
+        checkpoint: Path | None,
+        as_json: bool,
+    ) -> None:
+        """Tell whether the log is what was written; needs no settings with --folder.
+
+        Without a key and a checkpoint from elsewhere, whoever could write the log could have made
+        both.
+        """
+        from shared.audit.keys import PUBLIC_FILE
+        from shared.audit.verifying import verify_folder
+
+        where = program.where(config, folder)
+        public = program.public(key or where / PUBLIC_FILE)
+        with program.reading():
+            exported = [] if checkpoint is None else [checkpoint.read_text()]
+            report = verify_folder(where, public, exported)
+        if as_json:
+            answer(report.as_dict())
+        else:
+            for line in verdict(report):
+                click.echo(line)
+        sys.exit(0 if report.ok else 1)
+
+    return verify
+
+
+def verdict(report: "Report") -> list[str]:
+    """Return what came of it, for people."""
+    if not report.ok:
+        return [f"BROKEN at record {report.first_bad}: {report.reason}"]
+    said = [f"ok: {report.records} records, {report.checkpoints} checkpoints"]
+    if unsigned := report.records - report.signed:
+        said.append(f"the last {unsigned} are not signed yet")
+    if report.open_intents:
+        said.append(f"{len(report.open_intents)} calls have no end (yet)")
+    if report.torn:
+        said.append("the last line is torn, as a writer leaves it that was killed")
+    return said
+
+
+def checkpoint_command(program: Program) -> click.Command:
+    """Return `audit checkpoint`."""
+
+    @click.command("checkpoint")
+    @program.config_option
+    @folder_option
+    @json_option
+    def checkpoint(config: Path | None, folder: Path | None, as_json: bool) -> None:
+        """Print the newest signed checkpoint: kept elsewhere, it shows what was cut or changed."""
+        from shared.audit.notes import CHECKPOINTS
+        from shared.record.checkpoint import notes_of
+
+        with program.reading():
+            notes = list(notes_of((program.where(config, folder) / CHECKPOINTS).read_text()))
+        if not notes:
+            raise program.refusal("nothing is signed yet; wait ten seconds")
+        if as_json:
+            answer({"checkpoint": notes[-1]})
+        else:
+            click.echo(notes[-1], nl=False)
+
+    return checkpoint
+
+
+def key_command(program: Program) -> click.Command:
+    """Return `audit key`."""
+
+    @click.command("key")
+    @program.config_option
+    @folder_option
+    @json_option
+    def key(config: Path | None, folder: Path | None, as_json: bool) -> None:
+        """Print the public key of the log, to verify it elsewhere."""
+        from shared.audit.keys import PUBLIC_FILE
+        from shared.keys import encode_public
+
+        text = encode_public(program.public(program.where(config, folder) / PUBLIC_FILE))
+        if as_json:
+            answer({"public_key": text})
+        else:
+            click.echo(text)
+
+    return key

@@ -1,0 +1,86 @@
+"""Shows records to people, so that nothing in them moves the cursor or passes for another line."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.audit.replay import Replayed
+from shared.escape import one_line
+from shared.record.model import user_text
+from shared.record.reconcile import Reconciled
+from shared.record.timeline import Entry
+
+MAX_ROW = 400
+_APART = frozenset(("seq", "time", "kind", "v", "who", "what", "why", "arguments", "body"))
+
+
+def moment(microseconds: int) -> str:
+    """Write a time of a record."""
+    try:
+        when = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    except (OverflowError, OSError, ValueError):
+        return str(microseconds)
+    return f"{when:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def row(record: Mapping[str, Any]) -> str:
+    """Return a record as one line, whatever somebody wrote into it (A02)."""
+    who, what, why = (_part(record, name) for name in ("who", "what", "why"))
+    said = [f"{user_text(who.get('user')) or '-'} by {who.get('agent', '-')}"] if who else []
+    if what:
+        said.append(f"{what.get('server', '')}/{what.get('name') or what.get('method', '')}")
+    if why:
+        said.append(f"{why.get('decision')} ({why.get('rule') or why.get('by') or '-'})")
+    said += (f"{key}={record[key]}" for key in sorted(record) if key not in _APART)
+    text = f"{record.get('seq'):>8} {moment(record.get('time', 0))} {record.get('kind')}  "
+    return one_line(text + "  ".join(said), MAX_ROW)
+
+
+def timeline(found: Replayed) -> str:
+    """Return a session as it went, a line for each step."""
+    head = [one_line(f"session {found.session}", MAX_ROW)]
+    for entry in found.entries[:1]:
+        head.append(one_line(f"  {entry.user or '-'} by {entry.agent or '-'}", MAX_ROW))
+    return "\n".join([*head, *map(_step, found.entries)])
+
+
+def _step(entry: Entry) -> str:
+    said = [f"{moment(entry.time)} {entry.seq:>8} ", f"{entry.title:<40}"]
+    if entry.is_call:
+        said += [f"{entry.tool_class or '-':<13}", f"{entry.decision or '-'} ({entry.ground})"]
+        if entry.approval:
+            said.append(f"approval {entry.approval} by {', '.join(entry.approvers) or '-'}")
+        said.append(f"-> {entry.outcome}")
+        if entry.us is not None:
+            said.append(f"{entry.us / 1000:.1f} ms")
+    said += (f"{name}={value}" for name, value in entry.more.items())
+    return one_line("  ".join(said), MAX_ROW)
+
+
+def differences(found: Reconciled) -> str:
+    """Return what two logs say differently, as a table with a verdict."""
+    heard = ", ".join(f"{name}: {calls}" for name, calls in found.clients.items())
+    lines = [f"calls: {found.relay} sent by the relay; {heard}; {found.matched} agree"]
+    if found.findings:
+        lines.append(f"{'':5} {'what':<24} {'call':<28} {'relay':>9} {'client':>9}  more")
+    for each in found.findings:
+        numbers = ("-" if seq is None else str(seq) for seq in (each.relay, each.client))
+        relay, client = numbers
+        more = each.said + (f" ({each.calls} calls)" if each.calls > 1 else "")
+        grave = "GRAVE" if each.grave else ""
+        lines.append(f"{grave:5} {each.kind:<24} {each.call:<28} {relay:>9} {client:>9}  {more}")
+    told = sum(each.calls for each in found.findings)
+    if (total := sum(found.kinds.values())) > told:
+        lines.append(f"and {total - told} more")
+    if found.hurried:
+        lines.append(f"{found.hurried} calls were decided before the other log had said all")
+    if found.ok:
+        lines.append("ok: every call is accounted for")
+    else:
+        lines.append(f"NOT ACCOUNTED FOR: {found.grave}")
+    return "\n".join(one_line(line, MAX_ROW) for line in lines)
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,370 @@
+"""Holds a relay's log against those of its clients, call by call; pure, over records in order.
+
+The logs are read side by side, by time, so that only calls stay in memory of which not everything
+is known yet. What one end alone knows is a fault, unless it could not be known to the other: its
+log does not reach there, could not be written then, or the call never came over a link that broke.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.record.model import CLOSED, COMPLETION, GAP, INTENT, OPENED, REFUSED
+from shared.record.pairs import Pair, Side, compare
+
+WINDOW = 600.0
+"""Seconds that clocks of both ends may be apart, and a call be on its way."""
+SLACK = 5.0
+"""Seconds at the edges of a log in which nothing is held against the other."""
+MAX_FINDINGS = 1000
+MAX_ALONE = 200_000
+"""Calls of which one end has not spoken yet; of more the oldest are not waited for."""
+MAX_LINKS = 100_000
+MAX_GAPS = 10_000
+RELAY = "relay"
+
+_RELAY_ONLY = "only the relay knows"
+_CLIENT_ONLY = "only the client knows"
+_NO_END = "no completion"
+
+Records = Iterable[Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class Difference:
+    """What the logs say differently of one call; `grave`: no two logs that are kept well do."""
+
+    kind: str
+    call: str
+    log: str
+    """The client's log, or `relay` where no client's is known."""
+    relay: int | None
+    """Number of the relay's record, None: it has none."""
+    client: int | None
+    said: str
+    grave: bool
+    time: int
+    calls: int = 1
+    """How many calls it stands for."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What came of it."""
+
+    relay: int = 0
+    """Calls that the relay sent."""
+    clients: dict[str, int] = field(default_factory=dict)
+    """Calls that each client heard of."""
+    matched: int = 0
+    """Calls that both ends know and say the same of, as far as they can."""
+    grave: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    findings: list[Difference] = field(default_factory=list)
+    """The first thousand."""
+    hurried: int = 0
+    """Calls decided before the other log had said all: it knows too little of them."""
+
+    @property
+    def ok(self) -> bool:
+        """Is every call accounted for?"""
+        return self.grave == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "ok": self.ok,
+            "relay": self.relay,
+            "clients": self.clients,
+            "matched": self.matched,
+            "grave": self.grave,
+            "kinds": dict(sorted(self.kinds.items())),
+            "hurried": self.hurried,
+            "findings": [each.as_dict() for each in self.findings],
+        }
+
+
+class _Log:
+    """One log, as far as it was read."""
+
+    def __init__(self, name: str, records: Records) -> None:
+        self.name = name
+        self._records: Iterator[Mapping[str, Any]] = iter(records)
+        self.first: int | None = None
+        self.now = 0
+        self.opened = -1
+        self.closed = False
+        self.over = False
+        self.gaps: list[tuple[int, int]] = []
+        self.head: Mapping[str, Any] | None = None
+        self.advance()
+
+    def advance(self) -> None:
+        """Read the next record; its time never goes back."""
+        self.head = next(self._records, None)
+        if self.head is None:
+            self.over = True
+            return
+        when = _number(self.head.get("time"))
+        self.first = when if self.first is None else self.first
+        self.now = max(self.now, when)
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Remember what a record says of the log itself."""
+        kind = facts.get("kind")
+        self.closed = kind == CLOSED
+        if kind == OPENED:
+            self.opened = _number(facts.get("seq"))
+        elif kind == GAP and len(self.gaps) < MAX_GAPS:
+            self.gaps.append((_number(facts.get("began")), _number(facts.get("ended"))))
+
+    def reaches(self, when: int, slack: int) -> bool:
+        """Tell whether something of that time would stand in it."""
+        if self.first is None or when < self.first + slack:
+            return False
+        return not self.over or when <= self.now - slack
+
+    def gapped(self, when: int, slack: int) -> bool:
+        """Tell whether it could not be written at that time."""
+        return any(began - slack <= when <= ended + slack for began, ended in self.gaps)
+
+    def owes(self, side: Side, other: Side | None, window: int) -> bool:
+        """Tell whether the end of a call should be in it by now."""
+        if self.closed or side.seq < self.opened:
+            return True
+        return other is not None and other.ended and other.end_time < self.now - window
+
+
+def reconcile(
+    relay: Records,
+    clients: Mapping[str, Records],
+    *,
+    slack: float = SLACK,
+    window: float = WINDOW,
+) -> Reconciled:
+    """Return what the logs of a relay and of its clients, by name, say differently; total.
+
+    `slack` and `window` in seconds. Records are parsed JSON objects, in the order of their log.
+    """
+    return _Matching(relay, clients, int(slack * 1e6), int(window * 1e6)).run()
+
+
+class _Matching:
+    def __init__(
+        self, relay: Records, clients: Mapping[str, Records], slack: int, window: int
+    ) -> None:
+        self._relay = _Log(RELAY, relay)
+        self._clients = [_Log(name, records) for name, records in clients.items()]
+        self._slack, self._window = slack, window
+        self._links: dict[str, _Log] = {}
+        self._alone: dict[str, Pair] = {}
+        """One end has spoken; the oldest first."""
+        self._late: dict[str, Pair] = {}
+        """The other end should have spoken, and this one has not said all."""
+        self._both: dict[str, Pair] = {}
+        self._strange: dict[str, Difference] = {}
+        """Calls over links that no client's log speaks of, together by link."""
+        self._report = Reconciled(clients=dict.fromkeys(clients, 0))
+
+    def run(self) -> Reconciled:
+        logs = [self._relay, *self._clients]
+        while ready := [each for each in logs if each.head is not None]:
+            log = min(ready, key=lambda each: each.now)
+            facts, now = log.head or {}, log.now
+            log.note(facts)
+            self._see(log, facts)
+            log.advance()
+            self._expire(now)
+        for pair in (*self._alone.values(), *self._late.values()):
+            self._settle_alone(pair)
+        for pair in self._both.values():
+            self._settle(pair)
+        self._say_strange()
+        self._allow_for_gaps()
+        return self._report
+
+    # What a record says --------------------------------------------------------------------------
+
+    def _see(self, log: _Log, facts: Mapping[str, Any]) -> None:
+        kind, call = facts.get("kind"), facts.get("call")
+        of_relay = log is self._relay
+        if not of_relay:
+            link = facts.get("link")
+            link = link if isinstance(link, str) else _link(call)
+            if link and len(self._links) < MAX_LINKS:
+                self._links.setdefault(link, log)
+        if not isinstance(call, str) or not call:
+            return
+        call = call[:128]
+        if kind == INTENT or (kind == REFUSED and not of_relay):
+            self._begin(log, call, Side(facts, refused=kind == REFUSED))
+        elif kind == COMPLETION:
+            self._end(of_relay, call, facts)
+
+    def _begin(self, log: _Log, call: str, side: Side) -> None:
+        of_relay = log is self._relay
+        if of_relay:
+            self._report.relay += 1
+        else:
+            self._report.clients[log.name] += 1
+        pair = self._alone.get(call) or self._late.get(call) or self._both.get(call)
+        if pair is None:
+            pair = self._alone[call] = Pair(call, side.time)
+        elif (pair.relay if of_relay else pair.client) is not None:
+            self._find("begun twice", pair, log.name, grave=True)
+            return
+        if of_relay:
+            pair.relay = side
+        else:
+            pair.client, pair.log = side, log.name
+        if pair.relay is not None and pair.client is not None:
+            self._alone.pop(call, None)
+            self._late.pop(call, None)
+            self._both[call] = pair
+            self._settle_if_whole(pair)
+
+    def _end(self, of_relay: bool, call: str, facts: Mapping[str, Any]) -> None:
+        pair = self._alone.get(call) or self._late.get(call) or self._both.get(call)
+        side = None if pair is None else (pair.relay if of_relay else pair.client)
+        if pair is None or side is None:
+            return  # its intent was removed, or `verify` says that there is none
+        side.end(facts)
+        if call in self._both:
+            self._settle_if_whole(pair)
+        elif call in self._late:
+            del self._late[call]
+            self._settle_alone(pair)
+
+    def _expire(self, now: int) -> None:
+        while self._alone:
+            call, pair = next(iter(self._alone.items()))
+            crowded = len(self._alone) > MAX_ALONE
+            if pair.time >= now - self._window and not crowded:
+                return
+            del self._alone[call]
+            self._report.hurried += crowded
+            side = pair.relay or pair.client
+            if side is not None and not side.ended and not crowded:
+                self._late[call] = pair
+            else:
+                self._settle_alone(pair)
+
+    # What comes of a call ------------------------------------------------------------------------
+
+    def _settle_if_whole(self, pair: Pair) -> None:
+        if all(side is not None and side.ended for side in (pair.relay, pair.client)):
+            del self._both[pair.call]
+            self._settle(pair)
+
+    def _settle(self, pair: Pair) -> None:
+        relay, client = pair.relay, pair.client
+        if relay is None or client is None:
+            return
+        found = list(compare(relay, client))
+        for log, side, other in (
+            (self._relay, relay, client),
+            (self._log(pair), client, relay),
+        ):
+            if log is not None and not side.ended:
+                grave = log.owes(side, other, self._window)
+                found.append((_NO_END if grave else "under way", log.name, grave))
+        for kind, said, grave in found:
+            self._find(kind, pair, said, grave=grave)
+        self._report.matched += not any(grave for _, _, grave in found)
+
+    def _settle_alone(self, pair: Pair) -> None:
+        if pair.client is not None:
+            covered = self._relay.reaches(pair.time, self._slack)
+            self._find(_CLIENT_ONLY if covered else "not covered", pair, pair.log, grave=covered)
+            self._must_end(self._log(pair), pair.client, pair)
+        elif pair.relay is not None:
+            self._relay_alone(pair, pair.relay)
+
+    def _relay_alone(self, pair: Pair, side: Side) -> None:
+        self._must_end(self._relay, side, pair)
+        log = self._links.get(_link(pair.call))
+        if log is None:
+            self._count_strange(pair, side)
+            return
+        pair.log = log.name
+        if not log.reaches(pair.time, self._slack):
+            self._find("not covered", pair, "", grave=False)
+        elif not side.ended:
+            self._find("under way", pair, RELAY, grave=False)
+        elif side.answered:
+            self._find(_RELAY_ONLY, pair, side.result, grave=True)
+        else:
+            self._find("never arrived", pair, side.result, grave=False)
+
+    def _must_end(self, log: _Log | None, side: Side, pair: Pair) -> None:
+        if log is not None and not side.ended and log.owes(side, None, self._window):
+            self._find(_NO_END, pair, log.name, grave=True)
+
+    def _log(self, pair: Pair) -> _Log | None:
+        return next((each for each in self._clients if each.name == pair.log), None)
+
+    # What is said of it --------------------------------------------------------------------------
+
+    def _find(self, kind: str, pair: Pair, said: str, *, grave: bool) -> None:
+        relay = None if pair.relay is None else pair.relay.seq
+        client = None if pair.client is None else pair.client.seq
+        self._add(
+            Difference(kind, pair.call, pair.log or RELAY, relay, client, said, grave, pair.time)
+        )
+
+    def _add(self, found: Difference) -> None:
+        report = self._report
+        report.kinds[found.kind] += found.calls
+        report.grave += found.calls if found.grave else 0
+        if len(report.findings) < MAX_FINDINGS:
+            report.findings.append(found)
+
+    def _count_strange(self, pair: Pair, side: Side) -> None:
+        link = _link(pair.call)
+        known = self._strange.get(link)
+        if known is None and len(self._strange) >= MAX_LINKS:
+            known = next(iter(self._strange.values()))
+        if known is not None:
+            known.calls += 1
+            known.time = max(known.time, pair.time)
+            return
+        found = Difference("", pair.call, RELAY, side.seq, None, "", True, pair.time)
+        self._strange[link] = found
+
+    def _say_strange(self) -> None:
+        for link, found in self._strange.items():
+            found.kind, found.said = "unknown link", "no client's log speaks of this link"
+            log = self._links.get(link)
+            if log is not None:
+                # Its first word came later than clocks and calls should be apart.
+                found.kind, found.said, found.log = _RELAY_ONLY, "out of the window", log.name
+            reach = self._clients if log is None else [log]
+            if not any(each.reaches(found.time, self._slack) for each in reach):
+                found.kind, found.grave = "not covered", False
+            self._add(found)
+
+    def _allow_for_gaps(self) -> None:
+        """What one end could not write down is not held against it."""
+        logs = {each.name: each for each in (self._relay, *self._clients)}
+        for found in self._report.findings:
+            if found.kind not in (_RELAY_ONLY, _CLIENT_ONLY):
+                continue
+            silent = self._relay if found.kind == _CLIENT_ONLY else logs.get(found.log)
+            if silent is not None and silent.gapped(found.time, self._slack):
+                self._report.kinds[found.kind] -= found.calls
+                self._report.kinds["in a gap"] += found.calls
+                self._report.grave -= found.calls
+                found.kind, found.grave = "in a gap", False
+
+
+def _link(call: object) -> str:
+    return call.partition(".")[0] if isinstance(call, str) else ""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -1,0 +1,64 @@
+"""What the commands say of logs that real programs wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.agent import call
+from tests.helpers.tunnel import CommandError, end
+from tests.integration.policies import desk_upstream
+from tests.integration.scene import Scene, open_scene
+from tests.integration.test_audit_client import intent_of, pinned
+from tests.integration.test_audit_faults import classified
+from tests.integration.test_audit_relay import ended, relay_folder
+
+pytestmark = [pytest.mark.system]
+
+
+def client_folder(scene: Scene) -> Path:
+    return scene.lab.folder / "client" / "state" / "audit"
+
+
+async def of_relay(scene: Scene, *words: str) -> dict[str, Any]:
+    found: dict[str, Any] = await scene.lab.relay_json("audit", *words)
+    return found
+
+
+async def test_a_session_is_replayed_and_both_logs_account_for_every_call() -> None:
+    """A21: what is shown again is read; the upstream's own count stays what it was."""
+    async with open_scene(prepare=pinned, upstream=desk_upstream()) as scene:
+        await classified(scene)
+        for tool in ("open_ticket", "get_ticket", "refund", "no_such_tool"):
+            await scene.agent.ask(call(tool, case="replayed"))
+        async with scene.agent.open(call("open_ticket", case="left")):
+            await scene.upstream.arrived("left")
+        intent = intent_of(scene, scene.upstream.calls("replayed")[0].body)
+        await ended(scene, intent["call"])
+        before = len(scene.upstream.seen)
+        session = intent["who"]["session"]
+        for words in (("replay", session), ("query", "--session", session[:8]), ("tail",)):
+            assert (await of_relay(scene, *words))["schema_version"] == 1
+        shown = await of_relay(scene, "replay", session)
+        (step,) = [each for each in shown["entries"] if each["call"] == intent["call"]]
+        assert (step["name"], step["result"], step["class"]) == ("open_ticket", "ok", "write")
+        assert step["us"] > 0
+        there = json.loads(await scene.lab.client_command("audit", "replay", session, "--json"))
+        assert intent["call"] in {each["call"] for each in there["entries"]}
+        assert len(scene.upstream.seen) == before
+
+        await end(scene.lab.client)
+        await end(scene.lab.relay)
+        folders = (str(relay_folder(scene)), str(client_folder(scene)))
+        compare = ("audit", "reconcile", *folders, "--slack", "0", "--json")
+        found = json.loads(await scene.lab._run("tunnel-relay", *compare))
+        assert (found["ok"], found["broken"]) == (True, {})
+        assert found["relay"] == found["matched"] == found["clients"][folders[1]] > 0
+
+
+async def test_a_log_that_is_not_there_is_said_with_a_code() -> None:
+    async with open_scene() as scene:
+        with pytest.raises(CommandError) as refused:
+            await scene.lab.relay_command("audit", "replay", "nobody")
+        assert "MT1150: no session of that name" in refused.value.stderr

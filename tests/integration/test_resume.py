@@ -1,0 +1,179 @@
+"""The network loses connections, and agents notice no more than a pause (R6)."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.helpers.agent import call
+from tests.helpers.tcp_proxy import TcpProxy
+from tests.helpers.tunnel import end
+from tests.integration.scene import OTHER, SERVER, eventually, grant, open_scene
+from tests.integration.test_link_failures import (
+    Running,
+    Wire,
+    each_is_answered_once,
+    each_ran_once,
+    kill,
+    running,
+)
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+CUTS = int(os.environ.get("CUTS", "10"))
+"""How often a link is cut under load; `make cuts` does it 1,000 times."""
+LONG = "60s"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def wire() -> AsyncIterator[Wire]:
+    limits = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
+    limits |= {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+        yield Wire(scene, proxy)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh(wire: Wire) -> Wire:
+    await wire.scene.serves()
+    wire.scene.upstream.seen.clear()
+    return wire
+
+
+async def link_of(wire: Wire) -> dict[str, Any]:
+    (link,) = (await wire.scene.lab.relay_json("status"))["links"]
+    found: dict[str, Any] = link
+    return found
+
+
+async def is_cut(wire: Wire) -> bool:
+    return bool((await link_of(wire))["detached"])
+
+
+async def carries_more(proxy: TcpProxy) -> None:
+    due = proxy.carried + 10_000
+    await eventually(lambda: proxy.carried > due)
+
+
+async def finish(calls: Running) -> None:
+    """Have the upstream end what runs, and see that every agent got all of it."""
+    for phase in ("waiting", "legacy"):
+        await calls.seen[phase].result({"phase": phase})
+    await calls.seen["body"].chunk(b'"id":1,"result":{}}'.ljust(983))
+    await calls.seen["body"].end()
+    await calls.seen["stream"].event({"jsonrpc": "2.0", "id": 2, "result": {}})
+    await calls.seen["stream"].end()
+    for phase in ("waiting", "legacy"):
+        reply = await calls.replies[phase].end()
+        assert (reply.status, reply.document["result"]) == (200, {"phase": phase})
+    body = await calls.replies["body"].end()
+    assert body.document == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    stream = await calls.replies["stream"].end()
+    assert [event.get("n", event.get("id")) for event in stream.events] == [1, 2]
+
+
+async def test_calls_in_every_phase_survive_a_cut_cable(fresh: Wire) -> None:
+    scene, proxy = fresh.scene, fresh.proxy
+    before = await link_of(fresh)
+    async with running(scene) as calls:
+        taken = proxy.taken
+        proxy.cut()
+        await eventually(lambda: proxy.taken > taken)
+        await finish(calls)
+        each_ran_once(scene, calls)
+    after = await link_of(fresh)
+    assert (after["since"], after["epoch"]) == (before["since"], before["epoch"])
+    assert after["resumed"] == before["resumed"] + 1
+
+
+async def test_calls_survive_a_network_that_swallowed_everything(fresh: Wire) -> None:
+    """R6: no end of a connection is seen, only silence."""
+    scene, proxy = fresh.scene, fresh.proxy
+    async with running(scene) as calls:
+        proxy.stall()
+        try:
+            await eventually(lambda: is_cut(fresh))
+        finally:
+            proxy.cut()
+            proxy.resume()
+        await finish(calls)
+        each_ran_once(scene, calls)
+
+
+async def test_calls_made_meanwhile_wait_however_long_it_takes(fresh: Wire) -> None:
+    """Longer than a call is held for a client that is not there at all."""
+    scene, proxy = fresh.scene, fresh.proxy
+    proxy.refusing = True
+    try:
+        proxy.cut()
+        await eventually(lambda: is_cut(fresh))
+        held = [asyncio.create_task(scene.agent.ask(call("echo", case="held"))) for _ in range(5)]
+        turned_away = proxy.turned_away
+        await eventually(lambda: proxy.turned_away > turned_away)
+    finally:
+        proxy.refusing = False
+    assert [(await each).status for each in held] == [200] * 5
+    assert len(scene.upstream.calls("held")) == 5
+
+
+async def test_a_link_cut_over_and_over_fails_no_call_and_runs_none_twice(fresh: Wire) -> None:
+    scene, proxy = fresh.scene, fresh.proxy
+    done = asyncio.Event()
+    asked = 0
+
+    async def keep_asking(worker: int) -> None:
+        nonlocal asked
+        while not done.is_set():
+            asked += 1
+            reply = await scene.agent.ask(call("echo", case=f"{worker}-{asked}"))
+            assert reply.status == 200, reply.body
+
+    workers = [asyncio.create_task(keep_asking(worker)) for worker in range(4)]
+    before = (await link_of(fresh))["resumed"]
+    for _ in range(CUTS):
+        await carries_more(proxy)
+        proxy.cut()
+    done.set()
+    await asyncio.gather(*workers)
+    assert (await link_of(fresh))["resumed"] >= before + CUTS // 2
+    ran = Counter(seen.case for seen in scene.upstream.seen if seen.case)
+    assert len(ran) == asked
+    assert set(ran.values()) == {1}
+
+
+async def test_a_session_revoked_meanwhile_is_cut_at_the_agent_now_and_at_the_upstream_later(
+    fresh: Wire,
+) -> None:
+    scene, proxy = fresh.scene, fresh.proxy
+    other = await grant(scene.lab)
+    async with other.agent.open(call("driven", id=7, case="revoked")) as reply:
+        seen = await scene.upstream.arrived("revoked")
+        proxy.refusing = True
+        try:
+            proxy.cut()
+            await eventually(lambda: is_cut(fresh))
+            await scene.lab.relay_command("session", "revoke", other.id)
+            assert (await reply.end()).error
+            assert not seen.closed.is_set()
+        finally:
+            proxy.refusing = False
+        await scene.upstream.until(seen.closed.is_set)
+    await scene.serves()
+
+
+async def test_a_client_that_comes_back_as_another_program_ends_what_the_first_had(
+    fresh: Wire,
+) -> None:
+    """It cannot go on with what it does not remember: its calls are told at once."""
+    scene = fresh.scene
+    async with running(scene) as calls:
+        await kill(scene.lab.client)
+        await end(scene.lab.client)
+        await scene.lab.start_client([SERVER, OTHER])
+        await each_is_answered_once(calls)
+        each_ran_once(scene, calls)
+    await scene.serves()

@@ -1,0 +1,48 @@
+"""Two logs against each other, by command."""
+
+import json
+from pathlib import Path
+
+from shared.audit.segments import segments
+from tests.shared.audit_cli.logs import LINK, a_log, answered, run, two_logs
+
+
+async def test_logs_that_agree_end_with_0(tmp_path: Path) -> None:
+    relay, client = tmp_path / "relay", tmp_path / "client"
+    await two_logs(relay, client, calls=20)
+    found = answered("reconcile", relay, client)
+    assert (found["ok"], found["broken"], found["matched"]) == (True, {}, 20)
+    keys = ("--key", relay / "key.pub", "--key", client / "key.pub")
+    assert run("reconcile", relay, client, *keys).exit_code == 0
+    assert "ok: every call is accounted for" in run("reconcile", relay, client).stdout
+
+
+async def test_calls_that_one_end_does_not_know_end_with_1_in_a_table(tmp_path: Path) -> None:
+    relay, client = tmp_path / "relay", tmp_path / "client"
+    await two_logs(relay, client, calls=20, lost=7)
+    done = run("reconcile", relay, client, "--slack", 0)
+    assert done.exit_code == 1
+    assert "GRAVE only the client knows" in done.stdout
+    assert "NOT ACCOUNTED FOR" in done.stdout
+    found = json.loads(run("reconcile", relay, client, "--slack", 0, "--json").stdout)
+    assert found["kinds"] == {"only the client knows": 1}
+    assert found["findings"][0]["call"] == f"{LINK}.7"
+
+
+async def test_a_log_that_is_not_what_was_written_ends_with_1(tmp_path: Path) -> None:
+    relay, client = await a_log(tmp_path / "relay"), await a_log(tmp_path / "client")
+    last = segments(client)[-1].path
+    last.write_bytes(last.read_bytes().replace(b'"v":1', b'"v":2'))
+    done = run("reconcile", relay, client)
+    assert done.exit_code == 1
+    assert f"NOT WHAT WAS WRITTEN: {client}: record " in done.stdout
+    swapped = ("--key", client / "key.pub", "--key", relay / "key.pub")
+    found = json.loads(run("reconcile", relay, client, *swapped, "--json").stdout)
+    assert set(found["broken"]) == {str(relay), str(client)}
+
+
+async def test_a_key_for_each_folder_or_none(tmp_path: Path) -> None:
+    relay = await a_log(tmp_path / "relay", calls=1)
+    done = run("reconcile", relay, relay, "--key", relay / "key.pub")
+    assert done.exit_code == 2
+    assert "for each folder" in done.output

@@ -1,0 +1,135 @@
+"""Records are found page by page, followed, and a session is shown as it went."""
+
+import asyncio
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from shared.audit.log import AuditLog
+from tests.shared.audit_cli.logs import LINK, WHO, a_log, answered, run
+
+
+async def test_a_query_answers_page_by_page_with_the_next_command(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log")
+    words: list[object] = [
+        "query",
+        "--folder",
+        folder,
+        "--user",
+        "ada",
+        "--kind",
+        "call.",
+        "--limit",
+        15,
+    ]
+    seen: list[int] = []
+    while words:
+        page = answered(*words)
+        seen += [each["seq"] for each in page["records"]]
+        words = [*shlex.split(page["next"] or "")[2:-1]]
+    assert len(seen) == 40
+    assert seen == sorted(set(seen))
+
+
+async def test_text_has_a_row_a_record_and_the_command_for_more(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log")
+    done = run("query", "--folder", folder, "--class", "write", "--limit", 3, "--newest")
+    assert len(done.stdout.splitlines()) == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("next:  tunnel-test audit query --folder ")
+    assert "--class write" in line
+    assert "--newest" in line
+    again = run(*shlex.split(line.removeprefix("next:"))[2:])
+    assert not set(again.stdout.splitlines()) & set(done.stdout.splitlines())
+
+
+async def test_every_filter_narrows(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log")
+    for words, count in (
+        (("--user", "eve"), 20),
+        (("--session", "b2b2"), 20),
+        (("--agent", "bot", "--kind", "call.intent"), 20),
+        (("--server", "mail", "--tool", "send", "--decision", "allow"), 60),
+        (("--result", "ok"), 20),
+        (("--result", "timeout"), 0),
+        (("--call", f"{LINK}.7"), 2),
+        (("--since", "2001-01-01", "--until", "2001-01-01T10:00:00Z"), 0),
+        (("--since", "2001-01-01"), 63),
+    ):
+        assert len(answered("query", "--folder", folder, *words)["records"]) == count, words
+
+
+async def test_a_tail_shows_the_newest_the_newest_last(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log")
+    found = answered("tail", "--folder", folder, "-n", 3)["records"]
+    assert [each["seq"] for each in found] == [60, 61, 62]
+    assert found[-1]["kind"] == "audit.closed"
+    assert answered("tail", "--folder", folder, "-n", 0)["records"] == []
+
+
+async def test_a_tail_follows_what_is_written_later(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    audit = AuditLog(folder, "test/log")
+    audit.add("test", {"number": 1})
+    assert audit.flush() is None
+    program = "from tests.shared.audit_cli.logs import commands; commands()()"
+    words = ["tail", "--folder", str(folder), "--follow", "--kind", "test", "--json"]
+    tail = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, *words, stdout=asyncio.subprocess.PIPE
+    )
+    assert tail.stdout is not None
+    try:
+        for number in (1, 2, 3):
+            assert json.loads(await tail.stdout.readline())["record"]["number"] == number
+            audit.add("other", {})
+            audit.add("test", {"number": number + 1})
+            assert audit.flush() is None
+    finally:
+        tail.kill()
+        await tail.wait()
+    assert audit.close() is None
+
+
+async def test_a_session_is_shown_as_it_went(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log")
+    found = answered("replay", "a1a1", "--folder", folder)
+    assert found["session"] == WHO["session"]
+    assert [each["kind"] for each in found["entries"]] == ["session.made"] + ["call.intent"] * 20
+    assert {each["result"] for each in found["entries"][1:]} == {"ok"}
+    text = run("replay", "a1a1", "--folder", folder).stdout
+    assert "ada by" in text
+    assert "mail/send" in text
+    assert "1.5 ms" in text
+
+
+async def test_a_call_that_ended_behind_the_page_has_its_end_and_pages_go_on(
+    tmp_path: Path,
+) -> None:
+    folder = await a_log(tmp_path / "log", calls=3)
+    words: list[object] = ["replay", "a1" * 16, "--folder", folder, "--limit", 2]
+    calls = []
+    while words:
+        found = answered(*words)
+        calls += [(each["call"], each["result"]) for each in found["entries"]]
+        words = [*shlex.split(found["next"] or "")[2:-1]]
+    assert calls == [("", ""), *((f"{LINK}.{number}", "ok") for number in range(3))]
+
+
+async def test_a_session_that_is_not_one_is_said(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    done = run("replay", "zz", "--folder", folder)
+    assert done.exit_code == 1
+    assert "no session of that name" in done.output
+    audit = AuditLog(folder, "test/log")
+    audit.add("session.made", {"session": "a1b1", "user": "ada"})
+    assert audit.close() is None
+    assert "2 sessions of that name" in run("replay", "a1", "--folder", folder).output
+    assert len(answered("replay", "a1b1", "--folder", folder)["entries"]) == 1
+
+
+def test_no_log_is_said(tmp_path: Path) -> None:
+    for command in ("query", "tail"):
+        done = run(command, "--folder", tmp_path)
+        assert done.exit_code == 1
+        assert "no log in" in done.output

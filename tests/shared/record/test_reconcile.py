@@ -1,0 +1,300 @@
+"""A relay's log against its clients': what agrees, what a cut explains, what nothing does."""
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from shared.record.reconcile import MAX_FINDINGS, Reconciled, reconcile
+
+SECOND = 1_000_000
+LINK = "0123456789abcdef"
+WHO = {"user": "ann", "agent": "bot", "session": "s1"}
+WHAT = {"server": "files", "method": "tools/call", "name": "read", "class": "read"}
+
+
+class Log:
+    """Writes records down as a log does: numbered, one second after another."""
+
+    def __init__(self, start: int = 1000) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.now = start
+        self.add("audit.opened")
+
+    def add(self, kind: str, **facts: Any) -> int:
+        seq = len(self.records)
+        self.records.append({"seq": seq, "time": self.now * SECOND, "kind": kind, "v": 1, **facts})
+        self.now += 1
+        return seq
+
+    def at(self, now: int) -> "Log":
+        self.now = now
+        return self
+
+    def begin(self, stream: int, link: str = LINK, **facts: Any) -> int:
+        facts = {"body": "b" * 64, "what": WHAT, "who": WHO, **facts}
+        return self.add("call.intent", call=f"{link}.{stream}", **facts)
+
+    def end(
+        self, stream: int, intent: int, result: str = "ok", *, link: str = LINK, **facts: Any
+    ) -> int:
+        delivery = "done" if result in ("ok", "tool_error", "protocol_error") else "unknown"
+        ended = {"result": result, "delivery": delivery, "bytes": 7, "scrub_hits": 0, **facts}
+        return self.add("call.completion", call=f"{link}.{stream}", intent=intent, **ended)
+
+    def call(self, stream: int, result: str = "ok", **facts: Any) -> "Log":
+        self.end(stream, self.begin(stream), result, **facts)
+        return self
+
+
+def both(*, until: int = 5000) -> tuple[Log, Log]:
+    """Return two logs that know one call each end agrees on."""
+    relay, client = Log(), Log()
+    client.add("link.up", link=LINK)
+    relay.at(1100).call(1)
+    client.at(1100).call(1)
+    return relay, client
+
+
+def found(relay: Log, client: Log, **options: Any) -> Reconciled:
+    for log in (relay, client):
+        log.at(9000).add("audit.closed")
+    return reconcile(relay.records, {"c": client.records}, slack=5, **options)
+
+
+def kinds(report: Reconciled) -> dict[str, bool]:
+    return {each.kind: each.grave for each in report.findings}
+
+
+def test_logs_that_agree_leave_nothing() -> None:
+    report = found(*both())
+    assert (report.ok, report.relay, report.clients, report.matched) == (True, 1, {"c": 1}, 1)
+    assert report.findings == []
+
+
+def test_a_call_that_was_answered_and_that_the_client_does_not_know_is_grave() -> None:
+    relay, client = both()
+    relay.at(2000).call(2)
+    report = found(relay, client)
+    assert kinds(report) == {"only the relay knows": True}
+    assert report.findings[0].relay == 3
+    assert not report.ok
+
+
+def test_a_call_that_never_came_over_a_broken_link_is_none() -> None:
+    relay, client = both()
+    relay.at(2000).call(2, "delivery_unknown")
+    report = found(relay, client)
+    assert kinds(report) == {"never arrived": False}
+    assert report.ok
+
+
+def test_a_call_that_only_the_client_knows_is_grave() -> None:
+    relay, client = both()
+    client.at(2000).call(2)
+    assert kinds(found(relay, client)) == {"only the client knows": True}
+
+
+def test_what_the_other_log_does_not_reach_is_not_held_against_it() -> None:
+    relay, client = Log(), Log(3000)
+    client.add("link.up", link=LINK)
+    relay.at(2000).call(1)
+    assert kinds(found(relay, client)) == {"not covered": False}
+    relay, client = both()
+    client.at(8000).call(2)
+    report = reconcile(relay.records, {"c": client.records}, slack=5)
+    assert kinds(report) == {"not covered": False}
+
+
+def test_what_could_not_be_written_down_is_not_held_against_it() -> None:
+    relay, client = both()
+    relay.at(2000).call(2)
+    client.at(2100).add("audit.gap", began=1900 * SECOND, ended=2050 * SECOND, refused=0, lost=0)
+    report = found(relay, client)
+    assert kinds(report) == {"in a gap": False}
+    assert (report.ok, dict(+report.kinds)) == (True, {"in a gap": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"body": "c" * 64}, "other body"),
+        ({"who": {**WHO, "user": "eve"}}, "other user"),
+        ({"who": {**WHO, "agent": "eve"}}, "other agent"),
+        ({"who": {**WHO, "session": "s2"}}, "other session"),
+        ({"what": {**WHAT, "server": "mail"}}, "other server"),
+        ({"what": {**WHAT, "method": "tools/list"}}, "other method"),
+        ({"what": {**WHAT, "name": "delete"}}, "other tool"),
+        ({"what": {**WHAT, "class": "write"}}, "other class"),
+        ({"what": {**WHAT, "definition": "e" * 64}}, "other definition"),
+        ({"approval": {"id": "a2", "arguments": "d"}}, "other approval"),
+    ],
+)
+def test_what_both_ends_say_of_a_call_is_the_same(change: dict[str, Any], kind: str) -> None:
+    relay, client = both()
+    what = {**WHAT, "definition": "d" * 64}
+    relay.at(2000).end(2, relay.begin(2, what=what, approval={"id": "a1", "arguments": "d"}))
+    seq = client.at(2000).begin(2, **{"what": what, **change})
+    client.end(2, seq)
+    assert kinds(found(relay, client)) == {kind: True}
+
+
+def test_the_relay_names_a_server_with_its_tunnel_and_a_tag_is_no_other_name() -> None:
+    relay, client = both()
+    relay.at(2000).end(2, relay.begin(2, what={**WHAT, "server": "home/files"}))
+    client.at(2000).end(2, client.begin(2, what={**WHAT, "name": "hmac:" + "0" * 32}))
+    assert found(relay, client).findings == []
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "kind"),
+    [
+        ("ok", "tool_error", ("results disagree", True)),
+        ("ok", "timeout", ("results disagree", True)),
+        ("delivery_unknown", "ok", ("answer lost on the way", False)),
+        ("cancelled", "ok", ("answer lost on the way", False)),
+        ("cancelled", "delivery_unknown", None),
+        ("timeout", "timeout", None),
+    ],
+)
+def test_results_differ_only_as_far_as_a_cut_explains(
+    here: str, there: str, kind: tuple[str, bool] | None
+) -> None:
+    relay, client = both()
+    relay.at(2000).call(2, here)
+    client.at(2000).call(2, there)
+    assert list(kinds(found(relay, client)).items()) == ([] if kind is None else [kind])
+
+
+def test_what_the_relay_promised_was_never_sent_was_not() -> None:
+    relay, client = both()
+    relay.at(2000).call(2, "unreachable", delivery="never_sent").call(3, "unreachable")
+    relay.records[-1]["delivery"] = "never_sent"
+    client.at(2000).call(2, "ok").call(3, "unreachable")
+    assert kinds(found(relay, client)) == {"sent after all": True}
+
+
+def test_a_client_that_was_killed_after_its_answer_has_not_said_so() -> None:
+    relay, client = both()
+    relay.at(2000).call(2)
+    client.at(2000).call(2, "delivery_unknown", closed_by="restart")
+    assert kinds(found(relay, client)) == {"end not written": False}
+
+
+def test_what_the_client_refused_was_not_answered_well() -> None:
+    relay, client = both()
+    for stream, result in ((2, "denied"), (3, "tool_error"), (4, "ok")):
+        relay.at(2000 + stream).call(stream, result)
+        client.at(2000 + stream).add(
+            "call.refused", call=f"{LINK}.{stream}", what=WHAT, who=WHO, body=""
+        )
+    report = found(relay, client)
+    assert kinds(report) == {"results disagree": True}
+    assert report.findings[0].call == f"{LINK}.4"
+
+
+@pytest.mark.parametrize("which", ["relay", "client"])
+def test_a_call_without_an_end_in_a_log_that_was_closed_is_grave(which: str) -> None:
+    relay, client = both()
+    for name, log in (("relay", relay), ("client", client)):
+        seq = log.at(2000).begin(2)
+        if name != which:
+            log.end(2, seq)
+    report = found(relay, client)
+    assert kinds(report) == {"no completion": True}
+    assert report.matched == 1
+
+
+def test_a_call_that_runs_while_the_logs_are_read_is_under_way() -> None:
+    relay, client = both()
+    relay.at(2000).begin(2)
+    client.at(2000).begin(2)
+    report = reconcile(relay.records, {"c": client.records})
+    assert kinds(report) == {"under way": False}
+
+
+def test_a_restart_ends_what_was_open_or_it_is_grave() -> None:
+    relay, client = both()
+    client.at(2000).begin(2)
+    relay.at(2000).call(2, "delivery_unknown")
+    client.add("audit.opened")
+    report = reconcile(relay.records, {"c": client.records})
+    assert kinds(report) == {"no completion": True}
+
+
+def test_a_link_that_no_clients_log_speaks_of_is_one_finding() -> None:
+    relay, client = both()
+    link = "feed" * 4
+    for stream in range(5):
+        relay.end(stream, relay.at(2000 + stream).begin(stream, link), link=link)
+    report = found(relay, client)
+    (one,) = report.findings
+    assert (one.kind, one.calls, one.grave) == ("unknown link", 5, True)
+
+
+def test_secrets_that_were_taken_out_are_told_and_no_fault() -> None:
+    relay, client = both()
+    relay.at(2000).call(2)
+    client.at(2000).call(2, scrub_hits=2)
+    report = found(relay, client)
+    assert kinds(report) == {"secret in the answer": False}
+    assert report.ok
+
+
+def test_a_call_that_begins_twice_in_one_log_is_grave() -> None:
+    relay, client = both()
+    relay.at(2000).begin(2)
+    relay.end(2, relay.begin(2))
+    client.at(2000).call(2)
+    assert kinds(found(relay, client))["begun twice"]
+
+
+def test_two_clients_logs_are_held_against_one_relay() -> None:
+    relay, client = both()
+    other, link = Log(), "1" * 16
+    other.add("link.up", link=link)
+    relay.at(2000).end(1, relay.begin(1, link), link=link)
+    other.at(2000).end(1, other.begin(1, link), link=link)
+    report = reconcile(relay.records, {"c": client.records, "d": other.records})
+    assert (report.ok, report.matched, report.clients) == (True, 2, {"c": 1, "d": 1})
+
+
+def test_clocks_that_are_minutes_apart_match_within_the_window() -> None:
+    relay, client = Log(), Log(1000 + 300)
+    client.add("link.up", link=LINK)
+    for number in range(1, 500):
+        relay.at(2000 + number).call(number)
+        client.at(2300 + number).call(number)
+    report = found(relay, client)
+    assert (report.ok, report.matched) == (True, 499)
+
+
+def test_only_calls_of_the_window_are_kept_in_memory_and_findings_are_few() -> None:
+    """A log whose other end says nothing at all is read to its end in bounded space."""
+    relay, client, numbers = Log(), Log(), count(1)
+    client.add("link.up", link=LINK)
+
+    def endless() -> Any:
+        yield from relay.records
+        for number in range(20_000):
+            stream, when = next(numbers), (3000 + number) * SECOND
+            seq = 2 * number + 1
+            call = {"call": f"{LINK}.{stream}", "time": when, "v": 1}
+            yield {"seq": seq, "kind": "call.intent", "what": WHAT, "who": WHO, **call}
+            ended = {"intent": seq, "result": "ok", "delivery": "done"}
+            yield {"seq": seq + 1, "kind": "call.completion", **ended, **call}
+
+    client.at(40_000).add("audit.closed")
+    report = reconcile(endless(), {"c": client.records})
+    assert report.kinds["only the relay knows"] == report.grave == 20_000
+    assert len(report.findings) == MAX_FINDINGS
+
+
+def test_what_is_no_record_of_a_call_is_passed_over() -> None:
+    odd: list[dict[str, Any]] = [
+        {},
+        {"kind": "call.intent", "call": 7, "time": "x"},
+        {"kind": "call.completion", "call": "x", "time": True},
+        {"kind": "call.intent", "call": "x.1", "who": 3, "what": [], "approval": ""},
+    ]
+    assert reconcile(odd, {"c": odd}).matched == 1

@@ -1,0 +1,98 @@
+"""What the files of the relay's log say for a report: verified, and the newest records in short.
+
+Of a record only who, what and what became of it: no argument, not even a redacted one.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jiter
+
+from shared.audit.keys import PUBLIC_FILE
+from shared.audit.notes import last_note
+from shared.audit.private import AuditError
+from shared.audit.segments import lines, segments
+from shared.audit.verifying import verify_folder
+from shared.keys import BadKeyError, decode_public, key_fingerprint
+from shared.record.chain import BadLineError, split
+
+MAX_SAMPLE = 200
+_PLAIN = ("by", "command", "outcome", "tunnel", "upstream", "instance", "result", "reason")
+Facts = dict[str, Any]
+
+
+def not_looked_at(why: str) -> Facts:
+    """Return what is said of a log nobody looked at."""
+    return {"looked": False, "problem": why, "sample": []}
+
+
+def look(folder: Path, count: int) -> Facts:
+    """Verify the log and take its newest records; whatever is wrong with it is a fact, no error."""
+    try:
+        public = decode_public((folder / PUBLIC_FILE).read_text().strip())
+        report = verify_folder(folder, public)
+        note = last_note(folder)
+        sample = newest(folder, count)
+    except (AuditError, OSError, UnicodeDecodeError, BadKeyError) as error:
+        said = str(error) if isinstance(error, AuditError) else type(error).__name__
+        return not_looked_at(f"the log cannot be read: {said}")
+    names = ("ok", "records", "removed", "signed", "checkpoints", "first_bad", "reason", "torn")
+    return {
+        "looked": True,
+        "problem": None,
+        **{name: getattr(report, name) for name in names},
+        "open": len(report.open_intents),
+        "odd": [each.as_dict() for each in report.findings[:20]],
+        "key": key_fingerprint(public),
+        "checkpoint": note,
+        "sample": sample,
+    }
+
+
+def newest(folder: Path, count: int) -> list[Facts]:
+    """Return the newest records in short, the newest first; raises AuditError."""
+    found: list[Facts] = []
+    for segment in reversed(segments(folder)):
+        here: deque[Facts] = deque(maxlen=count - len(found))
+        for line in lines(segment.path):
+            try:
+                record = jiter.from_json(split(line)[1])
+            except (BadLineError, ValueError):
+                continue  # what is wrong with it, the verification says
+            if isinstance(record, dict):
+                here.append(brief(record))
+        found += reversed(here)
+        if len(found) >= count:
+            break
+    return found
+
+
+def brief(record: Mapping[str, Any]) -> Facts:
+    """Return what a report shows of a record."""
+    who, what, why = (_part(record, name) for name in ("who", "what", "why"))
+    told = {name: str(record[name])[:200] for name in _PLAIN if record.get(name) is not None}
+    server = what.get("server", told.get("upstream"))
+    return {
+        "seq": record.get("seq"),
+        "time": record.get("time"),
+        "kind": record.get("kind"),
+        "user": who.get("user", told.get("by")),
+        "agent": who.get("agent"),
+        "server": server,
+        "what": what.get("name") or what.get("method") or told.get("command") or _ended(record),
+        "class": what.get("class"),
+        "decision": why.get("decision"),
+        "outcome": told.get("result") or told.get("outcome"),
+    }
+
+
+def _ended(record: Mapping[str, Any]) -> str | None:
+    intent = record.get("intent")
+    return f"ends record {intent}" if isinstance(intent, int) else None
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}

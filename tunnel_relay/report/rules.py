@@ -1,0 +1,61 @@
+"""Rules of a policy as values that a report shows and judges. Pure."""
+
+from collections.abc import Collection
+from typing import Any
+
+from shared.policy.classes import IN_ORDER, ToolClass
+from shared.policy.methods import TOOL
+from shared.policy.model import Policy, Rule
+
+_PATTERNS = ("server", "tool", "prompt", "resource", "group", "user", "agent", "env")
+
+
+def rules_of(policy: Policy) -> list[dict[str, Any]]:
+    """Return every rule as JSON values, in the order of the file."""
+    return [_rule(each) for each in policy.rules]
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    match = rule.match
+    found: dict[str, Any] = {
+        "id": rule.id,
+        "line": rule.line,
+        "effect": rule.effect.value,
+        "conditional": rule.is_conditional,
+        "tools": TOOL in match.methods,
+        "match": {name: list(getattr(match, name) or ()) for name in _PATTERNS},
+        "classes": _classes(match.classes),
+        "approvers": None,
+    }
+    approvers = rule.approvers
+    if approvers is not None:
+        found["approvers"] = {
+            "groups": list(approvers.groups),
+            "users": list(approvers.users),
+            "count": approvers.count,
+            "not_requester": approvers.not_requester,
+            "ttl": approvers.ttl,
+        }
+    return found
+
+
+def _classes(classes: Collection[ToolClass] | None) -> list[str] | None:
+    return None if classes is None else [each.value for each in IN_ORDER if each in classes]
+
+
+def about(rule: dict[str, Any]) -> str:
+    """Say in a line what a rule is about."""
+    parts = [
+        f"{name} {' or '.join(patterns)}" for name, patterns in rule["match"].items() if patterns
+    ]
+    if rule["classes"] is not None:
+        parts.insert(0, f"class {' or '.join(rule['classes'])}")
+    if rule["conditional"]:
+        parts.append("by arguments")
+    return ", ".join(parts) or "everything"
+
+
+def is_open(rule: dict[str, Any]) -> bool:
+    """Does it allow tools whoever asks, wherever they are, whatever the arguments?"""
+    narrowed = any(rule["match"].values())
+    return rule["effect"] == "allow" and rule["tools"] and not rule["conditional"] and not narrowed
