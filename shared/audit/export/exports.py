@@ -93,4 +93,6 @@ def _made(
         why = error.strerror or type(error).__name__
         raise AuditError(f"export {export.name}: cannot use {export.ca}: {why}") from None
     sink = make_sink(export, token, origin)
-    return Exporter(export, spool, sink, Formatter(export.spelling, origin), program.codes)
+    syslog = export.target.scheme.startswith("syslog")
+    formatter = Formatter(export.spelling, origin, syslog=syslog)
+    return Exporter(export, spool, sink, formatter, program.codes)

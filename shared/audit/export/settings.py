@@ -29,7 +29,7 @@ class Target(NamedTuple):
     @property
     def tls(self) -> bool:
         """Is what goes there encrypted?"""
-        return self.scheme not in _PLAIN
+        return self.scheme not in _PLAIN and self.scheme != "file"
 
     @property
     def authority(self) -> str:

@@ -13,7 +13,7 @@ from shared.record.chain import line_of, link
 from shared.record.export.formats import Formatter, spans
 from shared.record.export.joined import Origin
 from shared.record.export.names import FORMATS
-from shared.record.export.syslog import framed, message
+from shared.record.export.syslog import framed
 
 ORIGIN = Origin("tunnel-client", "mcp-tunnel/client/office/1", "1.0", "host.example")
 NASTY = ["\r\n", "}{", "|", "=", "\\", "\u2028", "\u2029", "\x85", "\x00", "\x1b[2J", "]", '"']
@@ -121,10 +121,8 @@ def test_a_syslog_message_has_its_length_and_seven_words_before_it(
 ) -> None:
     """RFC 5424, RFC 5425: nothing in a record begins a message."""
     origin = Origin("tunnel-relay", "mcp-tunnel/relay/r", "1.0", host)
-    formatter = Formatter("cef", origin)
-    event = formatter.event(0, a_line(record))
-    content = formatter.spell(event)
-    whole = framed(message(event, origin, content))
+    content = Formatter("cef", origin).line(0, a_line(record))
+    whole = framed(Formatter("cef", origin, syslog=True).line(0, a_line(record)))
     size, _, rest = whole.partition(b" ")
     assert int(size) == len(rest)
     head = re.match(
