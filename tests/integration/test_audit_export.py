@@ -22,14 +22,14 @@ def exporting(collector: HttpServer) -> Any:
     """Return what gives both programs an export in each format."""
 
     def prepare(lab: Lab) -> None:
-        for config in (lab.relay_config, lab.client_config):
-            text = config.read_text()
-            for name in FILES:
-                to = f"file:{lab.folder / config.parent.name}-{name}"
-                text += f'\n[[audit.export]]\nname = "{name}"\nformat = "{name}"\nto = "{to}"\n'
-            to = f"otlp+http://127.0.0.1:{collector.port}"
-            text += f'\n[[audit.export]]\nname = "spans"\nto = "{to}"\ntoken = "env:OTEL_TOKEN"\n'
-            config.write_text(text)
+        otlp = f"otlp+http://127.0.0.1:{collector.port}"
+        for program in ("relay", "client"):
+            exports = [
+                {"name": name, "format": name, "to": f"file:{lab.folder}/{program}-{name}"}
+                for name in FILES
+            ]
+            exports.append({"name": "spans", "to": otlp, "token": "env:OTEL_TOKEN"})
+            lab.environment[f"TUNNEL_{program.upper()}_AUDIT__EXPORT"] = json.dumps(exports)
         lab.environment["OTEL_TOKEN"] = CANARY
 
     return prepare
@@ -66,7 +66,7 @@ async def test_what_agents_do_goes_out_in_every_format_without_a_secret() -> Non
         message = call("echo", case="traced", text=CANARY)
         message["params"]["_meta"] = {**message["params"].get("_meta", {}), **meta}
         headers = {"traceparent": parent, "tracestate": "a=1", "baggage": "key=1"}
-        assert (await scene.agent.ask(message, headers=headers)).status == 200
+        assert (await scene.agent.ask(message, headers=headers.items())).status == 200
 
         async def named() -> bool:
             return "DOES NOT GO OUT" in await lab.client_command("status")
