@@ -193,6 +193,9 @@ def health_at(port: int) -> Callable[[Lab], None]:
 
     def prepare(lab: Lab) -> None:
         lab.environment["TUNNEL_CLIENT_HEALTH__LISTEN"] = f"127.0.0.1:{port}"
+        for program in ("RELAY", "CLIENT"):
+            copy = {"name": "copy", "to": f"file:{lab.folder}/{program}"}
+            lab.environment[f"TUNNEL_{program}_AUDIT__EXPORT"] = json.dumps([copy])
 
     return prepare
 
