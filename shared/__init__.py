@@ -23,5 +23,6 @@ clock. The reason of each:
 - escape: what somebody else wrote is shown by both programs, and neither may be fooled by it
 - audit: the two logs are matched and verified by one tool; it reads its own folder and the clock
 - audit_cli: the commands that read and match those logs; an auditor learns them once
+- checkup: both doctors run and show their lines alike; it is given its clock
 - configfile: one config error looks the same in both programs (see docs/adr)
 """

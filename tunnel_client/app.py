@@ -32,10 +32,11 @@ from tunnel_client.grants import WallClock
 from tunnel_client.health import Page, health_port, json_page
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.judge import Judge
-from tunnel_client.metrics import Metrics, readiness
+from tunnel_client.metrics import Metrics
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.permits import Permits
 from tunnel_client.policy.load import POLL, load_policy
+from tunnel_client.readiness import readiness
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.tally import Tally
@@ -164,7 +165,7 @@ def health_pages(status: Callable[[], dict[str, Any]], tally: Tally) -> dict[str
     metrics = Metrics(status, tally)
 
     def ready() -> tuple[int, str, bytes]:
-        shown = readiness(status())
+        shown = readiness(status(), tally.newest())
         return json_page(200 if shown["ready"] else 503, shown)
 
     return {

@@ -11,11 +11,13 @@ from shared.version import VERSION
 from tunnel_client.cli_audit import audit
 from tunnel_client.cli_connect import connect
 from tunnel_client.cli_consent import consent
+from tunnel_client.cli_doctor import doctor
 from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
 from tunnel_client.cli_options import read_settings as _settings
 from tunnel_client.cli_options import show as _print
 from tunnel_client.cli_policy import policy
 from tunnel_client.cli_report import report
+from tunnel_client.cli_status import status
 from tunnel_client.cli_tools import tool
 from tunnel_client.cli_upstream import upstream
 from tunnel_client.errors import EXIT_CONFIGURATION, ClientError
@@ -130,26 +132,6 @@ def run(config: Path | None) -> None:
     sys.exit(app.run(settings))
 
 
-@cli.command()
-@config_option
-@json_option
-def status(config: Path | None, as_json: bool) -> None:
-    """Show what the running daemon is doing."""
-    import time
-
-    from tunnel_client.control import ask_status
-    from tunnel_client.render import upstream_row
-    from tunnel_client.status_view import status_text
-
-    settings = _settings(config)
-    answer = ask_status(settings.state_dir)
-    if as_json:
-        _print({"schema_version": SCHEMA_VERSION} | answer)
-        return
-    kinds = {each.name: upstream_row(each)["kind"] for each in settings.upstream}
-    _print(status_text(answer, kinds, time.time()))
-
-
 @cli.command("check-config")
 @config_option
 @json_option
@@ -183,6 +165,8 @@ cli.add_command(policy)
 cli.add_command(consent)
 cli.add_command(audit)
 cli.add_command(report)
+cli.add_command(doctor)
+cli.add_command(status)
 
 
 def main() -> None:

@@ -355,5 +355,6 @@ class Client:
                 "resumed": link.resumed,
                 "grants": link.grants,
                 "round_trip_ms": round(link.driver.round_trip * 1000, 2),
+                "heard_ago": round(max(0.0, time.monotonic() - link.driver.last_heard), 1),
             }
         return facts

@@ -23,6 +23,7 @@ from tunnel_client.errors import (
     DialSettingsError,
     NameLookupError,
     ProxyError,
+    ProxyLoginError,
     TlsError,
 )
 from tunnel_client.relay_url import RelayUrl, is_loopback
@@ -160,7 +161,7 @@ async def _through(
 ) -> tuple[asyncio.Transport, _P]:
     if context is None:
         raise DialSettingsError("a proxy is only used with wss://")
-    plain = await _connect_through(proxy, target)
+    plain = await connect_through(proxy, target)
     early = _Early()
     try:
         # Data may arrive before our own protocol is in place, so a keeper stands in until then.
@@ -186,7 +187,8 @@ async def _through(
     return secured, protocol
 
 
-async def _connect_through(proxy: "Proxy", target: DialTarget) -> asyncio.Transport:
+async def connect_through(proxy: "Proxy", target: DialTarget) -> asyncio.Transport:
+    """Have the proxy connect us to the relay; raises ProxyError, CertificateError and OSError."""
     from websockets.asyncio.client import connect_http_proxy
     from websockets.exceptions import InvalidProxyMessage, InvalidProxyStatus
 
@@ -199,11 +201,11 @@ async def _connect_through(proxy: "Proxy", target: DialTarget) -> asyncio.Transp
         )
     except InvalidProxyStatus as error:
         status = error.response.status_code
-        wants_login = " (it wants a user and password: set relay.proxy_auth)"
-        raise ProxyError(
-            f"proxy {proxy.host}:{proxy.port} answered {status} to CONNECT"
-            f"{wants_login if status == 407 else ''}"
-        ) from None
+        said = f"proxy {proxy.host}:{proxy.port} answered {status} to CONNECT"
+        if status == 407:
+            wants = "it wants a user and password: set relay.proxy_auth"
+            raise ProxyLoginError(f"{said} ({wants})") from None
+        raise ProxyError(said) from None
     except InvalidProxyMessage:
         raise ProxyError(f"proxy {proxy.host}:{proxy.port} does not speak HTTP") from None
     except ssl.SSLCertVerificationError as error:

@@ -260,6 +260,13 @@ class ProxyError(DialError):
     code = "MT2203"
 
 
+class ProxyLoginError(ProxyError):
+    """The proxy wants a user and a password, or others than those it got."""
+
+    code = "MT2711"
+    next_command = "put user:password into a file of mode 0600 and set relay.proxy_auth to it"
+
+
 class CertificateError(DialError):
     """The certificate shown is not one for this host from an authority we trust."""
 

@@ -21,6 +21,8 @@ class UpstreamTestError(ClientError):
     """An upstream did not answer as an MCP server would."""
 
     code = "MT2402"
+    unreachable = False
+    """Was there nobody to ask?"""
     next_command = "start the server named in the configuration, then test again"
 
 
@@ -84,6 +86,13 @@ class NotPinnableError(ClientError):
 
     code = "MT2543"
     next_command = "tunnel-client tool diff NAME; ask whoever runs that server"
+
+
+class CredentialShownError(ClientError):
+    """The upstream shows its own credential in a definition: no pin makes that fit for agents."""
+
+    code = "MT2620"
+    next_command = "have whoever runs that server take it out, and change the credential"
 
 
 # 256x: what stdio upstreams may start

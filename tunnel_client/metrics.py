@@ -89,29 +89,6 @@ class Metrics(Collector):
         yield denials
 
 
-def readiness(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Say whether a call could be served now, and what is wrong with which upstream.
-
-    Reasons are words of ours: whoever is on this machine can read them.
-    """
-    reasons: dict[str, str | None] = dict.fromkeys(status["upstreams"])
-    for name, facts in status["tools"].items():
-        if facts.get("listing_error"):
-            reasons[name] = "tools not listed"
-    for each in status["credentials"]:
-        if each.get("problem"):
-            reasons[each["upstream"]] = "no credential"
-    for each in status["stdio"]:
-        if each["refused"]:
-            reasons[each["name"]] = "may not be started"
-    connected = bool(status["connected"])
-    return {
-        "ready": connected,
-        "reason": None if connected else "no link",
-        "upstreams": {name: {"reason": reason} for name, reason in sorted(reasons.items())},
-    }
-
-
 def _buckets(counts: list[int]) -> list[tuple[str, float]]:
     found, count = [], 0
     for bound, more in zip([*map(str, BOUNDS), "+Inf"], counts, strict=True):

@@ -318,7 +318,7 @@ def read_secret(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:
     def read(path: str) -> str:
         # systemd hands credentials out as 0440; nobody else may read or change the file.
         owners = (0, os.geteuid())
-        return read_guarded(Path(path), forbidden=0o027, owners=owners).decode()
+        return read_guarded(Path(path), forbidden=0o027, owners=owners, links=None).decode()
 
     try:
         return reference.resolve(environ, read)

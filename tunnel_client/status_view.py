@@ -11,7 +11,7 @@ from tunnel_client.render import as_text
 COUNTS = ("pinned", "new", "changed", "gone", "flagged")
 """Of an upstream's tools."""
 _LINK = ("connected", "relay", "tunnel", "instance", "links_made", "last_error", "retry_at")
-_LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms")
+_LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms", "heard_ago")
 _REST = (
     "schema_version",
     "version",
@@ -25,7 +25,10 @@ _REST = (
 )
 _SHOWN = frozenset((*_LINK, *_LINKED, *_REST))
 _OF_UPSTREAM = frozenset(
-    (*COUNTS, "pinning", "held_back", "listed", "changed_tools", "listing_error")
+    (
+        *(*COUNTS, "credential", "pinning", "held_back", "listed"),
+        *("changed_tools", "credential_tools", "listing_error"),
+    )
 )
 
 
@@ -142,6 +145,9 @@ def _remarks(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  look: tunnel-client tool diff {name}"
     elif facts.get("new") and facts.get("pinning") != PINNING_OFF:
         yield f"new ones are not shown to agents: tunnel-client tool pin {name}"
+    shown = ", ".join(one_line(tool, 60) for tool in facts.get("credential_tools") or ())
+    if shown:
+        yield f"ALARM: IT SHOWS ITS CREDENTIAL, and these are blocked (MT2620): {shown}"
     if facts.get("held_back"):
         many = _many(facts["held_back"], "prompt or resource", "prompts or resources")
         yield f"{many} held back: tunnel-client tool pin {name} --held-back"

@@ -22,16 +22,18 @@ _CLOSE_CODES = frozenset(CloseCode)
 class Series:
     """How often something took how long."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("counts", "last", "total")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total = 0.0
+        self.last = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one."""
+    def add(self, seconds: float, now: float) -> None:
+        """Count one that took so long and ended now."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
+        self.last = now
 
 
 Lane = dict[str, Series]
@@ -77,7 +79,17 @@ class Tally:
         series = lane.get(exchange.outcome)
         if series is None:
             series = lane[exchange.outcome] = Series()
-        series.add(self.now() - exchange.began)
+        now = self.now()
+        series.add(now - exchange.began, now)
+
+    def newest(self) -> dict[str, dict[str, float]]:
+        """Return for each upstream how many seconds ago each outcome was seen last."""
+        now, found = self.now(), dict[str, dict[str, float]]()
+        for (upstream, _), lane in self.lanes.items():
+            outcomes = found.setdefault(upstream, {})
+            for outcome, series in lane.items():
+                outcomes[outcome] = min(now - series.last, outcomes.get(outcome, now))
+        return found
 
     def denied(self, exchange: Counted, upstream: str) -> None:
         """Count an exchange that the policy does not let through."""

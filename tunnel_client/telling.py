@@ -19,6 +19,7 @@ _STATES = {
     State.GONE: PinState.PINNED,
     State.NEW: PinState.NEW,
     State.CHANGED: PinState.CHANGED,
+    State.CREDENTIAL: PinState.CHANGED,
 }
 
 

@@ -18,7 +18,12 @@ from tunnel_client.catalog.propose import propose
 from tunnel_client.catalog.scan import TOOL_NAME, Flag, hides, known_to, scan
 from tunnel_client.control import ask_status
 from tunnel_client.errors import ClientError, NotRunningError
-from tunnel_client.errors_upstreams import NotPinnableError, UnknownToolError, UnknownUpstreamError
+from tunnel_client.errors_upstreams import (
+    CredentialShownError,
+    NotPinnableError,
+    UnknownToolError,
+    UnknownUpstreamError,
+)
 from tunnel_client.settings import ClientSettings, UpstreamSettings
 from tunnel_client.upstreams import guards_of, make_upstream
 
@@ -109,6 +114,7 @@ class Survey:
                 continue
             before, flags = self.pins.get(name, item.kind, item.name), scan(item, known)
             held = hides(flags) if before is None else before.sha256 != item.sha256
+            held = held or item.leaks
             if held:
                 state = State.NEW if before is None else State.CHANGED
                 found.append(Choice(item, before, None, flags, state))
@@ -117,6 +123,8 @@ class Survey:
     def check_pinnable(self, name: str, items: Iterable[Item]) -> None:
         """Raise NotPinnableError for what no pin can speak of without doubt."""
         for item in items:
+            if item.leaks:
+                raise CredentialShownError(f"{name} shows its own credential in {item.name!a}")
             if item.kind is Kind.TOOL and TOOL_NAME.fullmatch(item.name) is None:
                 raise NotPinnableError("a tool's name is 1 to 128 of A-Z, a-z, 0-9, _, . and -")
             if (item.kind, item.name) in self.listings[name].twice:

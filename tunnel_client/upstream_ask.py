@@ -68,7 +68,9 @@ class Answer:
     def fail(self, code: ResetCode, detail: str) -> None:
         """Tell whoever waits that nothing comes."""
         if not self.result.done():
-            self.result.set_exception(UpstreamTestError(detail))
+            error = UpstreamTestError(detail)
+            error.unreachable = code is ResetCode.UPSTREAM_UNREACHABLE
+            self.result.set_exception(error)
 
     def _settle(self, last: bool) -> None:
         if self.result.done():

@@ -52,18 +52,27 @@ async def probe_upstream(
     upstream = make_upstream(settings, environ, guards, vault)
     await upstream.start()
     try:
-        discovered, why = await _attempt(upstream, modern("server/discover", _SESSION))
-        initialized, why_not = await _attempt(upstream, initialize(_SESSION, new_id()))
-        upstream.end_session(_SESSION)
+        return await introduce(upstream)
     finally:
         with anyio.CancelScope(shield=True):
             await upstream.aclose()
+
+
+async def introduce(upstream: Upstream) -> Report:
+    """Ask a started upstream both questions; raises UpstreamTestError when neither works."""
+    discovered, why = await _attempt(upstream, modern("server/discover", _SESSION))
+    initialized, why_not = await _attempt(upstream, initialize(_SESSION, new_id()))
+    upstream.end_session(_SESSION)
     versions = discovered.get("supportedVersions")
     listed = versions if isinstance(versions, list) else []
     spoken = tuple(each for each in listed if isinstance(each, str) and each >= MODERN)
     legacy = initialized.get("protocolVersion")
     if not spoken and not isinstance(legacy, str):
-        raise UpstreamTestError(f"{settings.name}: {why_not or why or 'no version we know'}")
+        reason = why_not or why
+        told = "no version we know" if reason is None else reason.cause
+        error = UpstreamTestError(f"{upstream.name}: {told}")
+        error.unreachable = reason is not None and reason.unreachable
+        raise error
     return Report(
         spoken, legacy if isinstance(legacy, str) else None, server_name(discovered, initialized)
     )
@@ -78,14 +87,18 @@ def verdict(name: str, report: Report) -> str:
     )
 
 
-async def _attempt(upstream: Upstream, request: UpstreamRequest) -> tuple[dict[str, Any], str]:
+async def _attempt(
+    upstream: Upstream, request: UpstreamRequest
+) -> tuple[dict[str, Any], UpstreamTestError | None]:
     """Return the result, or an empty one and why there is none."""
     try:
         message = await ask(upstream, request, Answer(), PROBE_SECONDS)
     except UpstreamTestError as error:
-        return {}, error.cause
+        return {}, error
     result = message.get("result")
-    return (result, "") if isinstance(result, dict) else ({}, "it refused to introduce itself")
+    if isinstance(result, dict):
+        return result, None
+    return {}, UpstreamTestError("it refused to introduce itself")
 
 
 def server_name(*results: dict[str, Any]) -> str:

@@ -113,7 +113,7 @@ class Metrics(Collector):
         living = sum(refusal is None for _, refusal in sessions.look(known, now))
         yield _gauge("sessions_active", "Sessions that may call now.", living)
         approvals = self._admin.approvals
-        pending = len(approvals.requests.pending(approvals.now()))
+        pending = len(approvals.pending())
         yield _gauge("approvals_pending", "Calls that wait for a person.", pending)
         cuts = HistogramMetricFamily(
             f"{PREFIX}revocation_seconds",

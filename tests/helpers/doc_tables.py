@@ -22,9 +22,11 @@ from shared.configfile import SecretRef
 from shared.errors import AuthError, CloseCode
 from tunnel_client import errors_upstreams
 from tunnel_client.credentials.settings import Place
+from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError
 from tunnel_client.reconnect import GiveUp, Reconnect
 from tunnel_client.settings import ClientSettings
+from tunnel_relay.doctor.findings import FINDINGS
 from tunnel_relay.errors import EXPLAINED
 from tunnel_relay.settings import Settings
 from tunnel_relay.store.base import Role
@@ -186,9 +188,11 @@ def _one_line(text: str) -> str:
 def relay_codes() -> str:
     """Return a table of every refusal of `tunnel-relay`."""
     rows = ["| code | cause | next | exit |", "| --- | --- | --- | --- |"]
-    for code, explained in sorted(EXPLAINED.items()):
+    explanations = {str(code): each for code, each in EXPLAINED.items()}
+    explanations |= {str(code): each for code, each in FINDINGS.items()}
+    for code, explained in sorted(explanations.items()):
         cause, after = _one_line(explained.cause), _one_line(explained.next)
-        rows.append(f"| {code.value} | {cause} | {after} | {explained.exit_code} |")
+        rows.append(f"| {code} | {cause} | {after} | {explained.exit_code} |")
     return "\n".join(rows)
 
 
@@ -219,9 +223,12 @@ def final_ends() -> list[GiveUp]:
     return [end for end in ends if isinstance(end, GiveUp)]
 
 
+_MODULES = (ClientError.__module__, errors_upstreams.__name__, errors_doctor.__name__)
+
+
 def _family(kind: type[ClientError]) -> Iterator[type[ClientError]]:
     for child in kind.__subclasses__():
-        if child.__module__ in (ClientError.__module__, errors_upstreams.__name__):
+        if child.__module__ in _MODULES:
             yield child
             yield from _family(child)
 

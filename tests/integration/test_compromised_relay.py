@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from shared.wire.frames import encode_message
 from tests.helpers.agent import call, request
 from tests.helpers.passkeys import SoftPasskey
 from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
+from tests.helpers.recording_upstream import RecordingUpstream
 from tests.helpers.tunnel import TUNNEL
 from tests.integration.policies import POLICY, Desk, open_desk
 from tests.integration.scene import OTHER, SERVER, eventually
@@ -129,8 +130,11 @@ class Taken:
 
 
 @asynccontextmanager
-async def taken_over() -> AsyncIterator[Taken]:
-    async with open_desk(start=False) as desk:
+async def taken_over(
+    upstream: RecordingUpstream | None = None, prepare: Callable[[Desk], None] = lambda _: None
+) -> AsyncIterator[Taken]:
+    async with open_desk(upstream, start=False) as desk:
+        prepare(desk)
         lab = desk.lab
         key = read_relay_key(lab.folder / "relay" / "state" / "relay.key")
         async with raw_relay(key, lab.folder / "client" / "state") as relay:

@@ -22,6 +22,7 @@ from tests.tunnel_client.test_settings import HEAD
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.pins import FILE_NAME, read_pins
 from tunnel_client.control import SOCKET_FILE, ControlServer
+from tunnel_client.credentials.scrub import MASK
 from tunnel_client.identity import Identity, StateLock
 
 DOWN = "http://127.0.0.1:1/mcp"
@@ -135,6 +136,19 @@ async def test_what_cannot_be_pinned_is_refused(desk: Desk) -> None:
     twice = await desk.do("tool", "pin", "desk", "add", "--yes")
     assert "twice" in twice.stderr
     assert read_pins(desk.state) == {}
+
+
+async def test_what_shows_a_credential_is_not_pinned(desk: Desk) -> None:
+    """C13: neither by name nor with all the others."""
+    desk.server.tools = [ADD | {"description": MASK.decode()}, DROP]
+    desk.server.instructions = f"Use {MASK.decode()}."
+    assert await states(desk) == {"add": "credential", "drop": "new"}
+    for words in (["add", "--yes"], ["--held-back", "--yes"]):
+        bad = await desk.do("tool", "pin", "desk", *words)
+        assert bad.exit_code == 1
+        assert "MT2620: " in bad.stderr
+    await desk.ask("tool", "pin", "desk", "--all", "--yes")
+    assert set(desk.classes()) == {"drop"}
 
 
 async def test_words_that_do_not_go_together_are_a_matter_of_usage(desk: Desk) -> None:

@@ -8,15 +8,19 @@ import pytest
 
 from shared.errors import AuthError, CloseCode
 from tunnel_client import errors_upstreams
+from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError, DialError, SettingsError
 from tunnel_client.reconnect import GiveUp, Reconnect
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "client-errors.md"
 
 
+MODULES = (ClientError.__module__, errors_upstreams.__name__, errors_doctor.__name__)
+
+
 def family(kind: type[ClientError]) -> Iterator[type[ClientError]]:
     for child in kind.__subclasses__():
-        if child.__module__ in (ClientError.__module__, errors_upstreams.__name__):
+        if child.__module__ in MODULES:
             yield child
             yield from family(child)
 

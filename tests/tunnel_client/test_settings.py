@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.configfile import SecretRef
 from shared.keys import PrivateKey, encode_public
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError, UnsafeFileError
 from tunnel_client.settings import (
@@ -15,6 +16,7 @@ from tunnel_client.settings import (
     find_program,
     load_settings,
     parse_settings,
+    read_secret,
 )
 
 KEY = encode_public(PrivateKey.generate().public)
@@ -230,3 +232,20 @@ def test_the_health_port_is_on_loopback_only() -> None:
         assert health.place == read
     for place in ("0.0.0.0:9464", "10.0.0.1:1", "localhost:1", "127.0.0.1", "127.0.0.1:0", ":1"):
         assert "an address of loopback" in refusal(HEAD + f'[health]\nlisten = "{place}"\n')
+
+
+@pytest.mark.parametrize(("mode", "good"), [(0o700, True), (0o1777, True), (0o777, False)])
+def test_a_link_to_the_proxys_login_is_ours_alone(tmp_path: Path, mode: int, good: bool) -> None:
+    """C21: the rules of every other secret, as Kubernetes mounts it too."""
+    folder = tmp_path / "mount"
+    folder.mkdir()
+    (folder / "real").touch(mode=0o600)
+    (folder / "real").write_text("user:secret")
+    (folder / "login").symlink_to("real")
+    folder.chmod(mode)
+    reference = SecretRef("file", str(folder / "login"))
+    if good:
+        assert read_secret(reference, {}).get_secret_value() == "user:secret"
+    else:
+        with pytest.raises(UnsafeFileError, match="symbolic link that others can"):
+            read_secret(reference, {})

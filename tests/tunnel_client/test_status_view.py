@@ -133,3 +133,11 @@ def test_programs_and_credentials_stand_below_their_upstream() -> None:
     fine = {"upstream": "tickets", "kind": "environment", "scrub": True, "scrub_hits": 0}
     said = status_text(answer(credentials=[fine]), {}, NOW)
     assert "credential: environment, answers scrubbed" in said
+
+
+def test_a_credential_that_is_shown_is_loud() -> None:
+    """C13."""
+    tools = {"tickets": QUIET | SEEN | {"credential": 2, "credential_tools": ["a", "b"]}}
+    shown = status_text(answer(tools=tools), {}, NOW)
+    assert "ALARM: IT SHOWS ITS CREDENTIAL, and these are blocked (MT2620): a, b" in shown
+    assert "credential_tools" not in shown

@@ -43,7 +43,7 @@ def test_a_denial_is_an_outcome_too() -> None:
 
 def test_what_took_longest_is_counted_too() -> None:
     series = Series()
-    series.add(BOUNDS[-1] + 1)
+    series.add(BOUNDS[-1] + 1, 0.0)
     assert series.counts[-1] == 1
     assert series.total == BOUNDS[-1] + 1
 

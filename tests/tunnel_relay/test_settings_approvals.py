@@ -28,10 +28,12 @@ SECRET = SecretRef("env", "HOOK")
         "https://hooks.example.com/ x",
         "https:///x",
         "https://hooks.example.com:x/",
-        "file:///etc/passwd",
+        *("file:///etc/passwd", "gopher://hooks.example.com/", "ftp://hooks.example.com/"),
+        *("unix:/run/x.sock", "data:text/plain,x"),
     ],
 )
 def test_a_webhook_inside_or_in_clear_is_refused(url: str) -> None:
+    """R08, R10."""
     with pytest.raises(ValidationError) as caught:
         ApprovalSettings(webhook=url, webhook_secret=SECRET)
     assert "secret@" not in str(caught.value.errors(include_input=False, include_url=False))

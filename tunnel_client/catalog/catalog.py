@@ -17,10 +17,13 @@ from tunnel_client.catalog.definitions import (
     Digests,
     Item,
     Kind,
+    entry_leaks,
     instructions_item,
     item_of,
+    leaks,
     name_of,
 )
+from tunnel_client.catalog.leaking import Leaking
 from tunnel_client.catalog.listing import MAX_ITEMS, Listing
 from tunnel_client.catalog.pins import Pin, Pins
 from tunnel_client.catalog.scan import Flag, Known, counts, hides, known_to, scan
@@ -51,6 +54,8 @@ class State(StrEnum):
     """Another definition than the pinned one was seen since it was pinned."""
     GONE = "gone"
     """Pinned, and no longer listed; it can still be called."""
+    CREDENTIAL = "credential"
+    """The upstream's credential stood in its definition; no pin helps until it is gone."""
 
 
 class ToolState(NamedTuple):
@@ -79,6 +84,7 @@ class _Shelf:
     """What is known of one upstream."""
 
     pinning: bool
+    leaking: Leaking
     pins: dict[str, Pin] = field(default_factory=dict)
     callable: dict[str, Pin] = field(default_factory=dict)
     seen: dict[tuple[Kind, str], Item] = field(default_factory=dict)
@@ -107,7 +113,7 @@ class Catalog:
         self._pins = pins
         self._digests = Digests()
         self._flags: dict[tuple[str, str], tuple[Flag, ...]] = {}
-        self._shelves = {name: _Shelf(name not in unpinned) for name in upstreams}
+        self._shelves = {name: _Shelf(name not in unpinned, Leaking(name)) for name in upstreams}
         self._known: dict[str, Known] = {}
         self.wanted = wanted or (lambda upstream: None)
         self.version = 0
@@ -126,7 +132,7 @@ class Catalog:
         if shelf is None:
             return None
         pin = shelf.callable.get(tool)
-        if pin is None and not shelf.pinning:
+        if pin is None and not shelf.pinning and (Kind.TOOL, tool) not in shelf.leaking:
             return shelf.pins.get(tool) or Pin(tool, "", None, "", 0, "")
         return pin
 
@@ -141,7 +147,7 @@ class Catalog:
             return []
         seen = self._learn_from(upstream, shelf, listed)
         if not shelf.pinning:
-            return listed
+            return [entry for entry in listed if not entry_leaks(entry)]
         kept: dict[str, Any] = {}
         for entry, (name, sha256) in zip(listed, seen, strict=True):
             pin = shelf.callable.get(name)
@@ -155,7 +161,7 @@ class Catalog:
         if shelf is None:
             return []
         if not shelf.pinning:
-            return listed
+            return [entry for entry in listed if not entry_leaks(entry)]
         return [entry for entry in listed if self._passes(upstream, kind, entry)]
 
     def readable(self, upstream: str, kind: Kind, name: str) -> bool:
@@ -164,15 +170,13 @@ class Catalog:
         if shelf is None:
             return False
         item = shelf.seen.get((kind, name))
-        return not shelf.pinning or item is None or self._item_passes(upstream, item)
+        return item is None or self._item_passes(upstream, item)
 
     def instructions_pass(self, upstream: str, text: str) -> bool:
         """Tell whether agents may be shown a server's `instructions`."""
         shelf = self._shelves.get(upstream)
         item = instructions_item(text)
-        if shelf is None or item is None:
-            return False
-        return not shelf.pinning or self._item_passes(upstream, item)
+        return shelf is not None and item is not None and self._item_passes(upstream, item)
 
     def note_seen(self, upstream: str, listed: list[Any]) -> None:
         """Learn from the tools of a list that passes by; asks for a listing when one is unknown."""
@@ -196,8 +200,11 @@ class Catalog:
             # Of two definitions under one name, one is not the pinned one.
             if kind is Kind.TOOL and name in shelf.pins:
                 self._mark_changed(upstream, shelf, name)
-        for item in listing.of(Kind.TOOL):
-            self._compare(upstream, shelf, item.name, item.sha256)
+        shelf.leaking.keep(listing.items)
+        for item in listing.items.values():
+            shelf.leaking.note(item)
+            if item.kind is Kind.TOOL:
+                self._compare(upstream, shelf, item.name, item.sha256)
         if before != (shelf.seen, shelf.listed, shelf.error, shelf.nameless):
             self._moved()
 
@@ -224,7 +231,9 @@ class Catalog:
         pin, item = shelf.pins.get(tool), shelf.seen.get((Kind.TOOL, tool))
         if pin is None and item is None:
             return None
-        if pin is None:
+        if leaks(item.definition if item is not None else pin.definition if pin else ""):
+            state = State.CREDENTIAL
+        elif pin is None:
             state = State.NEW
         elif tool in shelf.changed:
             state = State.CHANGED
@@ -262,11 +271,13 @@ class Catalog:
             "pinning": "required" if shelf.pinning else PINNING_OFF,
             **{state.value: len(names) for state, names in by_state.items()},
             "flagged": sum(counts(tool.flags) for tool in tools),
-            "held_back": len(held) + shelf.nameless if shelf.pinning else 0,
+            "held_back": len(held) + (shelf.nameless if shelf.pinning else 0),
             "listed": shelf.listed,
         }
         if by_state[State.CHANGED]:
             facts["changed_tools"] = by_state[State.CHANGED][:MAX_SHOWN]
+        if by_state[State.CREDENTIAL]:
+            facts["credential_tools"] = by_state[State.CREDENTIAL][:MAX_SHOWN]
         if shelf.error is not None:
             facts["listing_error"] = shelf.error
         return facts
@@ -278,7 +289,11 @@ class Catalog:
         shelf.pins = self._pins.of(upstream, Kind.TOOL)
         # Pinned again, be it the same definition, is approved again: what was seen before is past.
         shelf.changed = {n: pin for n, pin in shelf.changed.items() if shelf.pins.get(n) == pin}
-        shelf.callable = {n: pin for n, pin in shelf.pins.items() if n not in shelf.changed}
+        shelf.callable = {
+            name: pin
+            for name, pin in shelf.pins.items()
+            if name not in shelf.changed and not leaks(pin.definition)
+        }
 
     def _learn_from(
         self, upstream: str, shelf: _Shelf, listed: list[Any]
@@ -311,6 +326,8 @@ class Catalog:
         self._compare(upstream, shelf, name, sha256)
         known = shelf.seen.get((Kind.TOOL, name))
         item = item_of(Kind.TOOL, entry) if sha256 is not None else None
+        if item is not None:
+            shelf.leaking.note(item)
         if item is None or (known is None and len(shelf.seen) >= MAX_ITEMS):
             return
         if len(item.definition) <= LONGEST_LEARNED and shelf.room >= len(item.definition):
@@ -337,6 +354,10 @@ class Catalog:
         return item is not None and self._item_passes(upstream, item)
 
     def _item_passes(self, upstream: str, item: Item) -> bool:
+        shelf = self._shelves[upstream]
+        shelf.leaking.note(item)
+        if item.leaks or not shelf.pinning:
+            return not item.leaks
         pin = self._pins.get(upstream, item.kind, item.name)
         if pin is not None:
             return pin.sha256 == item.sha256

@@ -9,10 +9,12 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from shared.jsonrpc.canonical import canonical, digest
+from tunnel_client.credentials.scrub import MASK
 
 MAX_NAME = 1024
 """Longest name or URI that is kept; what is longer is not listed at all."""
 _CACHED_CHARACTERS = 32 * 1024 * 1024
+_MASK = MASK.decode()
 _DECIMAL = secrets.token_hex(16)
 """Marks a decimal in a cache key; random, so that no server can write an object that looks so."""
 
@@ -45,6 +47,27 @@ class Item(NamedTuple):
     def value(self) -> dict[str, Any]:
         """Return the entry as an object again."""
         return dict(json.loads(self.definition))
+
+    @property
+    def leaks(self) -> bool:
+        """Tell whether a credential was taken out of it on its way to us."""
+        return leaks(self.definition)
+
+
+def leaks(definition: str) -> bool:
+    """Tell whether a credential stood in a definition: answers are scrubbed before they are read.
+
+    A server that writes the mask itself has nobody to thank for what follows.
+    """
+    return _MASK in definition
+
+
+def entry_leaks(entry: object) -> bool:
+    """Tell the same of an entry of a list as it passes; costs one pass of the C encoder."""
+    try:
+        return leaks(_ENCODE(entry))
+    except (ValueError, TypeError, RecursionError):
+        return True  # what cannot be read through is not shown
 
 
 def name_of(kind: Kind, entry: object) -> str | None:
@@ -135,3 +158,6 @@ def _marked(value: object) -> dict[str, str]:
     if isinstance(value, Decimal):
         return {_DECIMAL: str(value)}
     raise TypeError
+
+
+_ENCODE = json.JSONEncoder(check_circular=False, default=str).encode

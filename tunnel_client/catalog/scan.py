@@ -87,6 +87,8 @@ def counts(flags: Iterable[Flag]) -> bool:
 
 
 def _flags(item: Item, known: Known) -> Iterator[Flag]:
+    if item.leaks:
+        yield Flag(Code.CREDENTIAL, "", "the credential of this upstream stood in it")
     yield from _name(item, known)
     own = item.name.lower()
     names = {name: code for name, code in known.names.items() if name != own}

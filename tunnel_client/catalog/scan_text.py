@@ -41,12 +41,13 @@ class Code(StrEnum):
     ACTIVE_LINK = "active_link"
     LINK = "link"
     TOO_LARGE = "too_large"
+    CREDENTIAL = "credential"
 
 
 HIDING = frozenset(
     {
         *(Code.ANSI, Code.CONTROL, Code.ZERO_WIDTH, Code.BIDI, Code.TAGS, Code.VARIATION),
-        *(Code.PRIVATE, Code.PADDING, Code.MARKUP, Code.TOO_LARGE),
+        *(Code.PRIVATE, Code.PADDING, Code.MARKUP, Code.TOO_LARGE, Code.CREDENTIAL),
     }
 )
 """Text that a person would not see: enough to hold a prompt or a resource back."""

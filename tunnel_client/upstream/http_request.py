@@ -50,9 +50,15 @@ _DROPPED = HOP_BY_HOP | {
     b"x-api-key",
     b"x-auth-token",
     b"x-real-ip",
-    b"x-upstream-authorization",
+    # What would say who calls, or which other path, host or method is meant: our relay drops these
+    # too, but one in other hands could have our credential do something else at the upstream.
+    *(b"referer", b"remote-user", b"via", b"x-remote-user", b"x-user", b"x-host"),
+    *(b"x-method-override", b"x-http-method", b"x-http-method-override"),
 }
-_DROPPED_PREFIXES = (b"proxy-", b"x-forwarded-")
+_DROPPED_PREFIXES = (
+    *(b"proxy-", b"x-forwarded-", b"x-upstream-", b"x-mcp-tunnel-", b"sec-"),
+    *(b"x-original-", b"x-rewrite-"),
+)
 NEVER_INJECTED = HOP_BY_HOP | {
     *(b"content-length", b"host", b"mcp-session-id", b"accept-encoding", b"content-encoding"),
     *(b"content-type", b"origin", b"expect"),

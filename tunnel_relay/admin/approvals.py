@@ -15,10 +15,12 @@ from tunnel_relay.admin.passkeys import passkey_view
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import permit_of, state_of
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.store.approvals import Approval, State
+from tunnel_relay.store.approvals import Approval
 from tunnel_relay.store.base import StoreError
 
 MAX_LISTED = 500
+ENDED = "ended"
+"""Shown of what was pending or approved when its session, user or approver ended."""
 
 log = structlog.get_logger("tunnel_relay.admin")
 
@@ -31,8 +33,7 @@ class ApprovalCommands(AdminCore):
 
         An approver sees what they may decide, a user their own agents' requests, auditors all.
         """
-        now = self.approvals.now()
-        pending = [each for each in self.approvals.requests.pending(now) if self._sees(each)]
+        pending = [each for each in self.approvals.pending() if self._sees(each)]
         listed = sorted(pending, key=lambda each: each.created)
         if every:
             known = {each.id for each in pending}
@@ -48,12 +49,9 @@ class ApprovalCommands(AdminCore):
         """Return everything that an approver looks at, and what a key of theirs would sign."""
         found = self.approvals.find(approval, self._sees)
         texts = await self.approvals.texts(found)
-        now = self.approvals.now()
-        open_now = state_of(found, now) in (State.PENDING, State.APPROVED)
         return self._view(found) | {
             "text": texts.arguments,
             "definition_text": texts.definition,
-            "problem": self.approvals.broken(found) if open_now else None,
             "payload": permit_of(found).payload().decode(),
             "challenge": encode(passkey_challenge(permit_of(found))),
             "passkeys": [
@@ -119,9 +117,12 @@ class ApprovalCommands(AdminCore):
     def _view(self, approval: Approval) -> dict[str, Any]:
         """Show a request as JSON values."""
         session = self.sessions.get(approval.session)
+        problem = self.approvals.problem(approval)
+        state = state_of(approval, self.approvals.now()).value if problem is None else ENDED
         return {
             "id": approval.id,
-            "state": state_of(approval, self.approvals.now()).value,
+            "state": state,
+            "problem": problem,
             "session": approval.session,
             "fingerprint": fingerprint(session.digest) if session else approval.fingerprint,
             "user": approval.user,

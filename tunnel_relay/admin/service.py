@@ -66,7 +66,7 @@ class Admin(
             "disabled": sum(tunnel.disabled for tunnel in self.tunnels.values()),
             "sessions": {"live": live, "ended": len(kept) - live},
             "locks": len(self.locks.holding(now)),
-            "approvals": len(self.approvals.requests.pending(now)),
+            "approvals": len(self.approvals.pending()),
             "policy": self.policy_facts(),
             "tools": await self.tool_counts(),
             "unstored": len(self.pending),

@@ -7,7 +7,7 @@ out: the session, its user and agent, locks, and whether those who approved stil
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import anyio
 import structlog
@@ -20,13 +20,10 @@ from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import Deed, Needs, No, permit_of, state_of
 from tunnel_relay.approvals.requests import MAX_ARGUMENTS, Full, Requests
 from tunnel_relay.approvals.signatures import check_signature, check_size
-from tunnel_relay.directory import Directory
+from tunnel_relay.approvals.standing import Owner, Standing
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.locks import LockTable
-from tunnel_relay.passkeys import Passkeys
-from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.approvals import Approval, State, Texts, Voice
-from tunnel_relay.store.base import LockKind, Session, Store, User
+from tunnel_relay.store.base import Session
 
 KEEP_TEXTS = 86400.0
 """Seconds for which arguments are kept after a request is over."""
@@ -48,17 +45,6 @@ class AskError(Exception):
         self.too_many = too_many
 
 
-class Owner(Protocol):
-    """What approvals need of the Admin they belong to."""
-
-    store: Store
-    sessions: SessionTable
-    locks: LockTable
-    directory: Directory
-    passkeys: Passkeys
-    clock: Callable[[], float]
-
-
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What a call may go out with: `approval` where one was used up for it.
@@ -71,14 +57,13 @@ class Taken:
     waits: Approval | None = None
 
 
-class Approvals:
+class Approvals(Standing):
     """Every approval of a relay; `announce` hears of each new request and must not wait."""
 
     def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+        super().__init__(owner)
         self._turn = anyio.Lock()
         self._taking: set[str] = set()
-        self.requests = Requests()
         self.announce: Callable[[Approval, Texts], None] = lambda approval, texts: None
 
     async def load(self) -> None:
@@ -90,10 +75,6 @@ class Approvals:
         now = self.now()
         await self._owner.store.purge_approvals(now - KEEP_TEXTS, now - KEEP)
         self.requests.forget(now - KEEP)
-
-    def now(self) -> float:
-        """Return the time; a clock that was set back revives nothing."""
-        return max(self._owner.clock(), self._owner.sessions.mark)
 
     # Agents -------------------------------------------------------------------------------------
 
@@ -113,11 +94,12 @@ class Approvals:
         async with self._turn:
             now = self.now()
             for known in self.requests.same(session.id, tool, digest, now):
-                if (known.policy, known.definition) == (needs.policy, needs.definition):
+                same = (known.policy, known.definition) == (needs.policy, needs.definition)
+                if same and not self.ended(known):
                     return known
-                if self.requests.of_relay(known) is self.requests.of_relay(needs):
+                if same or self.requests.of_relay(known) is self.requests.of_relay(needs):
                     await self._replace(known)
-            full = self.requests.full(session.id, session.user, now)
+            full = self.requests.full(session.id, session.user, now, self.ended)
             full = full or self.requests.too_fast(session.id, session.tunnel, now)
             if full is not None:
                 log.warning(
@@ -158,7 +140,7 @@ class Approvals:
         theirs = [each for each in found if not self.requests.of_relay(each)]
         # The client's own first: its permit is the one that a client which asks will take.
         for known in theirs + [each for each in found if each not in theirs]:
-            short = needs and not decide.satisfies(known, needs, self._approvers(known))
+            short = needs and not decide.satisfies(known, needs, self.approvers(known))
             if known.state is not State.APPROVED or short:
                 continue
             alone = needs is None or known in theirs or not theirs
@@ -193,7 +175,7 @@ class Approvals:
         """Hear a yes; raises RelayError and StoreError. It is approved when enough said it."""
         async with self._turn:
             approval = self.requests.get(approval.id) or approval
-            user, now = self._person(who), self.now()
+            user, now = self.person(who), self.now()
             voice = Voice(who, now, reason, key, signature)
             no = decide.refuse(approval, user, voice, now)
             if no is not None:
@@ -241,56 +223,14 @@ class Approvals:
         """Return what an approver looks at; raises StoreError."""
         return await self._owner.store.approval_texts(approval.id) or Texts(None, None)
 
-    def waiting_for(self, who: str) -> int:
-        """Return how many requests wait for the word of this user."""
-        now = self.now()
-        user = self._active(who, now)
-        if user is None:
-            return 0
-        return sum(
-            decide.may_decide(each, user)
-            and not decide.is_own(each, who)
-            and all(voice.user != who for voice in each.voices)
-            for each in self.requests.pending(now)
-        )
-
-    def broken(self, approval: Approval) -> str | None:
-        """Return what has changed so that it can do nothing any more, None while all is well."""
-        owner, now = self._owner, self.now()
-        ended = owner.sessions.state(approval.session, owner.clock())
-        if ended is not None:
-            return f"the session is over ({ended})"
-        if owner.directory.refuses(approval.user, approval.agent):
-            return "its user or agent is disabled"
-        for voice in approval.voices:
-            user = self._active(voice.user, now)
-            if user is None or not decide.may_decide(approval, user):
-                return f"{voice.user}, who approved it, may not any more"
-            if owner.passkeys.lacks(voice.user, voice.key):
-                return f"the passkey of {voice.user} that signed it is removed"
-        return None
-
     # Inside -------------------------------------------------------------------------------------
 
-    def _approvers(self, approval: Approval) -> list[User]:
-        found = (self._active(each.user, self.now()) for each in approval.voices)
-        return [user for user in found if user is not None]
-
-    def _active(self, key: str, now: float) -> User | None:
-        locked = self._owner.locks.holds(LockKind.USER, key, now)
-        return None if locked else self._owner.directory.active_user(key)
-
-    def _person(self, key: str) -> User:
-        user = self._active(key, self.now())
-        if user is None:
-            raise RelayError(Code.APPROVER_NEEDED, "only a user of this relay approves")
-        return user
-
     async def _replace(self, approval: Approval) -> None:
-        """Let a request of another policy or definition go: it would be approved for nothing."""
+        """Let a request go that would be approved for nothing, as one of another policy."""
         if (approval.state, Deed.EXPIRE) not in decide.NEXT:
             return
-        over = replace(approval, state=State.EXPIRED, reason="the policy or the tool has changed")
+        why = self.problem(approval) or "the policy or the tool has changed"
+        over = replace(approval, state=State.EXPIRED, reason=why)
         await self._owner.store.decide_approval(over, approval.state)
         self.requests.put(over)
         self._say("approval_outdated", over)

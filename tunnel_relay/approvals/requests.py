@@ -3,7 +3,7 @@
 What approvers look at is not here but in the store: it can be large.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
 from tunnel_relay.approvals.decide import Needs, state_of
@@ -93,13 +93,22 @@ class Requests:
             if each.tool == tool and each.arguments == arguments
         ]
 
-    def full(self, session: str, user: str, now: float) -> Full | None:
-        """Return whose requests are too many for one more, None when there is room."""
+    def full(
+        self,
+        session: str,
+        user: str,
+        now: float,
+        ended: Callable[[Approval], bool] = lambda _: False,
+    ) -> Full | None:
+        """Return whose requests are too many for one more, None when there is room.
+
+        Those that `ended` with their session do not count against their user.
+        """
         if len(self._unanswered(self._open(session, now))) >= MAX_OF_SESSION:
             return Full.SESSION
         open_now = [each for key in list(self._of_session) for each in self._open(key, now)]
         unanswered = self._unanswered(open_now)
-        if sum(each.user == user for each in unanswered) >= MAX_OF_USER:
+        if sum(each.user == user and not ended(each) for each in unanswered) >= MAX_OF_USER:
             return Full.USER
         return Full.RELAY if len(unanswered) >= MAX_PENDING else None
 

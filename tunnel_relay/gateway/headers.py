@@ -14,7 +14,7 @@ _NEVER_IN = _HOP_BY_HOP | {
     # Credentials and identities: the relay's own, or nobody's.
     *(b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-auth-token", b"x-real-ip"),
     *(b"forwarded", b"via", b"x-original-url", b"x-rewrite-url", b"x-user", b"x-remote-user"),
-    b"remote-user",
+    *(b"remote-user", b"x-http-method", b"x-http-method-override", b"x-method-override"),
     # Travels beside the headers, in the relay's own form.
     b"mcp-session-id",
 }

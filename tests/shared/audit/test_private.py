@@ -77,6 +77,15 @@ def test_a_folder_is_made_for_us_alone_or_checked(tmp_path: Path) -> None:
         make_folder(tmp_path / "file")
 
 
+def test_folders_above_are_made_as_closed_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        make_folder(tmp_path / "state" / "audit")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_folder_has_one_lock(tmp_path: Path) -> None:
     """A07."""
     lock = lock_folder(tmp_path / "log", "lock")

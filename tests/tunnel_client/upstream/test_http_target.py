@@ -49,6 +49,7 @@ def test_a_unix_socket_has_a_path_of_its_own_and_one_for_the_request() -> None:
         "",
         "ftp://x/",
         "file:///etc/passwd",
+        *("gopher://x/", "data:text/plain,x", "javascript:x", "ldap://x/", "unix+http://x/"),
         "http://",
         "http:///mcp",
         "//x/mcp",

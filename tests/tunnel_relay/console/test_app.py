@@ -128,6 +128,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "audit_query": {"kind": "admin."},
     "audit_show": {"seq": 0},
     "audit_replay": {"session": "of uma"},
+    "report": {},
     "audit_state": {},
     "audit_verify": {},
     "audit_checkpoint": {},

@@ -47,9 +47,11 @@ async def test_what_is_refused(page: object) -> None:
     [
         *("http://relay.example.com/a", "file:///etc/passwd", "https://user@host/a", ""),
         *("http://127.0.0.1.evil.example/a", "http://10.0.0.1/a", "https://h/a b", "https://h/#a"),
+        *("gopher://h/", "ftp://h/a", "unix:/run/x.sock", "data:application/json,{}"),
     ],
 )
 async def test_where_nothing_is_fetched_from(url: str) -> None:
+    """R04, R10."""
     with pytest.raises(FetchError, match="https"):
         await Fetcher().get(url)
 

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.jsonrpc.canonical import canonical
@@ -67,6 +67,7 @@ def ends(text: bytes) -> bool:
     return b"\n" in text or b"\r" in text
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=4))
 def test_one_record_is_one_line_in_every_format(records: list[dict[str, Any]]) -> None:
     """A01. What is not native holds no end of a line that only some readers know, either."""
@@ -90,6 +91,7 @@ def test_one_record_is_one_line_in_every_format(records: list[dict[str, Any]]) -
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None)
 @given(torn=st.binary(max_size=200))
 def test_what_is_no_line_of_a_log_is_said_and_ends_nothing(name: Any, torn: bytes) -> None:
     line = Formatter(name, ORIGIN).line(7, torn)
@@ -115,6 +117,7 @@ def test_records_that_were_removed_are_named(name: Any) -> None:
         assert re.search(rb'to\\*"?[\\:=" ]+8', said)
 
 
+@settings(deadline=None)
 @given(WORDS, RECORDS)
 def test_a_syslog_message_has_its_length_and_seven_words_before_it(
     host: str, record: dict[str, Any]

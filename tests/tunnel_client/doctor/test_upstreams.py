@@ -1,0 +1,105 @@
+"""Broken upstreams, pins and policies: the doctor names which, and what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.recording_upstream import recording_upstream
+from tests.helpers.tunnel import free_port
+from tests.tunnel_client.doctor.doctored import Verdict, answering, enrolled, said, verdict
+from tunnel_client.catalog.catalog import PINNING_OFF
+from tunnel_client.doctor.errors import NothingPinnedError
+from tunnel_client.doctor.upstreams import judge_pins
+
+NOWHERE = "ws://127.0.0.1:9"
+DENIES = """\
+version: 1
+rules:
+  - {id: all, match: {method: "*"}, effect: allow}
+  - {id: not-these, match: {server: files}, effect: deny}
+"""
+DENIES_SOME = """\
+version: 1
+rules:
+  - {id: all, match: {method: "*", group: "staff"}, effect: allow}
+  - {id: not-them, match: {server: files, user: "eve"}, effect: deny}
+"""
+
+
+async def looked(folder: Path, url: str, policy: str | None = None, more: str = "") -> Verdict:
+    """Return what is said of an upstream called `files`; there is no relay."""
+    table = f'[[upstream]]\nname = "files"\nurl = {json.dumps(url)}\n{more}'
+    settings = enrolled(folder, NOWHERE, upstreams=table)
+    if policy is not None:
+        settings.policy.write_text(policy)
+    return await verdict(settings)
+
+
+def code(found: Verdict, name: str) -> str:
+    fault = found.lines[name].fault
+    return found.outcome(name) if fault is None else fault.code
+
+
+async def test_an_upstream_that_is_down(tmp_path: Path) -> None:
+    found = await looked(tmp_path, f"http://127.0.0.1:{free_port()}/mcp")
+    assert code(found, "upstream files") == "MT2712"
+    assert found.lines["policy files"].note == "needs: upstream files"
+    assert found.broken == "tcp", "the relay is another matter"
+
+
+@pytest.mark.parametrize("body", [b"<h1>hello</h1>", b'{"jsonrpc": "2.0"}', b""])
+async def test_an_upstream_that_is_no_mcp_server(tmp_path: Path, body: bytes) -> None:
+    async with answering(lambda _: said(200, body)) as port:
+        found = await looked(tmp_path, f"http://127.0.0.1:{port}/mcp")
+    assert code(found, "upstream files") == "MT2713"
+
+
+async def test_tools_that_nobody_pinned(tmp_path: Path) -> None:
+    async with recording_upstream() as upstream:
+        tool = {"name": "list_files", "inputSchema": {"type": "object"}}
+        upstream.results["tools/list"] = {"tools": [tool]}
+        found = await looked(tmp_path, upstream.url)
+    assert code(found, "upstream files") == "MT2714"
+    assert not [seen for seen in upstream.seen if b"tools/call" in seen.body], "no tool was called"
+
+
+async def test_a_policy_that_denies_everything_of_an_upstream(tmp_path: Path) -> None:
+    async with recording_upstream() as upstream:
+        found = await looked(tmp_path, upstream.url, DENIES, 'pinning = "off"\n')
+    assert code(found, "upstream files") == "PASS"
+    assert code(found, "policy files") == "MT2715"
+    assert "files" in found.lines["policy files"].text()
+
+
+async def test_a_policy_that_denies_only_some(tmp_path: Path) -> None:
+    async with recording_upstream() as upstream:
+        found = await looked(tmp_path, upstream.url, DENIES_SOME, 'pinning = "off"\n')
+    assert code(found, "policy files") == "PASS"
+
+
+async def test_a_policy_that_is_broken(tmp_path: Path) -> None:
+    async with recording_upstream() as upstream:
+        found = await looked(tmp_path, upstream.url, "version: 1\nrulez: []\n", 'pinning = "off"\n')
+    assert code(found, "policy file") == "MT2504"
+    assert found.lines["policy files"].note == "needs: policy file"
+
+
+async def test_a_program_that_nobody_agreed_to_is_not_started(tmp_path: Path) -> None:
+    mark = tmp_path / "started"
+    command = json.dumps(["/usr/bin/touch", str(mark)])
+    table = f'[[upstream]]\nname = "files"\ncommand = {command}\n'
+    found = await verdict(enrolled(tmp_path, NOWHERE, upstreams=table))
+    assert code(found, "upstream files") == "MT2560"
+    assert not mark.exists()
+
+
+def test_pins_are_counted_and_none_at_all_is_a_fault() -> None:
+    facts = {"pinning": "required", "pinned": 2, "new": 1, "changed": 1, "gone": 0}
+    assert judge_pins("x", 4, facts) == (
+        "4 tools: 2 pinned, 1 new, 1 changed, 0 gone; 2 quarantined"
+    )
+    with pytest.raises(NothingPinnedError, match="agents can call none"):
+        judge_pins("x", 4, facts | {"pinned": 0})
+    assert "PINNING IS OFF" in judge_pins("x", 4, facts | {"pinning": PINNING_OFF})
+    assert judge_pins("x", 0, facts | {"pinned": 0, "new": 0, "changed": 0}).startswith("0 tools")

@@ -1,0 +1,1 @@
+"""The lines of `tunnel-client doctor`: small checks in a table, and what is judged of them."""

@@ -1,0 +1,1 @@
+"""The lines of `tunnel-relay doctor`: small checks in a table, and what is judged of them."""
