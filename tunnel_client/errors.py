@@ -361,6 +361,21 @@ class AuditUnreadableError(ClientError):
     next_command = "give the folder: tunnel-client audit tail --folder FOLDER"
 
 
+class ExportFailingError(ClientError):
+    """A copy of the log does not go out: its sink is down, slow, or not who it should be."""
+
+    code = "MT2610"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "tunnel-client status"
+
+
+class ExportGapError(ClientError):
+    """Records were removed, or the log exchanged, before all of it was exported."""
+
+    code = "MT2611"
+    next_command = "tunnel-client audit verify"
+
+
 class AuditPurgeError(ClientError):
     """Nothing here tells two people apart, so no record is removed by command."""
 

@@ -15,6 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from shared.audit.export.gauges import audit_metrics
 from shared.version import VERSION
 from tunnel_client.tally import BOUNDS, Tally
 
@@ -57,6 +58,7 @@ class Metrics(Collector):
             tries.add_metric([reason], count)
         yield tries
         yield from self._of_calls()
+        yield from audit_metrics(status.get("audit", {}))
         hits = _counters("scrub_hits", "Secrets taken out of answers.", "upstream")
         for each in status["credentials"]:
             hits.add_metric([each["upstream"]], each["scrub_hits"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from shared.audit.export.exports import in_words
 from shared.escape import escaped, one_line
 from tunnel_client.catalog.catalog import PINNING_OFF
 from tunnel_client.render import as_text
@@ -113,6 +114,8 @@ def _audit(audit: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "audit", f"{_many(audit.get('records', 0), 'record')} written"
     if unrecorded:
         yield "", f"{unrecorded} READS WENT ON WITHOUT A RECORD"
+    for each in audit.get("exports", ()):
+        yield "export", in_words(each)
 
 
 def _upstreams(answer: Mapping[str, Any], kinds: Mapping[str, str]) -> str:

@@ -71,6 +71,8 @@ class Code(StrEnum):
     PURGE_REFUSED = "MT1155"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
+    EXPORT_FAILING = "MT1160"
+    EXPORT_GAP = "MT1161"
     APPROVAL_UNKNOWN = "MT1120"
     APPROVER_NEEDED = "MT1121"
     OWN_REQUEST = "MT1122"
@@ -132,9 +134,7 @@ EXPLAINED = {
         "mend the database; it is stored by itself then, see tunnel-relay status",
     ),
     Code.NOT_PERMITTED: Explained(
-        NOT_PERMITTED,
-        "the relay's state belongs to another user",
-        "give the command as the relay's user",
+        NOT_PERMITTED, "the relay's state belongs to another user", "run it as the relay's user"
     ),
     Code.TUNNEL_UNKNOWN: Explained(FAILED, "no tunnel has this name", "tunnel-relay tunnel list"),
     Code.TUNNEL_EXISTS: Explained(
@@ -255,9 +255,7 @@ EXPLAINED = {
         "tunnel-relay approval show ID",
     ),
     Code.REASON_NEEDED: Explained(
-        USAGE,
-        "a break-glass call is approved with a reason",
-        "tunnel-relay approval approve --help",
+        USAGE, "a break-glass call needs a reason", "tunnel-relay approval approve --help"
     ),
     Code.SIGNATURE_NEEDED: Explained(
         NOT_PERMITTED,
@@ -321,9 +319,7 @@ EXPLAINED = {
         CONFIGURATION, "the policy cannot be used", "tunnel-relay policy check"
     ),
     Code.FIXTURES_BROKEN: Explained(
-        USAGE,
-        "a file of calls to hold a policy against cannot be used",
-        "tunnel-relay policy test --help",
+        USAGE, "a file of calls for a policy cannot be used", "tunnel-relay policy test --help"
     ),
     Code.TOOL_UNKNOWN: Explained(
         FAILED, "no connected client tells of such a tool", "tunnel-relay tool list TUNNEL/UPSTREAM"
@@ -375,6 +371,12 @@ EXPLAINED = {
         UNAVAILABLE,
         "what is asked for cannot be written down now, so it is not done",
         "make room on the disk of the log; it is tried again by itself",
+    ),
+    Code.EXPORT_FAILING: Explained(
+        UNAVAILABLE, "a copy of the log does not go out; it waits", "tunnel-relay status"
+    ),
+    Code.EXPORT_GAP: Explained(
+        FAILED, "records were removed before they were exported", "tunnel-relay audit verify"
     ),
     Code.PRIVATE_SIDE: Explained(
         NOT_PERMITTED,

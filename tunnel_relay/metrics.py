@@ -4,7 +4,7 @@ Labels come from configuration and from lists in the code: tunnels, upstreams, m
 Never a user, a session, a tool or a word of an agent (docs/adr/0020-metrics.md).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -15,6 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from shared.audit.export.gauges import audit_metrics
 from shared.version import VERSION
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.clients.registry import Registry
@@ -37,8 +38,6 @@ class Metrics(Collector):
         self._gateway = gateway
         self._revocations = revocations
         self._tunnels: set[str] = set()
-        self.audit_lag: Callable[[], float] | None = None
-        """Seconds by which the log is behind; set by whoever keeps one."""
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
@@ -130,8 +129,7 @@ class Metrics(Collector):
         )
         failures.add_metric([], self._admin.lease.failures)
         yield failures
-        if self.audit_lag is not None:
-            yield _gauge("audit_lag_seconds", "How far the log is behind.", self.audit_lag())
+        yield from audit_metrics(self._admin.records.status())
 
 
 def buckets(series: Series) -> list[tuple[str, float]]:

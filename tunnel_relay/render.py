@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from shared.audit.export.exports import in_words
+from shared.escape import one_line
 from tunnel_relay.durations import format_duration
 
 Row = Sequence[str]
@@ -240,6 +242,7 @@ def status(shown: dict[str, Any]) -> str:
     if shown["forgettable"]:
         warning = f"{shown['forgettable']} of them a restart would forget (MT1071)"
         pairs.append(("warning", warning))
+    pairs += _audit(shown["audit"])
     rows = [
         (
             str(link.get("tunnel", "-")),
@@ -254,6 +257,15 @@ def status(shown: dict[str, Any]) -> str:
     ]
     columns = ("TUNNEL", "CLIENT", "PEER", "SINCE", "ROUND TRIP", "STREAMS", "UPSTREAMS")
     return f"{facts(pairs)}\n\n{table(columns, rows, 'no links')}"
+
+
+def _audit(audit: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say how the log is, and how far its copies are."""
+    if not audit["on"]:
+        return [("AUDIT", "OFF: nothing that agents do is written down")]
+    failing = one_line(str(audit["failing"]), 200)
+    said = f"CANNOT BE WRITTEN: {failing}" if audit["failing"] else f"{audit['records']} records"
+    return [("audit", said), *(("export", in_words(each)) for each in audit["exports"])]
 
 
 def _policy(facts: dict[str, Any]) -> list[tuple[str, str]]:

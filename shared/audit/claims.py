@@ -9,7 +9,7 @@ from shared.jsonrpc.envelope import META_PREFIX, Envelope
 CLIENT_INFO = META_PREFIX + "clientInfo"
 MAX_CLAIM = 64
 """Characters kept of a name and of a version."""
-_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32}-[0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
 def claimed(envelope: Envelope) -> str | None:
@@ -28,7 +28,7 @@ def claimed(envelope: Envelope) -> str | None:
 
 
 def trace_of(envelope: Envelope | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the W3C trace id of a request, from its body or else its headers."""
+    """Return W3C trace id and span of a request, a dash between; the body comes first."""
     params = None if envelope is None else envelope.params
     meta = None if params is None else params.get("_meta")
     found = meta.get("traceparent") if type(meta) is dict else None

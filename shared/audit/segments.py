@@ -26,7 +26,7 @@ LEVEL = 2
 """Half of each line are digests, which no level makes smaller."""
 _BUFFER = 1024 * 1024
 _NAME = re.compile(r"([0-9]{16})\.jsonl(\.gz)?")
-_DRAFT = re.compile(r"\.[a-z0-9.]{1,40}\.[0-9a-f]{8}")
+_DRAFT = re.compile(r"\.[a-z0-9.-]{1,100}\.[0-9a-f]{8}")
 _HEAD = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0MT\x04\0"
 _HEAD_SIZE = len(_HEAD) + 4
 _TIME = re.compile(rb'"time":(\d{1,18}),')

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from shared.audit.export.settings import Exports
 from shared.configfile import ConfigModel
 from shared.policy.classes import ToolClass
 
@@ -40,3 +41,5 @@ class AuditSettings(ConfigModel):
     """And when it is this old."""
     keep_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     """How long nobody may remove a closed file; nothing is removed by itself."""
+    export: Exports = Field(default_factory=list)
+    """Copies that go elsewhere."""

@@ -27,6 +27,7 @@ def standing(audit: AuditSettings, folder: Path, state_dir: Path) -> Standing:
         "reads_without": audit.reads_without,
         "clear": {key: sorted(names) for key, names in sorted(audit.clear.items())},
         "keep_days": audit.keep_days,
+        "export": sorted(f"{each.name}: {each.spelling} to {each.to}" for each in audit.export),
     }
 
 

@@ -3,13 +3,14 @@
 import click
 
 from shared.audit_cli.comparing import reconcile_command
+from shared.audit_cli.exporting import export_command
 from shared.audit_cli.looking import query_command, replay_command, tail_command
 from shared.audit_cli.program import Program
 from shared.audit_cli.proving import checkpoint_command, key_command, verify_command
 
 _MAKERS = (
     *(verify_command, tail_command, query_command, replay_command),
-    *(reconcile_command, checkpoint_command, key_command),
+    *(reconcile_command, export_command, checkpoint_command, key_command),
 )
 
 

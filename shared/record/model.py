@@ -117,7 +117,7 @@ MEMBERS = {
     "why.by": "what decided when it was no rule",
     "arguments": "by the names that the tool declares: a tag, or the value where it may be clear",
     "body": "SHA-256 of the request's bytes, as they passed",
-    "trace": "W3C trace id, when the agent sent one",
+    "trace": "W3C trace id, a dash and the agent's span, when the agent sent them",
     "source": "address the request came from",
     "request": "the number that the agent was told",
     "approval": "the approval that let it pass",

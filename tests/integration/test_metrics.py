@@ -87,7 +87,8 @@ async def test_the_relay_counts_what_its_agents_and_clients_do() -> None:
         assert value(page, "refused_total", status="401") == 1
         assert value(page, "revocation_seconds_count") == 1
         assert value(page, "call_duration_seconds_count", upstream=f"{TUNNEL}/server") == 1
-        assert value(page, "audit_lag_seconds") is None
+        assert value(page, "audit_lag_seconds") == 0
+        assert value(page, "audit_failing") == 0
 
 
 async def test_metrics_are_for_auditors_and_say_nothing_about_people() -> None:
@@ -192,6 +193,9 @@ def health_at(port: int) -> Callable[[Lab], None]:
 
     def prepare(lab: Lab) -> None:
         lab.environment["TUNNEL_CLIENT_HEALTH__LISTEN"] = f"127.0.0.1:{port}"
+        for program in ("RELAY", "CLIENT"):
+            copy = {"name": "copy", "to": f"file:{lab.folder}/{program}"}
+            lab.environment[f"TUNNEL_{program}_AUDIT__EXPORT"] = json.dumps([copy])
 
     return prepare
 

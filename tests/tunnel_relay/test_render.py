@@ -86,6 +86,7 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
         "streams": 2,
         "upstreams": ["git", "time"],
     }
+    late = {"behind": 7, "missed": 2, "problem": "it does not answer in time"}
     said = render.status(
         {
             "serving": True,
@@ -107,6 +108,12 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "forgettable": 1,
             "store": {"problem": "full", "lapsed": False, "lease": 30.0, "left": 21.0, "silent": 9},
             "links": [link],
+            "audit": {
+                "on": True,
+                "records": 9,
+                "failing": None,
+                "exports": [{"name": "siem", "format": "cef", "to": "syslog+tls://siem"} | late],
+            },
             "issuers": [
                 {"issuer": "https://a", "ready": True, "keys": 2, "age": 60, "problem": None},
                 {"issuer": "https://b", "ready": True, "keys": 1, "age": 600, "problem": "gone"},
@@ -123,6 +130,11 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
     assert "policy     3 rules, digest abababababab\n" in said
     assert "cannot be used (MT1101); the policy before it holds: p.yaml:3: odd\n" in said
     assert "           p.yaml:4: odder\n" in said
+    assert "audit      9 records\n" in said
+    assert (
+        "siem (cef) to syslog+tls://siem: DOES NOT GO OUT, 7 records wait: it does not answer in "
+        "time; 2 WERE REMOVED BEFORE\n" in said
+    )
     assert "office: 4 pinned, 1 new, 2 CHANGED\n" in said
     assert "MT1071" in said
     assert "serving for 1m" in said

@@ -4,20 +4,33 @@ A change of the settings is the last record under the old ones (attack A15). Wha
 left open ends as `unknown` before anything new begins (A09).
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from shared.audit import events, keeping
+from shared.audit.export.exporter import Codes
+from shared.audit.export.exports import Exports, Program, make_exports
 from shared.audit.keeping import UntoldError, opened
 from shared.audit.keys import TAGS_FILE, read_redactor
 from shared.audit.log import AuditLog, Tell
 from shared.audit.private import AuditError
+from shared.configfile import SecretError, SecretRef
 from shared.version import VERSION
 from tunnel_client.audit.calls import Calls
 from tunnel_client.audit.spelling import Spelling
-from tunnel_client.errors import AuditFolderError, AuditUnwritableError
+from tunnel_client.credentials.sources import read_reference
+from tunnel_client.errors import (
+    AuditFolderError,
+    AuditUnwritableError,
+    ClientError,
+    ExportFailingError,
+    ExportGapError,
+)
 from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.settings import ClientSettings
@@ -34,9 +47,12 @@ OF_COMMANDS = frozenset(
 class Kept:
     """The log while the client runs; without one, `calls` write nothing down."""
 
-    def __init__(self, audit: AuditLog | None, calls: Calls) -> None:
+    def __init__(
+        self, audit: AuditLog | None, calls: Calls, exports: Exports | None = None
+    ) -> None:
         self._audit = audit
         self.calls = calls
+        self._exports = exports or Exports()
 
     def record(self, kind: str, facts: dict[str, Any], tell: Tell) -> None:
         """Write down what a command is about to do, then tell it."""
@@ -62,6 +78,7 @@ class Kept:
             "records": self._audit.size,
             "failing": self._audit.failing,
             "unrecorded": self.calls.unrecorded,
+            "exports": self._exports.status(),
         }
 
 
@@ -78,13 +95,33 @@ def kept(settings: ClientSettings, identity: Identity, judge: Judge) -> Iterator
             raise AuditFolderError(str(error)) from None
         spelling = Spelling(redactor, judge)
         calls = Calls(audit, spelling, reads_without=settings.audit.reads_without)
-    held = Kept(audit, calls)
+    exports = Exports()
     try:
+        if audit is not None:
+            exports = _exports(settings, audit)
+        exports.start()
+        held = Kept(audit, calls, exports)
         with events.heard(held.note):
             yield held
     finally:
         if audit is not None:
             audit.close()
+        exports.stop()  # after the last record
+
+
+def _exports(settings: ClientSettings, audit: AuditLog) -> Exports:
+    program = Program("tunnel-client", Codes(ExportFailingError.code, ExportGapError.code))
+    try:
+        return make_exports(settings.audit.export, audit, audit.origin, program, _secret)
+    except AuditError as error:
+        raise AuditFolderError(str(error), "tunnel-client check-config") from None
+
+
+def _secret(reference: SecretRef) -> SecretStr:
+    try:
+        return read_reference(reference, os.environ)
+    except ClientError as error:
+        raise SecretError(str(error)) from None
 
 
 def _opened(settings: ClientSettings, identity: Identity) -> AuditLog | None:

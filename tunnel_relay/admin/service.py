@@ -73,5 +73,6 @@ class Admin(
             "forgettable": self.pending.forgettable,
             "store": self.lease.facts(),
             "issuers": self.issuers(),
+            "audit": self.records.status(),
             "links": self.links.links(),
         }

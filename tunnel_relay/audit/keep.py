@@ -1,18 +1,24 @@
 """Keeps the relay's log: opened with its state, and told what is asked of it before it is done."""
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
+from pydantic import SecretStr
 
+from shared.audit.export.exporter import Codes
+from shared.audit.export.exports import Exports, Program, make_exports
 from shared.audit.keeping import opened
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
+from shared.configfile import SecretError, SecretRef
 from shared.record.model import VIEWED
 from shared.version import VERSION
 from tunnel_relay.errors import Code, RelayError
+from tunnel_relay.keyfiles import read_secret
 from tunnel_relay.settings import Settings
 
 log = structlog.get_logger("tunnel_relay.audit")
@@ -43,8 +49,21 @@ MAX_SHOWN = 256
 class Records:
     """The log as commands see it; without one nothing is written down."""
 
-    def __init__(self, audit: AuditLog | None = None) -> None:
+    def __init__(self, audit: AuditLog | None = None, exports: Exports | None = None) -> None:
         self.log = audit
+        self._exports = exports or Exports()
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status` says of the log."""
+        if self.log is None:
+            return {"on": False}
+        return {
+            "on": True,
+            "folder": str(self.log.folder),
+            "records": self.log.size,
+            "failing": self.log.failing,
+            "exports": self._exports.status(),
+        }
 
     async def asked(self, command: str, arguments: Mapping[str, Any], by: str) -> None:
         """Write down that a command is about to be carried out; raises RelayError AUDIT_FAILING."""
@@ -90,11 +109,31 @@ def kept(settings: Settings, *, serving: bool) -> Iterator[Records]:
         raise RelayError(Code.AUDIT_UNUSABLE, str(error)) from None
     if audit is not None and serving:
         audit.add("relay.started", {"settings": now, "version": VERSION})
+    exports = Exports()
     try:
-        yield Records(audit)
+        if audit is not None and serving:
+            exports = _exports(settings, audit)
+        exports.start()
+        yield Records(audit, exports)
     finally:
         if audit is not None:
             audit.close()
+        exports.stop()  # after the last record
+
+
+def _exports(settings: Settings, audit: AuditLog) -> Exports:
+    program = Program("tunnel-relay", Codes(Code.EXPORT_FAILING, Code.EXPORT_GAP))
+    try:
+        return make_exports(settings.audit.export, audit, audit.origin, program, _secret)
+    except AuditError as error:
+        raise RelayError(Code.AUDIT_UNUSABLE, str(error)) from None
+
+
+def _secret(reference: SecretRef) -> SecretStr:
+    try:
+        return read_secret(reference, os.environ)
+    except RelayError as error:
+        raise SecretError(error.message) from None
 
 
 async def _durable(log: AuditLog, seq: int, seconds: float) -> str | None:

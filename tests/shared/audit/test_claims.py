@@ -45,8 +45,8 @@ def test_a_claim_is_one_short_line(info: dict[str, Any], shown: str) -> None:
 def test_a_trace_is_found_in_the_body_first() -> None:
     call = a_request("tools/call", name="a", _meta={"traceparent": PARENT})
     headers = [(b"traceparent", b"00-" + b"1" * 32 + b"-b7ad6b7169203331-01")]
-    assert trace_of(call.envelope, headers) == TRACE
-    assert trace_of(None, headers) == "1" * 32
+    assert trace_of(call.envelope, headers) == TRACE + "-b7ad6b7169203331"
+    assert trace_of(None, headers) == "1" * 32 + "-b7ad6b7169203331"
     assert trace_of(a_request("ping").envelope, []) is None
 
 
@@ -54,4 +54,4 @@ def test_a_trace_is_found_in_the_body_first() -> None:
 def test_what_is_no_trace_is_left_out(text: str) -> None:
     call = a_request("tools/call", name="a", _meta={"traceparent": text})
     found = trace_of(call.envelope, [])
-    assert found is None or len(found) == 32
+    assert found is None or len(found) == 49

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.audit.private import AuditError
@@ -90,6 +90,7 @@ def test_a_line_is_found_by_its_place_compressed_or_not(tmp_path: Path) -> None:
             compress(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 400))
 def test_any_bytes_are_a_segment_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int

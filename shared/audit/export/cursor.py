@@ -1,0 +1,50 @@
+"""How far an export is: a small file beside the log, written when a sink has what it says."""
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.audit.private import AuditError, read_private, write_private
+
+_HASH = re.compile(r"[0-9a-f]{64}|")
+
+
+class Cursor(NamedTuple):
+    """The place reached."""
+
+    next: int = 0
+    """Number of the first record that the sink does not have."""
+    hash: str = ""
+    """Hash of the record before it: another log has another one there."""
+    open: int = 0
+    """Number of the oldest intent that a completion to come may name."""
+    missed: int = 0
+    """Records that were removed before they were exported, ever."""
+
+
+def cursor_path(folder: Path, name: str) -> Path:
+    """Return where the place of an export is kept."""
+    return folder / f"export-{name}.cursor"
+
+
+def read_cursor(path: Path) -> Cursor:
+    """Return the place reached, the beginning when nothing says so; raises AuditError."""
+    try:
+        found = json.loads(read_private(path))
+    except FileNotFoundError:
+        return Cursor()
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        counts = [found.get(name) for name in ("next", "open", "missed")]
+        mark = found.get("hash")
+        whole = all(type(each) is int and each >= 0 for each in counts)
+        if whole and isinstance(mark, str) and _HASH.fullmatch(mark):
+            return Cursor(found["next"], mark, found["open"], found["missed"])
+    raise AuditError(f"{path} does not say how far the export is; remove it to send all again")
+
+
+def write_cursor(path: Path, cursor: Cursor) -> None:
+    """Keep the place reached, whole or not at all; raises AuditError."""
+    write_private(path, json.dumps(cursor._asdict(), sort_keys=True).encode() + b"\n")

@@ -1,0 +1,1 @@
+"""Records in the words of other systems: pure, total, and one record is always one line."""

@@ -1,0 +1,230 @@
+"""A19: a sink that is down, slow, broken or not who it should be; then it comes back."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from click.testing import CliRunner
+
+from shared.audit.export import sinks
+from shared.audit.export.cursor import Cursor, cursor_path, read_cursor
+from shared.audit.export.exporter import Codes, Exporter
+from shared.audit.export.settings import ExportSettings
+from shared.audit.export.sinks import make_sink
+from shared.audit.log import AuditLog
+from shared.audit.private import AuditError
+from shared.audit.segments import segments
+from shared.backoff import Backoff
+from shared.record.export.formats import Formatter
+from shared.record.export.joined import Origin
+from tests.helpers.log_lines import write_calls, written
+from tests.helpers.siem import HttpServer, SyslogServer
+from tests.helpers.tls import Authority
+from tests.integration.scene import eventually
+from tunnel_client.cli import cli
+
+ORIGIN = Origin("tunnel-client", "tests/log", "1.0", "host.example")
+CODES = Codes("MT2610", "MT2611")
+
+
+def exporter(log: Any, **settings: Any) -> Exporter:
+    export = ExportSettings.model_validate({"name": "siem", **settings})
+    syslog = export.target.scheme.startswith("syslog")
+    formatter = Formatter(export.spelling, ORIGIN, syslog=syslog)
+    sink = make_sink(export, None, ORIGIN)
+    return Exporter(export, log, sink, formatter, CODES, pace=Backoff(0.01, 0.05))
+
+
+@contextmanager
+def running(log: Any, **settings: Any) -> Iterator[Exporter]:
+    found = exporter(log, **settings)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.finish(5.0)
+        found.stop(5.0)
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    await eventually(holds, every=0.01)
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    return [
+        line
+        for part in segments(folder)
+        for line in part.path.read_bytes().splitlines()
+        if line.endswith(b"}}")
+    ]
+
+
+def sent_to(status: dict[str, Any], log: AuditLog) -> bool:
+    return status["next"] == log.size and status["problem"] is None
+
+
+@pytest.mark.parametrize("mode", ["broken", "moved", "slow", "large"])
+async def test_an_http_sink_that_refuses_gets_every_record_once_and_in_order(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "slow":
+        monkeypatch.setattr(sinks, "DEADLINE", 0.2)
+    log = AuditLog(tmp_path / "log", "tests/log")
+    server = HttpServer()
+    server.mode = mode
+    with server.up(), running(log, to=f"http://127.0.0.1:{server.port}/") as export:
+        write_calls(log, 5)
+        await until(lambda: mode in server.asked)
+        if mode != "large":
+            # It is named, and the log goes on meanwhile.
+            await until(lambda: export.status()["problem"])
+            assert export.status()["behind"] > 0
+            write_calls(log, 5, first=5)
+        monkeypatch.setattr(sinks, "DEADLINE", 10.0)
+        server.mode = "ok" if mode != "large" else mode
+        await until(lambda: sent_to(export.status(), log))
+        assert log.close() is None
+    # A server that was slow may have taken what nobody waited for: it comes twice then.
+    found = list(dict.fromkeys(server.lines)) if mode == "slow" else server.lines
+    assert found == lines_of(tmp_path / "log")
+    assert export.status()["missed"] == 0
+
+
+async def test_a_syslog_server_that_was_down_and_somebody_else_gets_every_record_once(
+    tmp_path: Path,
+) -> None:
+    authority = Authority()
+    ca = authority.write(tmp_path / "ca.pem")
+    log = AuditLog(tmp_path / "log", "tests/log")
+    server = SyslogServer()
+    to = f"syslog+tls://127.0.0.1:{server.port}"
+    with running(log, to=to, ca=ca, format="jsonl") as export:
+        write_calls(log, 3)
+        await until(lambda: export.status()["problem"] == "Connection refused")
+        with server.up(Authority().server("127.0.0.1")):
+            await until(lambda: "certificate" in str(export.status()["problem"]))
+        write_calls(log, 3, first=3)
+        assert server.messages == []
+        with server.up(authority.server("127.0.0.1")):
+            await until(lambda: sent_to(export.status(), log))
+            assert log.close() is None
+            export.finish(5.0)
+            export.stop(5.0)
+    found = [message.partition(b'- {"hash"')[2] for message in server.messages]
+    assert [b'{"hash"' + each for each in found] == lines_of(tmp_path / "log")
+
+
+async def test_a_sink_that_does_not_read_stalls_nobody_but_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had in its buffers comes twice; by its number everything is there, in order."""
+    monkeypatch.setattr(sinks, "DEADLINE", 0.2)
+    log = AuditLog(tmp_path / "log", "tests/log")
+    server = SyslogServer()
+    server.reading.clear()
+    to = f"syslog+tcp://127.0.0.1:{server.port}"
+    with server.up(None), running(log, to=to, format="jsonl") as export:
+        count = 0
+        with anyio.fail_after(20):
+            while export.status()["problem"] is None:
+                write_calls(log, 1000, first=count)
+                count += 1000
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(sinks, "DEADLINE", 10.0)
+        server.reading.set()
+        await until(lambda: sent_to(export.status(), log))
+        assert log.close() is None
+    numbers = [int(message.split(b'"seq":')[1].split(b",")[0]) for message in server.messages]
+    assert list(dict.fromkeys(sorted(numbers))) == list(range(log.size))
+    firsts = list(dict.fromkeys(numbers))
+    assert firsts == sorted(firsts)
+
+
+async def test_a_restart_goes_on_where_it_was_and_knows_the_calls_under_way(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    settings = {"to": f"file:{out}", "format": "ocsf"}
+    log = AuditLog(tmp_path / "log", "tests/log")
+    begun = log.take(_intent(log))
+    with running(log, **settings) as export:
+        await until(lambda: sent_to(export.status(), log))
+    kept = read_cursor(cursor_path(log.folder, "siem"))
+    assert (kept.next, kept.open) == (log.size, begun)
+    from tests.helpers.log_lines import completion
+
+    log.take(completion(log.size, 77, begun))
+    with running(log, **settings) as export:
+        await until(lambda: sent_to(export.status(), log))
+        assert log.close() is None
+    events = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert [each["metadata"]["sequence"] for each in events] == list(range(log.size))
+    (ended,) = [each for each in events if each["metadata"]["event_code"] == "call.completion"]
+    assert ended["actor"]["user"] == {"name": "ada"}
+
+
+def _intent(log: AuditLog) -> bytes:
+    from tests.helpers.log_lines import intent
+
+    return intent(log.size, 77)
+
+
+async def test_records_that_retention_took_are_reported_as_missing(tmp_path: Path) -> None:
+    log = await written(tmp_path / "log", 40, segment_bytes=4096)
+    parts = segments(tmp_path / "log")
+    for part in parts[:3]:
+        part.path.unlink()
+    out = tmp_path / "out"
+    with running(log, to=f"file:{out}") as export:
+        await until(lambda: sent_to(export.status(), log))
+    said = [json.loads(line) for line in out.read_bytes().splitlines()]
+    first = parts[3].first
+    assert said[0] == {"export": {"from": 0, "to": first - 1}}
+    assert [each["record"]["seq"] for each in said[1:]] == list(range(first, log.size))
+    assert export.status()["missed"] == first
+    assert read_cursor(cursor_path(log.folder, "siem")).missed == first
+
+
+async def test_another_log_is_exported_from_its_beginning(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    log = await written(tmp_path / "log", 8)
+    with running(log, to=f"file:{out}") as export:
+        await until(lambda: sent_to(export.status(), log))
+    for part in segments(log.folder):
+        part.path.unlink()
+    (log.folder / "checkpoints").unlink()
+    other = await written(tmp_path / "log", 9)
+    out.unlink()
+    with running(other, to=f"file:{out}") as export:
+        await until(lambda: sent_to(export.status(), other))
+    assert out.read_bytes().splitlines() == lines_of(tmp_path / "log")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"next":-1,"hash":"","open":0,"missed":0}', "{"])
+def test_a_place_that_cannot_be_read_is_not_guessed(tmp_path: Path, text: str) -> None:
+    path = cursor_path(tmp_path, "siem")
+    assert read_cursor(path) == Cursor()
+    path.touch(mode=0o600)
+    path.write_text(text)
+    with pytest.raises(AuditError, match="does not say how far"):
+        read_cursor(path)
+
+
+async def test_the_command_prints_a_part_of_a_folder(tmp_path: Path) -> None:
+    log = await written(tmp_path / "log", 4)
+    words = ["audit", "export", "--folder", str(tmp_path / "log")]
+
+    def said(*more: str) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(cli, [*words, *more])
+        assert done.exit_code == 0, done.output
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert [each["record"]["seq"] for each in said()] == list(range(log.size))
+    events = said("--format", "ocsf", "--from", "2", "--to", "3")
+    assert [each["metadata"]["sequence"] for each in events] == [2, 3]
+    # Its intent stands before the part that was asked for.
+    assert events[0]["actor"]["user"] == {"name": "ada"}
+    assert {each["name"] for each in said("--format", "otlp")} == {"tools/call look_up"}

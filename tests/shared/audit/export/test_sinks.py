@@ -1,0 +1,113 @@
+"""What a sink counts as taken, and what it says of a server that did not take it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from shared.audit.export import sinks
+from shared.audit.export.net import SinkError
+from shared.audit.export.settings import ExportSettings
+from shared.audit.export.sinks import FileSink, make_sink
+from shared.configfile import SecretRef
+from shared.record.export.joined import Origin
+from tests.helpers.siem import HttpServer, SyslogServer, free_port
+from tests.helpers.tls import Authority
+
+ORIGIN = Origin("tunnel-client", "mcp-tunnel/client/office/1", "1.0", "host.example")
+TOKEN = "canary-61f0aa7be2"
+LINES = [b'{"a":1}', b'{"b":2}']
+
+
+def sink_to(to: str, ca: Path | None = None, token: str | None = None) -> sinks.Sink:
+    reference = None if token is None else SecretRef("env", "TOKEN")
+    export = ExportSettings(name="siem", to=to, ca=ca, token=reference, format="jsonl")
+    return make_sink(export, None if token is None else lambda: SecretStr(token), ORIGIN)
+
+
+def test_a_file_is_appended_to_and_a_torn_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    sink = FileSink(path)
+    sink.send(LINES)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open("ab") as file:
+        file.write(b'{"torn":')
+    sink.send([b"{}"])
+    assert path.read_bytes() == b'{"a":1}\n{"b":2}\n{}\n'
+    path.rename(tmp_path / "old")
+    sink.send([b"{}"])
+    assert path.read_bytes() == b"{}\n"
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "no/folder"):
+        with pytest.raises(SinkError):
+            FileSink(tmp_path / name).send(LINES)
+
+
+def test_http_takes_with_2xx_and_nothing_else() -> None:
+    server = HttpServer()
+    with server.up():
+        sink = sink_to(f"http://127.0.0.1:{server.port}/in", token=TOKEN)
+        sink.send(LINES)
+        assert server.lines == LINES
+        head = server.heads[0]
+        assert head["Authorization"] == f"Bearer {TOKEN}"
+        assert head["Content-Type"] == "application/x-ndjson"
+        assert head["Mcp-Tunnel-Log"] == ORIGIN.log
+        for mode, said in (("broken", "500"), ("moved", "302"), ("large", "413")):
+            server.mode = mode
+            with pytest.raises(SinkError, match=f"it answers {said}") as refused:
+                sink.send(LINES * 3)
+            assert refused.value.too_large == (said == "413")
+        assert server.lines == LINES
+    assert TOKEN not in repr(sink.__dict__)
+
+
+def test_a_token_cannot_begin_a_header() -> None:
+    server = HttpServer()
+    with server.up():
+        sink = sink_to(f"http://127.0.0.1:{server.port}/", token="a\r\nX-Evil: 1")
+        with pytest.raises(SinkError, match="cannot stand in a header"):
+            sink.send(LINES)
+    assert server.bodies == []
+
+
+def test_silence_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sinks, "DEADLINE", 0.2)
+    server = HttpServer()
+    server.mode = "slow"
+    with server.up(), pytest.raises(SinkError, match="does not answer in time"):
+        sink_to(f"http://127.0.0.1:{server.port}/").send(LINES)
+
+
+def test_who_is_down_or_not_who_it_should_be_is_named(tmp_path: Path) -> None:
+    right, wrong = Authority(), Authority()
+    ca = right.write(tmp_path / "ca.pem")
+    with pytest.raises(SinkError, match="Connection refused"):
+        sink_to(f"syslog+tls://127.0.0.1:{free_port()}", ca).send(LINES)
+    for names, authority in ((("127.0.0.1",), wrong), (("other.example",), right)):
+        server, http = SyslogServer(), HttpServer()
+        context = authority.server(*names)
+        with server.up(context), http.up(context):
+            for to in (f"syslog+tls://127.0.0.1:{server.port}", f"https://127.0.0.1:{http.port}"):
+                with pytest.raises(SinkError, match="its certificate is refused"):
+                    sink_to(to, ca).send(LINES)
+        assert server.messages == []
+        assert http.bodies == []
+
+
+def test_syslog_keeps_its_connection_and_makes_another_when_it_was_cut(tmp_path: Path) -> None:
+    authority = Authority()
+    ca = authority.write(tmp_path / "ca.pem")
+    server = SyslogServer()
+    sink = sink_to(f"syslog+tls://127.0.0.1:{server.port}", ca)
+    for _ in range(2):
+        with server.up(authority.server("127.0.0.1")):
+            sink.send([b"first"])
+            sink.send([b"second", b"3 third"])
+    sink.close()
+    assert server.messages == [b"first", b"second", b"3 third"] * 2
