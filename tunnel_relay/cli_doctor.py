@@ -1,6 +1,5 @@
 """The command `tunnel-relay doctor`."""
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -29,6 +28,8 @@ def doctor(config: Path | None, as_json: bool) -> None:
             lines.append(line)
             if not as_json:
                 click.echo(line.text())
+
+    import asyncio
 
     asyncio.run(all_lines())
     found = summary(lines)
