@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test test-integration test-programs test-rest check conformance peers cuts kills bench clean
+.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-programs test-rest check conformance peers cuts kills bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -38,14 +38,19 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for programs rather than compute: three runs beside each other, each with
+# Most tests wait for programs rather than compute: four runs beside each other, each with
 # programs and ports of its own, take half the time of one.
+INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
+AGENTS := $(filter tests/integration/test_a% tests/integration/test_b% tests/integration/test_c%,$(INTEGRATION))
 PROGRAMS := tests/system tests/logins tests/peers tests/tunnel_client
 test: check $(NODE_DIR)/node_modules/.ready
-	@$(MAKE) --no-print-directory -j3 --output-sync=target test-integration test-programs test-rest
+	@$(MAKE) --no-print-directory -j4 --output-sync=target test-integration-1 test-integration-2 test-programs test-rest
 
-test-integration: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest tests/integration
+test-integration-1: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest $(AGENTS)
+
+test-integration-2: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest $(filter-out $(AGENTS),$(INTEGRATION))
 
 test-programs: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest $(PROGRAMS)
