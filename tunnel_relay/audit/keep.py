@@ -7,10 +7,12 @@ from typing import Any
 
 import structlog
 
+from shared.audit import events
 from shared.audit.keeping import opened
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
 from shared.version import VERSION
+from tunnel_relay.audit.counted import Counted
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.settings import Settings
 
@@ -37,6 +39,13 @@ SHOWN = frozenset(
 """Arguments of commands that are written down as they are; of others only how many there were."""
 MAX_SHOWN = 256
 """Characters of one of them."""
+COUNTED = frozenset(
+    {
+        *("call.unauthenticated", "enrolment.refused", "link.failed"),
+        *("login.failed", "login.throttled"),
+    }
+)
+"""What anybody can cause, without being known here: counted together."""
 
 
 class Records:
@@ -44,6 +53,22 @@ class Records:
 
     def __init__(self, audit: AuditLog | None = None) -> None:
         self.log = audit
+        self.counted = None if audit is None else Counted(audit)
+
+    def note(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Write down what somebody noted."""
+        if self.log is None or self.counted is None:
+            return
+        if kind in COUNTED:
+            self.counted.count(kind, facts)
+        else:
+            self.log.add(kind, facts)
+
+    def close(self) -> None:
+        """Write down what is left, and close the log."""
+        if self.log is not None and self.counted is not None:
+            self.counted.flush()
+            self.log.close()
 
     async def asked(self, command: str, arguments: Mapping[str, Any], by: str) -> None:
         """Write down that a command is about to be carried out; raises RelayError AUDIT_FAILING."""
@@ -82,11 +107,12 @@ def kept(settings: Settings, *, serving: bool) -> Iterator[Records]:
         raise RelayError(Code.AUDIT_UNUSABLE, str(error)) from None
     if audit is not None and serving:
         audit.add("relay.started", {"settings": now, "version": VERSION})
+    records = Records(audit)
     try:
-        yield Records(audit)
+        with events.heard(records.note):
+            yield records
     finally:
-        if audit is not None:
-            audit.close()
+        records.close()
 
 
 async def _durable(log: AuditLog, seq: int, seconds: float) -> str | None:

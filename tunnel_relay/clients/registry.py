@@ -10,13 +10,16 @@ from typing import Any
 import anyio
 import structlog
 
+from shared.audit.events import note
 from shared.errors import CloseCode
+from shared.few import Few
 from shared.link.driver import LinkDriver
 from shared.link.owner import StreamHandler
 from shared.link.transport import MessageTransport
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
+from tunnel_relay.audit.facts import of_tools
 from tunnel_relay.clients.grants import LinkGrants
 from tunnel_relay.tools import Told
 
@@ -44,6 +47,7 @@ class Link:
         self.upstreams: frozenset[str] = frozenset()
         self.tools: dict[str, dict[str, ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
+        self._few = Few()
         self.driver: LinkDriver
         self.grants: LinkGrants
 
@@ -81,7 +85,12 @@ class Link:
 
     def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
         """The client said all there is to know of an upstream's tools."""
-        self.tools[upstream] = {tool.name: tool for tool in tools}
+        before = self.tools.get(upstream)
+        told = self.tools[upstream] = {tool.name: tool for tool in tools}
+        left_out = None if before == told else self._few.take(time.monotonic())
+        if left_out is not None:
+            facts = of_tools(before or {}, told)
+            note("tool.told", **self.named(), upstream=upstream, left_out=left_out, **facts)
 
     def tool(self, upstream: str, name: str) -> ToolWord | None:
         """Return what the client said of one tool."""
@@ -103,6 +112,16 @@ class Link:
         for told in orders.values():
             told(None)
         log.info("link lost", **self.names(), code=code, reason=reason)
+        note("link.down", **self.named(), code=int(code), reason=reason)
+
+    def named(self) -> dict[str, Any]:
+        """Return what a record says about the link."""
+        return {
+            "epoch": self.epoch,
+            "instance": self.instance,
+            "link": self.driver.link,
+            "tunnel": self.tunnel,
+        }
 
     def names(self) -> dict[str, Any]:
         """Return what a log line says about the link."""
@@ -157,6 +176,7 @@ class Registry:
         if before is not None:
             before.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
         log.info("link up", **link.names(), peer=link.peer)
+        note("link.up", **link.named(), source=link.peer, program=link.program)
         # What ended while the client was away: it may still hold MCP sessions and children of it.
         for session in self._ended(link.tunnel):
             self._order = self._order % 0xFFFFFFFF + 1
