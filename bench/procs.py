@@ -111,6 +111,10 @@ class Group:
         self._started[name] = process
         return process.pid
 
+    def pid(self, name: str) -> int:
+        """The process of a program that was started; KeyError when there is none."""
+        return self._started[name].pid
+
     def stats(self) -> dict[int, Stat]:
         """Our living processes and all below them."""
         table = _stats()
@@ -169,6 +173,12 @@ class Group:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def busy_ns(pid: int) -> int:
+    """Nanoseconds that the threads of a process have run, children aside (schedstats of Linux)."""
+    tasks = (PROC / str(pid) / "task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
 def own_cpu_seconds() -> float:

@@ -67,6 +67,14 @@ def tunnel_plain(group: Group, upstream: Upstream) -> Peer:
     return _start(group, upstream, "none")
 
 
+def tunnel_with(group: Group, upstream: Upstream, audited: Sequence[str], changing: str) -> Peer:
+    """As `tunnel`, with a log at some ends only (`relay`, `client`), and all tools allowed.
+
+    Those of the upstream `changing` are pinned as writers.
+    """
+    return _start(group, upstream, "links", audited=audited, changing=changing)
+
+
 def tunnel_credential(group: Group, upstream: Upstream) -> Peer:
     """As `tunnel`, with a credential for the upstream: injected, and searched for in answers."""
     secret = group.folder / "secret"
@@ -83,6 +91,8 @@ def _start(
     credential: Sequence[str] = (),
     *,
     pinned: bool = True,
+    audited: Sequence[str] = ("relay", "client"),
+    changing: str | None = None,
 ) -> Peer:
     """`encrypt` says what TLS covers: links, all or none."""
     _check_programs()
@@ -94,7 +104,8 @@ def _start(
     _init_relay(relay_config, origin, port, certificate if encrypt == "all" else None)
     if encrypt == "links" and certificate is not None:
         origin = _add_links_port(relay_config, agents, certificate)
-    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], OUT_OF_REACH)
+    environment = {**OUT_OF_REACH, "TUNNEL_RELAY_AUDIT__ON": _flag("relay" in audited)}
+    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], environment)
     wait_port(port, group)
     # 2. a tunnel, and a client that joins it with the code
     made = _ask([RELAY, "tunnel", "create", TUNNEL, "--owner", "bench"], relay_config)
@@ -105,7 +116,11 @@ def _start(
     add = _add_pinned if pinned else _add_unpinned
     for name in upstream.paths:
         add(client_config, [name, "--url", upstream.url(name), *credential])
-    group.start("client", [CLIENT, "run", "--config", str(client_config)])
+    if changing is not None:
+        _classify(client_config, changing, "write")
+        client_config.with_name("policy.yaml").write_text(ALLOW_ALL)
+    environment = {"TUNNEL_CLIENT_AUDIT__ON": _flag("client" in audited)}
+    group.start("client", [CLIENT, "run", "--config", str(client_config)], environment)
     # 3. one session for each upstream, as a session is for one
     tls = None
     if encrypt == "all":
@@ -125,8 +140,17 @@ def _add_pinned(config: Path, words: Sequence[str]) -> None:
     """Add an upstream and pin its tools as readers: so the policy of a new client allows them."""
     at = ["--config", str(config)]
     _run([CLIENT, "upstream", "add", *words, "--yes", *at])
+    _classify(config, words[0], "read")
+
+
+def _classify(config: Path, upstream: str, tool_class: str) -> None:
     for tool in TOOLS:
-        _run([CLIENT, "tool", "classify", words[0], str(tool["name"]), "read", *at])
+        words = [upstream, str(tool["name"]), tool_class, "--config", str(config)]
+        _run([CLIENT, "tool", "classify", *words])
+
+
+def _flag(on: bool) -> str:
+    return "true" if on else "false"
 
 
 def _add_unpinned(config: Path, words: Sequence[str]) -> None:

@@ -76,6 +76,11 @@ class Crossing:
         """The public id of the session this exchange belongs to."""
         return self._head.open.session
 
+    @property
+    def place(self) -> tuple[bytes, int]:
+        """Link and stream: the name of the call in records."""
+        return self._driver.link.encode(), self._stream
+
     # StreamHandler: what the relay sends --------------------------------------------------------
 
     def on_head(self, head: bytes, end: bool) -> None:
@@ -233,20 +238,16 @@ class Crossing:
         self, request: UpstreamRequest, verdict: Passed | Asks, permit: str = ""
     ) -> None:
         """Write down what is about to happen, then let it."""
-        record = self._bridge.calls.intend(
-            self._driver.link, self._stream, self.grant, request, verdict, permit
-        )
+        record = self._record = self._bridge.calls.intend(self.grant, request, verdict, permit)
         if record is None:
             self.fail(ResetCode.REFUSED, UNRECORDED)
             return
-        self._record = record
         if record.recorded:
-            go = partial(self._recorded, request, record.waits)
-            self._bridge.calls.when_written(self._driver, record, go)
+            self._bridge.calls.when_written(self._driver, record, self, request)
         else:
             self._dispatch(request)
 
-    def _recorded(self, request: UpstreamRequest, waited: bool, why: str | None) -> None:
+    def recorded(self, request: UpstreamRequest, waited: bool, why: str | None) -> None:
         """Go on with a call whose intent is written down."""
         if self._over:
             return

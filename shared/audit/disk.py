@@ -30,7 +30,9 @@ class Disk:
 
     def write(self, data: bytes) -> None:
         """Write all of it behind what is there, or nothing that counts."""
-        _write_at(self._file, data, self.offset)
+        done = os.pwrite(self._file, data, self.offset)
+        if done < len(data):
+            _write_at(self._file, data[done:], self.offset + done)
         self._held.append((self.offset, data))
         self.offset += len(data)
         self.unsynced += len(data)

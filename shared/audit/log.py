@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import time
+from binascii import hexlify
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -24,8 +25,10 @@ from shared.audit.recovery import Found, ended_by_restart, open_folder
 from shared.audit.segments import segment_name
 from shared.audit.signing import Signing
 from shared.audit.syncing import Syncing
+from shared.audit.timers import Timers
 from shared.keys import encode_public
 from shared.record import encode
+from shared.record.chain import RECORD_AT
 from shared.record.model import CLOSED, COMPLETION, GAP, OPENED, RECOVERED
 
 log = structlog.get_logger("shared.audit")
@@ -43,8 +46,9 @@ SYNC_SECONDS = 1.0
 """What nobody waits for is on the disk after so long all the same."""
 MAX_OWED = 64 * 1024 * 1024
 """Bytes of lines that wait for a disk; what comes beyond is counted, and that is a record."""
-_GROW = 256
-"""Hashes that are taken into the tree at once: a twentieth of a millisecond."""
+LINE_BYTES = RECORD_AT + len(b"}\n")
+"""What a line has beside its record."""
+_GROW = 256  # hashes that are taken into the tree at once: a twentieth of a millisecond
 MAX_UNSYNCED = 256 * 1024 * 1024
 """Bytes that a disk may take without saying that it has them; then it counts as failing."""
 
@@ -80,33 +84,36 @@ class AuditLog:
             os.close(self._lock)
             raise
         self.public = signer.public
-        self._hash, self._seq = found.hash, found.tree.size
-        self._first = self._seq if found.segment is None else found.segment.first
+        self._hash = self._written_hash = found.hash
+        self.size = found.tree.size
+        """How many records there are, those in memory included: the number of the next one."""
+        self._first = self.size if found.segment is None else found.segment.first
         self._born = time.time() if found.born is None else found.born / 1e6
+        self._queue: list[bytes] = []
+        """Records that are in no chain yet: many at once cost half of what each alone does."""
         self._lines: list[bytes] = []
         self._leaves: list[bytes] = []
         """Hashes that are not in the tree yet; those of `_lines` are its last ones."""
         self._tree = found.tree
-        self._written_hash = found.hash
-        self.written = self._seq
+        self.written = self.size
         """Records below this number are in the file."""
-        self.synced = self._seq
+        self.synced = self.size
         """Records below this number are on the disk."""
         self._owed = self._lost = self._refused = 0
         self._waiting: list[tuple[int, Tell]] = []
-        self._armed = self._closed = False
+        self._armed = self._late = self._closed = False
         self.failing: str | None = None
         """Why nothing can be written; None while something can."""
-        self._failing_since = 0
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._signing = Signing(folder, origin, signer, self._seq, found.open_calls)
+        self._failing_since = self._look_at = 0
+        self._timers = Timers(self._loop)
+        self._signing = Signing(folder, origin, signer, self.size, found.open_calls)
         self._syncing = Syncing(folder, self._loop)
-        for segment in found.unsettled:
-            self._signing.compress(segment.path)
         self._begin(found)
 
     def _begin(self, found: Found) -> None:
         """Write down who begins, and end what the writer before left behind."""
+        for segment in found.unsettled:
+            self._signing.compress(segment.path)
         facts = {"key": encode_public(self.public), "origin": self.origin}
         if found.segment is not None and not found.clean:
             lost = {"open": len(found.open_calls), "torn": found.torn}
@@ -115,24 +122,15 @@ class AuditLog:
             self.add(COMPLETION, ended_by_restart(call, intent))
         self.add(OPENED, facts)
 
-    @property
-    def size(self) -> int:
-        """How many records there are, those in memory included: the number of the next one."""
-        return self._seq
-
     # What callers do ----------------------------------------------------------------------------
 
     def add(self, kind: str, facts: Mapping[str, Any]) -> int:
         """Queue a record; it is written when this turn of the loop is over. Returns its number."""
-        return self.take(encode.event(kind, facts, self._seq, time.time_ns() // 1000))
-
-    def put(self, make: Make) -> int:
-        """Queue a record that spells itself, as `add` does."""
-        return self.take(make(self._seq, time.time_ns() // 1000))
+        return self.take(encode.event(kind, facts, self.size, time.time_ns() // 1000))
 
     def take(self, record: bytes) -> int:
         """Queue a record that says the number `size` of itself; returns that number."""
-        seq = self._seq
+        seq = self.size
         if self._owed > MAX_OWED or self._closed:
             self._lost += 1
             return seq
@@ -147,13 +145,16 @@ class AuditLog:
 
         For ends of calls: a killed process may lose it, and the next start says so.
         """
-        seq = self._seq
+        seq = self.size
         if self._owed > MAX_OWED or self._closed:
             self._lost += 1
             return seq
-        self._append(record)
-        if not self._armed:
-            self._later("late", LATE_SECONDS, self._turn_end)
+        self._queue.append(record)
+        self._owed += len(record) + LINE_BYTES
+        self.size = seq + 1
+        if not (self._armed or self._late):
+            self._late = True
+            self._timers.later("late", LATE_SECONDS, self._turn_end)
         return seq
 
     def flush(self) -> str | None:
@@ -199,10 +200,9 @@ class AuditLog:
         """
         if self._closed:
             return self.failing
-        self._append(encode.event(kind, facts, self._seq, time.time_ns() // 1000))
+        self._append(encode.event(kind, facts, self.size, time.time_ns() // 1000))
         self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timers.stop()
         self._syncing.finish()
         self._signing.now = True
         if self._flush():
@@ -213,8 +213,8 @@ class AuditLog:
                 self._durable(self.written)
             except OSError as error:
                 self._fail(error)
-        if self._lines or self._lost:
-            count = len(self._lines) + self._lost
+        count = self.size - self.written + self._lost
+        if count:
             log.error("records could not be written", count=count, why=self.failing)
         self._tell()
         self._signing.close()
@@ -227,33 +227,40 @@ class AuditLog:
     # Writing ------------------------------------------------------------------------------------
 
     def _append(self, record: bytes) -> None:
-        # As `link` and `line_of` do it, without a call more for each record.
-        made = sha256(b"\0" + self._hash + record)
-        self._hash = made.digest()
-        line = b'{"hash":"%b","record":%b}\n' % (made.hexdigest().encode(), record)
-        self._lines.append(line)
-        self._leaves.append(self._hash)
-        self._owed += len(line)
-        self._seq += 1
+        self._queue.append(record)
+        self._owed += len(record) + LINE_BYTES
+        self.size += 1
+
+    def _chain(self) -> None:
+        """Make lines of what is queued, as `link` and `line_of` do it."""
+        before, line, leaf = self._hash, self._lines.append, self._leaves.append
+        for record in self._queue:
+            before = sha256(b"\0" + before + record).digest()
+            leaf(before)
+            line(b'{"hash":"%b","record":%b}\n' % (hexlify(before), record))
+        self._hash = before
+        self._queue.clear()
 
     def _write(self, make: Make) -> int:
-        before, seq = self._hash, self._seq
+        seq = self.size
         self._append(make(seq, time.time_ns() // 1000))
         if self._flush():
             return seq
         # Nobody acts on it, so it must not turn up later; what was queued before it is owed.
         self._owed -= len(self._lines.pop())
         self._leaves.pop()
-        self._hash, self._seq = before, seq
+        self._hash, self.size = self._leaves[-1] if self._lines else self._written_hash, seq
         raise AuditError(self.failing or "nothing can be written")
 
     def _turn_end(self) -> None:
-        self._armed = False
+        self._armed = self._late = False
         if self.failing is None and not self._closed:
             self._flush()
 
     def _flush(self) -> bool:
         """Write every line that waits; False when the disk does not take them."""
+        if self._queue:
+            self._chain()
         if not self._lines:
             return self.failing is None
         data = b"".join(self._lines)
@@ -265,8 +272,14 @@ class AuditLog:
             return False
         self._lines.clear()
         self._owed = 0
-        self.written = self._seq
+        self.written = self.size
         self._written_hash = self._hash
+        if self.written >= self._look_at or self._timers.went_off or self.failing is not None:
+            self._look_after(disk)
+        return True
+
+    def _look_after(self, disk: Disk) -> None:
+        """See to what need not be looked at every turn: the timers do, up to `_look_at`."""
         if self.written - self._tree.size >= _GROW:
             self._grow()
         if self.failing is not None:
@@ -277,9 +290,9 @@ class AuditLog:
         elif self._syncing.behind or self._signing.is_due(self.written):
             self._sync()
         else:
-            self._later("sync", SYNC_SECONDS, self._sync)
-            self._later("sign", CHECKPOINT_SECONDS, self._sign)
-        return True
+            self._timers.later("sync", SYNC_SECONDS, self._sync)
+            self._timers.later("sign", CHECKPOINT_SECONDS, self._sign)
+            self._timers.went_off, self._look_at = False, self.written + _GROW
 
     def _disk_for_more(self) -> Disk:
         """Return the segment to write to: the last one, or a new one when it is full."""
@@ -292,6 +305,7 @@ class AuditLog:
             self._signing.border(self._first, disk.path, self._tree, self._written_hash)
             self._syncing.leave(disk)
             self._disk = None
+        self._look_at = 0
         self._disk = Disk(self.folder / segment_name(self.written))
         self._first, self._born = self.written, time.time()
         self._syncing.named()
@@ -354,14 +368,14 @@ class AuditLog:
             self._failing_since = time.time_ns() // 1000
         self.failing = why
         self._loop.call_soon(self._tell)
-        self._later("retry", RETRY_SECONDS, self._retry)
+        self._timers.later("retry", RETRY_SECONDS, self._retry)
 
     def _retry(self) -> None:
         """See whether the disk takes what is owed, from the last byte that it surely has."""
         if self._closed or self.failing is None:
             return
         if self._syncing.busy:
-            self._later("retry", RETRY_SECONDS, self._retry)
+            self._timers.later("retry", RETRY_SECONDS, self._retry)
             return
         self._syncing.repair(self._disk, self._repaired)
 
@@ -370,7 +384,7 @@ class AuditLog:
             self._durable(self.written)
         else:
             self._fail(error)
-        if self._closed or error is not None or self._timers.get("retry") is not None:
+        if self._closed or error is not None or self._timers.is_set("retry"):
             return
         facts = {
             "began": self._failing_since,
@@ -382,11 +396,3 @@ class AuditLog:
         with contextlib.suppress(AuditError):
             self._write(lambda seq, now: encode.event(GAP, facts, seq, now))
             self._lost = self._refused = 0
-
-    def _later(self, name: str, seconds: float, act: Callable[[], None]) -> None:
-        if name not in self._timers and not self._closed:
-            self._timers[name] = self._loop.call_later(seconds, self._due, name, act)
-
-    def _due(self, name: str, act: Callable[[], None]) -> None:
-        self._timers.pop(name, None)
-        act()

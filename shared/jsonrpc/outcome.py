@@ -16,6 +16,7 @@ _SEAM = 32
 
 _ERROR = b'"error"'
 _IS_ERROR = b'"isError"'
+_USUAL = b'"isError":false'
 _ESCAPE = b"\\u00"
 _NEEDLES = (_ERROR, _IS_ERROR, b"\\u006", b"\\u007", b"\\u0045")
 """One of them is in every spelling of `error` and `isError` as a name."""
@@ -38,7 +39,8 @@ def suspicious(data: bytes) -> bool:
     """
     if _ERROR in data:
         return True
-    if _IS_ERROR in data and _NOT_FALSE.search(data) is not None:
+    said = data.count(_IS_ERROR)
+    if said and said != data.count(_USUAL) and _NOT_FALSE.search(data) is not None:
         return True
     return _ESCAPE in data and (b"\\u006" in data or b"\\u007" in data or b"\\u0045" in data)
 

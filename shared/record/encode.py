@@ -12,13 +12,15 @@ from shared.jsonrpc.canonical import canonical
 from shared.record.model import VERSION
 
 NOTHING = b"{}"
-_INTENT = (
+INTENT = (
     b'{%b"arguments":%b,"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,%b"v":1,%b}'
 )
-_COMPLETION = (
+"""For who writes many: what `intent` fills in."""
+COMPLETION = (
     b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
     b'"scrub_hits":%d,"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
 )
+"""The same for `completion`."""
 
 
 def said(what: Mapping[str, Any], who: Mapping[str, Any], why: Mapping[str, Any]) -> bytes:
@@ -52,7 +54,7 @@ def intent(
     `call` and `body` are spelled without quotes and hold nothing to escape; the rest is what
     `Redactor.arguments`, `said`, `before` and `traced` returned. `now`: microseconds since 1970.
     """
-    return _INTENT % (approval, arguments, body, call, seq, now, trace, said)
+    return INTENT % (approval, arguments, body, call, seq, now, trace, said)
 
 
 def completion(
@@ -68,7 +70,7 @@ def completion(
     scrub_hits: int = 0,
 ) -> bytes:
     """Return the record of a call that is over."""
-    return _COMPLETION % (
+    return COMPLETION % (
         *(size, call, delivery, intent, result),
         *(scrub_hits, seq, status, now, us),
     )

@@ -7,6 +7,7 @@ found by trying them all, and an auditor with the key can test one.
 """
 
 import re
+from binascii import hexlify
 from collections.abc import Collection, Mapping
 from hashlib import sha256
 from json.encoder import encode_basestring
@@ -73,6 +74,9 @@ class Redactor:
 
         Of the canonical spelling: 100 and 1e2 have one tag, 100 and "100" have two.
         """
+        return PREFIX + self._tag(value).decode()
+
+    def _tag(self, value: Any) -> bytes:
         kind = type(value)
         if kind is str:
             spelled = encode_basestring(value).encode()
@@ -83,7 +87,7 @@ class Redactor:
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(spelled)
         outer.update(inner.digest())
-        return PREFIX + outer.hexdigest()[:TAG_HEX]
+        return hexlify(outer.digest()[: TAG_HEX // 2])
 
     def fields(self, declared: Collection[str], tool_class: str = "", tool: str = "") -> Fields:
         """Return how the arguments that a tool declares are written; found once a tool."""
@@ -122,7 +126,7 @@ class Redactor:
             if clear:
                 found.append((at, b"%b:%b" % (spelled, canonical(self._clean(value)))))
             else:
-                found.append((at, b'%b:"%b"' % (spelled, self.tag(value).encode())))
+                found.append((at, b'%b:"hmac:%b"' % (spelled, self._tag(value))))
         if rest:
             found.append((b"\0*", b'"*":"%b"' % self.tag(rest).encode()))
         if len(found) > 1:

@@ -49,6 +49,7 @@ TESTED_BY: dict[str, str] = {
     "shared/audit/index.py": "tests/shared/audit/test_query.py",
     "shared/audit/signing.py": "tests/shared/audit/test_log.py",
     "shared/audit/syncing.py": "tests/shared/audit/test_log.py",
+    "shared/audit/timers.py": "tests/shared/audit/test_log.py",
     "shared/audit/tombstones.py": "tests/shared/audit/test_retention.py",
     "tunnel_relay/audit/calls.py": "tests/integration/test_audit_relay.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",

@@ -5,51 +5,62 @@ that was not parsed already. Without a log nothing is written down.
 """
 
 import time
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
-from shared.audit.log import AuditLog, Tell
+from shared.audit.log import AuditLog
 from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.link.driver import LinkDriver
+from shared.record.encode import COMPLETION
 from shared.wire.codec import OpenHead
-from tunnel_client.audit.spelling import COMPLETION, Spelling
+from tunnel_client.audit.spelling import Known, Spelling
 from tunnel_client.judge import Asks, Passed, Verdict
 from tunnel_client.upstream.base import Headers, UpstreamRequest, is_event_stream
 
+if TYPE_CHECKING:
+    from tunnel_client.crossing import Crossing
+
 logger = structlog.get_logger("tunnel_client.audit")
 
-UNKNOWN = "delivery_unknown"
+UNKNOWN = b"delivery_unknown"
 _RESULTS = {
-    ResetCode.CANCELLED: "cancelled",
-    ResetCode.REVOKED: "revoked_in_flight",
-    ResetCode.NO_GRANT: "revoked_in_flight",
-    ResetCode.TIMEOUT: "timeout",
-    ResetCode.UPSTREAM_UNREACHABLE: "unreachable",
+    ResetCode.CANCELLED: b"cancelled",
+    ResetCode.REVOKED: b"revoked_in_flight",
+    ResetCode.NO_GRANT: b"revoked_in_flight",
+    ResetCode.TIMEOUT: b"timeout",
+    ResetCode.UPSTREAM_UNREACHABLE: b"unreachable",
 }
 """What is said of an exchange that ended early; of the rest nobody knows what the upstream did."""
-_ANSWERED = frozenset(Outcome)
+_OK, _FAULT = b"ok", b"protocol_error"
+_ANSWERED = frozenset(each.encode() for each in Outcome)
 
 
 class Call:
-    """One exchange whose intent is written down, until its completion is."""
+    """One exchange whose intent is written down with those of its turn, until its completion is."""
 
     # Most never change these: as members of the class they cost nothing.
     recorded = True
     dispatched = False
     hits = 0
+    seq: int | None = None
+    """The number of the intent; None until it is spelled."""
+    name = b""
     _bytes = 0
     _status = 0
     _headers: Headers = []  # noqa: RUF012 - never changed, only replaced
     _look: Look | None = None
-    _result: str | None = None
+    _result: bytes | None = None
+    _is_over = False
 
-    def __init__(self, log: AuditLog, name: bytes, seq: int, waits: bool) -> None:
+    def __init__(self, log: AuditLog, known: Known, permit: str) -> None:
         self._log = log
-        self.name = name
-        self.seq = seq
-        self.waits = waits
+        self.known = known
+        self.permit = permit
+        self.waits = known.waits or permit != ""
         """Must the intent be on the disk before anything leaves?"""
         self._began = time.monotonic()
 
@@ -64,17 +75,15 @@ class Call:
         look = self._look
         if look is None:
             if end and not suspicious(chunk):
-                self._answered(Outcome.OK)
+                self._result = _OK if self._status < 400 else _FAULT
                 return
             look = self._look = Look(events=is_event_stream(self._headers))
         look.feed(chunk)
         if end:
-            self._answered(look.end())
-
-    def _answered(self, outcome: Outcome) -> None:
-        if outcome is Outcome.OK and self._status >= 400:
-            outcome = Outcome.PROTOCOL_ERROR
-        self._result = outcome
+            outcome = look.end()
+            if outcome is Outcome.OK and self._status >= 400:
+                outcome = Outcome.PROTOCOL_ERROR
+            self._result = outcome.encode()
 
     def failed(self, code: ResetCode) -> None:
         """The exchange ends early, by this side."""
@@ -84,18 +93,35 @@ class Call:
         """The exchange ends early, by the other side; `lost`: the link is gone."""
         self._result = UNKNOWN if lost else _RESULTS.get(code, UNKNOWN)
 
+    def written(self, name: bytes, seq: int) -> None:
+        """The intent is spelled; one that is over already ends right behind it."""
+        self.name, self.seq = name, seq
+        if self._is_over:
+            self.over()
+
     def over(self) -> None:
         """Write down how it ended."""
-        delivery = "never_sent" if not self.dispatched else "unknown"
-        if self._result in _ANSWERED:
-            delivery = "done"
-        took = int((time.monotonic() - self._began) * 1e6)
-        result = self._result or UNKNOWN
-        self._log.take_late(
+        seq, log, result = self.seq, self._log, self._result
+        if seq is None:
+            self._is_over = True
+            return
+        if result in _ANSWERED:
+            delivery = b"done"
+        else:
+            delivery = b"unknown" if self.dispatched else b"never_sent"
+        log.take_late(
             COMPLETION
             % (
-                *(self._bytes, self.name, delivery.encode(), self.seq, result.encode()),
-                *(self.hits, self._log.size, self._status, time.time_ns() // 1000, took),
+                self._bytes,
+                self.name,
+                delivery,
+                seq,
+                result or UNKNOWN,
+                self.hits,
+                log.size,
+                self._status,
+                time.time_ns() // 1000,
+                (time.monotonic() - self._began) * 1e6,
             )
         )
 
@@ -138,53 +164,56 @@ class Calls:
         self._log = log
         self._spelling = spelling
         self._reads_without = reads_without
-        self._ready: list[tuple[Call, Tell]] = []
+        self._ready: list[tuple[Call, Crossing, UpstreamRequest]] = []
         self.unrecorded = 0
         """Exchanges that went on although they could not be written down."""
 
     def intend(
-        self,
-        link: str,
-        stream: int,
-        grant: Grant,
-        request: UpstreamRequest,
-        verdict: Passed | Asks,
-        permit: str = "",
+        self, grant: Grant, request: UpstreamRequest, verdict: Passed | Asks, permit: str = ""
     ) -> Call | None:
-        """Write down what is about to happen; None: it must not happen."""
+        """Return what will write a call down, before it is dispatched; None: it must not be."""
         log, spelling = self._log, self._spelling
         if log is None or spelling is None:
             return UNRECORDED
         known = spelling.known(grant, request, verdict)
-        waits = known.waits or bool(permit)
         if log.failing is not None:
-            if waits or not self._reads_without:
+            if known.waits or permit or not self._reads_without:
                 return None
             self.unrecorded += 1
             return UNRECORDED
-        name = b"%b.%d" % (link.encode(), stream)
-        seq = log.take_late(spelling.intent(name, log.size, known, request, permit))
-        return Call(log, name, seq, waits)
+        return Call(log, known, permit)
 
-    def when_written(self, driver: LinkDriver, call: Call, go: Tell) -> None:
-        """Have `go` called when what was intended in this turn of the loop is written down.
+    def when_written(
+        self, driver: LinkDriver, call: Call, crossing: "Crossing", request: UpstreamRequest
+    ) -> None:
+        """Have `crossing.recorded` called when what is intended in this turn is written down.
 
-        With why it is not, where the call must not go on without.
+        With why it is not, where the call must not go on without. All calls of a turn share one
+        `write(2)`.
         """
-        self._ready.append((call, go))
-        if len(self._ready) == 1:
+        if not self._ready:
             driver.at_turn_end(self._written)
+        self._ready.append((call, crossing, request))
 
     def _written(self) -> None:
-        log, ready = self._log, self._ready
+        log, spelling, ready = self._log, self._spelling, self._ready
         self._ready = []
-        why = None if log is None else log.flush()
-        for call, go in ready:
+        if log is None or spelling is None:
+            return
+        now = time.time_ns() // 1000
+        for call, crossing, request in ready:
+            name = b"%b.%d" % crossing.place
+            spelled = spelling.intent(name, log.size, now, call.known, request, call.permit)
+            call.written(name, log.take_late(spelled))
+        why = log.flush()
+        for call, crossing, request in ready:
             try:
-                if why is None and call.waits and log is not None:
-                    log.durable(call.seq, go)
+                if not call.waits:
+                    crossing.recorded(request, False, None if self._reads_without else why)
+                elif why is None and call.seq is not None:
+                    log.durable(call.seq, partial(crossing.recorded, request, True))
                 else:
-                    go(None if self._reads_without and not call.waits else why)
+                    crossing.recorded(request, True, why)
             except Exception:
                 # One that cannot be handed over must not keep the others of its turn.
                 logger.exception("a call could not be handed over", call=call.name.decode())

@@ -4,36 +4,29 @@ Who calls, what is called and why it may be are the same for many calls: each is
 order of the keys of a record is the canonical one, so an intent is one `%`.
 """
 
-import time
+from binascii import hexlify
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from shared.audit.claims import claimed, trace_of
 from shared.grant import Grant
-from shared.jsonrpc.canonical import canonical
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.permit import PermitError, decode
 from shared.policy.methods import TOOL
 from shared.policy.model import Decision
+from shared.record.encode import INTENT, before, said, traced
 from shared.record.redact import LARGE, MAX_BODY, NOTHING, Fields, Redactor
 from shared.wire.codec import OpenHead
 from tunnel_client.catalog.pins import Pin
 from tunnel_client.catalog.scan import TOOL_NAME
 from tunnel_client.judge import Asks, Judge, Passed, Refused, Verdict
-from tunnel_client.upstream.base import UpstreamRequest
+from tunnel_client.upstream.base import Headers, UpstreamRequest
 
 MAX_REMEMBERED = 4096
 _MAY_CHANGE = frozenset({"tasks/update"})
 _NAMED = frozenset({TOOL, "prompts/get"})
 """Methods whose name is no value of the agent's: a URI may hold anything."""
 _OTHERS = ("uri", "taskId", "ref", "argument", "inputResponses", "requestState")
-_INTENT = (
-    b'{%b"arguments":%b,"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,%b"v":1,%b}'
-)
-COMPLETION = (
-    b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
-    b'"scrub_hits":%d,"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
-)
 
 
 class Known(NamedTuple):
@@ -57,6 +50,9 @@ class Spelling:
         self._redactor = redactor
         self._judge = judge
         self._others = redactor.fields(_OTHERS, "read", "")
+        self._headers: Headers | None = None
+        self._traced = b""
+        """What was found in headers that were looked at last."""
         self._claims: dict[str, str] = {}
         self._known: dict[tuple[str, str | None, str | None], Known] = {}
 
@@ -104,35 +100,49 @@ class Spelling:
         claim: str | None,
     ) -> Known:
         envelope, policy = request.envelope, self._judge.policy_digest
-        parts = (
-            canonical(self._what_facts(grant.upstream, request, pin)),
-            canonical(_who_facts(grant, claim)),
-            canonical(_why_facts(decision, policy)),
-        )
+        what = self._what_facts(grant.upstream, request, pin)
+        spelled = said(what, _who_facts(grant, claim), _why_facts(decision, policy))
         tool_class = "read" if pin is None or pin.tool_class is None else pin.tool_class.value
         declared = () if pin is None else self._judge.declared(pin)
         tool = f"{grant.upstream}/{None if envelope is None else envelope.name}"
         return Known(
-            *(grant, claim, pin, decision, policy, b'"what":%b,"who":%b,"why":%b' % parts),
+            *(grant, claim, pin, decision, policy, spelled),
             waits=self.changes(envelope, pin),
             fields=self._redactor.fields(declared, tool_class, tool),
         )
 
     def intent(
-        self, call: bytes, seq: int, known: Known, request: UpstreamRequest, permit: str
+        self,
+        call: bytes,
+        seq: int,
+        now: int,
+        known: Known,
+        request: UpstreamRequest,
+        permit: str,
     ) -> bytes:
-        """Return the record of what is about to happen."""
-        trace = trace_of(request.envelope, request.headers)
-        return _INTENT % (
+        """Return the record of what is about to happen; `now`: microseconds since 1970."""
+        return INTENT % (
             _approval(permit) if permit else b"",
             self._arguments(known, request),
-            sha256(request.body).hexdigest().encode(),
+            hexlify(sha256(request.body).digest()),
             call,
             seq,
-            time.time_ns() // 1000,
-            b"" if trace is None else b'"trace":"%b",' % trace.encode(),
+            now,
+            self._trace(request),
             known.said,
         )
+
+    def _trace(self, request: UpstreamRequest) -> bytes:
+        """Return the member that names the trace; the headers of an agent's calls are one list."""
+        headers, envelope = request.headers, request.envelope
+        quiet = envelope is None or not envelope.params or "_meta" not in envelope.params
+        if quiet and headers is self._headers:
+            return self._traced
+        trace = trace_of(envelope, headers)
+        member = b"" if trace is None else traced(trace)
+        if quiet:
+            self._headers, self._traced = headers, member
+        return member
 
     def refused(
         self,
@@ -198,12 +208,15 @@ class Spelling:
 
     def _claim(self, grant: Grant, envelope: Envelope) -> str | None:
         """Return what the agent says it is: in this request, or when it began."""
-        said = claimed(envelope)
-        if said is None:
+        params = envelope.params
+        if params and "_meta" not in params and envelope.method != "initialize":
             return self._claims.get(grant.session)
-        if self._claims.get(grant.session) != said:
-            _remember(self._claims, grant.session, said)
-        return said
+        told = claimed(envelope)
+        if told is None:
+            return self._claims.get(grant.session)
+        if self._claims.get(grant.session) != told:
+            _remember(self._claims, grant.session, told)
+        return told
 
 
 def _who_facts(grant: Grant, claim: str | None) -> dict[str, Any]:
@@ -234,7 +247,7 @@ def _approval(permit: str) -> bytes:
         "id": signed.permit.id,
         "keys": sorted(signed.signatures),
     }
-    return b'"approval":%b,' % canonical(facts)
+    return before(facts)
 
 
 def _remember(table: dict[Any, Any], key: Any, value: Any) -> None:

@@ -5,34 +5,40 @@ that was not parsed already. Without a log nothing is written down.
 """
 
 import time
+from binascii import hexlify
+from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.audit.log import AuditLog
 from shared.errors import NEVER_SENT, ResetCode
-from shared.jsonrpc.canonical import canonical
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
+from shared.link.driver import LinkDriver
 from shared.policy.methods import TOOL
+from shared.record.encode import said
 from shared.wire.tools import ToolWord
 from tunnel_relay.clients.registry import Link
 from tunnel_relay.gateway.answers import Cause
 from tunnel_relay.gateway.call import Call
 
+if TYPE_CHECKING:
+    from tunnel_relay.gateway.exchange import Exchange
+
 MAX_REMEMBERED = 4096
-UNKNOWN = "delivery_unknown"
-CANCELLED = "cancelled"
-_RESULTS: dict[Cause, str] = {
-    ResetCode.CANCELLED: CANCELLED,
-    ResetCode.REVOKED: "revoked_in_flight",
-    ResetCode.NO_GRANT: "revoked_in_flight",
-    ResetCode.NEEDS_APPROVAL: "denied",
-    ResetCode.REFUSED: "denied",
-    ResetCode.TIMEOUT: "timeout",
-    ResetCode.UPSTREAM_UNREACHABLE: "unreachable",
+UNKNOWN = b"delivery_unknown"
+_RESULTS: dict[Cause, bytes] = {
+    ResetCode.CANCELLED: b"cancelled",
+    ResetCode.REVOKED: b"revoked_in_flight",
+    ResetCode.NO_GRANT: b"revoked_in_flight",
+    ResetCode.NEEDS_APPROVAL: b"denied",
+    ResetCode.REFUSED: b"denied",
+    ResetCode.TIMEOUT: b"timeout",
+    ResetCode.UPSTREAM_UNREACHABLE: b"unreachable",
 }
 """What is said of a call that ended early; of the rest nobody knows what the upstream did."""
 _MAY_CHANGE = frozenset({"tasks/update"})
+_OK, _FAULT = b"ok", b"protocol_error"
 _INTENT = b'{"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,"v":1,%b}'
 _COMPLETION = (
     b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
@@ -43,16 +49,17 @@ _COMPLETION = (
 class Written:
     """One call whose intent is written down, until its completion is."""
 
-    __slots__ = ("_began", "_bytes", "_delivery", "_log", "_look", "_name", "_result", "_seq")
+    # Most never change these: as members of the class they cost nothing.
+    _bytes = 0
+    _look: Look | None = None
+    _result = UNKNOWN
+    _delivery = b"unknown"
 
-    def __init__(self, log: AuditLog, name: bytes, seq: int) -> None:
+    def __init__(self, log: AuditLog, name: bytes, seq: int, began: float) -> None:
         self._log = log
         self._name = name
         self._seq = seq
-        self._began = time.monotonic()
-        self._bytes = 0
-        self._look: Look | None = None
-        self._result, self._delivery = UNKNOWN, b"unknown"
+        self._began = began
 
     def data(self, chunk: bytes, end: bool, status: int, events: bool) -> None:
         """Some of the answer goes to the agent, all that is left of it with `end`."""
@@ -60,17 +67,16 @@ class Written:
         look = self._look
         if look is None:
             if end and not suspicious(chunk):
-                self._answered(Outcome.OK, status)
+                self._result = _OK if status < 400 else _FAULT
+                self._delivery = b"done"
                 return
             look = self._look = Look(events=events)
         look.feed(chunk)
         if end:
-            self._answered(look.end(), status)
-
-    def _answered(self, outcome: Outcome, status: int) -> None:
-        if outcome is Outcome.OK and status >= 400:
-            outcome = Outcome.PROTOCOL_ERROR
-        self._result, self._delivery = outcome.value, b"done"
+            outcome = look.end()
+            if outcome is Outcome.OK and status >= 400:
+                outcome = Outcome.PROTOCOL_ERROR
+            self._result, self._delivery = outcome.encode(), b"done"
 
     def failed(self, cause: Cause) -> None:
         """The call ends early."""
@@ -80,17 +86,24 @@ class Written:
 
     def over(self, status: int) -> None:
         """Write down how it ended."""
-        took = int((time.monotonic() - self._began) * 1e6)
-        self._log.take_late(
+        log = self._log
+        log.take_late(
             _COMPLETION
             % (
-                *(self._bytes, self._name, self._delivery, self._seq, self._result.encode()),
-                *(self._log.size, status, time.time_ns() // 1000, took),
+                self._bytes,
+                self._name,
+                self._delivery,
+                self._seq,
+                self._result,
+                log.size,
+                status,
+                time.time_ns() // 1000,
+                (time.monotonic() - self._began) * 1e6,
             )
         )
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What is the same for the calls of one session to one tool, and what that rests on."""
 
     tool: ToolWord | None
@@ -98,6 +111,9 @@ class _Known(NamedTuple):
     changes: bool
     said: bytes
     """`what`, `who` and `why`, as they end a record."""
+
+
+_Ready = tuple["Exchange", bytes, bytes, Known]
 
 
 class Calls:
@@ -109,45 +125,74 @@ class Calls:
     def __init__(self, log: AuditLog | None = None, *, reads_without: bool = False) -> None:
         self._log = log
         self._reads_without = reads_without
-        self._known: dict[tuple[str, bytes, str | None, str, bool], _Known] = {}
+        self._known: dict[tuple[str, str | bytes | None, str, bool], Known] = {}
+        self._ready: dict[LinkDriver, list[_Ready]] = {}
 
     @property
     def failing(self) -> str | None:
         """Why the log cannot be written, None while it can."""
         return None if self._log is None else self._log.failing
 
-    def intend(
-        self, call: Call, envelope: Envelope | None, link: Link, policy: str
-    ) -> tuple[bool, Written | None]:
-        """Write down that a call is about to be sent: may it be, and what then records its end."""
+    def known(self, call: Call, envelope: Envelope | None, link: Link, policy: str) -> Known | bool:
+        """Return what is written down of such a call; else whether it may go on without."""
         log = self._log
         if log is None:
-            return True, None
+            return True
         known = self._of(call, envelope, link, policy)
-        goes_without = self._reads_without and not known.changes
         if log.failing is not None:
-            return goes_without, None
-        driver = link.driver
-        name = b"%b.%d" % (driver.link.encode(), driver.next_stream)
-        digest = sha256(call.request.body).hexdigest().encode()
-        seq = log.take_late(_INTENT % (digest, name, log.size, time.time_ns() // 1000, known.said))
-        written = Written(log, name, seq)
-        if log.flush() is None or goes_without:
-            return True, written
-        written.failed(ResetCode.REFUSED)
-        written.over(0)
-        return False, None
+            return self._reads_without and not known.changes
+        return known
 
-    def _of(self, call: Call, envelope: Envelope | None, link: Link, policy: str) -> _Known:
-        session, method, tool = call.session, None, None
-        if envelope is not None:
+    def when_written(
+        self, exchange: "Exchange", driver: LinkDriver, head: bytes, body: bytes, known: Known
+    ) -> None:
+        """Have the stream of a call opened once its intent is written, in this turn of the loop.
+
+        All calls of a turn share one `write(2)`, which comes before the one that sends them.
+        """
+        ready = self._ready.get(driver)
+        if ready is None:
+            ready = self._ready[driver] = []
+            driver.at_turn_end(partial(self._written, driver))
+        ready.append((exchange, head, body, known))
+
+    def _written(self, driver: LinkDriver) -> None:
+        ready = [each for each in self._ready.pop(driver) if not each[0].done]
+        log = self._log
+        if log is None or not ready:
+            return
+        if driver.lost:
+            for exchange, _, _, _ in ready:
+                exchange.unsent(ResetCode.REFUSED)
+            return
+        # Nobody else opens a stream before those of this turn are: their numbers are known.
+        number, link = driver.next_stream, driver.link.encode()
+        now, began = time.time_ns() // 1000, time.monotonic()
+        for exchange, _, body, known in ready:
+            name = b"%b.%d" % (link, number)
+            number += 1
+            digest = hexlify(sha256(body).digest())
+            seq = log.take_late(_INTENT % (digest, name, log.size, now, known.said))
+            exchange.written = Written(log, name, seq, began)
+        why = log.flush()
+        for exchange, head, body, known in ready:
+            if why is None or (self._reads_without and not known.changes):
+                exchange.open(head, body)
+            else:
+                exchange.unsent(None)
+
+    def _of(self, call: Call, envelope: Envelope | None, link: Link, policy: str) -> Known:
+        session, tool = call.session, None
+        method: str | bytes | None
+        if envelope is None:
+            method = call.request.method
+        else:
             method = envelope.method
             if method == TOOL:
                 tool = link.tool(session.upstream, envelope.name or "")
         permitted = bool(call.permit)
         # An agent may call what does not exist: only a name that the client told is repeated.
-        name = "" if tool is None else tool.name
-        key = (session.id, call.request.method, method, name, permitted)
+        key = (session.id, method, "" if tool is None else tool.name, permitted)
         known = self._known.get(key)
         if known is not None and known.tool is tool and known.policy == policy:
             return known
@@ -155,7 +200,7 @@ class Calls:
             self._known.clear()
         changes = permitted or _changes(envelope, tool)
         facts = _facts(call, envelope, tool, policy)
-        known = self._known[key] = _Known(tool, policy, changes, facts)
+        known = self._known[key] = Known(tool, policy, changes, facts)
         return known
 
 
@@ -179,4 +224,4 @@ def _facts(call: Call, envelope: Envelope | None, tool: ToolWord | None, policy:
     who = {"agent": session.agent, "session": session.id, "user": session.user}
     decided = "permitted" if call.permit else "allow"
     why = {"decision": decided, "policy": policy}
-    return b'"what":%b,"who":%b,"why":%b' % (canonical(what), canonical(who), canonical(why))
+    return said(what, who, why)

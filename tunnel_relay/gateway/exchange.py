@@ -3,7 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
-from shared.errors import NEVER_SENT, PeerError, ResetCode
+from shared.errors import NEVER_SENT, MisuseError, PeerError, ResetCode
 from shared.jsonrpc.results import EditError, Editor, Reader
 from tunnel_relay.gateway import answers, cors
 from tunnel_relay.gateway.responses import ResponseHead, read_head
@@ -87,6 +87,31 @@ class Exchange:
         self.stream = 0
         self.written: Written | None = None
         """What records the end of the call."""
+
+    def open(self, head: bytes, body: bytes) -> None:
+        """Open the stream: from now on the upstream may see the call."""
+        try:
+            self.stream = self._driver.request(head, body, self)
+        except MisuseError:
+            self.unsent(ResetCode.REFUSED)
+
+    def unsent(self, cause: ResetCode | None) -> None:
+        """End a call of which no stream was opened; None: because it could not be written down."""
+        if self.done:
+            return
+        self.cause = cause or ResetCode.REFUSED
+        if self.written is not None:
+            self.written.failed(self.cause)
+        self._gateway.binding.give_back(self.call)
+        connection, self._connection = self._connection, None
+        self._finish()
+        if connection is not None:
+            message_id = self.call.message_id
+            connection.respond(
+                answers.unrecorded(message_id)
+                if cause is None
+                else answers.failed(cause, message_id)
+            )
 
     # StreamHandler ------------------------------------------------------------------------------
 
@@ -371,9 +396,3 @@ class Exchange:
             self._gateway.forget(self)
             if self.written is not None:
                 self.written.over(0 if self._head is None else self._head.status)
-
-    def never_sent(self) -> None:
-        """No stream could be opened for it."""
-        if self.written is not None:
-            self.written.failed(ResetCode.REFUSED)
-            self.written.over(0)

@@ -24,11 +24,11 @@ from dataclasses import replace
 import anyio.abc
 import structlog
 
-from shared.errors import MisuseError, ResetCode, TooBigError
+from shared.errors import TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
-from tunnel_relay.audit.calls import Calls
+from tunnel_relay.audit.calls import Calls, Known
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
@@ -327,28 +327,22 @@ class Gateway:
             call.mcp_session = self._mcp_sessions.mint(session.id, session.place, link.instance)
         exchange = Exchange(self, call, link, connection)
         self.tally.begin(exchange)
-        refused, envelope = None, call.envelope
+        head, body, envelope = b"", request.body, call.envelope
         self.verdicts.keep(call)
-        lingers = len(request.body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
+        known: Known | bool = True
+        lingers = len(body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
         try:
-            head = call.open_head()
+            head, refused = call.open_head(), None
             if lingers:
-                refused = self.bodies.pay(request, len(request.body), call.message_id)
-            if refused is None:
-                link.grants.ensure(session)
-                goes, exchange.written = self.calls.intend(
-                    call, envelope, link, self.verdicts.policy.digest
-                )
-                if goes:
-                    exchange.stream = link.driver.request(head, request.body, exchange)
-                else:
-                    refused = answers.unrecorded(call.message_id)
+                refused = self.bodies.pay(request, len(body), call.message_id)
         except TooBigError:
             refused = answers.HEADERS_TOO_LARGE
-        except MisuseError:
-            refused = answers.failed(ResetCode.REFUSED, call.message_id)
+        if refused is None:
+            link.grants.ensure(session)
+            known = self.calls.known(call, envelope, link, self.verdicts.policy.digest)
+            if known is False:
+                refused = answers.unrecorded(call.message_id)
         if refused is not None:
-            exchange.never_sent()
             self.binding.give_back(call)
             self.quotas.end(session)
             connection.respond(refused)
@@ -359,6 +353,10 @@ class Gateway:
         request.forget()
         connection.exchange = exchange
         self._running.add(session.id, exchange)
+        if isinstance(known, bool):
+            exchange.open(head, body)
+        else:
+            self.calls.when_written(exchange, link.driver, head, body, known)
 
     def may_run_on(self, exchange: Exchange) -> bool:
         """Tell whether a call may run on though its agent is gone."""

@@ -32,7 +32,7 @@ async def folder(tmp_path: Path) -> Path:
         write_calls(log, 1, first=number + 2, said=EVE)
     log.add("call.refused", {"call": "r.1", "who": {"user": "ada"}, "result": "denied"})
     log.add("link.up", {"session": "ab" * 16, "upstream": "desk", "tool": "x", "user": "mia"})
-    log.put(lambda seq, now: completion(seq, 7_000, late, b"timeout"))
+    log.take(completion(log.size, 7_000, late, b"timeout"))
     log.close()
     assert len(segments(log.folder)) > 4
     return log.folder
@@ -143,7 +143,7 @@ async def test_what_is_written_meanwhile_is_found(tmp_path: Path) -> None:
             page = query.page(Wanted(agent="bot"), newest=True, limit=1)
             assert page.records[0]["seq"] == seq
             write_calls(log, 9, first=number + 1)
-            log.put(lambda s, now, at=(number, seq): completion(s, *at))  # type: ignore[misc]
+            log.take(completion(log.size, number, seq))
             log.flush()
             page = query.page(Wanted(agent="bot", result="ok"), newest=True, limit=1)
             assert page.records[0]["intent"] == seq
