@@ -168,15 +168,22 @@ class Calls:
         # Nobody else opens a stream before those of this turn are: their numbers are known.
         number, link = driver.next_stream, driver.link.encode()
         now, began = time.time_ns() // 1000, time.monotonic()
+        intents: list[int] = []
         for exchange, _, body, known in ready:
             name = b"%b.%d" % (link, number)
             number += 1
             digest = hexlify(sha256(body).digest())
             seq = log.take_late(_INTENT % (digest, name, log.size, now, known.said))
             exchange.written = Written(log, name, seq, began)
+            intents.append(seq)
         why = log.flush()
-        for exchange, head, body, known in ready:
-            if why is None or (self._reads_without and not known.changes):
+        for (exchange, head, body, known), seq in zip(ready, intents, strict=True):
+            if why is None and known.changes:
+                # The number is taken now, so that both logs say the same; the body waits for the
+                # disk, and what has no body the client hands to nobody.
+                exchange.begin(head)
+                log.durable(seq, partial(exchange.go_on, body))
+            elif why is None or (self._reads_without and not known.changes):
                 exchange.open(head, body)
             else:
                 exchange.unsent(None)
