@@ -51,7 +51,6 @@ TESTED_BY: dict[str, str] = {
     "shared/audit/syncing.py": "tests/shared/audit/test_log.py",
     "shared/audit/timers.py": "tests/shared/audit/test_log.py",
     "shared/audit/tombstones.py": "tests/shared/audit/test_retention.py",
-    "tunnel_relay/audit/calls.py": "tests/integration/test_audit_relay.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",
     "tunnel_client/audit/commands.py": "tests/integration/test_audit_client.py",
