@@ -18,10 +18,13 @@ from shared.errors import CloseCode
 from shared.keys import PrivateKey
 from shared.policy.keeping import PolicyFile
 from shared.wire.limits import LinkLimits
+from shared.wire.tools import ToolWord
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.approvals.webhook import Webhook
 from tunnel_relay.audit.calls import Calls
+from tunnel_relay.audit.refusals import Refusals
+from tunnel_relay.audit.saying import Claims
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
@@ -44,7 +47,7 @@ from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Limits, Settings
-from tunnel_relay.store.base import StoreError
+from tunnel_relay.store.base import Session, StoreError
 from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.app")
@@ -91,7 +94,7 @@ class RelayApp:
     ) -> None:
         self.registry = Registry(settings.limits.lease, lambda tunnel: _ended_lately(admin, tunnel))
         self.edge = edge_of(settings)
-        guesses = _guesses(settings)
+        guesses, claims = _guesses(settings), Claims()
         self.issuers = Issuers(admin, guesses)
         self.gateway = Gateway(
             self.edge,
@@ -105,7 +108,8 @@ class RelayApp:
             binding=Binding(admin.tasks, admin.clock),
             judge=Judge(lambda: policy.policy, admin.directory.groups_of),
             asking=Asking(admin.approvals, key, _console(settings)),
-            calls=Calls(admin.records.log, reads_without=settings.audit.reads_without),
+            calls=Calls(admin.records.log, claims, reads_without=settings.audit.reads_without),
+            refusals=Refusals(admin.records, claims, self._tool, lambda: policy.policy.digest),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
@@ -135,6 +139,10 @@ class RelayApp:
     def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""
         return AgentConnection(self.gateway, config, server_state)
+
+    def _tool(self, session: Session, name: str) -> ToolWord | None:
+        links = self.registry.of_tunnel(session.tunnel)
+        return next((tool for link in links if (tool := link.tool(session.upstream, name))), None)
 
     def _issuer_facts(self) -> list[dict[str, Any]]:
         logins = [] if self.oidc is None else [self.oidc.provider.facts()]

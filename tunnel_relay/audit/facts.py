@@ -5,6 +5,8 @@ from hashlib import sha256
 from typing import Any
 
 from shared.jsonrpc.canonical import canonical
+from shared.keys import BadKeyError
+from shared.passkey import approver_fingerprint, read_approver_key
 from shared.wire.tools import ToolWord
 from tunnel_relay.store.approvals import Approval
 from tunnel_relay.store.base import Session
@@ -47,7 +49,7 @@ def of_approval(approval: Approval) -> dict[str, Any]:
             "approvers": [voice.user for voice in approval.voices],
             "arguments": approval.arguments,
             "id": approval.id,
-            "keys": sorted(voice.key for voice in approval.voices if voice.key),
+            "keys": sorted(_fingerprint(voice.key) for voice in approval.voices if voice.key),
         },
         "what": {
             "class": approval.tool_class or None,
@@ -63,3 +65,10 @@ def of_approval(approval: Approval) -> dict[str, Any]:
             "rule": approval.rule,
         },
     }
+
+
+def _fingerprint(key: str) -> str:
+    try:
+        return approver_fingerprint(read_approver_key(key))
+    except BadKeyError:
+        return "unreadable"

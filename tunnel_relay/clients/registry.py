@@ -47,12 +47,15 @@ class Link:
         self.upstreams: frozenset[str] = frozenset()
         self.tools: dict[str, dict[str, ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
+        self.name = ""
+        """The same at both ends; see `LinkDriver`."""
         self._few = Few()
         self.driver: LinkDriver
         self.grants: LinkGrants
 
     def attach(self, transport: MessageTransport, limits: LinkLimits, link: str) -> None:
         """Start to drive the link over a transport whose handshake is over."""
+        self.name = link
         self.driver = LinkDriver(transport, Role.RELAY, limits, self, link)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
@@ -119,7 +122,7 @@ class Link:
         return {
             "epoch": self.epoch,
             "instance": self.instance,
-            "link": self.driver.link,
+            "link": self.name,
             "tunnel": self.tunnel,
         }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from shared.audit.log import AuditLog, Tell
@@ -43,6 +44,7 @@ class Stream:
 
     done = False
     written: Written | None = None
+    call = SimpleNamespace(permit="")
 
     def __init__(self, name: str, told: list[tuple[Any, ...]]) -> None:
         self._name, self._told = name, told
