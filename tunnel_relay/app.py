@@ -128,8 +128,7 @@ class RelayApp:
         )
         self.draining, self._lease = False, admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
-        self.oidc = oidc_client(admin)
-        admin.issuers = self._issuer_facts
+        self.oidc, admin.issuers = oidc_client(admin), self._issuer_facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)

@@ -57,7 +57,8 @@ GRANTED = "approval.granted"
 KINDS = {
     INTENT: "a call is about to be dispatched",
     COMPLETION: "it is over",
-    REFUSED: "a call went no further: intent and completion in one",
+    REFUSED: "a call went no further: intent and completion in one; with `count`, `began` and"
+    " `ended` where many were counted together",
     "call.unauthenticated": "calls without a session, counted together by reason and source",
     OPENED: "a writer took the log: `origin`, `key` that signs its checkpoints, `version`",
     CLOSED: "it gave the log back",
@@ -105,6 +106,7 @@ MEMBERS = {
     "who.claimed": "what the agent says it is; believed by nobody",
     "what": "what was called",
     "what.server": "name of the upstream; at the relay with its tunnel",
+    "what.tunnel": "the tunnel it is behind, at the relay, in what is no call that was sent",
     "what.http": "HTTP method",
     "what.method": "MCP method",
     "what.name": "the tool or prompt; a tag when it could be no name",
