@@ -19,10 +19,13 @@ from shared.errors import CloseCode
 from shared.keys import PrivateKey
 from shared.policy.keeping import PolicyFile
 from shared.wire.limits import LinkLimits
+from shared.wire.tools import ToolWord
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.approvals.webhook import Webhook
 from tunnel_relay.audit.calls import Calls
+from tunnel_relay.audit.refusals import Refusals
+from tunnel_relay.audit.saying import Claims
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
@@ -45,7 +48,7 @@ from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.ratelimit import RateLimit
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.settings import Limits, Settings
-from tunnel_relay.store.base import StoreError
+from tunnel_relay.store.base import Session, StoreError
 from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.app")
@@ -92,7 +95,7 @@ class RelayApp:
     ) -> None:
         self.registry = _registry(settings.limits, admin)
         self.edge = edge_of(settings)
-        guesses = _guesses(settings)
+        guesses, claims = _guesses(settings), Claims()
         self.issuers = Issuers(admin, guesses)
         self.gateway = Gateway(
             self.edge,
@@ -106,7 +109,8 @@ class RelayApp:
             binding=Binding(admin.tasks, admin.clock),
             judge=Judge(lambda: policy.policy, admin.directory.groups_of),
             asking=Asking(admin.approvals, key, _console(settings)),
-            calls=Calls(admin.records.log, reads_without=settings.audit.reads_without),
+            calls=Calls(admin.records.log, claims, reads_without=settings.audit.reads_without),
+            refusals=Refusals(admin.records, claims, self._tool, lambda: policy.policy.digest),
             guesses=guesses,
             issuers=self.issuers,
             wait_for_client=settings.limits.wait_for_client,
@@ -125,8 +129,7 @@ class RelayApp:
         )
         self.draining, self._lease = False, admin.lease
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
-        self.oidc = oidc_client(admin)
-        admin.issuers = self._issuer_facts
+        self.oidc, admin.issuers = oidc_client(admin), self._issuer_facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
         health = [Route("/healthz", _healthz), Route("/readyz", self._readyz)]
         self.agents_pages = Pages([*self.oauth.routes, *health], self.edge.hosts)
@@ -136,6 +139,10 @@ class RelayApp:
     def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""
         return AgentConnection(self.gateway, config, server_state)
+
+    def _tool(self, session: Session, name: str) -> ToolWord | None:
+        links = self.registry.of_tunnel(session.tunnel)
+        return next((tool for link in links if (tool := link.tool(session.upstream, name))), None)
 
     def _issuer_facts(self) -> list[dict[str, Any]]:
         logins = [] if self.oidc is None else [self.oidc.provider.facts()]
@@ -326,3 +333,4 @@ async def end_by_time_forever(admin: Admin, every: float = 0.5) -> None:
             await anyio.sleep(every)
             # Not awaited: a client that is silent must not hold up the next look.
             tasks.start_soon(admin.end_by_time)
+            admin.approvals.tell_over()

@@ -13,6 +13,7 @@ import structlog
 import uvicorn
 from pydantic import SecretBytes
 
+from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.link import loop
 from tunnel_relay.admin.control import serve_control
@@ -79,6 +80,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
         app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
         admin.policy = policy
+        note("policy.read", digest=policy.policy.digest)
         links = admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
         async with (
@@ -186,6 +188,7 @@ class PublicServer(Server):
     async def shutdown(self, sockets: Any = None) -> None:
         """Turn away before closing."""
         self._app.draining = True
+        note("relay.stopping")
         await super().shutdown(sockets)
 
 

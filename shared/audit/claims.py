@@ -43,6 +43,14 @@ def trace_of(envelope: Envelope | None, headers: Iterable[tuple[bytes, bytes]]) 
     return None if matched is None else matched[1]
 
 
+def user_agent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return what the program that sent a request says it is; None when it says nothing."""
+    for name, value in headers:
+        if name == b"user-agent":
+            return _plain(value.decode("latin-1"))
+    return None
+
+
 def _plain(value: object) -> str:
     """Return text that is one line to every reader; "?" for none."""
     if not isinstance(value, str) or not value:

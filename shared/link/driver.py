@@ -123,13 +123,9 @@ class LinkDriver:
         return self._newest + 1
 
     # Streams ------------------------------------------------------------------------------------
-
     def open(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream with a whole request; raises MisuseError when the link is full."""
-        stream = self._newest = self._mux.open(head, body)
-        self._streams[stream] = handler
-        self.flush_soon()
-        return stream
+        return self._new(self._mux.open(head, body), handler)
 
     def request(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream as `open` does, in one frame when the body is small."""
@@ -137,6 +133,21 @@ class LinkDriver:
         self._streams[stream] = handler
         self.flush_soon()
         return stream
+
+    def begin(self, head: bytes, handler: StreamHandler) -> int:
+        """Open a stream as `open` does, and keep the body back until `go_on`."""
+        return self._new(self._mux.open(head, b"", more=True), handler)
+
+    def _new(self, stream: int, handler: StreamHandler) -> int:
+        self._newest = stream
+        self._streams[stream] = handler
+        self.flush_soon()
+        return stream
+
+    def go_on(self, stream: int, body: bytes) -> None:
+        """Send the body of a request that was begun; ignored when its stream is over."""
+        self._mux.send_data(stream, body, end=True)
+        self.flush_soon()
 
     def respond(self, stream: int, head: bytes, body: bytes) -> None:
         """Answer a stream with a whole body of at most MAX_INLINE_BYTES."""

@@ -123,11 +123,11 @@ class Mux(ControlFrames):
         self._outbox.put(FrameType.RESPONSE, stream_id, codec.encode_whole(head, body))
         self._settle(stream)
 
-    def open(self, head: bytes, body: bytes) -> int:
-        """Open a stream with a whole request in frames of its own; see `request`."""
+    def open(self, head: bytes, body: bytes, more: bool = False) -> int:
+        """Open a stream with a request in frames of its own; `more`: its body follows later."""
         stream = self._next_stream()
-        stream.step(Input.OPEN_END if not body else Input.OPEN, local=True)
-        self._outbox.put(FrameType.OPEN, stream.id, head, 0 if body else FLAG_END)
+        stream.step(Input.OPEN if body or more else Input.OPEN_END, local=True)
+        self._outbox.put(FrameType.OPEN, stream.id, head, 0 if body or more else FLAG_END)
         if body:
             self.send_data(stream.id, body, end=True)
         return stream.id

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.ids import fingerprint, is_name, is_token, token_digest
 from shared.keys import BadKeyError, decode_public, encode_public, key_fingerprint
@@ -79,6 +80,7 @@ class Admissions:
             raise RelayError(Code.BAD_REQUEST, "instance is malformed")
         if origin not in self._origins:
             # Before the code is used up: a relay set up with another name costs no code.
+            note("enrolment.refused", reason="a foreign origin")
             log.warning("enrolment_refused", reason="origin", origins=self._origins)
             raise RelayError(Code.BAD_REQUEST, "this relay is not known under that origin")
         now = self._clock()
@@ -92,8 +94,11 @@ class Admissions:
         if outcome is not Joining.JOINED:
             # A code used twice may be a thief, or the owner whom a thief was faster than.
             alert = log.error if outcome is Joining.USED else log.warning
+            note("enrolment.refused", reason=f"the join code: {outcome.value}")
             alert("enrolment_refused", reason=outcome.value, join_code=fingerprint(digest))
             raise RelayError(Code.JOIN_REFUSED, "the join code was not accepted")
+        facts = {"instance": instance, "key": key_fingerprint(public), "tunnel": tunnel}
+        note("enrolment.done", **facts)
         log.info("enrolled", tunnel=tunnel, instance=instance, key=key_fingerprint(public))
         return {"tunnel": tunnel, "relay_key": encode_public(self._relay_key)}
 
@@ -123,6 +128,7 @@ class Admissions:
         if self._held_back(tunnel, instance):
             return Admission(Verdict.UNKNOWN)  # locked while we asked the store
         if verdict is Verdict.CLONED:
+            note("link.cloned", instance=instance, tunnel=tunnel)
             log.error(
                 "instance_locked", code=Code.INSTANCE_LOCKED, tunnel=tunnel, instance=instance
             )

@@ -13,11 +13,12 @@ import anyio
 import anyio.lowlevel
 import structlog
 
+from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.ids import fingerprint, new_id, token_digest
 from shared.policy.keeping import PolicyFile
 from tunnel_relay.admin import changes
-from tunnel_relay.admin.acting import confined_to
+from tunnel_relay.admin.acting import actor, confined_to
 from tunnel_relay.admin.admission import Admission, Admissions
 from tunnel_relay.admin.changes import ChangeUser, EndSessions
 from tunnel_relay.admin.checks import check_name, check_user
@@ -27,6 +28,7 @@ from tunnel_relay.admin.pending import Pending
 from tunnel_relay.admin.views import session_view
 from tunnel_relay.admin_tokens import AdminTokens
 from tunnel_relay.approvals.desk import Approvals
+from tunnel_relay.audit.facts import of_session
 from tunnel_relay.audit.keep import Records
 from tunnel_relay.audit.purges import Purges
 from tunnel_relay.bars import BarTable
@@ -53,6 +55,8 @@ KEEP_ENDED = 30 * 86400.0
 """Seconds for which a session that ended is still listed."""
 CLOCK_TOLERANCE = 5.0
 """Seconds that a clock may be set back before it is worth a word."""
+MAX_TOLD = 50
+"""Sessions that were cut together and are named in one record."""
 SLICE = 2000
 """Sessions looked through before calls get their turn: some 2 ms."""
 
@@ -268,6 +272,7 @@ class AdminCore:
             while over := self.sessions.over(self.clock(), most=CUT_TOGETHER):
                 count += len(over)
                 for session, why in over:
+                    note("session.over", **of_session(session), reason=why.value)
                     log.info("session_ended", session=fingerprint(session.digest), why=why.value)
                 # Not awaited: a client that is silent must not hold up the others.
                 tasks.start_soon(self.links.cut_sessions, [session.id for session, _ in over])
@@ -295,8 +300,9 @@ class AdminCore:
         `then_close` closes links once their clients were told; `also` is stored too.
         """
         now, ending = self.clock(), tuple(each.id for each in sessions)
-        for session in ending:
-            self.sessions.revoke(session, now, reason)
+        for each in sessions:
+            self.sessions.revoke(each.id, now, reason)
+            note("session.revoked", **of_session(each), by=actor(), reason=reason)
         cut = await self.cut(ending)
         closed = then_close()
         if ending:
@@ -314,6 +320,8 @@ class AdminCore:
             cut["timed_out"] = True
             with anyio.move_on_after(CUT_DEADLINE):
                 cut = await self.links.cut_sessions(sessions, wait)
+            told = {"streams": cut["streams"], "silent": cut["silent"]}
+            note("session.cut", sessions=list(sessions[:MAX_TOLD]), count=len(sessions), **told)
         return {**cut, "lease": self.lease.seconds}
 
     def join_code(self, code: str, tunnel: str) -> JoinCode:

@@ -6,12 +6,14 @@ from typing import Any
 
 import structlog
 
+from shared.audit.events import note
 from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
 from tunnel_relay.admin.changes import AddBar, EndSessions
 from tunnel_relay.admin.checks import MAX_TEXT, check_classes, check_text, split_server
 from tunnel_relay.admin.core import MIN_PREFIX, AdminCore, in_slices
 from tunnel_relay.admin.views import bar_view, tunnel_view
+from tunnel_relay.audit.facts import of_session
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.session_search import ALL, LIVE, STATES, Wanted
 from tunnel_relay.store.base import Bar, Door, Session, StoreError, Token, User
@@ -119,6 +121,7 @@ class SessionCommands(AdminCore):
         self.sessions.put(session)
         for token in tokens:
             self.sessions.add_token(token)
+        note("session.created", **of_session(session), by=session.granted_by)
         log.info(
             "session_created",
             session=fingerprint(session.digest),
@@ -196,6 +199,7 @@ class SessionCommands(AdminCore):
         if found.user != actor() and not acts_as_admin():
             raise RelayError(Code.ROLE_NEEDED, "only an admin ends the sessions of others")
         revoked = self.sessions.revoke(found.id, now, reason) or found
+        note("session.revoked", **of_session(found), by=actor(), reason=reason)
         bar = self._bar(revoked, reason)
         cut = await self.cut([found.id])
         ended = EndSessions(found.id, (found.id,), now, reason)
@@ -239,5 +243,6 @@ class SessionCommands(AdminCore):
             await self.pending.keep(AddBar(found[0]))  # it holds on, after a restart too
             raise
         self.bars.drop(found[0])
+        note("session.lifted", session=found[0].id, user=found[0].user, by=actor())
         log.info("session_lifted", user=found[0].user, agent=found[0].agent, by=actor())
         return {"barred": bar_view(found[0])}

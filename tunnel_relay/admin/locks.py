@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import anyio
 import structlog
 
+from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.ids import new_id
+from tunnel_relay.admin.acting import actor
 from tunnel_relay.admin.changes import AddLock
 from tunnel_relay.admin.checks import check_name, check_text, is_instance, split_server
 from tunnel_relay.admin.links import CLOSE_WAIT, CUT_WAIT, Links
@@ -64,6 +66,8 @@ async def add(
         expires=None if ttl is None else now + ttl,
     )
     owner.locks.put(lock)
+    facts = {"lock": lock.id, "on": kind.value, "subject": lock.subject, "by": actor()}
+    note("lock.set", **facts, reason=lock.reason, expires=None if ttl is None else int(now + ttl))
     cut = await _cut(owner, lock)
     stored: dict[str, Any] = {"stored": True}
     async with owner.storing_locks:
@@ -95,6 +99,7 @@ async def remove(owner: Owner, start: str) -> dict[str, Any]:
             await owner.pending.keep(AddLock(lock))  # it holds on, after a restart too
             raise
         owner.locks.drop(lock.id)
+    note("lock.lifted", lock=lock.id, on=lock.kind.value, subject=lock.subject, by=actor())
     log.info("lock_removed", lock=lock.id, kind=lock.kind.value, subject=lock.subject)
     return {"lock": view(lock)}
 

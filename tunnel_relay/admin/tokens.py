@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from shared.audit.events import note
 from shared.ids import ADMIN_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import OPERATOR, actor
 from tunnel_relay.admin.changes import EndAdminTokens
@@ -48,6 +49,7 @@ class TokenCommands(AdminCore):
             await self._forget([token])
             raise
         self.admin_tokens.put(token)
+        note("admin.token_made", user=key, token=token.id, by=actor(), expires=int(token.expires))
         log.info("admin_token_made", user=key, token=fingerprint(token.digest), by=actor())
         return {"admin_token": admin_token_view(token), "token": text}
 
@@ -63,6 +65,7 @@ class TokenCommands(AdminCore):
             raise RelayError(Code.TOKEN_UNKNOWN, f"{len(found)} tokens start with this identifier")
         self.admin_tokens.drop(found)
         stored = await self._forget(found)
+        note("admin.token_revoked", user=found[0].user, token=found[0].id, by=actor())
         log.info("admin_token_ended", user=found[0].user, token=found[0].id, by=actor(), **stored)
         return {"admin_token": admin_token_view(found[0]), **stored}
 

@@ -12,15 +12,18 @@ from typing import Any, NoReturn
 import anyio
 import structlog
 
+from shared.audit.events import note
 from shared.ids import fingerprint, new_id
 from shared.jsonrpc.canonical import canonical
 from shared.permit import Permit, PermitError, arguments_digest, covered
 from shared.policy.classes import ToolClass
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import Deed, Needs, No, permit_of, state_of
+from tunnel_relay.approvals.expiring import Expiring
 from tunnel_relay.approvals.requests import MAX_ARGUMENTS, Full, Requests
 from tunnel_relay.approvals.signatures import check_signature, check_size
 from tunnel_relay.approvals.standing import Owner, Standing
+from tunnel_relay.audit.facts import of_approval
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.approvals import Approval, State, Texts, Voice
 from tunnel_relay.store.base import Session
@@ -64,17 +67,25 @@ class Approvals(Standing):
         super().__init__(owner)
         self._turn = anyio.Lock()
         self._taking: set[str] = set()
+        self.expiring = Expiring(lambda which: self.requests.get(which))
         self.announce: Callable[[Approval, Texts], None] = lambda approval, texts: None
 
     async def load(self) -> None:
         """Read what the store has; raises StoreError."""
         self.requests = Requests(await self._owner.store.approvals())
+        for each in self.requests.pending(self.now()):
+            self.expiring.watch(each)
 
     async def purge(self) -> None:
         """Forget old arguments, and old approvals; raises StoreError."""
         now = self.now()
         await self._owner.store.purge_approvals(now - KEEP_TEXTS, now - KEEP)
         self.requests.forget(now - KEEP)
+
+    def tell_over(self) -> None:
+        """Write down which ended by time since the last look."""
+        for each in self.expiring.over(self.now()):
+            note("approval.expired", **of_approval(each), reason="its time is over")
 
     # Agents -------------------------------------------------------------------------------------
 
@@ -113,6 +124,8 @@ class Approvals(Standing):
             approval = _request(session, tool, digest, needs, now)
             await self._owner.store.add_approval(approval, texts)
             self.requests.put(approval, by_relay=needs.relay)
+        self.expiring.watch(approval)
+        note("approval.asked", **of_approval(approval), expires=int(approval.expires))
         self._say("approval_asked", approval, rule=approval.rule)
         self.announce(approval, texts)
         return approval
@@ -164,6 +177,7 @@ class Approvals(Standing):
         if any(map(self.broken, approvals)):  # it was ended while the store was asked
             return Taken(lost=True)
         for each in approvals:
+            note("approval.consumed", **of_approval(each))
             self._say("approval_used", each, by=[voice.user for voice in each.voices])
         return Taken(self.requests.get(approvals[-1].id))
 
@@ -194,7 +208,10 @@ class Approvals(Standing):
             if now_known is not None and now_known.state is not approval.state:
                 raise RelayError(Code.APPROVAL_OVER, "somebody denied it at the same time")
             self.requests.put(heard)
-        event = "approval_given" if heard.state is State.APPROVED else "approval_supported"
+        given = heard.state is State.APPROVED
+        kind = "approval.granted" if given else "approval.supported"
+        note(kind, **of_approval(heard), by=who, reason=reason)
+        event = "approval_given" if given else "approval_supported"
         self._say(event, heard, by=who, signed=bool(key), reason=reason)
         return heard
 
@@ -207,6 +224,7 @@ class Approvals(Standing):
             raise RelayError(Code.APPROVAL_OVER, f"it is {state_of(approval, now)} already")
         denied = replace(approval, state=state, decided=now, decided_by=who, reason=reason)
         self.requests.put(denied)
+        note("approval.denied", **of_approval(denied), by=who, reason=reason)
         self._say("approval_denied", denied, by=who, reason=reason)
         return denied
 
@@ -233,11 +251,13 @@ class Approvals(Standing):
         over = replace(approval, state=State.EXPIRED, reason=why)
         await self._owner.store.decide_approval(over, approval.state)
         self.requests.put(over)
+        note("approval.expired", **of_approval(over), reason=over.reason)
         self._say("approval_outdated", over)
 
     def _refuse(self, approval: Approval, who: str, no: No) -> NoReturn:
         code, text = _REFUSALS[no]
         if no in (No.OWN, No.OUTSIDE):
+            note("approval.refused", **of_approval(approval), by=who, reason=no.value)
             self._say("approval_refused", approval, warn=True, code=code, by=who, why=no.value)
         raise RelayError(code, text)
 

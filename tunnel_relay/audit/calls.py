@@ -15,9 +15,11 @@ from shared.errors import NEVER_SENT, ResetCode
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.link.driver import LinkDriver
+from shared.permit import decode
 from shared.policy.methods import TOOL
-from shared.record.encode import said
+from shared.record.encode import before, said
 from shared.wire.tools import ToolWord
+from tunnel_relay.audit.saying import Claims
 from tunnel_relay.clients.registry import Link
 from tunnel_relay.gateway.answers import Cause
 from tunnel_relay.gateway.call import Call
@@ -39,7 +41,7 @@ _RESULTS: dict[Cause, bytes] = {
 """What is said of a call that ended early; of the rest nobody knows what the upstream did."""
 _MAY_CHANGE = frozenset({"tasks/update"})
 _OK, _FAULT = b"ok", b"protocol_error"
-_INTENT = b'{"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,"v":1,%b}'
+_INTENT = b'{%b"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,"v":1,%b}'
 _COMPLETION = (
     b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
     b'"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
@@ -113,6 +115,7 @@ class Known(NamedTuple):
     """`what`, `who` and `why`, as they end a record."""
 
 
+_Key = tuple[str, str | bytes | None, str, bool, str | None]
 _Ready = tuple["Exchange", bytes, bytes, Known]
 
 
@@ -122,10 +125,17 @@ class Calls:
     `reads_without`: what changes nothing may go on while the log cannot be written.
     """
 
-    def __init__(self, log: AuditLog | None = None, *, reads_without: bool = False) -> None:
+    def __init__(
+        self,
+        log: AuditLog | None = None,
+        claims: Claims | None = None,
+        *,
+        reads_without: bool = False,
+    ) -> None:
         self._log = log
+        self._claims = claims or Claims()
         self._reads_without = reads_without
-        self._known: dict[tuple[str, str | bytes | None, str, bool], Known] = {}
+        self._known: dict[_Key, Known] = {}
         self._ready: dict[LinkDriver, list[_Ready]] = {}
 
     @property
@@ -168,15 +178,24 @@ class Calls:
         # Nobody else opens a stream before those of this turn are: their numbers are known.
         number, link = driver.next_stream, driver.link.encode()
         now, began = time.time_ns() // 1000, time.monotonic()
+        intents: list[int] = []
         for exchange, _, body, known in ready:
             name = b"%b.%d" % (link, number)
             number += 1
             digest = hexlify(sha256(body).digest())
-            seq = log.take_late(_INTENT % (digest, name, log.size, now, known.said))
+            permit = exchange.call.permit
+            approval = _approval(permit) if permit else b""
+            seq = log.take_late(_INTENT % (approval, digest, name, log.size, now, known.said))
             exchange.written = Written(log, name, seq, began)
+            intents.append(seq)
         why = log.flush()
-        for exchange, head, body, known in ready:
-            if why is None or (self._reads_without and not known.changes):
+        for (exchange, head, body, known), seq in zip(ready, intents, strict=True):
+            if why is None and known.changes:
+                # The number is taken now, so that both logs say the same; the body waits for the
+                # disk, and what has no body the client hands to nobody.
+                exchange.begin(head)
+                log.durable(seq, partial(exchange.go_on, body))
+            elif why is None or (self._reads_without and not known.changes):
                 exchange.open(head, body)
             else:
                 exchange.unsent(None)
@@ -192,16 +211,30 @@ class Calls:
                 tool = link.tool(session.upstream, envelope.name or "")
         permitted = bool(call.permit)
         # An agent may call what does not exist: only a name that the client told is repeated.
-        key = (session.id, method, "" if tool is None else tool.name, permitted)
+        claim = self._claims.of(session.id, call.request, envelope)
+        key = (session.id, method, "" if tool is None else tool.name, permitted, claim)
         known = self._known.get(key)
         if known is not None and known.tool is tool and known.policy == policy:
             return known
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
         changes = permitted or _changes(envelope, tool)
-        facts = _facts(call, envelope, tool, policy)
+        facts = _facts(call, envelope, tool, policy, claim)
         known = self._known[key] = Known(tool, policy, changes, facts)
         return known
+
+
+def _approval(permit: str) -> bytes:
+    """Return the member of an intent that says who permitted it, by which approval."""
+    signed = decode(permit)  # made here, a moment ago
+    return before(
+        {
+            "approvers": list(signed.approvers),
+            "arguments": signed.permit.arguments,
+            "id": signed.permit.id,
+            "keys": sorted(signed.signatures),
+        }
+    )
 
 
 def _changes(envelope: Envelope | None, tool: ToolWord | None) -> bool:
@@ -213,7 +246,9 @@ def _changes(envelope: Envelope | None, tool: ToolWord | None) -> bool:
     return envelope.kind is Kind.RESPONSE or envelope.method in _MAY_CHANGE
 
 
-def _facts(call: Call, envelope: Envelope | None, tool: ToolWord | None, policy: str) -> bytes:
+def _facts(
+    call: Call, envelope: Envelope | None, tool: ToolWord | None, policy: str, claim: str | None
+) -> bytes:
     session = call.session
     what: dict[str, object] = {"http": call.request.method.decode(), "server": session.upstream}
     if envelope is not None:
@@ -221,7 +256,12 @@ def _facts(call: Call, envelope: Envelope | None, tool: ToolWord | None, policy:
     if tool is not None:
         kind = None if tool.kind is None else tool.kind.value
         what |= {"class": kind, "definition": tool.sha256, "name": tool.name}
-    who = {"agent": session.agent, "session": session.id, "user": session.user}
+    who = {
+        "agent": session.agent,
+        "claimed": claim,
+        "session": session.id,
+        "user": session.user,
+    }
     decided = "permitted" if call.permit else "allow"
     why = {"decision": decided, "policy": policy}
     return said(what, who, why)

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
+from shared.audit import events
 from shared.audit.export.exporter import Codes
 from shared.audit.export.exports import Exports, Program, make_exports
 from shared.audit.keeping import opened
@@ -17,6 +18,7 @@ from shared.audit.private import AuditError
 from shared.configfile import SecretError, SecretRef
 from shared.record.model import VIEWED
 from shared.version import VERSION
+from tunnel_relay.audit.counted import Counted
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.keyfiles import read_secret
 from tunnel_relay.settings import Settings
@@ -44,6 +46,13 @@ SHOWN = frozenset(
 """Arguments of commands that are written down as they are; of others only how many there were."""
 MAX_SHOWN = 256
 """Characters of one of them."""
+COUNTED = frozenset(
+    {
+        *("call.unauthenticated", "enrolment.refused", "link.failed"),
+        *("login.failed", "login.throttled"),
+    }
+)
+"""What anybody can cause, without being known here: counted together."""
 
 
 class Records:
@@ -51,6 +60,7 @@ class Records:
 
     def __init__(self, audit: AuditLog | None = None, exports: Exports | None = None) -> None:
         self.log = audit
+        self.counted = None if audit is None else Counted(audit)
         self._exports = exports or Exports()
 
     def status(self) -> dict[str, Any]:
@@ -64,6 +74,21 @@ class Records:
             "failing": self.log.failing,
             "exports": self._exports.status(),
         }
+
+    def note(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Write down what somebody noted."""
+        if self.log is None or self.counted is None:
+            return
+        if kind in COUNTED:
+            self.counted.count(kind, facts)
+        else:
+            self.log.add(kind, facts)
+
+    def close(self) -> None:
+        """Write down what is left, and close the log."""
+        if self.log is not None and self.counted is not None:
+            self.counted.flush()
+            self.log.close()
 
     async def asked(self, command: str, arguments: Mapping[str, Any], by: str) -> None:
         """Write down that a command is about to be carried out; raises RelayError AUDIT_FAILING."""
@@ -114,10 +139,15 @@ def kept(settings: Settings, *, serving: bool) -> Iterator[Records]:
         if audit is not None and serving:
             exports = _exports(settings, audit)
         exports.start()
-        yield Records(audit, exports)
+        records = Records(audit, exports)
+        try:
+            with events.heard(records.note):
+                yield records
+        finally:
+            records.close()
     finally:
         if audit is not None:
-            audit.close()
+            audit.close()  # nothing when it is closed already
         exports.stop()  # after the last record
 
 

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from shared.audit.events import note
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.store.base import StoreError
@@ -83,6 +84,7 @@ class Enrolment:
         wait = self._limit.take(address_key(address), self._clock())
         if wait:
             log.warning("enrolment_limited", address=address)
+            note("enrolment.refused", source=address, reason="too many attempts")
             return _refuse(429, "too many attempts", {"Retry-After": str(math.ceil(wait))})
         if "origin" in request.headers:
             # Clients are programs; a browser here is a web page trying its luck.

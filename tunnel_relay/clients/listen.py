@@ -1,6 +1,7 @@
 """Takes in clients' links: judges the upgrade, shakes hands, hands over to the registry."""
 
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from typing import Any, Protocol
 
 import anyio
@@ -8,6 +9,7 @@ import anyio.abc
 import structlog
 from websockets.http11 import Request
 
+from shared.audit.events import note
 from shared.errors import CloseCode, PeerError
 from shared.keys import PrivateKey
 from shared.link import handshake
@@ -29,6 +31,9 @@ class Admission(Protocol):
 
     @property
     def admitted(self) -> bool: ...
+
+    @property
+    def verdict(self) -> StrEnum: ...
 
     @property
     def close_code(self) -> CloseCode: ...
@@ -112,16 +117,20 @@ class LinkListener:
             log.info("client left during the handshake", peer=socket.peer)
         except PeerError as error:
             log.warning("handshake refused", peer=socket.peer, reason=str(error))
+            note("link.failed", source=socket.peer, reason=str(error))
             socket.close(error.close_code, "not authenticated")
         except TimeoutError:
             log.warning("handshake too slow", peer=socket.peer)
+            note("link.failed", source=socket.peer, reason="the handshake took too long")
             socket.close(CloseCode.POLICY, "handshake deadline")
         except StoreError as error:
             log.error("handshake failed", peer=socket.peer, reason=str(error))
+            note("link.failed", source=socket.peer, reason="the store is not available")
             socket.close(CloseCode.INTERNAL, "try again later")
         except Exception:
             # One poisonous handshake must not end the relay, whose task group this runs in.
             log.exception("handshake failed", peer=socket.peer)
+            note("link.failed", source=socket.peer, reason="a fault of the relay")
             socket.close(CloseCode.INTERNAL, "try again later")
         finally:
             self._handshakes -= 1
@@ -131,6 +140,8 @@ class LinkListener:
         hello = claim.hello
         admission = await self._admit(hello.tunnel, hello.instance, hello.counter)
         if not admission.admitted:
+            why = f"not admitted: {admission.verdict.value}"
+            note("link.failed", source=socket.peer, tunnel=hello.tunnel, reason=why)
             socket.close(admission.close_code, "this client may not connect")
             return
         if self._resumed(socket, inbox, claim):

@@ -10,14 +10,18 @@ from typing import Any
 import anyio
 import structlog
 
+from shared.audit.events import note
 from shared.errors import CloseCode
+from shared.few import Few
 from shared.link.driver import LinkDriver
 from shared.link.owner import StreamHandler
 from shared.link.transport import MessageTransport
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
+from tunnel_relay.audit.facts import of_tools
 from tunnel_relay.clients.grants import LinkGrants
+from tunnel_relay.clients.orders import Orders, Revoking
 from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.links")
@@ -47,11 +51,15 @@ class Link:
         self.upstreams: frozenset[str] = frozenset()
         self.tools: dict[str, dict[str, ToolWord]] = {}
         self.orders: dict[int, Callable[[int | None], None]] = {}
+        self.name = ""
+        """The same at both ends; see `LinkDriver`."""
+        self._few = Few()
         self.driver: LinkDriver
         self.grants: LinkGrants
 
     def attach(self, transport: MessageTransport, limits: LinkLimits, link: str) -> None:
         """Start to drive the link over a transport whose handshake is over."""
+        self.name = link
         closed = min(self._registry.closed_seconds, limits.resume_seconds)
         self.driver = LinkDriver(transport, Role.RELAY, limits, self, link, closed)
 
@@ -61,6 +69,7 @@ class Link:
         self.peer = peer
         self.resumed += 1
         self._registry.changed()
+        note("link.resumed", **self.named(), source=peer, times=self.resumed)
         log.info("link resumed", **self.names(), peer=peer, times=self.resumed)
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
@@ -93,7 +102,12 @@ class Link:
 
     def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
         """The client said all there is to know of an upstream's tools."""
-        self.tools[upstream] = {tool.name: tool for tool in tools}
+        before = self.tools.get(upstream)
+        told = self.tools[upstream] = {tool.name: tool for tool in tools}
+        left_out = None if before == told else self._few.take(time.monotonic())
+        if left_out is not None:
+            facts = of_tools(before or {}, told)
+            note("tool.told", **self.named(), upstream=upstream, left_out=left_out, **facts)
 
     def tool(self, upstream: str, name: str) -> ToolWord | None:
         """Return what the client said of one tool."""
@@ -111,6 +125,7 @@ class Link:
         """The connection is gone, and the client may resume the link on another."""
         self.waits_until = asyncio.get_running_loop().time() + seconds
         self._registry.changed()
+        note("link.cut", **self.named(), waits=seconds)
         log.info("link cut", **self.names(), waits=seconds)
 
     def on_lost(self, code: int, reason: str) -> None:
@@ -121,6 +136,16 @@ class Link:
         for told in orders.values():
             told(None)
         log.info("link lost", **self.names(), code=code, reason=reason)
+        note("link.down", **self.named(), code=int(code), reason=reason)
+
+    def named(self) -> dict[str, Any]:
+        """Return what a record says about the link."""
+        return {
+            "epoch": self.epoch,
+            "instance": self.instance,
+            "link": self.name,
+            "tunnel": self.tunnel,
+        }
 
     def names(self) -> dict[str, Any]:
         """Return what a log line says about the link."""
@@ -190,6 +215,7 @@ class Registry:
         if before is not None:
             before.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
         log.info("link up", **link.names(), peer=link.peer)
+        note("link.up", **link.named(), source=link.peer, program=link.program)
         # What ended while the client was away: it may still hold MCP sessions and children of it.
         for session in self._ended(link.tunnel):
             self._order = self._order % 0xFFFFFFFF + 1
@@ -295,7 +321,7 @@ class Registry:
         for tunnel in list(self._tunnels):
             self.close_tunnel(tunnel, code, reason)
 
-    def revoke(self, sessions: Sequence[tuple[str, str]]) -> "Revoking":
+    def revoke(self, sessions: Sequence[tuple[str, str]]) -> Revoking:
         """Order every client of a tunnel to cut a session, for each pair of these two.
 
         The orders leave in this turn of the loop.
@@ -328,73 +354,3 @@ class Registry:
             for (tunnel, instance), lost in self._lost.items()
             if tunnel in tunnels and now - lost < self._lease
         ]
-
-
-class Revoking:
-    """Orders that were given; `away` reports the clients that could not be told."""
-
-    def __init__(
-        self, orders: "dict[Link, Orders]", away: list[dict[str, Any]], lease: float
-    ) -> None:
-        self._orders = orders
-        self._away = away
-        self._lease = lease
-
-    async def answers(self, wait: float) -> list[dict[str, Any]]:
-        """Wait for the clients' words, `wait` seconds at most; returns one report a client.
-
-        It says how many exchanges the client ended and after how many ms, or in how many seconds
-        its `lease` ends, if it is silent or lost its link so lately that it may still be serving.
-        """
-        with anyio.move_on_after(wait):
-            for asked in self._orders.values():
-                await asked.answered()
-        for link, asked in self._orders.items():  # who stays silent is not waited for any more
-            link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
-        reports = [asked.report(link.instance, self._lease) for link, asked in self._orders.items()]
-        return reports + self._away
-
-
-class Orders:
-    """What one client was told to cut, and what it said."""
-
-    def __init__(self, started: float) -> None:
-        self._started = started
-        self._waiting = 0
-        self._ended = 0
-        self._last: float | None = None
-        self._refused = False
-        self._done = anyio.Event()
-
-    def asked(self) -> Callable[[int | None], None]:
-        """Count one order; returns what takes its answer."""
-        self._waiting += 1
-        return self.told
-
-    def told(self, ended: int | None) -> None:
-        """Take an answer: how many exchanges ended, None when the link was lost instead."""
-        self._waiting -= 1
-        if ended is None:
-            self._refused = True
-        else:
-            self._ended += ended
-            self._last = asyncio.get_running_loop().time()
-        if self._waiting <= 0:
-            self._done.set()
-
-    async def answered(self) -> None:
-        """Wait until every order was answered."""
-        if self._waiting > 0:
-            await self._done.wait()
-
-    def report(self, instance: str, lease: float) -> dict[str, Any]:
-        """Return what became of it as JSON values."""
-        silent = self._waiting > 0 or self._refused or self._last is None
-        ms = None if self._last is None else round((self._last - self._started) * 1000, 2)
-        return {
-            "instance": instance,
-            "connected": True,
-            "ended": None if silent else self._ended,
-            "ms": None if silent else ms,
-            "lease": lease if silent else None,
-        }

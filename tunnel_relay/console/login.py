@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from shared.audit.events import note
 from tunnel_relay.admin.answers import StatusError, too_many
 from tunnel_relay.admin.callers import CONSOLE_ROLES
 from tunnel_relay.admin.logins import COOKIE
@@ -64,7 +65,7 @@ class LoginPages:
             form = await read_form(request)
             name, password = form.text("user").strip(), SecretStr(form.text("password"))
             self._may_try(request, name)
-            user = await self._verified(name, password)
+            user = await self._verified(name, password, _address(request))
             self._site.throttle.succeeded(name, _address(request))
         except RelayError as error:
             return self._page(error)
@@ -78,6 +79,7 @@ class LoginPages:
         if before is not None:
             self._site.logins.close(before)
         cookie, _ = self._site.logins.open(user, self._site.admin.clock())
+        note("login.ok", who={"user": user.key}, at=CONSOLE, source=_address(request))
         log.info("console_login", user=user.key, address=_address(request))
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
 
@@ -86,6 +88,7 @@ class LoginPages:
         who = self._site.callers.who(user.key)
         if who is None or not who.roles & CONSOLE_ROLES:
             log.warning("console_login_refused", user=user.key)
+            note("login.failed", who={"user": user.key}, at=CONSOLE, source=_address(request))
             return self._page(StatusError(403, NOT_YOURS, code=Code.LOGIN_NEEDED))
         await self._site.admin.note_login(user.key)
         # A page, not a redirect: a browser that comes from elsewhere shows no strict cookie yet.
@@ -110,9 +113,10 @@ class LoginPages:
         if wait or self._busy >= AT_ONCE:
             wait = wait or 1.0
             log.warning("console_login_limited", address=_address(request))
+            note("login.throttled", at=CONSOLE, source=_address(request))
             raise too_many(wait, f"Too many attempts. Try again in {math.ceil(wait)} s.")
 
-    async def _verified(self, name: str, password: SecretStr) -> User:
+    async def _verified(self, name: str, password: SecretStr, source: str) -> User:
         """Return the user, or take as long to refuse, whatever the reason."""
         admin = self._site.admin
         known = admin.directory.users.get(name)
@@ -127,6 +131,12 @@ class LoginPages:
         if user is None or who is None or not right or changed or not who.roles & CONSOLE_ROLES:
             # Not what was typed: people type passwords into the wrong field.
             log.warning("console_login_refused", user=known.key if known else "unknown")
+            note(
+                "login.failed",
+                who={"user": known.key if known else None},
+                at=CONSOLE,
+                source=source,
+            )
             raise StatusError(403, WRONG, code=Code.LOGIN_NEEDED)
         await admin.note_login(user.key)
         return user
@@ -137,6 +147,7 @@ async def log_out(visit: Visit) -> Response:
     cookie = visit.request.cookies.get(COOKIE)
     if cookie is not None:
         visit.site.logins.close(cookie)
+    note("login.over", who={"user": visit.logged_in.who.user}, at=CONSOLE)
     log.info("console_logout", user=visit.logged_in.who.user)
     answer = RedirectResponse("/login", 303, headers())
     answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import structlog
 from pydantic import SecretStr
 
+from shared.audit.events import note
 from shared.keys import BadKeyError
 from shared.passkey import Assertion, Passkey, decode
 from tunnel_relay.admin.answers import too_many
@@ -40,11 +41,13 @@ async def prove(visit: Visit) -> None:
     address = client.host if client else ""
     wait = visit.site.throttle.take(login.user, address, time.monotonic())
     if wait:
+        note("login.throttled", at="console", source=address)
         raise too_many(wait, f"Too many attempts. Try again in {math.ceil(wait)} s.")
     right = await admin.passwords.verify(login.password, SecretStr(password))
     user = admin.directory.active_user(login.user)
     if not right or user is None or user.password != login.password:
         log.warning("console_proof_refused", user=login.user)
+        note("login.failed", who={"user": login.user}, at="console", source=address)
         raise RelayError(Code.LOGIN_STALE, "that is not your password")
     login.proved = admin.clock()
     visit.logged_in = LoggedIn(login, replace(visit.logged_in.who, fresh=True))

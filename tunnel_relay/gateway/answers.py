@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from shared.errors import NEVER_SENT, ResetCode
 from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError, error_body
@@ -22,13 +23,27 @@ REFUSED = -31004
 ALLOWED_METHODS = b"POST, GET, DELETE"
 
 
+class Why(NamedTuple):
+    """What the record says of a request that an answer was the end of; agents hear nothing of it.
+
+    `request` is the number that the agent was told, `approval` the one it waits for.
+    """
+
+    reason: str
+    rule: str | None = None
+    decision: str = "deny"
+    request: str = ""
+    approval: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole HTTP response."""
+    """One whole HTTP response; `why` where it does not say itself what is written down of it."""
 
     status: int
     body: bytes
     headers: Headers = field(default_factory=list)
+    why: Why | None = field(default=None, compare=False)
 
 
 def _own(

@@ -20,7 +20,7 @@ from tunnel_relay.approvals.decide import Needs, NeedsError, read_needs
 from tunnel_relay.approvals.desk import Approvals, AskError
 from tunnel_relay.approvals.signatures import signed
 from tunnel_relay.gateway import answers
-from tunnel_relay.gateway.answers import Answer
+from tunnel_relay.gateway.answers import Answer, Why
 from tunnel_relay.store.approvals import Approval, State
 from tunnel_relay.store.base import Session, StoreError
 
@@ -133,9 +133,10 @@ class Asking:
     def answer(self, approval: Approval, envelope: Envelope) -> Answer:
         """Tell the agent where an approval stands."""
         if approval.state is State.DENIED:
-            return _told(envelope, f"an approver denied this call (approval {approval.id[:12]})")
+            text = f"an approver denied this call (approval {approval.id[:12]})"
+            return _told(envelope, text, why=Why("an approver denied it", approval=approval.id))
         if approval.state is State.PENDING and self._leads_on(approval, envelope):
-            return _result(envelope, self._elicitation(approval))
+            return _result(envelope, self._elicitation(approval), _waits(approval))
         left = max(0, math.floor(approval.expires - self._approvals.now()))
         text = (
             f"approval pending: {approval.id[:12]}. A person has to approve this call with exactly "
@@ -149,7 +150,7 @@ class Asking:
             "expires": int(approval.expires),
             "retryAfter": AGAIN_SECONDS,
         }
-        return _told(envelope, text, facts)
+        return _told(envelope, text, facts, _waits(approval))
 
     def _elicitation(self, approval: Approval) -> dict[str, Any]:
         params = {
@@ -185,17 +186,25 @@ def _params(body: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _told(envelope: Envelope, text: str, facts: dict[str, Any] | None = None) -> Answer:
+def _waits(approval: Approval) -> Why:
+    return Why(
+        f"approval {approval.state.value}", approval.rule, "require_approval", approval=approval.id
+    )
+
+
+def _told(
+    envelope: Envelope, text: str, facts: dict[str, Any] | None = None, why: Why | None = None
+) -> Answer:
     """Return a tool's result that says why there is none."""
     result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": True}
     if envelope.is_modern:
         result["resultType"] = "complete"
     if facts is not None:
         result["_meta"] = {META: facts}
-    return _result(envelope, result)
+    return _result(envelope, result, why or Why(text))
 
 
-def _result(envelope: Envelope, result: dict[str, Any]) -> Answer:
+def _result(envelope: Envelope, result: dict[str, Any], why: Why) -> Answer:
     body = {"jsonrpc": "2.0", "id": envelope.id, "result": result}
     encoded = json.dumps(body, separators=(",", ":")).encode()
-    return Answer(200, encoded, [answers.JSON, answers.NO_STORE])
+    return Answer(200, encoded, [answers.JSON, answers.NO_STORE], why)

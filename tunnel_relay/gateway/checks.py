@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.audit.claims import user_agent
 from shared.ids import SESSION_PREFIX, is_token
 from shared.jsonrpc.headers import read_routing
 from shared.jsonrpc.reserved import headers_fault
@@ -78,6 +79,12 @@ class Request:
         self.paid = 0
         """See `tunnel_relay.gateway.bodies`: bytes, and the session and user they count for."""
 
+    @property
+    def agent(self) -> str | None:
+        """What the program that sent it says it is; see `shared.audit.claims`."""
+        known = self.known
+        return user_agent(self.headers) if known is None else known.agent
+
     def forget(self) -> None:
         """Keep only what the answer needs: idle streams live long."""
         self.body = b""
@@ -136,14 +143,14 @@ class Known:
     """
 
     __slots__ = (
-        *("accepted", "fields", "headers", "mcp_session", "method", "open_head", "repeated"),
-        "routing",
-        *("session", "token_ends", "url"),
+        *("accepted", "agent", "fields", "headers", "mcp_session", "method", "open_head"),
+        *("repeated", "routing", "session", "token_ends", "url"),
     )
 
     def __init__(self, request: Request) -> None:
         self.token_ends = 0.0
         self.accepted: Accepted | None = None
+        self.agent = user_agent(request.headers)
         self.method = request.method
         self.url = request.url
         self.headers = request.headers

@@ -23,6 +23,7 @@ from tunnel_relay.gateway.checks import Known, Request
 from tunnel_relay.gateway.responses import MALFORMED, Response, ResponseHead, own_head, peer_of
 
 if TYPE_CHECKING:
+    from tunnel_relay.audit.refusals import About
     from tunnel_relay.gateway.http import Gateway
 
 
@@ -64,8 +65,7 @@ class AgentConnection(Reader):
         links: bool = True,
     ) -> None:
         self._gateway = gateway
-        self._agents = agents
-        self._links = links
+        self._agents, self._links = agents, links
         self._config = config
         self._server_state = server_state
         self._parser = httptools.HttpRequestParser(self)
@@ -253,9 +253,9 @@ class AgentConnection(Reader):
 
     # Responses ----------------------------------------------------------------------------------
 
-    def respond(self, answer: Answer) -> None:
-        """Send a whole answer of the relay's own; the connection is free for the next request."""
-        self._gateway.tally.refusals[answer.status] += 1
+    def respond(self, answer: Answer, about: "About" = None) -> None:
+        """Send a whole answer of the relay's own, to a request of which no stream was opened."""
+        self._gateway.refused(answer, about, self.transport)
         self.start(own_head(answer), b"", answer.body, end=True)
 
     def start(self, head: ResponseHead, extra: bytes, body: bytes, end: bool) -> None:
@@ -339,8 +339,8 @@ class AgentConnection(Reader):
     def _refuse(self, answer: Answer) -> None:
         """Answer at once and let the rest of the request pass by unread."""
         self._refused = True
-        self._gateway.tally.refusals[answer.status] += 1
         request = self._request
+        self._gateway.refused(answer, request, self.transport)
         self._body = bytearray()
         self._gateway.bodies.free(request)
         over = request is None or request.expects_continue or request.method == b"HEAD"

@@ -33,30 +33,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_chunks",
-        "_connection",
-        "_discarded",
-        "_driver",
-        "_ended",
-        "_event_stream",
-        "_gateway",
-        "_head",
-        "_link",
-        "_orphaned_at",
-        "_owed",
-        "_reader",
-        "_settled",
-        "_started",
-        "_tail",
-        "began",
-        "call",
-        "cause",
-        "done",
-        "lane",
-        "last_data",
-        "last_sent",
-        "stream",
-        "written",
+        *("_chunks", "_connection", "_discarded", "_driver", "_ended", "_event_stream", "_gateway"),
+        *("_head", "_link", "_orphaned_at", "_owed", "_reader", "_settled", "_started"),
+        *("_tail", "began", "call", "cause", "done", "lane", "last_data"),
+        *("last_sent", "stream", "written"),
     )
 
     def __init__(
@@ -95,8 +75,25 @@ class Exchange:
         except MisuseError:
             self.unsent(ResetCode.REFUSED)
 
+    def begin(self, head: bytes) -> None:
+        """Open the stream and keep the body back: without it the client can do nothing."""
+        try:
+            self.stream = self._driver.begin(head, self)
+        except MisuseError:
+            self.unsent(ResetCode.REFUSED)
+
+    def go_on(self, body: bytes, why: str | None) -> None:
+        """Let the body follow, unless the intent could not be made durable: `why`."""
+        if self.done:
+            return
+        if why is None:
+            self._driver.go_on(self.stream, body)
+        else:
+            self._driver.reset(self.stream, ResetCode.REFUSED, "it cannot be written down")
+            self.unsent(None)
+
     def unsent(self, cause: ResetCode | None) -> None:
-        """End a call of which no stream was opened; None: because it could not be written down."""
+        """End a call that nobody was handed; None: because it could not be written down."""
         if self.done:
             return
         self.cause = cause or ResetCode.REFUSED

@@ -80,11 +80,11 @@ class ForeignTokens:
         """Let a request wait for its session, then `serve` it."""
         refused = self._bodies.pay(request, len(request.body))
         if refused is not None:
-            connection.respond(refused)
+            connection.respond(refused, request)
             return
         opening, request.opening = request.opening, None
         if opening is None or tasks is None or not self._waiting.begin(address_key(request.peer)):
-            connection.respond(self._refuse(request, No.LATER))
+            connection.respond(self._refuse(request, No.LATER), request)
             return
         held = Held()
         connection.exchange = held
@@ -111,7 +111,7 @@ class ForeignTokens:
         if isinstance(verdict, No) or verdict.session is None:
             outcome = verdict if isinstance(verdict, No) else No.TOKEN
             self._bodies.free(request)
-            connection.respond(self._refuse(request, outcome))
+            connection.respond(self._refuse(request, outcome), request)
         else:
             request.session = verdict.session
             serve(request, connection)

@@ -20,6 +20,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import anyio.abc
 import structlog
@@ -29,6 +30,7 @@ from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from tunnel_relay.audit.calls import Calls, Known
+from tunnel_relay.audit.refusals import About, Refusals
 from tunnel_relay.clients.registry import Link, Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
@@ -79,6 +81,7 @@ class Gateway:
         judge: Judge,
         asking: Asking | None = None,
         calls: Calls | None = None,
+        refusals: Refusals | None = None,
         guesses: RateLimit | None,
         issuers: Issuers | None = None,
         wait_for_client: float,
@@ -89,7 +92,7 @@ class Gateway:
         self.connections: set[AgentConnection] = set()
         self.bodies = bodies
         self.binding = binding
-        self.calls = calls or Calls()
+        self.calls, self.refusals = calls or Calls(), refusals
         self._sessions = sessions
         self.registry = registry
         self._mcp_sessions = mcp_sessions
@@ -97,11 +100,9 @@ class Gateway:
         self._challenges = challenges
         self.quotas = quotas
         self._guesses = guesses
-        self._comment_every = comment_every
-        self._clock = clock
+        self._comment_every, self._clock = comment_every, clock
         self._running = Running()
-        self._loop = asyncio.get_running_loop()
-        self.time = self._loop.time
+        self.time = asyncio.get_running_loop().time
         self.tally = Tally(self.time)
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
         self.tasks: anyio.abc.TaskGroup | None = None
@@ -113,6 +114,12 @@ class Gateway:
         self.tasks = tasks
         tasks.start_soon(self._sweep_forever)
 
+    def refused(self, answer: Answer, about: About, transport: Any) -> None:
+        """Count an answer of the relay's own, and write it down if it is all that comes."""
+        self.tally.refusals[answer.status] += 1
+        if about is not None and self.refusals is not None:
+            self.refusals.told(answer, about, transport)
+
     @property
     def live(self) -> int:
         """How many calls are under way."""
@@ -120,17 +127,11 @@ class Gateway:
 
     def cut_session(self, session: str) -> int:
         """End every call of a session at once; returns how many were cut."""
-        exchanges = self._running.of(session)
-        for exchange in exchanges:
-            exchange.cut()
-        return len(exchanges)
+        return self._running.cut(self._running.of(session))
 
     def cut_unchecked(self) -> int:
         """End every call because nobody knows whether its session lives; returns how many."""
-        exchanges = self._running.all()
-        for exchange in exchanges:
-            exchange.cut(answers.Cut.UNCHECKED)
-        return len(exchanges)
+        return self._running.cut(self._running.all(), answers.Cut.UNCHECKED)
 
     # Steps 1 to 5, before the body is read ------------------------------------------------------
 
@@ -141,7 +142,7 @@ class Gateway:
             # A token of an issuer may open another session than the one that ended.
             if known.accepted is None or request.known is not None:
                 return again
-            request.fields = {}
+            request.fields, request.session = {}, checks.NO_SESSION
         return self.judge_head(request)
 
     def judge_head(self, request: Request) -> Answer | None:
@@ -159,13 +160,15 @@ class Gateway:
             return answers.UNCHECKED
         authorization = fields.get(b"authorization")
         if authorization is None:
-            return self._challenge(request, token_sent=False)
+            return self._challenge(request, "no token", token_sent=False)
         place, token = path.group(1).decode(), checks.read_token(authorization)
         if token is None:
             return self._judge_foreign(request, authorization, place)
-        session = self._sessions.find(token, self._clock())
+        session = self._sessions.find(token, now := self._clock())
         if session is None:
-            return self._guessed(request) or self._challenge(request)
+            why = f"token: {self._sessions.why(token, now)}"
+            return self._guessed(request) or self._challenge(request, why)
+        request.session = session
         if session.place != place:
             return answers.NOT_FOUND
         return self._let_in(request, session, self._sessions.ends(token))
@@ -191,19 +194,19 @@ class Gateway:
 
     def _refuse_foreign(self, request: Request, no: No) -> Answer:
         if no is No.TOKEN:
-            return self._guessed(request) or self._challenge(request)
-        return foreign.outcome(no) or self._challenge(request, insufficient=True)
+            return self._guessed(request) or self._challenge(request, "token: of no issuer")
+        return foreign.outcome(no) or self._challenge(request, "token: scope", insufficient=True)
 
     def judge_again(self, request: Request, known: checks.Known) -> Answer | None:
         """Judge a head that is the same as one that passed: only what can have changed."""
         if not self._lease.held:
             request.fields = known.fields
             return answers.UNCHECKED
+        request.session = known.session
         if self._sessions.again(known.session, self._clock(), known.token_ends) is None:
             request.fields = known.fields
-            return self._challenge(request)
+            return self._challenge(request, self._ended(known.session) or "token: expired")
         request.fields = known.fields
-        request.session = known.session
         request.known = known
         return checks.refuse_length(request, self.edge) or self._too_fast(known.session)
 
@@ -219,13 +222,13 @@ class Gateway:
         return answers.too_many("wrong tokens", wait) if wait else None
 
     def _challenge(
-        self, request: Request, token_sent: bool = True, insufficient: bool = False
+        self, request: Request, why: str, *, token_sent: bool = True, insufficient: bool = False
     ) -> Answer:
         host = request.fields.get(b"host", b"")
         answer = self._challenges.answer(host, request.path, token_sent, insufficient)
-        if b"origin" in request.fields:  # an agent in a page has to read where to log in
-            return replace(answer, headers=[*answer.headers, *cors.headers(request)])
-        return answer
+        # An agent in a page has to read where to log in.
+        more = cors.headers(request) if b"origin" in request.fields else []
+        return replace(answer, headers=[*answer.headers, *more], why=answers.Why(why))
 
     def serve_repeated(
         self, known: checks.Known, data: bytes | memoryview, connection: AgentConnection
@@ -268,13 +271,13 @@ class Gateway:
                     raise refused
         except EnvelopeError as error:
             # A notification nobody knows is accepted and dropped (202).
-            connection.respond(
-                Answer(202, b"") if error.status == 202 else answers.envelope_refused(error)
-            )
+            dropped = Answer(202, b"", why=answers.Why(error.message))
+            answer = dropped if error.status == 202 else answers.envelope_refused(error)
+            connection.respond(answer, request)
             return
         late = self.judge_late(request)
         if late is not None:
-            connection.respond(late)
+            connection.respond(late, request)
             return
         call = Call(request, request.session, envelope)
         sent = request.fields.get(b"mcp-session-id")
@@ -282,12 +285,12 @@ class Gateway:
             session = call.session
             call.instance = self._mcp_sessions.instance(sent, session.id, session.place)
             if call.instance is None:
-                connection.respond(answers.MCP_SESSION_GONE)
+                connection.respond(answers.MCP_SESSION_GONE, call)
                 return
             call.mcp_session = sent.decode()
         link = self.registry.find(call.session.tunnel, call.session.upstream, call.instance)
         if not self.quotas.begin(call.session, self.time()):
-            connection.respond(answers.too_many("calls at a time", 1, call.message_id))
+            connection.respond(answers.too_many("calls at a time", 1, call.message_id), call)
         elif link is not None:
             self.carry(call, link, connection)
         else:
@@ -297,9 +300,12 @@ class Gateway:
         """Look again at what was true at the head: a body, or a client, takes its time."""
         if not self._lease.held:
             return answers.UNCHECKED
-        if self._sessions.state(request.session.id, self._clock()) is not None:
-            return self._challenge(request)
-        return None
+        ended = self._ended(request.session)
+        return None if ended is None else self._challenge(request, ended)
+
+    def _ended(self, session: Session) -> str | None:
+        ended = self._sessions.state(session.id, self._clock())
+        return None if ended is None else f"session: {ended}"
 
     def carry(self, call: Call, link: Link, connection: AgentConnection) -> None:
         """Ask whoever has a say, then send the call."""
@@ -318,7 +324,7 @@ class Gateway:
         if isinstance(why, Narrow):
             host = call.request.fields.get(b"host", b"")
             why = self._challenges.narrowed(host, call.request.path, granted(why.classes))
-        connection.respond(why)
+        connection.respond(why, call)
 
     def send(self, call: Call, link: Link, connection: AgentConnection) -> None:
         """Open a stream for a call about which everybody was asked."""
@@ -345,7 +351,8 @@ class Gateway:
         if refused is not None:
             self.binding.give_back(call)
             self.quotas.end(session)
-            connection.respond(refused)
+            call.envelope = envelope
+            connection.respond(refused, call)
             return
         if not lingers:
             self.bodies.free(request)

@@ -24,7 +24,7 @@ from shared.policy.rules import decide, visible
 from shared.wire.tools import ToolWord
 from tunnel_relay.clients.grants import GroupsOf
 from tunnel_relay.clients.registry import Link
-from tunnel_relay.gateway.answers import JSON, NO_STORE, Answer
+from tunnel_relay.gateway.answers import JSON, NO_STORE, Answer, Why
 from tunnel_relay.store.base import Door, Session
 
 log = structlog.get_logger("tunnel_relay.judge")
@@ -168,11 +168,13 @@ class Judge:
     def _denied(self, session: Session, envelope: Envelope, why: str, rule: str | None) -> Answer:
         request = secrets.token_hex(8)
         self._log("denied", session, envelope, why, rule=rule, request=request)
-        return _answer(refusals.denied(envelope.id, request, envelope.method or ""))
+        body = refusals.denied(envelope.id, request, envelope.method or "")
+        return _answer(body, Why(why, rule, request=request))
 
     def _unknown(self, session: Session, envelope: Envelope, decision: Decision) -> Answer:
         self._log("unknown_tool", session, envelope, decision.why, rule=decision.rule)
-        return _answer(refusals.unknown_tool(envelope.id, envelope.name))
+        body = refusals.unknown_tool(envelope.id, envelope.name)
+        return _answer(body, Why(decision.why, decision.rule))
 
     def _log(
         self, event: str, session: Session, envelope: Envelope, why: str, **facts: str | None
@@ -196,8 +198,8 @@ class Judge:
         )
 
 
-def _answer(body: bytes) -> Answer:
-    return Answer(200, body, [JSON, NO_STORE])
+def _answer(body: bytes, why: Why) -> Answer:
+    return Answer(200, body, [JSON, NO_STORE], why)
 
 
 def _permits_all(policy: Policy) -> bool:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from shared.errors import ResetCode
+from tunnel_relay.gateway.answers import Cause
 from tunnel_relay.gateway.exchange import Exchange
 
 MAX_RUNNING_ON = 64
@@ -42,6 +44,12 @@ class Running:
     def all(self) -> list[Exchange]:
         """Return every call."""
         return [exchange for live in self._live.values() for exchange in live]
+
+    def cut(self, exchanges: list[Exchange], cause: Cause = ResetCode.REVOKED) -> int:
+        """End calls at once, at both ends; returns how many."""
+        for exchange in exchanges:
+            exchange.cut(cause)
+        return len(exchanges)
 
     def by_session(self) -> Iterator[tuple[str, list[Exchange]]]:
         """Yield each session with its calls; both may change meanwhile."""

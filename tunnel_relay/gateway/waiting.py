@@ -65,7 +65,7 @@ class WaitingCalls:
             refused = None if call.claim is None else self._gateway.binding.admit(call)
         if refused is not None or link is None:
             self._end_waiting(call)
-            connection.respond(refused or answers.not_connected(call.message_id, 5))
+            connection.respond(refused or answers.not_connected(call.message_id, 5), call)
             return
         call.permit = go.permit
         self._gateway.send(call, link, connection)
@@ -97,7 +97,7 @@ class WaitingCalls:
             refused = answers.not_connected(call.message_id, 5)
         if refused is not None or self._gateway.tasks is None:
             self._gateway.quotas.end(call.session)
-            connection.respond(refused or answers.BUSY)
+            connection.respond(refused or answers.BUSY, call)
             return
         held = connection.exchange = Held()
         self._gateway.tasks.start_soon(self._wait, call, connection, held)
@@ -123,7 +123,7 @@ class WaitingCalls:
                 self._gateway.bodies.free(call.request)
         else:
             self._end_waiting(call)
-            connection.respond(refused or answers.BUSY)
+            connection.respond(refused or answers.BUSY, call)
 
     def _end_waiting(self, call: Call) -> None:
         self._gateway.quotas.end(call.session)

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from shared.audit.events import note
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.directory import may_open
 from tunnel_relay.identity import scopes
@@ -163,6 +164,7 @@ class AuthorizationServer:
         wait = self._throttle.take(account, address, self._clock())
         if wait or self._verifying >= VERIFYING:
             log.warning("login_throttled", address=address)
+            note("login.throttled", at="oauth", source=address)
             seconds = math.ceil(wait or 1)
             problem = f"Too many attempts. Try again in {seconds} seconds."
             answer = self._ask_login(name, waiting, problem, 429)
@@ -171,6 +173,8 @@ class AuthorizationServer:
         user = await self._verified(account, password)
         if user is None:
             log.warning("login_failed", address=address)
+            known = account if account in self._admin.directory.users else None
+            note("login.failed", who={"user": known}, at="oauth", source=address)
             return self._ask_login(name, waiting, "The name or the password is wrong.", 401)
         self._throttle.succeeded(account, address)
         return await self.logged_in(user, name, waiting)
@@ -182,6 +186,7 @@ class AuthorizationServer:
         # A new value: whoever planted a cookie before is not logged in by this.
         login = self._login_cookie.fresh()
         self._logins.put(login, waiting.login, self._clock() + LOGIN_SECONDS)
+        note("login.ok", who={"user": user.key}, at="oauth", agent=waiting.agent.id)
         log.info("logged_in", user=user.key, agent=waiting.agent.id)
         answer = _redirect(f"/oauth/consent?request={name}")
         self._login_cookie.set(answer, login)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from shared.audit.events import note
 from tunnel_relay.identity.oidc import LoginError, OidcClient
 from tunnel_relay.identity.requests import RequestError, single
 from tunnel_relay.ratelimit import RateLimit, address_key
@@ -92,12 +93,13 @@ class OidcPages:
             self._take(request)
             user, then = await self._client.finish(_sent(request), self._cookie.read(request))
         except LoginError as error:
+            kind = "login.throttled" if error.status == 429 else "login.failed"
+            note(kind, who={"user": None}, at="oidc", source=_address(request), reason=str(error))
             return self._problem(error)
         return await self._logged_in(user, request, then)
 
     def _take(self, request: Request) -> None:
-        address = request.client.host if request.client else ""
-        wait = self._limit.take(address_key(address), self._clock())
+        wait = self._limit.take(address_key(_address(request)), self._clock())
         if wait:
             raise LoginError("Too many logins. Try again soon.", f"wait {math.ceil(wait)} s", 429)
 
@@ -109,6 +111,10 @@ class OidcPages:
         if error.status in (429, 503):
             answer.headers["Retry-After"] = "5"
         return answer
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _sent(request: Request) -> dict[str, str]:

@@ -5,6 +5,7 @@ import signal
 import anyio
 import structlog
 
+from shared.audit.events import note
 from shared.policy.keeping import Outcome, PolicyFile
 from tunnel_relay.policy.load import POLL
 
@@ -34,6 +35,8 @@ async def _on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
 
 def _say(outcome: Outcome) -> None:
     if outcome.problem is not None:
+        note("policy.refused", digest=outcome.digest, reason=outcome.problem)
         log.error("policy_unusable", reason=outcome.problem, holds="the one before")
     else:
+        note("policy.read", digest=outcome.digest, changed=outcome.changed)
         log.info("policy_read", digest=outcome.digest[:12], changed=outcome.changed)

@@ -656,3 +656,16 @@ def test_a_relay_opens_nothing_while_too_much_waits_to_be_sent(
     assert relay.open_streams < 100
     take_all(relay)
     assert not relay.full
+
+
+def test_a_request_that_is_begun_keeps_its_number_and_its_body_follows_later() -> None:
+    pair = Pair()
+    first = pair.relay.open(OPEN, b"", more=True)
+    second = pair.relay.request(OPEN, b"read")
+    assert second == first + 1
+    assert pump(pair.relay, pair.client) == [
+        Opened(first, OPEN, False),
+        Requested(second, OPEN, b"read"),
+    ]
+    pair.relay.send_data(first, b"write", end=True)
+    assert pump(pair.relay, pair.client) == [Received(first, b"write", True)]

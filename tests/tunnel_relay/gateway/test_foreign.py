@@ -24,7 +24,7 @@ class Told:
         self.exchange: Held | None = None
         self.answer: Answer | None = None
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, answer: Answer, about: object = None) -> None:
         self.answer = answer
 
 

@@ -1,0 +1,80 @@
+"""Orders to cut sessions, and what became of them at each client."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from tunnel_relay.clients.registry import Link
+
+
+class Revoking:
+    """Orders that were given; `away` reports the clients that could not be told."""
+
+    def __init__(
+        self, orders: "dict[Link, Orders]", away: list[dict[str, Any]], lease: float
+    ) -> None:
+        self._orders = orders
+        self._away = away
+        self._lease = lease
+
+    async def answers(self, wait: float) -> list[dict[str, Any]]:
+        """Wait for the clients' words, `wait` seconds at most; returns one report a client.
+
+        It says how many exchanges the client ended and after how many ms, or in how many seconds
+        its `lease` ends, if it is silent or lost its link so lately that it may still be serving.
+        """
+        with anyio.move_on_after(wait):
+            for asked in self._orders.values():
+                await asked.answered()
+        for link, asked in self._orders.items():  # who stays silent is not waited for any more
+            link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
+        reports = [asked.report(link.instance, self._lease) for link, asked in self._orders.items()]
+        return reports + self._away
+
+
+class Orders:
+    """What one client was told to cut, and what it said."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._waiting = 0
+        self._ended = 0
+        self._last: float | None = None
+        self._refused = False
+        self._done = anyio.Event()
+
+    def asked(self) -> Callable[[int | None], None]:
+        """Count one order; returns what takes its answer."""
+        self._waiting += 1
+        return self.told
+
+    def told(self, ended: int | None) -> None:
+        """Take an answer: how many exchanges ended, None when the link was lost instead."""
+        self._waiting -= 1
+        if ended is None:
+            self._refused = True
+        else:
+            self._ended += ended
+            self._last = asyncio.get_running_loop().time()
+        if self._waiting <= 0:
+            self._done.set()
+
+    async def answered(self) -> None:
+        """Wait until every order was answered."""
+        if self._waiting > 0:
+            await self._done.wait()
+
+    def report(self, instance: str, lease: float) -> dict[str, Any]:
+        """Return what became of it as JSON values."""
+        silent = self._waiting > 0 or self._refused or self._last is None
+        ms = None if self._last is None else round((self._last - self._started) * 1000, 2)
+        return {
+            "instance": instance,
+            "connected": True,
+            "ended": None if silent else self._ended,
+            "ms": None if silent else ms,
+            "lease": lease if silent else None,
+        }
