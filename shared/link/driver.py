@@ -122,17 +122,13 @@ class LinkDriver:
         """The number that the next stream will have, at the end that opens them."""
         return self._newest + 1
 
-    # Streams ------------------------------------------------------------------------------------
     def open(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream with a whole request; raises MisuseError when the link is full."""
         return self._new(self._mux.open(head, body), handler)
 
     def request(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream as `open` does, in one frame when the body is small."""
-        stream = self._newest = self._mux.request(head, body)
-        self._streams[stream] = handler
-        self.flush_soon()
-        return stream
+        return self._new(self._mux.request(head, body), handler)
 
     def begin(self, head: bytes, handler: StreamHandler) -> int:
         """Open a stream as `open` does, and keep the body back until `go_on`."""
@@ -175,19 +171,15 @@ class LinkDriver:
         self._mux.consumed(stream, count, self._loop.time())
         self.flush_soon()
 
-    def reset(self, stream: int, code: ResetCode, detail: str = "") -> None:
-        """End a stream early; its handler hears no more of it."""
+    def reset(self, stream: int, code: ResetCode, detail: str = "", whose: str = "") -> None:
+        """End a stream early; its handler hears no more of it. See `cut` for `whose`."""
         self._streams.pop(stream, None)
-        self._mux.reset(stream, code, detail)
+        self._mux.reset(stream, code, detail, whose)
         self.flush_soon()
 
     def cut(self, stream: int, code: ResetCode, whose: str) -> None:
         """End a stream early; an answer that comes even so is reported as `whose`."""
-        self._streams.pop(stream, None)
-        self._mux.reset(stream, code, whose=whose)
-        self.flush_soon()
-
-    # The link itself ----------------------------------------------------------------------------
+        self.reset(stream, code, whose=whose)
 
     def catalog(self, upstreams: list[str]) -> None:
         """Tell the relay which upstreams we serve."""
@@ -239,8 +231,6 @@ class LinkDriver:
         for message in again:
             transport.send(message)
         self.flush_soon()
-
-    # MessageHandler -----------------------------------------------------------------------------
 
     def message_received(self, message: bytes) -> None:
         """Take one message in; a peer that breaks the protocol loses the link."""
