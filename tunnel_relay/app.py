@@ -203,7 +203,7 @@ def _link_limits(limits: Limits) -> LinkLimits:
     return LinkLimits(
         ping_interval=limits.ping_interval,
         ping_deadline=limits.ping_deadline,
-        resume_seconds=limits.resume_seconds,
+        resume_seconds=min(limits.resume_seconds, limits.lease),  # then the client has ended all
     )
 
 

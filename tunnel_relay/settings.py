@@ -119,7 +119,7 @@ class Limits(ConfigModel):
     """For an answer, or any message; then the link is given up."""
     resume_seconds: Grace = 30.0
     """How long calls wait when a link fell silent, for its client to go on with them over another
-    connection; 0: not at all."""
+    connection, never longer than the lease; 0: not at all."""
     resume_closed_seconds: Grace = 1.0
     """The same when the connection was closed, as it is when a client is killed; a client that
     lives dials anew at once. More where a proxy on the way restarts for longer."""

@@ -165,7 +165,9 @@ async def test_a_killed_client_has_written_the_intent_of_all_it_dispatched() -> 
 async def test_a_lost_link_leaves_delivery_unknown() -> None:
     """T27: the call is not made again, and its record says that nobody knows."""
     proxy = TcpProxy()
-    async with proxy, open_scene(prepare=pinned, via=proxy, upstream=desk_upstream()) as scene:
+    once = {"limits.resume_seconds": "0s"}
+    desk = desk_upstream()
+    async with proxy, open_scene(once, prepare=pinned, via=proxy, upstream=desk) as scene:
         await classified(scene)
         scene.upstream.driven.add("get_ticket")
         async with scene.agent.open(call("get_ticket", case="lost")) as reply:

@@ -359,7 +359,8 @@ async def test_there_is_no_frame_for_anything_else_t33(fresh: Taken, kind: int) 
     driver: Any = fresh.link.driver
     payload = b"http://169.254.169.254/"
     made = frame(kind, 0, len(payload), 0, payload)
-    driver._transport.send(encode_message(driver._mux._sent, driver._mux._taken, made))
+    numbers = driver._mux.sequence
+    driver._transport.send(encode_message(numbers._sent, numbers.taken, made))
     await eventually(lambda: fresh.link.lost)
     await fresh.start()
     assert "result" in document(await fresh.call("get_ticket", f"after-{kind}"))

@@ -302,7 +302,8 @@ async def kill(process: asyncio.subprocess.Process | None) -> None:
 
 async def test_what_ended_while_a_client_was_away_ends_there_when_it_is_back() -> None:
     """S07, S15: a revocation that a client did not hear is not forgotten."""
-    async with TcpProxy() as proxy, open_scene(via=proxy) as scene:
+    once = {"limits.resume_seconds": "0s"}
+    async with TcpProxy() as proxy, open_scene(once, via=proxy) as scene:
         grant = await scene.grant()
         assert (await grant.agent.ask(initialize())).status == 200
         assert len(scene.upstream.sessions) == 1

@@ -328,29 +328,36 @@ class Registry:
         """
         started = asyncio.get_running_loop().time()
         orders: dict[Link, Orders] = {}
+        cut: set[Link] = set()
         for tunnel, session in sessions:
             for link in self.of_tunnel(tunnel):
                 self._order = self._order % 0xFFFFFFFF + 1
-                asked = orders.setdefault(link, Orders(started))
-                link.orders[self._order] = asked.asked()
+                if link.driver.detached:
+                    cut.add(link)  # the order waits with the rest, and nobody for its answer
+                else:
+                    link.orders[self._order] = orders.setdefault(link, Orders(started)).asked()
                 link.driver.revoke(self._order, session)
                 link.grants.forget(session)
-        told = {link.instance for link in orders}
+        told = {link.instance for link in (*orders, *cut)}
         away = self._away({tunnel for tunnel, _ in sessions}, started)
-        return Revoking(
-            orders, [each for each in away if each["instance"] not in told], self._lease
-        )
+        away = [each for each in away if each["instance"] not in told]
+        waiting = [_not_told(each.instance, self._until(each, started)) for each in cut]
+        return Revoking(orders, [*away, *waiting], self._lease)
+
+    def _until(self, link: Link, now: float) -> float:
+        """Return in how many seconds the lease ends of a client whose connection was cut."""
+        return max(self._lease - (now - link.driver.last_heard), 0.0)
 
     def _away(self, tunnels: Collection[str], now: float) -> list[dict[str, Any]]:
         """Report the clients that lost their link so lately that their lease still runs."""
         return [
-            {
-                "instance": instance,
-                "connected": False,
-                "ended": None,
-                "ms": None,
-                "lease": round(self._lease - (now - lost), 1),
-            }
+            _not_told(instance, self._lease - (now - lost))
             for (tunnel, instance), lost in self._lost.items()
             if tunnel in tunnels and now - lost < self._lease
         ]
+
+
+def _not_told(instance: str, lease: float) -> dict[str, Any]:
+    """Report a client that could not be told, whose lease ends in so many seconds."""
+    facts = {"instance": instance, "connected": False, "ended": None, "ms": None}
+    return {**facts, "lease": round(lease, 1)}
