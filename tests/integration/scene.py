@@ -105,9 +105,11 @@ async def grant(
     return Grant(caller, made["session"]["id"])
 
 
-async def eventually(condition: Callable[[], Any], every: float = 0.02) -> None:
+async def eventually(
+    condition: Callable[[], Any], every: float = 0.02, within: float = DEADLINE
+) -> None:
     """Poll until `condition`, plain or a coroutine, holds; fails after the deadline."""
-    with anyio.fail_after(DEADLINE):
+    with anyio.fail_after(within):
         while True:
             held = condition()
             if asyncio.iscoroutine(held):

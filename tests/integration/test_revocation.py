@@ -18,7 +18,7 @@ from tests.helpers.agent import call, initialize, request
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, StdioUpstream, make_lab
 from tests.helpers.upstream_peer import is_alive
-from tests.integration.scene import Grant, Scene, eventually, grant, open_scene
+from tests.integration.scene import DEADLINE, Grant, Scene, eventually, grant, open_scene
 from tests.integration.test_sessions import check_last_event, refused, running
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
@@ -214,8 +214,8 @@ async def test_a_child_of_a_dead_link_ends_at_the_lease_and_one_that_is_idle_whe
             assert is_alive(idle), "it does nothing"
         proxy.refusing = False
         proxy.resume()
-        # Told at link-up what ended while it was away.
-        await eventually(lambda: not is_alive(idle))
+        # Told at link-up what ended while it was away; by now it waits long between attempts.
+        await eventually(lambda: not is_alive(idle), within=3 * DEADLINE)
         assert await refused(made.agent)
 
 
