@@ -116,7 +116,7 @@ def _in_texts(record: Record) -> Record:
 
 
 def _is_plain(facts: What | Why) -> bool:
-    return all([isinstance(getattr(facts, name), str) for name in facts.__slots__])
+    return all(isinstance(getattr(facts, name), str) for name in facts.__slots__)
 
 
 def _plain(facts: What | Why) -> list[str]:
