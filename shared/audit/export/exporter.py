@@ -31,7 +31,7 @@ log = structlog.get_logger("shared.audit.export")
 POLL = 0.2
 """Seconds between two looks for new records."""
 MOST = 1000
-PIECE = 50
+PIECE = 20
 """Records that are spelled in one go: about a millisecond."""
 REST = 3.0
 LOOK_BACK = 100_000

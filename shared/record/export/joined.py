@@ -48,14 +48,12 @@ class Event:
     @property
     def what(self) -> What:
         """What was called."""
-        found = (self.intent or self.record).what
-        return found if _is_plain(found) else What(*_plain(found))
+        return (self.intent or self.record).what
 
     @property
     def why(self) -> Why:
         """What decided."""
-        found = (self.intent or self.record).why
-        return found if _is_plain(found) else Why(*_plain(found))
+        return (self.intent or self.record).why
 
     @property
     def trace(self) -> str:
@@ -96,7 +94,7 @@ class Joiner:
         """Return what a line says; one that says nothing becomes a record of that."""
         try:
             found, raw = split(line)
-            record = read(raw)
+            record = _in_texts(read(raw))
         except (BadLineError, RecordError):
             return Event(Record(seq=seq, time=0, kind=UNREADABLE))
         intent = None
@@ -110,12 +108,18 @@ class Joiner:
         return Event(record, found.hex(), intent)
 
 
+def _in_texts(record: Record) -> Record:
+    """Return a record with texts alone where a reader keeps lists too, which nobody writes."""
+    if _is_plain(record.what) and _is_plain(record.why):
+        return record
+    return replace(record, what=What(*_plain(record.what)), why=Why(*_plain(record.why)))
+
+
 def _is_plain(facts: What | Why) -> bool:
     return all(isinstance(getattr(facts, name), str) for name in facts.__slots__)
 
 
 def _plain(facts: What | Why) -> list[str]:
-    """Return the texts among what stands there: a reader keeps lists too, which nobody writes."""
     given = (getattr(facts, name) for name in facts.__slots__)
     return [each if isinstance(each, str) else "" for each in given]
 
