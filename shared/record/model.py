@@ -160,6 +160,7 @@ class What:
     name: str = ""
     tool_class: str = ""
     definition: str = ""
+    tunnel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
