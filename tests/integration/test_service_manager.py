@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -35,6 +36,11 @@ async def test_the_relay_is_ready_when_it_listens_and_says_that_it_stops(tmp_pat
         try:
             assert (await heard(manager)).startswith(b"READY=1\nSTATUS=0 links")
             assert (await heard(manager)).startswith(b"WATCHDOG=1\n")
+            process.send_signal(signal.SIGHUP)
+            while not (await heard(manager)).startswith(b"RELOADING=1\nMONOTONIC_USEC="):
+                pass
+            while not (await heard(manager)).startswith(b"READY=1\nSTATUS=policy read"):
+                pass
         finally:
             await end(process)
         while await heard(manager) != b"STOPPING=1":
