@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from shared.audit import events
 from shared.keys import decode_public
 from shared.link import loop
+from shared.notify import Notifier
 from shared.passkey import approver_fingerprint, read_approver_key
 from shared.policy.keeping import Outcome, PolicyFile
 from shared.version import VERSION
@@ -32,6 +33,7 @@ from tunnel_client.grants import WallClock
 from tunnel_client.health import Page, health_port, json_page
 from tunnel_client.identity import Identity, StateLock
 from tunnel_client.judge import Judge
+from tunnel_client.liveness import tell
 from tunnel_client.metrics import Metrics
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.permits import Permits
@@ -104,6 +106,7 @@ async def _serve(
     client.on_link = teller.look
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.connected)
     outcome: list[GiveUp] = []
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
     events.note("policy.read", digest=policy.policy.digest)
 
     def status() -> dict[str, Any]:
@@ -126,7 +129,8 @@ async def _serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            tasks.start_soon(_keep_policy, policy)
+            tasks.start_soon(_keep_policy, policy, notifier)
+            tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
     if outcome:
@@ -213,11 +217,11 @@ def _inner(upstream: Upstream) -> Upstream:
     return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
 
 
-async def _keep_policy(policy: PolicyFile) -> None:
+async def _keep_policy(policy: PolicyFile, notifier: Notifier) -> None:
     """Look at the file and hear SIGHUP; reading happens in a thread, one at a time."""
     turn = anyio.Lock()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_reload_on_signal, policy, turn)
+        tasks.start_soon(_reload_on_signal, policy, turn, notifier)
         while True:
             await anyio.sleep(POLL)
             async with turn:
@@ -226,12 +230,14 @@ async def _keep_policy(policy: PolicyFile) -> None:
                 _log_policy(outcome)
 
 
-async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
+async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock, notifier: Notifier) -> None:
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
+            notifier.reloading()
             async with turn:
                 outcome = await anyio.to_thread.run_sync(policy.reload)
             _log_policy(outcome)
+            notifier.ready("policy read" if outcome.problem is None else "policy refused")
 
 
 def _log_policy(outcome: Outcome) -> None:

@@ -127,7 +127,7 @@ class RelayApp:
             deadline=settings.limits.handshake,
             max_links=settings.limits.links,
         )
-        self.draining, self._lease = False, admin.lease
+        self.draining, self._lease, self.listening = False, admin.lease, anyio.Event()
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc, admin.issuers = oidc_client(admin), self._issuer_facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pydantic import SecretBytes
 from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.link import loop
+from shared.notify import Notifier
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.watch import StoreWatch
@@ -32,6 +34,8 @@ from tunnel_relay.console.listener import serve_console
 from tunnel_relay.errors import RelayError
 from tunnel_relay.events import EventRing
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
+from tunnel_relay.lease import Lease
+from tunnel_relay.liveness import tell
 from tunnel_relay.logs import configure_logging
 from tunnel_relay.memory import map_tls_buffers
 from tunnel_relay.metrics import Metrics
@@ -77,6 +81,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
     policy = load_policy(settings.policy or settings.state_dir / POLICY_FILE)
     async with open_admin(settings, serving=True) as admin:
+        notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
         app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
         admin.policy = policy
@@ -95,7 +100,8 @@ async def serve(settings: Settings, events: EventRing) -> None:
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
-            tasks.start_soon(keep_policy, policy)
+            tasks.start_soon(keep_policy, policy, notifier)
+            tasks.start_soon(_tell, notifier, app, admin.lease)
             if hook is not None:
                 admin.approvals.announce = hook.announce
                 tasks.start_soon(hook.run)
@@ -108,6 +114,13 @@ async def serve(settings: Settings, events: EventRing) -> None:
                 app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
                 tasks.cancel_scope.cancel()
     log.info("stopped")
+
+
+async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:
+    await app.listening.wait()
+    await tell(
+        notifier, lease, lambda: f"{app.registry.connected} links, {app.gateway.live} streams"
+    )
 
 
 async def listen(settings: Settings, app: RelayApp) -> None:
@@ -184,6 +197,7 @@ class PublicServer(Server):
         """Listen, as `Server` does."""
         await super().startup(sockets)
         quiet_collector()
+        self._app.listening.set()
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Turn away before closing."""

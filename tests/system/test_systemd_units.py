@@ -72,3 +72,29 @@ def test_a_unit_starts_a_command_that_exists(unit: str, program: click.Group) ->
     command = program.commands[verb]
     known = {option for each in command.params for option in each.opts}
     assert {word for word in options if word.startswith("--")} <= known
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("unit", ["tunnel-client.service", "tunnel-relay.service"])
+def test_a_unit_has_no_word_that_systemd_does_not_know(tmp_path: Path, unit: str) -> None:
+    """The program is not installed where tests run, so another stands in its place."""
+    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", (UNITS / unit).read_text(), flags=re.M)
+    (tmp_path / unit).write_text(text)
+    if unit == "tunnel-client.service":
+        (tmp_path / f"{unit}.d").mkdir()
+        shutil.copy(UNITS / "tunnel-client-stdio.conf", tmp_path / f"{unit}.d")
+    done = subprocess.run(
+        [str(ANALYZE), "verify", "--man=no", str(tmp_path / unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if "tunnel-" in line]
+    assert (done.returncode, said) == (0, [])
+
+
+@pytest.mark.parametrize("unit", ["tunnel-client.service", "tunnel-relay.service"])
+def test_a_unit_hears_its_program(unit: str) -> None:
+    lines = (UNITS / unit).read_text().splitlines()
+    assert {"Type=notify", "WatchdogSec=30", "ExecReload=/bin/kill -HUP $MAINPID"} <= set(lines)

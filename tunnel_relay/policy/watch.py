@@ -6,17 +6,18 @@ import anyio
 import structlog
 
 from shared.audit.events import note
+from shared.notify import Notifier
 from shared.policy.keeping import Outcome, PolicyFile
 from tunnel_relay.policy.load import POLL
 
 log = structlog.get_logger("tunnel_relay.policy")
 
 
-async def keep_policy(policy: PolicyFile) -> None:
+async def keep_policy(policy: PolicyFile, notifier: Notifier) -> None:
     """Work until cancelled; reading and parsing happen in a thread, one at a time."""
     turn = anyio.Lock()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_on_signal, policy, turn)
+        tasks.start_soon(_on_signal, policy, turn, notifier)
         while True:
             await anyio.sleep(POLL)
             async with turn:
@@ -25,12 +26,14 @@ async def keep_policy(policy: PolicyFile) -> None:
                 _say(outcome)
 
 
-async def _on_signal(policy: PolicyFile, turn: anyio.Lock) -> None:
+async def _on_signal(policy: PolicyFile, turn: anyio.Lock, notifier: Notifier) -> None:
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
+            notifier.reloading()
             async with turn:
                 outcome = await anyio.to_thread.run_sync(policy.reload)
             _say(outcome)
+            notifier.ready("policy read" if outcome.problem is None else "policy refused")
 
 
 def _say(outcome: Outcome) -> None:

@@ -1,0 +1,53 @@
+"""The relay tells a service manager when it serves and when it stops."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import anyio
+
+from tests.helpers.tunnel import BIN, end
+
+DEADLINE = 30.0
+
+
+async def test_the_relay_is_ready_when_it_listens_and_says_that_it_stops(tmp_path: Path) -> None:
+    config = tmp_path / "relay.toml"
+    words = ["init", "--demo", "--config", str(config), "--state-dir", str(tmp_path / "s")]
+    made = await asyncio.create_subprocess_exec(BIN / "tunnel-relay", *words, stdout=-3)
+    assert await made.wait() == 0
+    place = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(place)
+        manager.setblocking(False)
+        process = await asyncio.create_subprocess_exec(
+            *(BIN / "tunnel-relay", "serve", "--config", str(config)),
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": place,
+                "TUNNEL_RELAY_LISTEN__PORT": "0",
+                "TUNNEL_RELAY_ADMIN__PORT": "0",
+            },
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            assert (await heard(manager)).startswith(b"READY=1\nSTATUS=0 links")
+            assert (await heard(manager)).startswith(b"WATCHDOG=1\n")
+            process.send_signal(signal.SIGHUP)
+            while not (await heard(manager)).startswith(b"RELOADING=1\nMONOTONIC_USEC="):
+                pass
+            while not (await heard(manager)).startswith(b"READY=1\nSTATUS=policy read"):
+                pass
+        finally:
+            await end(process)
+        while await heard(manager) != b"STOPPING=1":
+            pass
+
+
+async def heard(manager: socket.socket) -> bytes:
+    with anyio.fail_after(DEADLINE):
+        await anyio.wait_readable(manager)
+    return manager.recv(4096)
