@@ -63,7 +63,12 @@ def test_a_list_that_was_asked_for_before_is_not_read_again(
     found.spelled = {definitions.spelling(entry): item(entry).sha256 for entry in (ADD, DROP)}
     made.learn("desk", found)
     read: list[object] = []
-    monkeypatch.setattr(definitions, "digest", lambda entry: read.append(entry) or digest(entry))
+
+    def spy(entry: object) -> str:
+        read.append(entry)
+        return digest(entry)
+
+    monkeypatch.setattr(definitions, "digest", spy)
     assert made.filter_tools("desk", [ADD, DROP]) == [ADD, DROP]
     assert read == []
     assert made.filter_tools("desk", [EVIL, DROP]) == [DROP]
