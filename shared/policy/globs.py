@@ -12,6 +12,11 @@ def is_exact(pattern: str) -> bool:
     return _WILD.search(pattern) is None
 
 
+def literal_head(pattern: str) -> str:
+    """Return what every name that fits begins with."""
+    return _WILD.split(pattern, maxsplit=1)[0]
+
+
 def matcher(pattern: str) -> Matcher:
     """Return a test for whole names, case-sensitive.
 
@@ -22,7 +27,7 @@ def matcher(pattern: str) -> Matcher:
         return pattern.__eq__
     if pattern == "*":
         return _anything
-    start = pattern[: min(place for place in map(pattern.find, "*?") if place >= 0)]
+    start = literal_head(pattern)
     return lambda name: name.startswith(start) and matches(pattern, name)
 
 

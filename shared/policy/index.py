@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from shared.policy.classes import ToolClass
-from shared.policy.globs import Matcher, is_exact, matcher
+from shared.policy.globs import Matcher, is_exact, literal_head, matcher
 from shared.policy.methods import NAMED_BY
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ REMEMBERED = 32_768
 
 MAX_NAME = 256
 """Longer names (of resources) are looked up each time, so that callers cannot fill the memory."""
+
+LONGEST_HEAD = 16
+"""Characters of the literal beginning of a pattern that rules are found by: bounds a look-up."""
+
+Place = tuple[str | None, str | None, int]
+"""A server, a name, and how much of the name is meant: `WHOLE`, or so many characters at least."""
+WHOLE = -1
 
 Key = tuple["Subject", str, str, str | None, ToolClass | None]
 
@@ -34,10 +41,13 @@ class Found(NamedTuple):
 
 
 class Index:
-    """The rules by server and name; belongs to one policy, so that nothing outlives a change."""
+    """The rules by server and name, or by how the name begins.
+
+    Belongs to one policy, so that nothing outlives a change.
+    """
 
     def __init__(self, rules: Iterable["Rule"], environment: str | None) -> None:
-        self._buckets: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
+        self._buckets: dict[Place, list[int]] = defaultdict(list)
         self._tests: list[tuple[Rule, Test]] = []
         for rule in rules:
             env = rule.match.env
@@ -45,19 +55,24 @@ class Index:
                 place = len(self._tests)
                 self._tests.append((rule, _test(rule)))
                 for server in _exact(rule.match.server):
-                    for name in _exact(rule.match.tool):
-                        self._buckets[server, name].append(place)
+                    for name, length in _heads(rule.match.tool):
+                        self._buckets[server, name, length].append(place)
+        self._lengths = sorted({length for _, _, length in self._buckets if length > 0})
         self._young: dict[Key, Found] = {}
         self._old: dict[Key, Found] = {}
 
     def matched(self, subject: "Subject", action: "Action") -> list["Rule"]:
         """Return the rules whose `match` fits, in the order of the file."""
         buckets = self._buckets
-        servers = {action.server, _upstream(action.server), None}
+        name = action.name
+        names: list[tuple[str | None, int]] = [(None, 0)]
+        if name is not None:
+            names.append((name, WHOLE))
+            names += [(name[:n], n) for n in self._lengths if n <= len(name)]
         places: set[int] = set()
-        for server in servers:
-            for name in {action.name, None}:
-                places.update(buckets.get((server, name), ()))
+        for server in {action.server, _upstream(action.server), None}:
+            for text, length in names:
+                places.update(buckets.get((server, text, length), ()))
         tests = self._tests
         return [
             rule for rule, test in map(tests.__getitem__, sorted(places)) if test(subject, action)
@@ -112,6 +127,18 @@ def _exact(patterns: tuple[str, ...] | None) -> tuple[str | None, ...]:
     if patterns is None or not all(map(is_exact, patterns)):
         return (None,)
     return tuple(dict.fromkeys(patterns))
+
+
+def _heads(patterns: tuple[str, ...] | None) -> set[tuple[str | None, int]]:
+    """Return under what names, or beginnings of names, a rule is to be found."""
+    found: set[tuple[str | None, int]] = set()
+    for pattern in ("*",) if patterns is None else patterns:
+        head = literal_head(pattern)[:LONGEST_HEAD]
+        if is_exact(pattern):
+            found.add((pattern, WHOLE))
+        else:
+            found.add((head, len(head)) if head else (None, 0))
+    return {(None, 0)} if (None, 0) in found else found
 
 
 def _test(rule: "Rule") -> Test:

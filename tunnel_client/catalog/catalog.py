@@ -194,6 +194,8 @@ class Catalog:
             # Other definitions may speak of these names: they are read again when next asked for.
             self._known.clear()
             self._flags.clear()
+        for text, sha256 in listing.spelled.items():
+            self._digests.learn(text, sha256)
         shelf.seen, shelf.room = dict(listing.items), ROOM_TO_LEARN
         shelf.listed, shelf.error, shelf.nameless = True, None, listing.nameless
         for kind, name in listing.twice:

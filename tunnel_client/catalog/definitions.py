@@ -125,7 +125,11 @@ class Digests:
     def __init__(self, limit: int = _CACHED_CHARACTERS) -> None:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._room = self._limit = limit
-        self._encode = json.JSONEncoder(check_circular=False, default=_marked).encode
+
+    def learn(self, spelling: str, sha256: str) -> None:
+        """Keep a digest that was taken elsewhere, of an entry that `spelling` gave the text of."""
+        if spelling not in self._known:
+            self._keep(spelling, sha256)
 
     def of(self, entry: object, longest: int | None = None) -> str | None:
         """Return the SHA-256 of an entry's canonical form; None for what has none.
@@ -133,7 +137,7 @@ class Digests:
         None too for an entry of more than `longest` characters, which then costs little.
         """
         try:
-            text = self._encode(entry)
+            text = spelling(entry)
             if longest is not None and len(text) > longest:
                 return None
             found = self._known.get(text)
@@ -160,4 +164,9 @@ def _marked(value: object) -> dict[str, str]:
     raise TypeError
 
 
+spelling = json.JSONEncoder(check_circular=False, default=_marked).encode
+"""An entry's text as it came, the key of its digest; raises ValueError, TypeError, RecursionError.
+
+Of this process only.
+"""
 _ENCODE = json.JSONEncoder(check_circular=False, default=str).encode

@@ -11,7 +11,14 @@ import anyio
 
 from shared.ids import new_id
 from shared.jsonrpc.envelope import MODERN
-from tunnel_client.catalog.definitions import Item, Kind, instructions_item, item_of, name_of
+from tunnel_client.catalog.definitions import (
+    Item,
+    Kind,
+    instructions_item,
+    item_of,
+    name_of,
+    spelling,
+)
 from tunnel_client.errors_upstreams import ListingError, UpstreamTestError
 from tunnel_client.upstream.base import Upstream, UpstreamRequest
 from tunnel_client.upstream_ask import LEGACY, Answer, ask, farewell, initialize, legacy, modern
@@ -39,13 +46,16 @@ _LISTS = (
 class Listing:
     """What an upstream said it offers.
 
-    `twice` holds names that stand in a list more than once, `nameless` counts entries that have
-    no usable name or no canonical form: neither can be pinned.
+    `spelled` holds the text of each tool as it stood in the list, so that the list is known when
+    agents ask for it. `twice` holds names that stand in a list more than once, `nameless` counts
+    entries that have no usable name or no canonical form: neither can be pinned.
     """
 
     server: str = ""
     modern: bool = True
     items: dict[tuple[Kind, str], Item] = field(default_factory=dict)
+    spelled: dict[str, str] = field(default_factory=dict)
+    """Digests by what `spelling` returned."""
     twice: set[tuple[Kind, str]] = field(default_factory=set)
     nameless: int = 0
 
@@ -166,6 +176,8 @@ class _Walk:
                     listing.twice.add((kind, name))
             else:
                 listing.items[kind, name] = item
+                if kind is Kind.TOOL:
+                    listing.spelled[spelling(entry)] = item.sha256
 
     def _page(self, method: str, cursor: str | None) -> UpstreamRequest:
         params = {} if cursor is None else {"cursor": cursor}

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.policy import index as module
 from shared.policy.index import Found, Index, fits, fits_server
@@ -50,7 +52,53 @@ def test_only_rules_that_could_fit_are_asked(monkeypatch: pytest.MonkeyPatch) ->
     many = [rule(f"r{n}", server=(f"s{n}",)) for n in range(1000)]
     found = Index([*many, *RULES], None)
     found.matched(ANYONE, Action("s7", "tools/call", "t7", None, None))
-    assert asked == ["r7", "any", "wild"]
+    assert asked == ["r7", "any"]
+
+
+def test_a_pattern_is_asked_only_of_names_that_begin_like_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    real = module._test
+
+    def spy(each: Rule) -> module.Test:
+        test = real(each)
+        return lambda subject, action: asked.append(each.id) or test(subject, action)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(module, "_test", spy)
+    many = [rule(f"r{n}", tool=(f"area_{n}_*",)) for n in range(1000)]
+    found = Index(
+        [*many, rule("mixed", tool=("put", "area_1?_x")), rule("tail", tool=("*_x",))], None
+    )
+    hits = found.matched(ANYONE, Action("s", "tools/call", "area_12_x", None, None))
+    assert asked == ["r12", "mixed", "tail"]
+    assert [hit.id for hit in hits] == asked
+
+
+PATTERNS = st.text("ab*?", max_size=20) | st.text("a", min_size=15, max_size=20)
+SOME = st.none() | st.lists(PATTERNS, min_size=1, max_size=3).map(tuple)
+NAMES = st.text("ab", max_size=20)
+
+
+@given(
+    matches=st.lists(st.tuples(SOME, SOME), max_size=8),
+    server=st.tuples(NAMES, st.none() | NAMES),
+    name=st.none() | NAMES,
+)
+def test_the_index_finds_what_reading_every_rule_finds(
+    matches: list[tuple[tuple[str, ...] | None, tuple[str, ...] | None]],
+    server: tuple[str, str | None],
+    name: str | None,
+) -> None:
+    """A rule that is overlooked could be the one that denies."""
+    rules = [
+        Rule(str(at), Effect.DENY, Match(CALL, server=servers, tool=tools))
+        for at, (servers, tools) in enumerate(matches)
+    ]
+    spelt = "/".join(part for part in server if part is not None)
+    action = Action(spelt, "tools/call", name, None, None)
+    every = [each for each in rules if module._test(each)(ANYONE, action)]
+    assert Index(rules, None).matched(ANYONE, action) == every
 
 
 def test_memory_is_bounded_and_keeps_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jsonrpc.canonical import exact
+from shared.jsonrpc.canonical import digest, exact
 from shared.policy.classes import ToolClass
+from tunnel_client.catalog import definitions
 from tunnel_client.catalog.catalog import PINNING_OFF, Catalog, State, ToolState
 from tunnel_client.catalog.definitions import Item, Kind, instructions_item, item_of
 from tunnel_client.catalog.listing import Listing
@@ -52,6 +53,26 @@ def pin(tmp_path: Path) -> Pinner:
                 )
 
     return write
+
+
+def test_a_list_that_was_asked_for_before_is_not_read_again(
+    tmp_path: Path, pin: Pinner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(ADD, DROP)
+    made, found = catalog(tmp_path), listing(ADD, DROP)
+    found.spelled = {definitions.spelling(entry): item(entry).sha256 for entry in (ADD, DROP)}
+    made.learn("desk", found)
+    read: list[object] = []
+
+    def spy(entry: object) -> str:
+        read.append(entry)
+        return digest(entry)
+
+    monkeypatch.setattr(definitions, "digest", spy)
+    assert made.filter_tools("desk", [ADD, DROP]) == [ADD, DROP]
+    assert read == []
+    assert made.filter_tools("desk", [EVIL, DROP]) == [DROP]
+    assert EVIL in read
 
 
 def catalog(folder: Path, *unpinned: str) -> Catalog:

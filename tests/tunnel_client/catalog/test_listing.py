@@ -95,6 +95,7 @@ async def test_pages_are_walked_and_what_is_broken_in_them_is_counted() -> None:
         found = await listed(url=server.url)
     assert names(found) == ["a", "b", "c"]
     assert found.nameless == 2
+    assert set(found.spelled.values()) == {item.sha256 for item in found.of(Kind.TOOL)}
     # P15: one name with two definitions is no name to rely on; the very same entry twice is.
     assert found.twice == {(Kind.TOOL, "b")}
 
