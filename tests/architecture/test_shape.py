@@ -42,6 +42,8 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 """Modules with nothing to test, and why."""
 
 TESTED_BY: dict[str, str] = {
+    "tunnel_client/cli_diag.py": "tests/integration/test_diag.py",
+    "tunnel_relay/cli_diag.py": "tests/integration/test_diag.py",
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",
     "shared/audit/keeping.py": "tests/integration/test_audit_faults.py",
     "shared/policy/model.py": "tests/shared/policy/test_rules.py",
