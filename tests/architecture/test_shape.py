@@ -221,7 +221,7 @@ def test_the_programs_are_packages_all_the_way_down() -> None:
 
 
 OPENS_SECRETS: dict[str, str] = {
-    "tunnel_client/cli_diag.py": "what is to be masked in the archive; it is looked for, never written",
+    "tunnel_client/cli_diag.py": "what is looked for in the archive, to be masked",
     "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
     "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",
     "tunnel_client/dial.py": "the login of the proxy on the way to the relay",
