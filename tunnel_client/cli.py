@@ -11,6 +11,7 @@ from shared.version import VERSION
 from tunnel_client.cli_audit import audit
 from tunnel_client.cli_connect import connect
 from tunnel_client.cli_consent import consent
+from tunnel_client.cli_diag import diag
 from tunnel_client.cli_doctor import doctor
 from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
 from tunnel_client.cli_options import read_settings as _settings
@@ -166,6 +167,7 @@ cli.add_command(consent)
 cli.add_command(audit)
 cli.add_command(report)
 cli.add_command(doctor)
+cli.add_command(diag)
 cli.add_command(status)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from shared.tasklist import tasks
 from tunnel_client.errors import NotRunningError, StateWriteError
 
 SOCKET_FILE = "control.sock"
@@ -34,7 +35,7 @@ class ControlServer:
     """Answers questions while its block runs.
 
     `{"ask": "status"}` with what `status` returns; `{"ask": "record", "kind": .., "facts": ..}`
-    once `record` has told.
+    once `record` has told; `{"ask": "tasks"}` with where each task waits.
     """
 
     def __init__(
@@ -119,6 +120,8 @@ class _Asking(asyncio.Protocol):
         match question:
             case {"ask": "status"} if len(question) == 1:
                 self._answer(self._status())
+            case {"ask": "tasks"} if len(question) == 1:
+                self._answer({"tasks": tasks()})
             case {"ask": "record", "kind": str(kind), "facts": dict(facts)} if self._record:
                 self._record(
                     kind, facts, lambda why: self._answer({"recorded": why is None, "why": why})
@@ -144,6 +147,11 @@ class _Asking(asyncio.Protocol):
 def ask_status(state_dir: Path) -> dict[str, Any]:
     """Ask the running daemon for its status; waits at most 5 s a step; raises NotRunningError."""
     return _ask(state_dir, {"ask": "status"})
+
+
+def ask_tasks(state_dir: Path) -> dict[str, Any]:
+    """Ask the running daemon where its tasks wait; raises NotRunningError."""
+    return _ask(state_dir, {"ask": "tasks"})
 
 
 def ask_record(state_dir: Path, kind: str, facts: dict[str, Any]) -> str | None:

@@ -282,6 +282,7 @@ def build() -> click.Group:
     # Registered here, so that its other half can import from this file what both share.
     from tunnel_relay.cli_approvals import approval
     from tunnel_relay.cli_audit import audit
+    from tunnel_relay.cli_diag import diag
     from tunnel_relay.cli_doctor import doctor
     from tunnel_relay.cli_grants import session, tunnel
     from tunnel_relay.cli_locks import lock
@@ -293,6 +294,7 @@ def build() -> click.Group:
     for group in (tunnel, session, lock, approval, user, agent, policy, tool, report, audit):
         cli.add_command(group)
     cli.add_command(doctor)
+    cli.add_command(diag)
     return cli
 
 

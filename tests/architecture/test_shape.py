@@ -43,6 +43,8 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 """Modules with nothing to test, and why."""
 
 TESTED_BY: dict[str, str] = {
+    "tunnel_client/cli_diag.py": "tests/integration/test_diag.py",
+    "tunnel_relay/cli_diag.py": "tests/integration/test_diag.py",
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",
     "shared/audit/keeping.py": "tests/integration/test_audit_faults.py",
     "shared/policy/model.py": "tests/shared/policy/test_rules.py",
@@ -231,6 +233,7 @@ def test_the_programs_are_packages_all_the_way_down() -> None:
 
 
 OPENS_SECRETS: dict[str, str] = {
+    "tunnel_client/cli_diag.py": "what is looked for in the archive, to be masked",
     "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
     "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",
     "tunnel_client/dial.py": "the login of the proxy on the way to the relay",

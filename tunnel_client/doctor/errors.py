@@ -151,3 +151,10 @@ class CallFailedError(ClientError):
     code = "MT2718"
     exit_code = EXIT_UNAVAILABLE
     next_command = "tunnel-client status; on the relay: tunnel-relay status"
+
+
+class DiagUnwritableError(ClientError):
+    """The archive of `diag` cannot be written; a file that is there is never overwritten."""
+
+    code = "MT2720"
+    next_command = "tunnel-client diag --output ANOTHER-FILE"

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from shared.tasklist import tasks
 from tunnel_relay.admin.answers import problem, read_arguments
 from tunnel_relay.admin.commands import run_command
 from tunnel_relay.admin.service import Admin
@@ -35,7 +36,11 @@ def control_app(admin: Admin) -> Starlette:
             return problem(error, 400)
         return JSONResponse({"result": result})
 
-    return Starlette(routes=[Route("/v1/{command}", run, methods=["POST"])])
+    async def where(_: Request) -> JSONResponse:
+        return JSONResponse({"result": {"tasks": tasks()}})
+
+    named = Route("/v1/tasks", where, methods=["POST"])
+    return Starlette(routes=[named, Route("/v1/{command}", run, methods=["POST"])])
 
 
 @asynccontextmanager

@@ -22,9 +22,15 @@ class Finding(StrEnum):
     NOT_READY = "MT1208"
     CHECK_FAILED = "MT1210"
     CHECK_SLOW = "MT1211"
+    DIAG_UNWRITABLE = "MT1212"
 
 
 FINDINGS = {
+    Finding.DIAG_UNWRITABLE: Explained(
+        FAILED,
+        "the archive of `diag` cannot be written; a file that is there is never overwritten",
+        "tunnel-relay diag --output ANOTHER-FILE",
+    ),
     Finding.CERTIFICATE_OVER: Explained(
         FAILED,
         "the certificate is not good today",

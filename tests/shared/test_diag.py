@@ -1,0 +1,51 @@
+"""What a diag archive holds, and what is taken out of it."""
+
+import gzip
+import io
+import json
+import tarfile
+
+from pydantic import SecretStr
+
+from shared.diag import Bundle, bare_record, blanked, masked, policy_facts, without_comments
+
+CANARY = "mts_Zq7hT2kLw9XcV4bN8mR1pY6sD3fG5jA0eU2iOabcdEf"
+
+
+def test_what_looks_like_a_secret_is_masked_and_paths_stay() -> None:
+    said = masked(f"http://user:pass@proxy:80/x?key=1 Bearer abc {CANARY} /etc/tunnel/client.toml")
+    assert "pass" not in said
+    assert CANARY not in said
+    assert "key=1" not in said
+    assert "abc" not in said
+    assert "/etc/tunnel/client.toml" in said
+
+
+def test_secret_values_environment_and_arguments_are_blanked() -> None:
+    given = {"a": SecretStr("hidden"), "password": "hidden", "env": {"A": "hidden"}}
+    said = json.dumps(blanked(given | {"command": ["/bin/server", "--key=hidden"]}))
+    assert "hidden" not in said
+    assert "/bin/server" in said
+
+
+def test_a_record_keeps_no_argument_and_no_person() -> None:
+    record = {"seq": 1, "who": {"user": "ada"}, "what": {"server": "s", "arguments": "canary"}}
+    assert bare_record(record) == {"seq": 1, "what": {"server": "s"}}
+
+
+def test_a_part_that_fails_stops_no_other_and_is_named_in_the_manifest() -> None:
+    bundle = Bundle({"program": "p"}, lambda data: data.replace(b"known", b"*"))
+    bundle.add("bad", "b", "none", lambda: [][0])
+    bundle.add("good", "g", "none", lambda: {"is": "known"})
+    packed = gzip.decompress(bundle.archive("folder", 1))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert tar.getnames() == ["folder/manifest.json", "folder/good"]
+        manifest = json.load(tar.extractfile("folder/manifest.json") or io.BytesIO())
+    assert [each["name"] for each in manifest["missing"]] == ["bad"]
+    assert b"known" not in packed
+
+
+def test_of_a_policy_the_digest_the_rules_and_never_the_comments() -> None:
+    text = "rules:\n  # canary\n  - id: one\n  - id: two # canary\n"
+    assert policy_facts(text)["rules"] == 2
+    assert "canary" not in without_comments(text)
