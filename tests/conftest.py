@@ -1,6 +1,15 @@
 """What holds for every test."""
 
+import os
+
+from hypothesis import settings
+
 from shared.link.loop import name_the_loop
 
 # As the programs do it at their start; tests drive their parts without starting them.
 name_the_loop()
+
+# A slice of the examples in every run; `HYPOTHESIS=full make test` takes all. No example is timed.
+settings.register_profile("slice", max_examples=30, deadline=None)
+settings.register_profile("full", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS", "slice"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from shared.audit.export.exports import in_words
+from shared.audit.export.wording import in_words
 from shared.escape import escaped, one_line
 from tunnel_client.catalog.catalog import PINNING_OFF
 from tunnel_client.render import as_text

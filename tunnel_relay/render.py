@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from shared.audit.export.exports import in_words
+from shared.audit.export.wording import in_words
 from shared.escape import one_line
 from tunnel_relay.durations import format_duration
 

@@ -75,6 +75,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/report/client_checks.py": "tests/tunnel_relay/report/test_document.py",
     "tunnel_relay/report/relay_checks.py": "tests/tunnel_relay/report/test_document.py",
     "tunnel_relay/report/rule_checks.py": "tests/tunnel_relay/report/test_document.py",
+    "shared/audit/export/wording.py": "tests/integration/test_audit_export.py",
     "tunnel_relay/clients/orders.py": "tests/integration/test_revocation.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",

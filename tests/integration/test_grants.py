@@ -18,7 +18,7 @@ from shared.errors import CloseCode, ResetCode
 from shared.grant import Grant
 from shared.keys import PrivateKey
 from shared.wire.codec import encode_reset
-from shared.wire.frames import FrameType
+from shared.wire.frames import Frame, FrameType
 from tests.helpers.agent import call
 from tests.helpers.raw_link import Member, RawLink, joined
 from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
@@ -238,9 +238,16 @@ async def raw_client(user: str = "ada") -> AsyncIterator[tuple[Scene, Grantee, R
             yield scene, session, link, made.honest
 
 
+async def beyond_bodies(link: RawLink) -> Frame:
+    """Return the next frame that is no body: a write's comes by itself, once its intent is kept."""
+    while (found := await link.next_frame())[0] is FrameType.DATA:
+        pass
+    return found
+
+
 async def granted(link: RawLink) -> dict[str, Any]:
     """Return the next grant, which must come before the next stream."""
-    kind, _, _, payload = await link.next_frame()
+    kind, _, _, payload = await beyond_bodies(link)
     assert kind is FrameType.GRANT, kind
     found: dict[str, Any] = json.loads(payload[64:])
     return found
@@ -248,7 +255,7 @@ async def granted(link: RawLink) -> dict[str, Any]:
 
 async def opened(link: RawLink) -> int:
     """Return the next stream, before which no grant may come."""
-    kind, _, stream, _ = await link.next_frame()
+    kind, _, stream, _ = await beyond_bodies(link)
     assert kind in (FrameType.OPEN, FrameType.REQUEST), kind
     return stream
 

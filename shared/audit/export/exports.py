@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
@@ -12,7 +12,6 @@ from shared.audit.export.settings import ExportSettings
 from shared.audit.export.sinks import make_sink
 from shared.audit.private import AuditError
 from shared.configfile import SecretError, SecretRef
-from shared.escape import one_line
 from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from shared.version import VERSION
@@ -51,18 +50,6 @@ class Exports:
     def status(self) -> list[dict[str, Any]]:
         """Return how far each is."""
         return [each.status() for each in self._exporters]
-
-
-def in_words(export: Mapping[str, Any]) -> str:
-    """Return how far an export is, on one line for people; what is wrong is loud."""
-    text = f"{export['name']} ({export['format']}) to {export['to']}: "
-    if export["problem"]:
-        text += f"DOES NOT GO OUT, {export['behind']} records wait: {export['problem']}"
-    else:
-        text += f"{export['behind']} records wait" if export["behind"] else "all of it"
-    if export["missed"]:
-        text += f"; {export['missed']} WERE REMOVED BEFORE"
-    return one_line(text, 300)
 
 
 def make_exports(
