@@ -39,6 +39,8 @@ LOOK_SECONDS = 1.0
 """How often a link looks whether a grant is over: no stream has a timer of its own."""
 CONNECT_SECONDS = 10.0
 """For dialling, the upgrade and the handshake together."""
+_LATER = frozenset((CUT, CloseCode.GOING_AWAY, CloseCode.INTERNAL))
+"""How an attempt may end and the next one still resume the link."""
 
 
 class ClientLink:
@@ -210,6 +212,8 @@ class Client:
                 decision = await self._once(reconnect)
                 if isinstance(decision, GiveUp):
                     return decision
+                if self.link is not None:
+                    decision = reconnect.sooner(decision)
                 self.retry_at = time.time() + decision.seconds
                 self.tally.reconnects[self._ended] += 1
                 log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
@@ -241,8 +245,10 @@ class Client:
         self.last_error = f"link closed: {code} {reason}".rstrip()
         self._ended = close_name(code)
         log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
-        if self.link is not None:
+        if self.link is not None and code == CUT and began is not None:
             return reconnect.after_cut(up_for=up_for, jitter=self._jitter())
+        if self.link is not None and code not in _LATER:
+            self.link.driver.close(code, reason)  # it would not be resumed
         return reconnect.after_close(code, up_for=up_for, jitter=self._jitter())
 
     def _failed(self, why: str) -> None:

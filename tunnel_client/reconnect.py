@@ -87,6 +87,12 @@ class Reconnect:
             return self._retry(up_for, jitter)
         return RetryIn(jitter * (AT_ONCE_SECONDS if self.hurried <= MAX_AT_ONCE else SOON_SECONDS))
 
+    def sooner(self, decision: RetryIn) -> RetryIn:
+        """Return when to dial while calls wait for the link: within a second, while that is few."""
+        if self.failures > MAX_SOON:
+            return decision
+        return RetryIn(min(decision.seconds, SOON_SECONDS))
+
     def after_error(self, error: BaseException, *, up_for: float, jitter: float) -> Next:
         """Decide after `error` ended a link or an attempt to make one; arguments as above."""
         if isinstance(error, AuthError):

@@ -84,9 +84,10 @@ class Sequence:
         """
         if self._kept is None:
             raise PeerError("what the peer needs is not kept")
+        ends = {self._acked, self._sent, *(last for _, last, _ in self._kept)}
+        if taken not in ends:
+            raise PeerError("a message was taken in part, or never sent")
         self._acknowledge(taken)
-        if (self._kept[0][0] if self._kept else self._sent) != taken:
-            raise PeerError("a message was taken in part")
         self._told = self.taken
         return [
             encode_message(first, self.taken, _numbered(message))

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 import pytest_asyncio
 
 from tests.helpers.agent import call
 from tests.helpers.tcp_proxy import TcpProxy
-from tests.helpers.tunnel import end
+from tests.helpers.tunnel import TUNNEL, end
 from tests.integration.scene import OTHER, SERVER, eventually, grant, open_scene
 from tests.integration.test_link_failures import (
     Running,
@@ -163,6 +164,22 @@ async def test_a_session_revoked_meanwhile_is_cut_at_the_agent_now_and_at_the_up
             proxy.refusing = False
         await scene.upstream.until(seen.closed.is_set)
     await scene.serves()
+
+
+async def test_a_client_disabled_meanwhile_ends_all_it_has_and_stops() -> None:
+    limits = {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+        async with scene.agent.open(call("driven", id=3, case="disabled")):
+            seen = await scene.upstream.arrived("disabled")
+            proxy.refusing = True
+            proxy.cut()
+            await eventually(lambda: is_cut(Wire(scene, proxy)))
+            await scene.lab.relay_json("tunnel", "disable", TUNNEL)
+            proxy.refusing = False
+            await scene.upstream.until(seen.closed.is_set)
+        assert scene.lab.client is not None
+        with anyio.fail_after(20):
+            assert await scene.lab.client.wait() == 77
 
 
 async def test_a_client_that_comes_back_as_another_program_ends_what_the_first_had(

@@ -38,6 +38,14 @@ def test_a_link_that_can_be_resumed_is_dialled_for_at_once_then_soon_then_as_any
     assert plan.after_cut(up_for=1.0, jitter=0.5) == RetryIn(AT_ONCE_SECONDS / 2)
 
 
+def test_calls_that_wait_are_dialled_for_within_a_second_while_that_is_few() -> None:
+    plan = Reconnect(failures=MAX_SOON)
+    assert plan.sooner(RetryIn(30)) == RetryIn(SOON_SECONDS)
+    assert plan.sooner(RetryIn(0.5)) == RetryIn(0.5)
+    plan.failures += 1
+    assert plan.sooner(RetryIn(30)) == RetryIn(30)
+
+
 @pytest.mark.parametrize(
     ("code", "says"), [(CloseCode.REVOKED, "MT2501"), (CloseCode.REPLACED, "MT2502")]
 )

@@ -96,7 +96,7 @@ class LinkListener:
         authorization = headers.get_all("Authorization")
         if len(authorization) != 1 or not authorization[0].lower().startswith(SCHEME):
             return 401, "name the tunnel"
-        if self._tasks is None or len(self._registry) + self._handshakes >= self._max_links:
+        if self._tasks is None or self._registry.connected + self._handshakes >= self._max_links:
             return 503, "no more links"
         if self._handshakes >= self._max_handshakes:
             return 503, "too many handshakes"
@@ -145,6 +145,9 @@ class LinkListener:
             socket.close(admission.close_code, "this client may not connect")
             return
         if self._resumed(socket, inbox, claim):
+            return
+        if len(self._registry) >= self._max_links:
+            socket.close(CloseCode.INTERNAL, "no more links")
             return
         handshake.ready(socket, claim, self._limits, self._key)
         link = Link(self._registry, hello.tunnel, hello.instance, hello.counter)

@@ -268,17 +268,35 @@ class Registry:
     ) -> Link | None:
         """Return a link as `find` does, waiting for one to come up; None when none did.
 
-        A link that may yet be resumed is waited for as long as that is so.
+        A link that may yet be resumed is waited for as long as that is so, at most twice as long
+        as it is at first: one that is cut over and over holds no call for ever.
         """
         with anyio.move_on_after(seconds) as scope:
+            last: float | None = None
             while True:
                 link = self.find(tunnel, upstream, instance)
                 if link is not None:
                     return link
-                cut = [each.waits_until for each in self.of_tunnel(tunnel) if each.driver.detached]
-                scope.deadline = max([scope.deadline, *cut])
+                cut = self._cut_until(tunnel, upstream, instance)
+                if last is None and cut:
+                    last = 2 * cut - anyio.current_time()
+                if last is not None:
+                    scope.deadline = max(scope.deadline, min(cut, last))
                 await self._changed.wait()
         return None
+
+    def _cut_until(self, tunnel: str, upstream: str, instance: str | None) -> float:
+        """Return until when a link that would do and was cut is waited for; 0: there is none."""
+        return max(
+            (
+                link.waits_until
+                for link in self.of_tunnel(tunnel)
+                if link.driver.detached
+                and upstream in link.upstreams
+                and instance in (None, link.instance)
+            ),
+            default=0.0,
+        )
 
     def by_tunnel(self) -> Iterator[tuple[str, list[Link]]]:
         """Yield each tunnel that has a link, with its links."""
