@@ -38,13 +38,13 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for programs rather than compute: four runs beside each other, each with
+# Most tests wait for programs rather than compute: four runs beside each other (and the checks), each with
 # programs and ports of its own, take half the time of one.
 INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
 AGENTS := $(filter tests/integration/test_a% tests/integration/test_b% tests/integration/test_c%,$(INTEGRATION))
 PROGRAMS := tests/system tests/logins tests/peers tests/tunnel_client
-test: check $(NODE_DIR)/node_modules/.ready
-	@$(MAKE) --no-print-directory -j4 --output-sync=target test-integration-1 test-integration-2 test-programs test-rest
+test: $(NODE_DIR)/node_modules/.ready
+	@$(MAKE) --no-print-directory -j5 --output-sync=target check test-integration-1 test-integration-2 test-programs test-rest
 
 test-integration-1: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest $(AGENTS)
