@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-programs test-rest check conformance peers cuts kills bench clean
+.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-programs test-rest test-slow check conformance peers cuts kills bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
 	@echo "make demo-attacks attacks on it, and the proof that each failed"
 	@echo "make test         everything CI runs"
+	@echo "make test-slow    what takes long, or wants a quiet machine"
 	@echo "make conformance  the MCP conformance suite, direct and through the tunnel"
 	@echo "make peers        real MCP clients x real MCP servers through the tunnel"
 	@echo "make cuts         the link cut 1,000 times under load"
@@ -47,16 +48,19 @@ test: $(NODE_DIR)/node_modules/.ready
 	@$(MAKE) --no-print-directory -j5 --output-sync=target check test-integration-1 test-integration-2 test-programs test-rest
 
 test-integration-1: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest $(AGENTS)
+	$(BIN)/pytest -m "not slow" $(AGENTS)
 
 test-integration-2: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest $(filter-out $(AGENTS),$(INTEGRATION))
+	$(BIN)/pytest -m "not slow" $(filter-out $(AGENTS),$(INTEGRATION))
 
 test-programs: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest $(PROGRAMS)
+	$(BIN)/pytest -m "not slow" $(PROGRAMS)
 
 test-rest: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest tests $(addprefix --ignore=,tests/integration $(PROGRAMS))
+	$(BIN)/pytest -m "not slow" tests $(addprefix --ignore=,tests/integration $(PROGRAMS))
+
+test-slow: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest -m slow tests
 
 conformance: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/python -m tests.system.conformance

@@ -14,7 +14,7 @@ from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 from tests.integration.test_audit_client import pinned
 from tests.integration.test_audit_faults import NEVER_SENT, classified, one_chain, said, status
 
-pytestmark = [pytest.mark.system]
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 async def refused(scene: Scene) -> bool:

@@ -95,6 +95,7 @@ async def failing(scene: Scene) -> bool:
     return (await status(scene.lab))["failing"] is not None
 
 
+@pytest.mark.slow
 async def test_reads_may_go_on_without_the_log_where_the_operator_said_so(tmp_path: Path) -> None:
     """A08: what changes something is refused all the same."""
 
@@ -135,6 +136,7 @@ async def burst(scene: Scene, case: str) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 async def test_a_killed_client_has_written_the_intent_of_all_it_dispatched() -> None:
     """A09: what was open ends as unknown, and the upstream saw nothing that was not announced."""
     async with open_scene(prepare=pinned, upstream=desk_upstream()) as scene:

@@ -80,6 +80,7 @@ async def test_denied_malformed_limited_and_unauthenticated_requests_are_all_wri
         await verified(scene.lab, relay_folder(scene))
 
 
+@pytest.mark.slow
 async def test_who_an_agent_says_it_is_stands_apart_at_the_relay_too() -> None:
     """A17."""
     async with open_scene(prepare=pinned, upstream=desk_upstream()) as scene:
@@ -112,6 +113,7 @@ async def approved_once(desk: Desk) -> dict[str, list[Record]]:
     return found
 
 
+@pytest.mark.slow
 async def test_an_approval_and_the_call_that_used_it_name_each_other() -> None:
     """A20: id and digest of arguments are the same in both, and `verify` holds them together."""
     async with open_desk(None, "carol") as desk:

@@ -11,7 +11,7 @@ from tests.helpers.tunnel import Lab, end
 from tests.integration.scene import Scene, eventually, open_scene
 from tests.integration.test_sessions import refused, running, state
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 LIBRARIES = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),

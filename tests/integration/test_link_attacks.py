@@ -382,6 +382,8 @@ async def test_what_the_relay_sends_holds_no_token_and_no_address(stage: Stage) 
             kind, _, stream, payload = await link.next_frame()
             while kind not in (FrameType.OPEN, FrameType.REQUEST):
                 kind, _, stream, payload = await link.next_frame()
+            if kind is FrameType.OPEN:
+                payload += await link.due(FrameType.DATA)
             link.answer(stream, b"{}")
             await reply.end()
         assert stage.agent.token.get_secret_value().encode() not in payload

@@ -37,6 +37,7 @@ async def test_a_lock_cuts_the_running_calls_it_is_about(
     await scene.serves()
 
 
+@pytest.mark.slow
 async def test_a_locked_client_is_cut_off_and_does_not_give_up() -> None:
     async with open_scene() as scene:
         shown = await scene.lab.relay_json("tunnel", "show", TUNNEL)

@@ -37,6 +37,7 @@ async def scene() -> AsyncIterator[Scene]:
 # Late results: S09 -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_s09_a_result_that_comes_with_the_cut_is_delivered_whole_or_not_at_all(
     scene: Scene,
 ) -> None:
@@ -195,6 +196,7 @@ async def legacy_session(made: Grant) -> tuple[dict[str, str], int]:
     return header, int(facts["pid"])
 
 
+@pytest.mark.slow
 async def test_a_child_of_a_dead_link_ends_at_the_lease_and_one_that_is_idle_when_told() -> None:
     """The link swallows everything; a session is revoked meanwhile; the client is never told."""
     async with TcpProxy() as proxy, a_stdio_lab(proxy) as (lab, made):

@@ -70,6 +70,7 @@ async def test_the_demo_works_from_the_first_step_to_the_last() -> None:
     assert not re.search(r"mt[saj]_[A-Za-z0-9_-]{43}", said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_in_order_and_leaves_no_process(number: signal.Signals) -> None:
     demo = await start()
@@ -98,6 +99,7 @@ def test_listings_stand_in_columns() -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_a_reader_that_leaves_ends_it_and_leaves_no_process() -> None:
     demo = await start()
     assert demo.stdout is not None

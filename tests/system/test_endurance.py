@@ -87,6 +87,7 @@ def mixed(agent: Agent) -> Callable[[int], Awaitable[None]]:
     return act
 
 
+@pytest.mark.slow
 async def test_ten_thousand_calls_and_streams_leave_nothing_behind() -> None:
     with anyio.fail_after(120):
         async with open_scene(upstream=Forgetful()) as scene:

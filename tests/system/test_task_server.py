@@ -53,6 +53,7 @@ async def a_caller(lab: Lab, user: str) -> Caller:
 
 
 @needs_node_packages
+@pytest.mark.slow
 async def test_s21_a_task_of_a_real_server_is_followed_by_its_own_user_alone() -> None:
     with tempfile.TemporaryDirectory() as folder, anyio.fail_after(90):
         async with servers.started_servers(Path(folder), [NAME]) as (server,):

@@ -112,6 +112,7 @@ async def test_what_cannot_be_asked(tmp_path: Path, arguments: Any, code: Code) 
         assert caught.value.code is code
 
 
+@pytest.mark.slow
 async def test_others_run_while_a_hundred_thousand_are_searched(tmp_path: Path) -> None:
     """The worst search, that finds nothing, is cut into slices of a few milliseconds."""
     async with an_admin(tmp_path) as admin:

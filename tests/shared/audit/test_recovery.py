@@ -39,6 +39,7 @@ async def killed(folder: Path, seed: int, after: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 async def test_whatever_left_has_an_intent_and_every_intent_ends(tmp_path: Path) -> None:
     """A09: real processes, killed at random points, over and over on one log."""
     folder, dice, left = tmp_path / "log", random.Random(7), set[str]()

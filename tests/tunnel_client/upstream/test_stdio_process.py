@@ -108,6 +108,7 @@ async def test_nothing_a_crashed_child_started_outlives_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 async def test_two_hundred_cycles_leave_no_process_and_no_descriptor() -> None:
     """L09."""
     before = descriptors()
