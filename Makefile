@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-programs test-rest test-slow check conformance peers cuts kills bench clean
+.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-rest test-slow check conformance peers cuts kills bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -39,19 +39,24 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for programs rather than compute: four runs beside each other (and the checks), each with
+# Most tests wait for programs rather than compute: five runs beside each other (and the checks), each with
 # programs and ports of its own, take half the time of one.
 INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
-AGENTS := $(filter tests/integration/test_a% tests/integration/test_b% tests/integration/test_c%,$(INTEGRATION))
+FIRST := $(filter $(foreach letter,a b c,tests/integration/test_$(letter)%),$(INTEGRATION))
+LAST := $(filter $(foreach letter,o p r s t,tests/integration/test_$(letter)%),$(INTEGRATION))
 PROGRAMS := tests/system tests/logins tests/peers tests/tunnel_client
 test: $(NODE_DIR)/node_modules/.ready
-	@$(MAKE) --no-print-directory -j5 --output-sync=target check test-integration-1 test-integration-2 test-programs test-rest
+	@$(MAKE) --no-print-directory -j6 --output-sync=target check test-integration-1 test-integration-2 test-integration-3 \
+		test-programs test-rest
 
 test-integration-1: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest -m "not slow" $(AGENTS)
+	$(BIN)/pytest -m "not slow" $(FIRST)
 
 test-integration-2: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest -m "not slow" $(filter-out $(AGENTS),$(INTEGRATION))
+	$(BIN)/pytest -m "not slow" $(filter-out $(FIRST) $(LAST),$(INTEGRATION))
+
+test-integration-3: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest -m "not slow" $(LAST)
 
 test-programs: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest -m "not slow" $(PROGRAMS)
