@@ -168,6 +168,7 @@ async def test_bodies_of_calls_that_wait_count_and_those_of_agents_that_left_do_
     tight: Scene,
 ) -> None:
     waiting = await tight.grant(ABSENT, user="hoarder")
+    served = (await tight.grant(user="hoarder")).agent
     async with AsyncExitStack() as stack:
         held = [
             await stack.enter_async_context(waiting.agent.open(large("held"))) for _ in range(3)
@@ -175,7 +176,6 @@ async def test_bodies_of_calls_that_wait_count_and_those_of_agents_that_left_do_
         await eventually(lambda: [reply for reply in held if reply.status])
         (refused,) = [reply for reply in held if reply.status]
         assert refused.status == 429
-        served = (await tight.grant(user="hoarder")).agent
         assert (await served.ask(large("served"))).status == 429
     await eventually(lambda: _takes(served, large("served")), every=0.5)
 

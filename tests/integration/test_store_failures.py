@@ -178,9 +178,8 @@ async def test_r15_a_disk_that_is_full(tmp_path: Path) -> None:
 async def test_r14_a_disk_that_turned_read_only(tmp_path: Path) -> None:
     with ext4_disk(tmp_path / "image", tmp_path / "disk") as disk:
         async with a_scene(disk / "relay.db") as (scene, grant):
-            turn_read_only(disk)
+            await revokes_unstored(scene, grant, fails=lambda: turn_read_only(disk))
             await creates_nothing(scene, "disk I/O error|readonly")
-            await revokes_unstored(scene, grant)
             await lapses(scene)
             assert await refused(grant.agent) is False, "without a store nobody is told why"
 
@@ -188,9 +187,9 @@ async def test_r14_a_disk_that_turned_read_only(tmp_path: Path) -> None:
 async def test_r14_a_database_that_was_moved_away() -> None:
     async with a_scene() as (scene, grant):
         path = database(scene)
-        away = path.rename(path.with_name("away.db"))
+        away = path.with_name("away.db")
+        await revokes_unstored(scene, grant, fails=lambda: path.rename(away))
         await creates_nothing(scene, "moved or replaced")
-        await revokes_unstored(scene, grant)
         await lapses(scene)
         away.rename(path)
         await comes_back(scene)
