@@ -26,6 +26,7 @@ from shared.link.reading import Reader
 from shared.link.transport import MessageHandler
 from shared.version import SUBPROTOCOL
 from shared.wire.limits import KIB, MAX_MESSAGE_BYTES
+from shared.wire.sequence import MAX_KEPT_BYTES
 
 CLOSE_TIMEOUT = 1.0
 """Seconds a peer gets to answer our close."""
@@ -38,16 +39,23 @@ _INBOX_MESSAGES = 8
 
 
 class Inbox:
-    """Holds the few messages of a handshake until a coroutine asks for them."""
+    """Holds the few messages of a handshake until a coroutine asks for them.
 
-    def __init__(self) -> None:
+    What a relay sends again of a link that goes on comes right behind READY, before the coroutine
+    had its turn: a client holds `early_bytes` of that as well.
+    """
+
+    def __init__(self, early_bytes: int = 0) -> None:
+        self._early_bytes = early_bytes
+        self._bytes = 0
         self._messages: deque[bytes] = deque()
         self._lost: PeerError | None = None
         self._arrived = anyio.Event()
 
     def message_received(self, message: bytes) -> None:
         """Keep a message; more than a handshake has lose the peer its connection."""
-        if len(self._messages) >= _INBOX_MESSAGES:
+        self._bytes += len(message)
+        if len(self._messages) >= _INBOX_MESSAGES and self._bytes > self._early_bytes:
             raise PeerError("too many messages before the handshake was over")
         self._messages.append(message)
         self._arrived.set()
@@ -261,6 +269,7 @@ class ClientWebSocket(WebSocketTransport):
 
     def __init__(self, url: str, authorization: str) -> None:
         super().__init__()
+        self.handler = Inbox(MAX_KEPT_BYTES + MAX_MESSAGE_BYTES)
         self._ws = self._client = ClientProtocol(
             parse_uri(url),
             subprotocols=[Subprotocol(SUBPROTOCOL)],

@@ -55,9 +55,12 @@ async def is_cut(wire: Wire) -> bool:
     return bool((await link_of(wire))["detached"])
 
 
-async def carries_more(proxy: TcpProxy) -> None:
+async def carries_more(proxy: TcpProxy, workers: list[asyncio.Task[None]]) -> None:
     due = proxy.carried + 10_000
-    await eventually(lambda: proxy.carried > due)
+    await eventually(lambda: proxy.carried > due or any(each.done() for each in workers))
+    for each in workers:
+        if each.done():
+            each.result()  # says what was wrong with its answer
 
 
 async def finish(calls: Running) -> None:
@@ -136,7 +139,7 @@ async def test_a_link_cut_over_and_over_fails_no_call_and_runs_none_twice(fresh:
     workers = [asyncio.create_task(keep_asking(worker)) for worker in range(4)]
     before = (await link_of(fresh))["resumed"]
     for _ in range(CUTS):
-        await carries_more(proxy)
+        await carries_more(proxy, workers)
         proxy.cut()
     done.set()
     await asyncio.gather(*workers)

@@ -438,3 +438,15 @@ def test_a_lost_socket_lets_go_of_its_tls_state_without_a_collection(tmp_path: P
         uvloop.run(lose())
     finally:
         gc.enable()
+
+
+def test_a_client_holds_what_a_link_that_goes_on_sends_early_and_a_relay_holds_little() -> None:
+    patient, strict = Inbox(early_bytes=100), Inbox()
+    for _ in range(20):
+        patient.message_received(b"early")
+    with pytest.raises(PeerError):
+        patient.message_received(b"more")
+    for _ in range(8):
+        strict.message_received(b"early")
+    with pytest.raises(PeerError):
+        strict.message_received(b"more")
