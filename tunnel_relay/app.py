@@ -29,6 +29,7 @@ from tunnel_relay.audit.saying import Claims
 from tunnel_relay.clients.enrolment import Enrolment
 from tunnel_relay.clients.listen import LinkListener
 from tunnel_relay.clients.registry import Registry
+from tunnel_relay.draining import Draining
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.approvals import Asking
 from tunnel_relay.gateway.binding import Binding
@@ -93,10 +94,9 @@ class RelayApp:
         mcp_key: SecretBytes,
         policy: PolicyFile,
     ) -> None:
-        self.registry = _registry(settings.limits, admin)
-        self.edge = edge_of(settings)
+        self.registry, self.edge = _registry(settings.limits, admin), edge_of(settings)
         guesses, claims = _guesses(settings), Claims()
-        self.issuers = Issuers(admin, guesses)
+        self.issuers, self._lease = Issuers(admin, guesses), admin.lease
         self.gateway = Gateway(
             self.edge,
             admin.sessions,
@@ -127,7 +127,8 @@ class RelayApp:
             deadline=settings.limits.handshake,
             max_links=settings.limits.links,
         )
-        self.draining, self._lease, self.listening = False, admin.lease, anyio.Event()
+        self.listening = anyio.Event()
+        self.draining = Draining(self.registry, self.gateway, settings.limits)
         enrolment = Enrolment(admin, per_minute=settings.limits.enrolments_per_minute)
         self.oidc, admin.issuers = oidc_client(admin), self._issuer_facts
         self.oauth = AuthorizationServer(admin, settings, oidc=self.oidc)
@@ -158,7 +159,7 @@ class RelayApp:
 
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": self.registry.connected, "streams": self.gateway.live}
-        reason = "stopping" if self.draining else "store" if self._lease.problem else None
+        reason = "stopping" if self.draining.begun else "store" if self._lease.problem else None
         if reason is None and self.gateway.calls.failing is not None:
             reason = "audit"
         shown = {"ready": reason is None, "reason": reason, **counts}

@@ -8,11 +8,7 @@ from enum import StrEnum
 
 from shared.errors import TunnelError
 
-FAILED = 1
-USAGE = 2
-UNAVAILABLE = 69
-NOT_PERMITTED = 77
-CONFIGURATION = 78
+FAILED, USAGE, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 2, 69, 77, 78
 
 
 class Code(StrEnum):
@@ -69,6 +65,7 @@ class Code(StrEnum):
     PURGE_UNKNOWN = "MT1153"
     SECOND_PERSON = "MT1154"
     PURGE_REFUSED = "MT1155"
+    STOPPED_EARLY = "MT1230"
     AUDIT_UNUSABLE = "MT1320"
     AUDIT_FAILING = "MT1321"
     EXPORT_FAILING = "MT1160"
@@ -374,6 +371,9 @@ EXPLAINED = {
     ),
     Code.EXPORT_FAILING: Explained(
         UNAVAILABLE, "a copy of the log does not go out; it waits", "tunnel-relay status"
+    ),
+    Code.STOPPED_EARLY: Explained(
+        FAILED, "calls still ran when the relay had to stop", "raise limits.drain_seconds"
     ),
     Code.EXPORT_GAP: Explained(
         FAILED, "records were removed before they were exported", "tunnel-relay audit verify"

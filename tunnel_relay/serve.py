@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -198,21 +199,37 @@ class PublicServer(Server):
         await super().startup(sockets)
         quiet_collector()
         self._app.listening.set()
+        self._app.draining.listeners.append(self.stop_listening)
+
+    def stop_listening(self) -> None:
+        """Take no more connections; those that are open go on."""
+        for server in self.servers:
+            server.close()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; the second time without waiting for anybody."""
+        if self.should_exit:
+            self.force_exit = True
+            self._app.draining.now()
+        self.should_exit = True
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Turn away before closing."""
-        self._app.draining = True
-        note("relay.stopping")
+        """Drain, then close what is left."""
+        await self._app.draining.run()
         await super().shutdown(sockets)
 
 
 class LinksServer(PublicServer):
-    """The listener for links alone: the public one takes the signals for both."""
+    """The listener for links alone: the public one takes the signals, and drains, for both."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave them alone."""
         yield
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Close what is left."""
+        await Server.shutdown(self, sockets)
 
 
 def quiet_collector() -> None:

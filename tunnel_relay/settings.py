@@ -127,6 +127,11 @@ class Limits(ConfigModel):
     """How long the relay serves from memory when the database fails; then it refuses. Also the
     longest a client may serve without hearing the relay, so ping_interval and ping_deadline
     together must not be longer."""
+    drain_seconds: Grace = 30.0
+    """How long a relay that was told to stop waits for calls; a second signal ends the wait."""
+    drain_notice: Grace = 1.0
+    """How long it listens on at least, so that a balancer sees /readyz and sends agents elsewhere;
+    it listens on for as long as calls run that began before."""
     wait_for_client: Seconds = 5.0
     """How long a call is held for a client that is not connected; then 503."""
     sse_comment: Seconds = 15.0

@@ -43,6 +43,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 """Modules with nothing to test, and why."""
 
 TESTED_BY: dict[str, str] = {
+    "tunnel_relay/draining.py": "tests/integration/test_draining.py",
     "tunnel_client/cli_diag.py": "tests/integration/test_diag.py",
     "tunnel_relay/cli_diag.py": "tests/integration/test_diag.py",
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",

@@ -27,6 +27,11 @@ rules:
     effect: allow
 """
 """The policy of a lab: it is about the tunnel; what policies do has scenes of its own."""
+HURRIED = {
+    "TUNNEL_RELAY_LIMITS__DRAIN_NOTICE": "0s",
+    "TUNNEL_RELAY_LIMITS__DRAIN_SECONDS": "5s",
+}
+"""A relay of a lab that stops has no balancer that must see it; how it drains has tests."""
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -177,7 +182,7 @@ class Lab:
         return out.decode()
 
     def _env(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONWARNINGS": "default", **self.environment}
+        return {**os.environ, "PYTHONWARNINGS": "default", **HURRIED, **self.environment}
 
     async def _listens(self) -> bool:
         try:

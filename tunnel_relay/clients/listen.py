@@ -14,6 +14,7 @@ from shared.errors import CloseCode, PeerError
 from shared.keys import PrivateKey
 from shared.link import handshake
 from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
+from shared.wire.handshake import Hello
 from shared.wire.limits import LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
 from tunnel_relay.clients.registry import Link, Registry
@@ -138,6 +139,9 @@ class LinkListener:
     async def _shake_hands(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         claim = await handshake.challenge(socket, inbox, self._key, self._origins, self._find_key)
         hello = claim.hello
+        if self._registry.draining and self._named(hello) is None:
+            socket.close(CloseCode.GOING_AWAY, "the relay stops")
+            return
         admission = await self._admit(hello.tunnel, hello.instance, hello.counter)
         if not admission.admitted:
             why = f"not admitted: {admission.verdict.value}"
@@ -158,10 +162,14 @@ class LinkListener:
         self._registry.add(link)
         inbox.hand_over(link.driver)
 
+    def _named(self, hello: Hello) -> Link | None:
+        """Return the link that a client wants to go on with, if that is still there."""
+        return self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+
     def _resumed(self, socket: ServerWebSocket, inbox: Inbox, claim: handshake.Claim) -> bool:
         """Go on with the link that the client names, if it is still there."""
         hello = claim.hello
-        link = self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+        link = self._named(hello)
         if link is None:
             return False
         handshake.ready(socket, claim, self._limits, self._key, link.driver.taken)

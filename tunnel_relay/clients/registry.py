@@ -182,6 +182,8 @@ class Registry:
         closed_seconds: float = 0.0,
     ) -> None:
         self.closed_seconds = closed_seconds
+        self.draining = False
+        """No new links: only those that were cut may go on over another connection."""
         self._lease = lease
         self._ended = ended
         self._tunnels: dict[str, dict[str, Link]] = {}
@@ -333,6 +335,13 @@ class Registry:
         for link in found:
             link.driver.close(code, reason)
         return len(found)
+
+    def drain(self, detail: str) -> None:
+        """Ask every client to be on a link to another relay soon."""
+        self.draining = True
+        for links in self._tunnels.values():
+            for link in links.values():
+                link.driver.drain(detail)
 
     def close_all(self, code: CloseCode, reason: str) -> None:
         """Close every link."""

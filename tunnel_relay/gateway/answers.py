@@ -197,12 +197,15 @@ class Cut(Enum):
 
     UNCHECKED = "unchecked"
     """The relay's lease lapsed: it does not know any more whether the session lives."""
+    STOPPING = "stopping"
+    """The relay stops, and has waited for the call as long as it may."""
 
 
 Cause = ResetCode | Cut
 
 _FAILURES: dict[Cause, tuple[int, int, str]] = {
     Cut.UNCHECKED: (503, INTERRUPTED, "this relay cannot check sessions now; the call was cut"),
+    Cut.STOPPING: (502, INTERRUPTED, "this relay stops; the call was cut and may have run"),
     ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
     ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
     ResetCode.NO_GRANT: (503, UNAVAILABLE, "the private side has to be told of the session again"),

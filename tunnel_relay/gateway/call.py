@@ -13,6 +13,7 @@ from tunnel_relay.gateway.states import For
 from tunnel_relay.store.base import Session
 
 _MODERN = MODERN.encode()
+LISTEN = "subscriptions/listen"
 
 
 Edit = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -28,7 +29,7 @@ class Call:
 
     __slots__ = (
         *("body", "claim", "edit", "envelope", "initializes", "instance", "mcp_session"),
-        *("message_id", "modern", "permit", "request", "session", "state_ends", "what"),
+        *("message_id", "modern", "permit", "pushes", "request", "session", "state_ends", "what"),
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -52,6 +53,8 @@ class Call:
                 self.what = envelope.method or "", envelope.name
         elif request.method == b"GET":
             self.claim = RESUMED
+        self.pushes = request.method == b"GET" if envelope is None else envelope.method == LISTEN
+        """It has no answer of its own: its stream brings what the server has to say, for ever."""
         self.initializes = (
             not self.modern
             and envelope is not None

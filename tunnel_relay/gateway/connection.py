@@ -34,7 +34,6 @@ class AgentConnection(Reader):
         "_agents",
         "_body",
         "_chunked",
-        "_close_after",
         "_config",
         "_deaf",
         "_fed",
@@ -49,6 +48,7 @@ class AgentConnection(Reader):
         "_request",
         "_server_state",
         "_size",
+        "close_after",
         "deadline",
         "exchange",
         "paused",
@@ -71,21 +71,17 @@ class AgentConnection(Reader):
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None
         self._known: Known | None = None
-        self._head_bytes = 0
-        self._fed = 0
+        self._head_bytes = self._fed = 0
         self._fresh: bytes | memoryview = b""
         """What one read brought, when it began with a request."""
         # One buffer: a list of small pieces would weigh many times what they do.
         self._body = bytearray()
         self._size = 0
-        self._deaf = False
-        self._refused = False
-        self._close_after = False
-        self._chunked = False
-        self._left = 0
+        self._deaf = self._refused = False
+        self.close_after = gateway.draining
+        self._chunked, self._left = False, 0
         self.exchange: Response | None = None
-        self.paused = False
-        self.deadline = 0.0
+        self.paused, self.deadline = False, 0.0
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
 
     # asyncio.Protocol ---------------------------------------------------------------------------
@@ -114,7 +110,7 @@ class AgentConnection(Reader):
             return
         exchange = self.exchange
         if exchange is not None or self.paused:
-            self._close_after = True
+            self.close_after = True
             if exchange is None:
                 self._close()
             return
@@ -129,7 +125,7 @@ class AgentConnection(Reader):
             self._parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
             if self.exchange is not None:
-                self._close_after = True
+                self.close_after = True
             elif isinstance(error, httptools.HttpParserUpgrade):
                 self._upgrade()
             else:
@@ -168,7 +164,7 @@ class AgentConnection(Reader):
         self._head_bytes = max(self._head_bytes, self._fed)
         self._refused = self.exchange is not None or self.paused
         if self._refused:
-            self._close_after = True
+            self.close_after = True
         else:
             self.deadline = self._gateway.time() + patience.HEAD_SECONDS
 
@@ -198,7 +194,7 @@ class AgentConnection(Reader):
         request.method = parser.get_method()
         request.head_bytes, self._head_bytes = self._head_bytes, 0
         if not parser.should_keep_alive():
-            self._close_after = True
+            self.close_after = True
         if parser.should_upgrade():
             return
         self.deadline = self._gateway.time() + patience.BODY_SECONDS
@@ -243,7 +239,7 @@ class AgentConnection(Reader):
         self.deadline = 0.0
         request.body, self._body = bytes(self._body), bytearray()
         known = request.known
-        if known is not None and known.repeated is None and not self._close_after:
+        if known is not None and known.repeated is None and not self.close_after:
             known.repeated = RepeatedHead.of(bytes(self._fresh), request.body)
         if request.hot:
             self._gateway.serve(request, self)
@@ -263,7 +259,7 @@ class AgentConnection(Reader):
         transport = self.transport
         if transport.is_closing():
             return
-        tail = b"connection: close\r\n\r\n" if self._close_after else b"\r\n"
+        tail = b"connection: close\r\n\r\n" if self.close_after else b"\r\n"
         bodiless = head.status in (204, 304)
         if bodiless:
             # Whatever the link still brings would be read as the next answer.
@@ -314,7 +310,7 @@ class AgentConnection(Reader):
         """Hold a body to the length that was announced; one that lies closes the connection."""
         self._left -= len(body)
         if self._left < 0 or (end and self._left):
-            self._close_after = True
+            self.close_after = True
             return False
         return True
 
@@ -324,7 +320,7 @@ class AgentConnection(Reader):
 
     def _finished(self) -> None:
         """One request is over: close, or wait for the next."""
-        if self._close_after:
+        if self.close_after:
             self._close()
         elif not self.paused:
             self.deadline = self._gateway.time() + patience.IDLE_SECONDS
@@ -345,20 +341,20 @@ class AgentConnection(Reader):
         self._gateway.bodies.free(request)
         over = request is None or request.expects_continue or request.method == b"HEAD"
         if over or answer.status in (413, 431):
-            self._close_after = True
-        tail = b"connection: close\r\n\r\n" if self._close_after else b"\r\n"
+            self.close_after = True
+        tail = b"connection: close\r\n\r\n" if self.close_after else b"\r\n"
         length = b"content-length: %d\r\n" % len(answer.body)
         self.transport.write(b"".join((own_head(answer).lines, length, tail, answer.body)))
 
     def _fail(self, answer: Answer) -> None:
         """Answer what cannot be parsed any further, and close."""
-        self._close_after = True
+        self.close_after = True
         if not self._refused:
             self._refuse(answer)
         self._close_linger()
 
     def _close_linger(self) -> None:
-        self._deaf = self._refused = self._close_after = True
+        self._deaf = self._refused = self.close_after = True
         self.deadline = self._gateway.time() + patience.LINGER_SECONDS
 
     def expire(self) -> None:
@@ -368,12 +364,16 @@ class AgentConnection(Reader):
         else:
             self._close()
 
+    @property
+    def busy(self) -> bool:
+        """A request comes, or is served."""
+        return self.exchange is not None or self._request is not None
+
     def shutdown(self) -> None:
-        """Close when idle, after the answer otherwise (uvicorn calls this when it stops)."""
-        if self.exchange is None:
+        """Close, unless a request is under way (uvicorn calls this when it stops)."""
+        self.close_after = True
+        if not self.busy:
             self._close()
-        else:
-            self._close_after = True
 
     # Hand-over to uvicorn -----------------------------------------------------------------------
 

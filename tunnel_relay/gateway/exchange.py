@@ -298,20 +298,24 @@ class Exchange:
         if self._orphaned_at is not None:
             if now - self._orphaned_at >= DISCARD_SECONDS:
                 self._cancel()
-        elif (
-            self._event_stream
-            and now - self.last_sent >= comment_every
-            and self._connection is not None
-            and not self._connection.paused
-            and self._at_event_boundary
-        ):
+        elif now - self.last_sent >= comment_every and self.say(COMMENT):
             self.last_sent = now
-            self._connection.write(COMMENT, end=False)
+
+    def say(self, line: bytes) -> bool:
+        """Send a line of our own between two events; False when that cannot be done now."""
+        connection = self._connection
+        if connection is None or connection.paused or self._chunks or not self._started:
+            return False
+        if not self._event_stream or not self._at_event_boundary:
+            return False
+        connection.write(line, end=False)
+        return True
 
     def cut(self, cause: answers.Cause = ResetCode.REVOKED) -> None:
         """End the call at once, at both ends."""
         if not self.done:
-            self._driver.cut(self.stream, ResetCode.REVOKED, self.call.session.id)
+            code = ResetCode.CANCELLED if cause is answers.Cut.STOPPING else ResetCode.REVOKED
+            self._driver.cut(self.stream, code, self.call.session.id)
             self._ended = False
             self._end_early(cause)
 

@@ -90,18 +90,18 @@ class Gateway:
     ) -> None:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
+        self.draining = False
         self.bodies = bodies
         self.binding = binding
         self.calls, self.refusals = calls or Calls(), refusals
-        self._sessions = sessions
-        self.registry = registry
+        self._sessions, self.registry = sessions, registry
         self._mcp_sessions = mcp_sessions
         self._lease = lease
         self._challenges = challenges
         self.quotas = quotas
         self._guesses = guesses
         self._comment_every, self._clock = comment_every, clock
-        self._running = Running()
+        self.running = Running()
         self.time = asyncio.get_running_loop().time
         self.tally = Tally(self.time)
         self._foreign = ForeignTokens(issuers, self._refuse_foreign, self.time, bodies)
@@ -123,15 +123,15 @@ class Gateway:
     @property
     def live(self) -> int:
         """How many calls are under way."""
-        return len(self._running)
+        return len(self.running)
 
     def cut_session(self, session: str) -> int:
         """End every call of a session at once; returns how many were cut."""
-        return self._running.cut(self._running.of(session))
+        return self.running.cut(self.running.of(session))
 
     def cut_unchecked(self) -> int:
         """End every call because nobody knows whether its session lives; returns how many."""
-        return self._running.cut(self._running.all(), answers.Cut.UNCHECKED)
+        return self.running.cut(self.running.all(), answers.Cut.UNCHECKED)
 
     # Steps 1 to 5, before the body is read ------------------------------------------------------
 
@@ -359,7 +359,7 @@ class Gateway:
         # Idle streams live long: they keep nothing of the request but what the answer needs.
         request.forget()
         connection.exchange = exchange
-        self._running.add(session.id, exchange)
+        self.running.add(session.id, exchange)
         if isinstance(known, bool):
             exchange.open(head, body)
         else:
@@ -367,13 +367,13 @@ class Gateway:
 
     def may_run_on(self, exchange: Exchange) -> bool:
         """Tell whether a call may run on though its agent is gone."""
-        return self._running.may_run_on(exchange.call.session.id)
+        return self.running.may_run_on(exchange.call.session.id)
 
     def forget(self, exchange: Exchange) -> None:
         """Let go of a call that is over."""
         self.bodies.free(exchange.call.request)
         session = exchange.call.session
-        if self._running.discard(session.id, exchange):
+        if self.running.discard(session.id, exchange):
             self.quotas.end(session)
             self.tally.end(exchange)
 
@@ -388,12 +388,12 @@ class Gateway:
             wall = self._sessions.reach(self._clock())
             self.quotas.forget(now)
             self.binding.forget(now)
-            if self._running and not self._lease.held:
+            if self.running and not self._lease.held:
                 log.error("calls_cut", calls=self.cut_unchecked(), reason="the lease lapsed")
             for connection in list(self.connections):
                 if 0 < connection.deadline <= now:
                     connection.expire()
-            for session, exchanges in self._running.by_session():
+            for session, exchanges in self.running.by_session():
                 if any(exchange.in_use(since) for exchange in exchanges):
                     self._sessions.keep_in_use(session, wall)
                 for exchange in exchanges:
