@@ -74,7 +74,7 @@ peers: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/python -m tests.system.peers
 
 cuts: $(VENV)/.ready
-	CUTS=$(or $(CUTS),1000) $(BIN)/pytest tests/integration/test_resume.py -k over_and_over
+	CUTS=$(or $(CUTS),1000) $(BIN)/pytest tests/integration/test_resume.py -k over_and_over -s
 
 kills: $(VENV)/.ready
 	$(BIN)/python -m tests.system.kills $(if $(TIMES),--times $(TIMES))

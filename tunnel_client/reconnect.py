@@ -26,7 +26,8 @@ WORTH_SECONDS = 1.0
 """A connection that held for less was cut in a hurry."""
 AT_ONCE_SECONDS = 0.25
 """Clients of a relay that all lost it together do not dial in the same moment."""
-SOON_SECONDS = 1.0
+SOON_SECONDS = 0.5
+"""A relay waits a second for the client of a connection that was closed."""
 MAX_AT_ONCE = 8
 MAX_SOON = 64
 """So often in a row a connection may be cut in a hurry before each next one comes less soon."""
@@ -88,7 +89,7 @@ class Reconnect:
         return RetryIn(jitter * (AT_ONCE_SECONDS if self.hurried <= MAX_AT_ONCE else SOON_SECONDS))
 
     def sooner(self, decision: RetryIn) -> RetryIn:
-        """Return when to dial while calls wait for the link: within a second, while that is few."""
+        """Return when to dial while calls wait for the link: soon, unless it failed often."""
         if self.failures > MAX_SOON:
             return decision
         return RetryIn(min(decision.seconds, SOON_SECONDS))

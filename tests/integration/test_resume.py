@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import random
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,15 +27,22 @@ from tests.integration.test_link_failures import (
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
-CUTS = int(os.environ.get("CUTS", "10"))
-"""How often a link is cut under load; `make cuts` does it 1,000 times."""
 LONG = "60s"
+CUTS = int(os.environ.get("CUTS", "10"))
+"""How often a link is cut under load; `make cuts` does it 1,000 times, with what is set by default
+and after a while of this many seconds at most."""
+PATIENCE = (
+    {}
+    if "CUTS" in os.environ
+    else {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
+)
+AT_MOST_SECONDS = 1.5 if "CUTS" in os.environ else 0.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire() -> AsyncIterator[Wire]:
     limits = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
-    limits |= {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
+    limits |= PATIENCE
     async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
         yield Wire(scene, proxy)
 
@@ -126,23 +135,27 @@ async def test_calls_made_meanwhile_wait_however_long_it_takes(fresh: Wire) -> N
 
 async def test_a_link_cut_over_and_over_fails_no_call_and_runs_none_twice(fresh: Wire) -> None:
     scene, proxy = fresh.scene, fresh.proxy
-    done = asyncio.Event()
-    asked = 0
+    done, moments = asyncio.Event(), random.Random(CUTS)
+    asked, longest = 0, 0.0
 
     async def keep_asking(worker: int) -> None:
-        nonlocal asked
+        nonlocal asked, longest
         while not done.is_set():
             asked += 1
+            began = anyio.current_time()
             reply = await scene.agent.ask(call("echo", case=f"{worker}-{asked}"))
             assert reply.status == 200, reply.body
+            longest = max(longest, anyio.current_time() - began)
 
     workers = [asyncio.create_task(keep_asking(worker)) for worker in range(4)]
     before = (await link_of(fresh))["resumed"]
     for _ in range(CUTS):
         await carries_more(proxy, workers)
+        await anyio.sleep(moments.uniform(0, AT_MOST_SECONDS))
         proxy.cut()
     done.set()
     await asyncio.gather(*workers)
+    sys.stdout.write(f"{CUTS} cuts, {asked} calls, the longest took {longest:.2f} s\n")
     assert (await link_of(fresh))["resumed"] >= before + CUTS // 2
     ran = Counter(seen.case for seen in scene.upstream.seen if seen.case)
     assert len(ran) == asked
