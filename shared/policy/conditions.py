@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import cel
-
 MAX_LENGTH = 2000
 """Characters of an expression."""
 MAX_BRACKETS = 24
@@ -88,7 +86,7 @@ class Condition:
         if _check_patterns(tokens):
             self._bounds = MAX_MATCHED_BYTES, MAX_MATCHED_BYTES
         try:
-            self._program = _asked(cel.compile, text)
+            self._program = _asked(_library().compile, text)
         except _NoAnswerError as error:
             raise ConditionError(f"not CEL: {error}") from None
 
@@ -209,20 +207,27 @@ def _check_patterns(tokens: list[Token]) -> bool:
 
 def _check_pattern(literal: str) -> None:
     try:
-        pattern = str(_asked(cel.evaluate, literal))
+        pattern = str(_asked(_library().evaluate, literal))
         repeated = 1
         for found in _COUNTED.findall(pattern):
             repeated *= max([1, *(int(number[:6]) for number in re.findall(r"\d+", found))])
         wide = repeated * len(_WIDE.findall(pattern))
         if len(pattern) > MAX_PATTERN_LENGTH or repeated > MAX_COUNTED or wide > MAX_WIDE:
             raise ConditionError("the pattern of matches is too long or repeats too much")
-        _asked(cel.evaluate, f"''.matches({literal})")
+        _asked(_library().evaluate, f"''.matches({literal})")
     except _NoAnswerError:
         raise ConditionError("the pattern of matches is not a regular expression") from None
 
 
 class _NoAnswerError(Exception):
     """The library did not take something; says why in its words, on one line."""
+
+
+def _library() -> Any:
+    # It brings a toolkit for terminals along, and most policies have no condition at all.
+    import cel
+
+    return cel
 
 
 def _asked(question: Callable[[str], Any], text: str) -> Any:

@@ -1,7 +1,6 @@
 """What can be checked on the relay's machine: files, keys, policy, database, log, clock."""
 
 import os
-import pkgutil
 import sqlite3
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tunnel_relay.files import check_state_dir
 from tunnel_relay.keyfiles import read_relay_key, read_session_key
 from tunnel_relay.policy.load import load_policy
 from tunnel_relay.settings import POLICY_FILE
-from tunnel_relay.store.migrations import versions
+from tunnel_relay.store.schema import steps
 
 MIN_FREE = 64 * 1024 * 1024
 """Bytes on a disk below which what writes is about to fail."""
@@ -69,7 +68,7 @@ async def store(scene: Scene) -> str:
     if problem:
         raise RelayError(Code.STORE_UNAVAILABLE, f"the running relay says: {problem}")
     at = await anyio.to_thread.run_sync(_version, path, abandon_on_cancel=True)
-    newest = _steps()
+    newest = steps()
     if at not in newest:
         raise FoundError(Finding.STORE_OF_OTHER, f"{path} is at step {at!r}, unknown here")
     behind = len(newest) - 1 - newest.index(at)
@@ -86,13 +85,6 @@ def _version(path: Path) -> str:
     except sqlite3.Error as error:
         raise RelayError(Code.STORE_UNAVAILABLE, f"cannot read {path}: {error}") from None
     return "" if row is None else str(row[0])
-
-
-def _steps() -> list[str]:
-    """Return the steps of the tables this program knows, the oldest first."""
-    # Their files begin with their numbers; alembic itself takes half a second to import.
-    found = pkgutil.iter_modules(versions.__path__)
-    return sorted(each.name.partition("_")[0] for each in found)
 
 
 async def audit(scene: Scene) -> str:

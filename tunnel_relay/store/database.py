@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import anyio
-from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, event, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -127,7 +126,7 @@ class Database:
             # SQLAlchemy's text repeats the statement; the driver's names only the constraint.
             kind = ExistsError if "UNIQUE" in str(error.orig) else StoreError
             raise kind(str(error.orig)) from None
-        except (SQLAlchemyError, CommandError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise StoreError(f"{type(cause).__name__}: {cause}") from None
 

@@ -16,9 +16,10 @@ from shared.checkup import Line, summary
 from tests.helpers.tunnel import free_port
 from tests.tunnel_relay.making import an_admin, make_relay
 from tunnel_relay.doctor.findings import FoundError
-from tunnel_relay.doctor.local import _steps, judge_clock
+from tunnel_relay.doctor.local import judge_clock
 from tunnel_relay.doctor.table import CHECKS, examine
 from tunnel_relay.settings import AdminListen, Settings, parse_settings
+from tunnel_relay.store.schema import steps
 
 
 class Verdict(NamedTuple):
@@ -53,7 +54,7 @@ def test_the_steps_that_are_known_are_those_of_the_migrations() -> None:
     config.set_main_option("script_location", "tunnel_relay.store:migrations")
     config.set_main_option("path_separator", "os")
     known = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
-    assert known[::-1] == _steps()
+    assert known[::-1] == steps()
 
 
 def test_each_line_needs_lines_that_come_before_it() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from tunnel_relay.identity.passwords import Passwords, acceptable
+from tunnel_relay.identity.passwords import _HASHER, _NOBODY, Passwords, acceptable
 
 RIGHT = SecretStr("correct horse battery")
 
@@ -23,6 +23,10 @@ async def test_no_password_opens_an_account_without_one() -> None:
     for attempt in ("", "no account has this password: it is verified where there is none"):
         assert not await passwords.verify(None, SecretStr(attempt))
     assert not await passwords.verify("not a hash", RIGHT)
+
+
+def test_an_account_that_is_not_there_costs_what_others_do() -> None:
+    assert not _HASHER.check_needs_rehash(_NOBODY)
 
 
 @pytest.mark.parametrize(
