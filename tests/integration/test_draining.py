@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from tests.helpers.agent import LEGACY, Reply, call, connected, initialize
 from tests.helpers.tcp_proxy import TcpProxy
+from tests.helpers.tunnel import end
 from tests.integration.scene import Scene, eventually, open_scene
 from tests.integration.test_link_failures import UNKNOWN, Wire
 
@@ -37,6 +38,9 @@ async def serving(scene: Scene) -> None:
     """Have a relay that runs, with its link."""
     if scene.lab.relay is None or scene.lab.relay.returncode is not None:
         await scene.lab.start_relay()
+        # One that lost its relay over and over would come back late.
+        await end(scene.lab.client)
+        await scene.lab.start_client([])
     await scene.linked()
     scene.upstream.seen.clear()
 
