@@ -184,7 +184,7 @@ class Client:
         self._jitter = jitter
         self._clock = WallClock()
         self.tally = Tally()
-        self._ended = "other"
+        self._ended, self._news = "other", True
         self._link: ClientLink | None = None
         self.on_link: Callable[[], None] = lambda: None
         """Called when a link is up, before anything is served on it."""
@@ -216,7 +216,9 @@ class Client:
                     decision = reconnect.sooner(decision)
                 self.retry_at = time.time() + decision.seconds
                 self.tally.reconnects[self._ended] += 1
-                log.info("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
+                self._news = reconnect.news
+                told = log.info if self._news else log.debug
+                told("dialling again", seconds=round(decision.seconds, 2), why=self.last_error)
                 await anyio.sleep(decision.seconds)
                 self.retry_at = None
         finally:
@@ -244,7 +246,8 @@ class Client:
         up_for = anyio.current_time() - began if began is not None else 0.0
         self.last_error = f"link closed: {code} {reason}".rstrip()
         self._ended = close_name(code)
-        log.warning("link lost", code=code, reason=reason, up_for=round(up_for, 1))
+        told = log.warning if self._news else log.debug
+        told("link lost", code=code, reason=reason, up_for=round(up_for, 1))
         if self.link is not None and code == CUT and began is not None:
             return reconnect.after_cut(up_for=up_for, jitter=self._jitter())
         if self.link is not None and code not in _LATER:
@@ -334,7 +337,9 @@ class Client:
         link.resume(socket, taken)
         inbox.hand_over(link.driver)
         self._lease.link_up()
-        log.info("link resumed", relay=self._target.relay.authority, times=link.resumed)
+        self.tally.resumed += 1
+        told = log.info if self._news else log.debug
+        told("link resumed", relay=self._target.relay.authority, times=link.resumed)
         return link
 
     def _grants(self, epoch: int) -> Grants:

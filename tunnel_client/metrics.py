@@ -57,6 +57,9 @@ class Metrics(Collector):
         for reason, count in self._tally.reconnects.items():
             tries.add_metric([reason], count)
         yield tries
+        resumed = _counters("links_resumed", "Times that a cut link went on.")
+        resumed.add_metric([], self._tally.resumed)
+        yield resumed
         yield from self._of_calls()
         yield from audit_metrics(status.get("audit", {}))
         hits = _counters("scrub_hits", "Secrets taken out of answers.", "upstream")

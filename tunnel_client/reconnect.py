@@ -32,6 +32,9 @@ MAX_AT_ONCE = 8
 MAX_SOON = 64
 """So often in a row a connection may be cut in a hurry before each next one comes less soon."""
 
+TOLD_EACH = 8
+TOLD_LATER = 64
+
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
@@ -101,6 +104,12 @@ class Reconnect:
         if isinstance(error, ClientError) and not error.retryable:
             return GiveUp(error.exit_code, str(error))
         return self._retry(up_for, jitter)
+
+    @property
+    def news(self) -> bool:
+        """Whether the last end is worth a line: of many in a row, fewer and fewer are."""
+        times = self.hurried + self.failures
+        return times <= TOLD_EACH or not times & (times - 1) or not times % TOLD_LATER
 
     def _retry(self, up_for: float, jitter: float) -> RetryIn:
         self.failures = 1 if up_for >= self.stable_after else self.failures + 1

@@ -58,6 +58,7 @@ class Tally:
         self.denials: Counter[str] = Counter()
         """What the policy here did not let through, by upstream."""
         self.reconnects: Counter[str] = Counter()
+        self.resumed = 0
         """Further attempts to make a link, by what ended the one before."""
 
     def begin(self, exchange: Counted, upstream: str, request: UpstreamRequest) -> None:

@@ -77,6 +77,9 @@ class Metrics(Collector):
         for reason, count in self._links.lost.items():
             lost.add_metric([reason], count)
         yield lost
+        resumed = _counters("links_resumed", "Times that a cut link went on.")
+        resumed.add_metric([], self._links.resumed)
+        yield resumed
 
     def _of_calls(self) -> Iterator[Metric]:
         tally = self._gateway.tally

@@ -88,3 +88,14 @@ def test_what_only_a_person_can_mend_ends_the_client() -> None:
     assert isinstance(end, GiveUp)
     assert end.exit_code == 78
     assert "no CA file" in end.reason
+
+
+def test_of_many_failures_in_a_row_fewer_and_fewer_are_told() -> None:
+    plan, told = Reconnect(), []
+    for time in range(1, 201):
+        plan.after_error(OSError(), up_for=0.0, jitter=0.5)
+        if plan.news:
+            told.append(time)
+    assert told == [1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 192]
+    plan.after_error(OSError(), up_for=60.0, jitter=0.5)
+    assert plan.news

@@ -68,6 +68,7 @@ class Link:
         self.driver.resume(transport, taken)
         self.peer = peer
         self.resumed += 1
+        self._registry.resumed += 1
         self._registry.changed()
         note("link.resumed", **self.named(), source=peer, times=self.resumed)
         log.info("link resumed", **self.names(), peer=peer, times=self.resumed)
@@ -191,6 +192,7 @@ class Registry:
         self._lost: dict[tuple[str, str], float] = {}
         self._changed = anyio.Event()
         self._order = 0
+        self.resumed = 0
         self.lost: Counter[str] = Counter()
         """Links that ended, by the name of the close code."""
 
