@@ -33,7 +33,8 @@ async def revoked() -> list[Line]:
                 seen = await running(scene, reply, case)
                 began = time.monotonic()
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(order, control, "session_revoke", {"session": made.id})
+                    words: dict[str, object] = {"session": made.id}
+                    tasks.start_soon(order, control, "session_revoke", words)
                     await reply.end()
                     cut.append(time.monotonic() - began)
                     await seen.closed.wait()
