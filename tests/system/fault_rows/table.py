@@ -88,7 +88,7 @@ _CELL = re.compile(r"^\| (R\d+):")
 
 def cells(found: Row, lines: Iterable[Line], when: str) -> list[str]:
     """Return a row's lines as those of a Markdown table."""
-    where = f"{when}, {os.cpu_count()} cores"
+    where = f"{when}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.0f}"
     said = {True: "yes", False: "**NO**", None: ""}
     return [
         f"| {found.name}: {found.fault} | {line.what} | {line.bound} | {_plain(line.figure)} "
