@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
 
-.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-rest test-slow check conformance peers cuts kills bench clean
+.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-rest test-slow check conformance peers cuts kills faults bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -15,6 +15,7 @@ help:
 	@echo "make peers        real MCP clients x real MCP servers through the tunnel"
 	@echo "make cuts         the link cut 1,000 times under load"
 	@echo "make kills        relay and client killed a hundred times under load (TIMES=20 for fewer)"
+	@echo "make faults       what breaks around the programs, row by row (ROWS=R3,R6 for some)"
 	@echo "make bench        calls/s, latency and memory against other tunnels"
 
 $(VENV)/.ready: pyproject.toml
@@ -78,6 +79,9 @@ cuts: $(VENV)/.ready
 
 kills: $(VENV)/.ready
 	$(BIN)/python -m tests.system.kills $(if $(TIMES),--times $(TIMES))
+
+faults: $(VENV)/.ready
+	$(BIN)/python -m tests.system.faults --write-doc $(if $(ROWS),--rows $(ROWS))
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench

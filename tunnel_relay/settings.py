@@ -120,9 +120,10 @@ class Limits(ConfigModel):
     resume_seconds: Grace = 30.0
     """How long calls wait when a link fell silent, for its client to go on with them over another
     connection, never longer than the lease; 0: not at all."""
-    resume_closed_seconds: Grace = 1.0
-    """The same when the connection was closed, as it is when a client is killed; a client that
-    lives dials anew at once. More where a proxy on the way restarts for longer."""
+    resume_closed_seconds: Grace = 0.9
+    """The same when the connection was closed, as it is when a client is killed: agents hear of it
+    within a second. A client that lives dials anew at once. More where a proxy on the way restarts
+    for longer."""
     lease: Seconds = 30.0
     """How long the relay serves from memory when the database fails; then it refuses. Also the
     longest a client may serve without hearing the relay, so ping_interval and ping_deadline

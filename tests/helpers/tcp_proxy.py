@@ -1,26 +1,39 @@
-"""A network that fails on command: a TCP relay that cuts, stalls or refuses its connections."""
+"""A network that fails on command: it cuts, stalls, refuses, delays or throttles connections."""
 
 import asyncio
+import random
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
+
+Way = Literal["up", "down"]
+"""Up: from who dialled to the target."""
+WAYS: tuple[Way, ...] = ("up", "down")
+PIECE_SECONDS = 0.05
+"""What a throttled way carries at a time takes so long."""
+HELD = 1024
+"""Reads on their way in one direction, at most; then the sender has to wait."""
 
 
 class TcpProxy:
     """Forwards loopback connections to `target` (a port) while its block runs.
 
     `taken` counts connections that were forwarded, `turned_away` those refused; `carried` counts
-    bytes in both directions.
+    bytes in both directions. Every read is held for `delay` seconds, give or take `jitter`, as the
+    dice of `seed` say, and never overtakes another; `rate` is bytes a second each way (0: no
+    bound). All three may be changed while it runs.
     """
 
-    def __init__(self, target: int = 0) -> None:
+    def __init__(self, target: int = 0, seed: int = 1) -> None:
+        self.delay = self.jitter = self.rate = 0.0
+        self._dice = random.Random(seed)
         self.port = 0
         self.target = target
         self.taken = 0
         self.turned_away = 0
         self.carried = 0
         self.refusing = False
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._flowing: dict[Way, asyncio.Event] = {way: asyncio.Event() for way in WAYS}
+        self.resume()
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.Task[None]] = set()
 
@@ -51,13 +64,19 @@ class TcpProxy:
         for pair in self._pairs:
             pair.cancel()
 
-    def stall(self) -> None:
-        """Carry nothing any more, without a word to either end."""
-        self._flowing.clear()
+    def stall(self, *ways: Way) -> None:
+        """Carry nothing any more, both ways or those given, without a word to either end."""
+        for way in ways or WAYS:
+            self._flowing[way].clear()
 
     def resume(self) -> None:
         """Carry on."""
-        self._flowing.set()
+        for flowing in self._flowing.values():
+            flowing.set()
+
+    def drawn(self) -> float:
+        """Return how long the next read is held; seconds."""
+        return max(0.0, self.delay + self._dice.uniform(-self.jitter, self.jitter))
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
@@ -76,8 +95,8 @@ class TcpProxy:
             writer.transport.abort()
             return
         pumps = [
-            asyncio.create_task(self._pump(reader, far_writer)),
-            asyncio.create_task(self._pump(far_reader, writer)),
+            asyncio.create_task(self._pump(reader, far_writer, "up")),
+            asyncio.create_task(self._pump(far_reader, writer, "down")),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -88,12 +107,41 @@ class TcpProxy:
             writer.transport.abort()
             far_writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way
+    ) -> None:
+        """Read on while what was read is still held, as a long wire would."""
+        loop = asyncio.get_running_loop()
+        held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(HELD)
+        carrying = loop.create_task(self._carry(held, writer, way))
         try:
             while data := await reader.read(65536):
-                await self._flowing.wait()
-                self.carried += len(data)
-                writer.write(data)
-                await writer.drain()
+                await held.put((loop.time() + self.drawn(), data))
+            await held.put((0.0, b""))
+            await carrying
         except OSError:
             return
+        finally:
+            carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
+
+    async def _carry(
+        self, held: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, way: Way
+    ) -> None:
+        """Write what is held, each part when it is due, until the empty one."""
+        while True:
+            due, data = await held.get()
+            if not data:
+                return
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+            for piece in self._pieces(data):
+                await self._flowing[way].wait()
+                self.carried += len(piece)
+                writer.write(piece)
+                await writer.drain()
+                if self.rate:
+                    await asyncio.sleep(len(piece) / self.rate)
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        size = max(1, int(self.rate * PIECE_SECONDS)) if self.rate else len(data)
+        return [data[at : at + size] for at in range(0, len(data), size)]
