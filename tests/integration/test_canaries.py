@@ -60,9 +60,11 @@ class Sweep:
 
     def found(self) -> Iterator[tuple[str, str]]:
         """Yield which secret is where."""
+        any_of_them = Scrubber(self.canaries.values())
+        suspects = [(where, text) for where, text in self.outputs if any_of_them.places(text)]
         for name, secret in self.canaries.items():
             search = Scrubber([secret])
-            for where, content in self.outputs:
+            for where, content in suspects:
                 if search.places(content):
                     yield name, where
 
