@@ -61,6 +61,11 @@ class Slow:
 
     begun: dict[int, asyncio.Event] = field(default_factory=dict)
     ended: dict[int, float] = field(default_factory=dict)
+    gone: dict[int, asyncio.Event] = field(default_factory=dict)
+
+    def over(self, call: int) -> asyncio.Event:
+        """Return what is set when a call has ended."""
+        return self.gone.setdefault(call, asyncio.Event())
 
     def started(self, call: int) -> asyncio.Event:
         """Return what is set when a call has arrived."""
@@ -106,6 +111,7 @@ class SlowConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.ended[self._call] = time.monotonic()
+        self._server.over(self._call).set()
         if self._ticking is not None:
             self._ticking.cancel()
 

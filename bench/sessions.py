@@ -9,13 +9,16 @@ import time
 import timeit
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy.sql import insert
 
 from shared.ids import SESSION_PREFIX, new_id, new_token, token_digest
 from tunnel_relay.admin.runtime import open_admin
+from tunnel_relay.admin.service import Admin
 from tunnel_relay.init import Wanted, init
 from tunnel_relay.quotas import Quota, Quotas
 from tunnel_relay.settings import Settings
@@ -89,6 +92,7 @@ async def measure(settings: Settings, token: str) -> None:
         }.items():
             seconds = min(timeit.repeat(act, number=20_000, repeat=5)) / 20_000
             print(f"{name:<15} {seconds * 1e6:.2f} us")
+        await list_them(admin)
         for session in admin.sessions.all():
             admin.sessions.again(session, time.time())
         stall, took = await longest_stall(admin.flush_last_used)
@@ -97,6 +101,22 @@ async def measure(settings: Settings, token: str) -> None:
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(io.StringIO()))
         stall, took = await longest_stall(admin.end_by_time)
         print(f"end of all      {took:.2f} s, longest stall {stall * 1000:.0f} ms")
+
+
+async def list_them(admin: Admin) -> None:
+    """Print what a page of the list costs: the first, the last, one of a search that finds few."""
+    count = len(admin.sessions.all())
+    pages: dict[str, dict[str, Any]] = {
+        "a page": {},
+        "its successor": {"after": (await admin.session_list())["next"]},
+        "a search": {"query": "user77@"},
+        "of all": {"state": "all"},
+    }
+    for name, wanted in pages.items():
+        found = await admin.session_list(**wanted)
+        stall, took = await longest_stall(partial(admin.session_list, **wanted))
+        shown = f"{len(found['sessions'])} of {count}"
+        print(f"{name:<15} {took * 1000:.0f} ms, longest stall {stall * 1000:.0f} ms, {shown}")
 
 
 async def longest_stall(act: Callable[[], Awaitable[object]]) -> tuple[float, float]:
@@ -109,7 +129,9 @@ async def longest_stall(act: Callable[[], Awaitable[object]]) -> tuple[float, fl
             await asyncio.sleep(0)
             worst, last = max(worst, time.perf_counter() - last), time.perf_counter()
 
-    beating, began = asyncio.create_task(beat()), time.perf_counter()
+    beating = asyncio.create_task(beat())
+    await asyncio.sleep(0)
+    began = last = time.perf_counter()
     await act()
     took = time.perf_counter() - began
     await asyncio.sleep(0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Of every `--json` answer; grows when a key changes its meaning or goes."""
-AGENTS = ("claude-code", "cursor", "vscode", "desktop", "stdio", "json")
+AGENTS = ("claude-code", "cursor", "vscode", "desktop", "stdio", "inspector", "json")
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -13,6 +13,11 @@ from urllib.parse import quote
 VARIABLE = "MCP_TUNNEL_TOKEN"
 """The environment variable from which examples take the session token."""
 
+REGISTERS_ITSELF = (
+    "It opens a browser to log in, and registers itself with the relay, which has to allow that:\n"
+    "oauth.dynamic_registration = true"
+)
+
 
 def connect_info(kind: str, name: str, url: str, *, token: bool = False) -> str:
     """Return the text for one kind of agent; `kind` is a key of `KINDS`."""
@@ -91,6 +96,15 @@ def _shell(option: str, url: str) -> str:
     return f"tunnel-client connect {option} {shlex.quote(url)}"
 
 
+def _inspector(name: str, url: str, token: bool) -> str:
+    command = "npx @modelcontextprotocol/inspector --cli --transport http"
+    command += f" --server-url {shlex.quote(url)}"
+    if token:
+        command += f' --header "Authorization: Bearer ${VARIABLE}"'
+    text = f"{command} --method tools/list"
+    return text if token else f"{text}\n\n{REGISTERS_ITSELF}"
+
+
 def _json(name: str, url: str, token: bool) -> str:
     return _pretty({"mcpServers": {name: _http(url, f"${{{VARIABLE}}}" if token else None)}})
 
@@ -101,6 +115,7 @@ KINDS: dict[str, Callable[[str, str, bool], str]] = {
     "vscode": _vscode,
     "desktop": _desktop,
     "stdio": _stdio,
+    "inspector": _inspector,
     "json": _json,
 }
 

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from tunnel_relay.cli import AGENTS
 from tunnel_relay.connect_info import KINDS, VARIABLE, connect_info
 
 URL = "https://relay.example.com/t/office/git/mcp"
@@ -62,6 +63,17 @@ def test_an_agent_that_only_starts_programs_gets_our_bridge() -> None:
     assert VARIABLE in connect_info("stdio", "office-git", URL, token=True)
 
 
+def test_the_inspector_gets_a_command_for_the_shell() -> None:
+    plain = ["npx", "@modelcontextprotocol/inspector", "--cli", "--transport", "http"]
+    plain += ["--server-url", URL]
+    text = connect_info("inspector", "office-git", URL)
+    assert shlex.split(text.splitlines()[0]) == [*plain, "--method", "tools/list"]
+    assert "oauth.dynamic_registration" in text
+    command = connect_info("inspector", "office-git", URL, token=True)
+    shown = ["--header", f"Authorization: Bearer ${VARIABLE}"]
+    assert shlex.split(command) == [*plain, *shown, "--method", "tools/list"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("token", [True, False])
 def test_a_hostile_name_stays_one_word_of_every_command_and_link(kind: str, token: bool) -> None:
@@ -71,6 +83,8 @@ def test_a_hostile_name_stays_one_word_of_every_command_and_link(kind: str, toke
     first = text.splitlines()[0]
     if kind == "claude-code":
         assert shlex.split(first)[5:7] == [name, url]
+    elif kind == "inspector":
+        assert shlex.split(first)[6] == url
     elif kind == "cursor":
         assert parse_qs(urlsplit(first).query)["name"] == [name]
         assert not set(first) & set("\"'`$ ;()")
@@ -79,6 +93,10 @@ def test_a_hostile_name_stays_one_word_of_every_command_and_link(kind: str, toke
         assert not set(text.splitlines()[2].partition("?")[2]) & set("\"'`$ ;()&")
     elif kind == "stdio":
         assert json.loads(text[: text.rindex("}\n\n") + 1])["mcpServers"][name]["args"][1] == url
+
+
+def test_the_command_offers_every_kind() -> None:
+    assert set(AGENTS) == set(KINDS)
 
 
 def test_json_is_only_json() -> None:
