@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ HURRIED = {
     "TUNNEL_RELAY_LIMITS__DRAIN_SECONDS": "5s",
 }
 """A relay of a lab that stops has no balancer that must see it; how it drains has tests."""
+PORTS = (10_240, 32_768)
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
@@ -230,11 +232,15 @@ async def end(process: asyncio.subprocess.Process | None) -> None:
 
 
 def free_port() -> int:
-    """Return a loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port nobody listens on now.
+
+    It is none of those that connections get by themselves: one of them might take it meanwhile.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager
