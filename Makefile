@@ -43,7 +43,7 @@ check: $(VENV)/.ready
 # Most tests wait for programs rather than compute: five runs beside each other (and the checks), each with
 # programs and ports of its own, take half the time of one.
 INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
-FIRST := $(filter $(foreach letter,a b c,tests/integration/test_$(letter)%),$(INTEGRATION))
+FIRST := $(filter $(foreach letter,a b ca cl cr,tests/integration/test_$(letter)%),$(INTEGRATION))
 LAST := $(filter $(foreach letter,o p r s t,tests/integration/test_$(letter)%),$(INTEGRATION))
 PROGRAMS := tests/system tests/logins tests/peers tests/tunnel_client
 test: $(NODE_DIR)/node_modules/.ready
