@@ -287,7 +287,7 @@ async def test_a_denied_or_expired_approval_runs_nothing(desk: Desk, modern: boo
         await desk.decide("approve", approval)
     with pytest.raises(CommandError):
         await desk.decide("approve", "f" * 32)
-    await desk.take("client", POLICY.replace("ttl: 15m", "ttl: 2s"))
+    await desk.take("client", POLICY.replace("ttl: 15m", "ttl: 5s"))
     case = f"expired-{modern}"
     approval = await desk.approved("send_mail", modern, case=case)
 
