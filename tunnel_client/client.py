@@ -29,7 +29,7 @@ from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
 from tunnel_client.permit_desk import PermitDesk
-from tunnel_client.reconnect import GiveUp, Next, Reconnect
+from tunnel_client.reconnect import WORTH_SECONDS, GiveUp, Next, Reconnect
 from tunnel_client.tally import Tally, close_name
 from tunnel_client.upstream.base import Upstream
 
@@ -246,7 +246,8 @@ class Client:
         up_for = anyio.current_time() - began if began is not None else 0.0
         self.last_error = f"link closed: {code} {reason}".rstrip()
         self._ended = close_name(code)
-        told = log.warning if self._news else log.debug
+        # One that held is news, whatever came before it.
+        told = log.warning if self._news or up_for >= WORTH_SECONDS else log.debug
         told("link lost", code=code, reason=reason, up_for=round(up_for, 1))
         if self.link is not None and code == CUT and began is not None:
             return reconnect.after_cut(up_for=up_for, jitter=self._jitter())

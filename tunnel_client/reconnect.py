@@ -31,9 +31,9 @@ SOON_SECONDS = 0.5
 MAX_AT_ONCE = 8
 MAX_SOON = 64
 """So often in a row a connection may be cut in a hurry before each next one comes less soon."""
-
 TOLD_EACH = 8
 TOLD_LATER = 64
+"""Failures in a row: the first are told each, then those at a power of two, then every 64th."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,9 @@ class Tally:
         self.denials: Counter[str] = Counter()
         """What the policy here did not let through, by upstream."""
         self.reconnects: Counter[str] = Counter()
-        self.resumed = 0
         """Further attempts to make a link, by what ended the one before."""
+        self.resumed = 0
+        """Times that a cut link went on over another connection."""
 
     def begin(self, exchange: Counted, upstream: str, request: UpstreamRequest) -> None:
         """Note what an exchange is, and when it began."""

@@ -34,7 +34,7 @@ PAGES = (
 )
 LISTINGS = (
     *(("session", "list", "--all"), ("user", "show", "root"), ("user", "tokens")),
-    *(("audit", "query"), ("status",), ("report",)),
+    *(("audit", "query"), ("status",)),
 )
 
 
@@ -161,7 +161,8 @@ async def look_everywhere(scene: Scene, sweep: Sweep, port: int) -> None:
             await hand.get(f"/sessions/{secret}")
             await http.get(f"/?token={secret}")
             await Hand(http).post("/login", {"user": "root", "password": f"{secret}x"})
-    for words in LISTINGS:
+    report = ("report", "--output", str(scene.lab.folder / "report.html"))
+    for words in (*LISTINGS, report):
         sweep.outputs.append((" ".join(words), (await scene.lab.relay_command(*words)).encode()))
 
 
@@ -199,5 +200,5 @@ async def test_s19_no_secret_comes_out_anywhere_after_it_was_handed_out() -> Non
         sweep.files(scene.lab.folder, {"password", "join-code"})
     assert len(sweep.canaries) == 11
     names = {where.rpartition("/")[2] for where, _ in sweep.outputs}
-    assert {"relay.db", "relay.log", "client.log"} <= names
+    assert {"relay.db", "relay.log", "client.log", "report.html"} <= names
     assert list(sweep.found()) == []
