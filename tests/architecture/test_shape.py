@@ -94,6 +94,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/client_link.py": "tests/integration/test_link_failures.py",
     "tunnel_client/cli_doctor.py": "tests/integration/test_doctor.py",
     "tunnel_client/doctor/link.py": "tests/integration/test_doctor.py",
     "tunnel_client/doctor/local.py": "tests/integration/test_doctor.py",
