@@ -81,9 +81,9 @@ def report(
 
 def write(path: Path, text: str) -> None:
     """Write the page, mode 0600, over the one from before; raises RelayError REPORT_UNWRITABLE."""
-    from tunnel_relay.errors import Code, RelayError
-
     import secrets  # a hash library that `--help` need not wait for
+
+    from tunnel_relay.errors import Code, RelayError
 
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
