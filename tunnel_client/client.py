@@ -20,14 +20,13 @@ from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
 from tunnel_client.audit.calls import Calls
-from tunnel_client.client_link import LOOK_SECONDS, ClientLink
+from tunnel_client.client_link import LOOK_SECONDS, ClientLink, is_stuck
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.grants import Grants, WallClock
 from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
 from tunnel_client.permit_desk import PermitDesk
-from tunnel_client.racing import EXTRA_ATTEMPTS, first_of, is_stuck
 from tunnel_client.reconnect import WORTH_SECONDS, GiveUp, Next, Reconnect
 from tunnel_client.tally import Tally, close_name
 from tunnel_client.upstream.base import Upstream
@@ -186,23 +185,16 @@ class Client:
         return link
 
     async def _open(self) -> ClientWebSocket:
-        """Dial the relay, where calls wait for it by several attempts; raises as `dial`."""
+        """Dial the relay and have it take us for a WebSocket; raises as both."""
         relay = self._target.relay
-        url = f"{relay.scheme}://{relay.authority}/tunnel"
-
-        async def attempt() -> ClientWebSocket:
-            words = f"MCP-Tunnel {self._tunnel}"
-            _, socket = await dial(self._target, lambda: ClientWebSocket(url, words))
-            try:
-                await socket.opened()
-            except BaseException:
-                socket.abort()
-                raise
-            return socket
-
-        if self.link is None:
-            return await attempt()
-        return await first_of(attempt, lambda socket: socket.abort(), EXTRA_ATTEMPTS)
+        url, words = f"{relay.scheme}://{relay.authority}/tunnel", f"MCP-Tunnel {self._tunnel}"
+        _, socket = await dial(self._target, lambda: ClientWebSocket(url, words))
+        try:
+            await socket.opened()
+        except BaseException:
+            socket.abort()
+            raise
+        return socket
 
     async def _until_gone(self, link: ClientLink) -> tuple[int, str]:
         async with anyio.create_task_group() as tasks:

@@ -26,6 +26,22 @@ log = structlog.get_logger("tunnel_client.link")
 LOOK_SECONDS = 1.0
 """How often a link looks whether a grant is over: no stream has a timer of its own."""
 
+QUIET_SECONDS = 3.0
+"""A peer that calls run at and that says nothing for so long is asked whether it is there."""
+STUCK_SECONDS = 2.0
+"""So long an answer may take before another connection is tried."""
+
+
+def is_stuck(driver: LinkDriver) -> bool:
+    """Tell whether a link with calls on it owes us an answer for long; asks when it is quiet."""
+    if driver.lost or driver.detached or not driver.open_streams:
+        return False
+    now = time.monotonic()
+    owed = driver.keepalive.owed_for(now)
+    if not owed and now - driver.keepalive.last_heard >= QUIET_SECONDS:
+        driver.ask()
+    return owed >= STUCK_SECONDS
+
 
 class ClientLink:
     """One link while it lives: what the driver reports about it."""

@@ -1,33 +1,15 @@
-"""Several attempts at a connection beside each other, while calls wait for one."""
+"""Several attempts at a connection beside each other: one that hangs is overtaken."""
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 import anyio
-
-from shared.link.driver import LinkDriver
 
 T = TypeVar("T")
 
 EXTRA_ATTEMPTS = (1.0, 3.0)
 """Seconds after the first: each knocks again after 1, 3 and 7 s, so together they leave no gap of
 more than two seconds in the ten that they have."""
-QUIET_SECONDS = 3.0
-"""A peer that calls run at and that says nothing for so long is asked whether it is there."""
-STUCK_SECONDS = 2.0
-"""So long an answer may take before another connection is tried."""
-
-
-def is_stuck(driver: LinkDriver) -> bool:
-    """Tell whether a link with calls on it owes us an answer for long; asks when it is quiet."""
-    if driver.lost or driver.detached or not driver.open_streams:
-        return False
-    now = time.monotonic()
-    owed = driver.keepalive.owed_for(now)
-    if not owed and now - driver.keepalive.last_heard >= QUIET_SECONDS:
-        driver.ask()
-    return owed >= STUCK_SECONDS
 
 
 class _Race(Generic[T]):
