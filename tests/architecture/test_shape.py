@@ -45,6 +45,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 
 TESTED_BY: dict[str, str] = {
     "tunnel_relay/draining.py": "tests/integration/test_draining.py",
+    "tunnel_client/proxy_connection.py": "tests/tunnel_client/test_dial.py",
     "tunnel_client/references.py": "tests/integration/test_diag.py",
     "tunnel_client/service/apply.py": "tests/tunnel_client/test_cli_service.py",
     "tunnel_client/service/plan.py": "tests/tunnel_client/test_cli_service.py",
