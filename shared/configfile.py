@@ -5,6 +5,7 @@ names the file, the line and the dotted key, never a value: any value may be a s
 """
 
 import difflib
+import hashlib
 import json
 import re
 import tomllib
@@ -92,7 +93,7 @@ class SecretRef:
             value = environ.get(self.name, "")
         else:
             try:
-                value = read(self._path(environ))
+                value = self._read(environ, read)
             except (OSError, UnicodeDecodeError) as error:
                 raise SecretError(f"{self} cannot be read ({type(error).__name__})") from error
         value = value.removesuffix("\n").removesuffix("\r")
@@ -100,13 +101,23 @@ class SecretRef:
             raise SecretError(f"{self} is empty or not set")
         return SecretStr(value)
 
-    def _path(self, environ: Mapping[str, str]) -> str:
-        if self.kind == "file":
-            return self.name
+    @property
+    def handed_name(self) -> str:
+        """The name under which systemd hands this file to a service that may not read it."""
+        return f"file-{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
+    def _read(self, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
         directory = environ.get("CREDENTIALS_DIRECTORY")
+        if self.kind == "file":
+            if directory:
+                try:
+                    return read(str(PurePath(directory, self.handed_name)))
+                except FileNotFoundError:
+                    pass  # it was not handed over, so the file itself is meant
+            return read(self.name)
         if not directory:
             raise SecretError(f"{self} needs systemd's CREDENTIALS_DIRECTORY, which is not set")
-        return str(PurePath(directory, self.name))
+        return read(str(PurePath(directory, self.name)))
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"

@@ -18,6 +18,7 @@ from tunnel_client.cli_options import read_settings as _settings
 from tunnel_client.cli_options import show as _print
 from tunnel_client.cli_policy import policy
 from tunnel_client.cli_report import report
+from tunnel_client.cli_service import service
 from tunnel_client.cli_status import status
 from tunnel_client.cli_tools import tool
 from tunnel_client.cli_upstream import upstream
@@ -169,6 +170,7 @@ cli.add_command(report)
 cli.add_command(doctor)
 cli.add_command(diag)
 cli.add_command(status)
+cli.add_command(service)
 
 
 def main() -> None:

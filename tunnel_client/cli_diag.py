@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import click
 from tunnel_client.cli_options import config_option, config_path, quiet
 
 if TYPE_CHECKING:
-    from shared.configfile import SecretRef
     from shared.diag import Bundle
     from tunnel_client.settings import ClientSettings
 
@@ -113,33 +111,14 @@ def _sizes(folder: Path) -> dict[str, int]:
 def _secrets(settings: "ClientSettings") -> set[str]:
     """Return what the configuration points to and can be read here, and the parts of logins."""
     from tunnel_client.errors import ClientError
+    from tunnel_client.references import references
     from tunnel_client.settings import read_secret
 
     found: set[str] = set()
-    for reference in _references(settings):
+    for reference in references(settings):
         try:
             text = read_secret(reference, os.environ).get_secret_value()
         except (ClientError, OSError, UnicodeDecodeError):
             continue  # what cannot be read here is in no member either
         found |= {text, *text.split(":", 1), *text.splitlines()}
     return {each for each in found if len(each) >= _SHORTEST}
-
-
-def _references(value: Any) -> Iterator["SecretRef"]:
-    from pydantic import BaseModel
-
-    from shared.configfile import SecretRef
-
-    if isinstance(value, SecretRef):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _references(getattr(value, name))
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _references(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _references(each)
-    elif isinstance(reference := getattr(value, "reference", None), SecretRef):
-        yield reference

@@ -1,9 +1,9 @@
 """Keeps one link to the relay: dials, proves who we are, serves streams, and dials again."""
 
-import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -14,17 +14,15 @@ from shared.errors import CloseCode, PeerError, TunnelError
 from shared.ids import is_name
 from shared.link import handshake
 from shared.link.driver import LinkDriver
-from shared.link.owner import StreamHandler
-from shared.link.transport import CUT, MessageTransport
+from shared.link.transport import CUT
 from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError
 from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role
-from shared.wire.tools import ToolWord
 from tunnel_client.audit.calls import Calls
-from tunnel_client.bridge import Bridge
+from tunnel_client.client_link import LOOK_SECONDS, ClientLink, is_stuck
 from tunnel_client.dial import DialTarget, dial
-from tunnel_client.grants import Grants, RefusedGrantError, WallClock
+from tunnel_client.grants import Grants, WallClock
 from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
@@ -35,122 +33,10 @@ from tunnel_client.upstream.base import Upstream
 
 log = structlog.get_logger("tunnel_client.link")
 
-LOOK_SECONDS = 1.0
-"""How often a link looks whether a grant is over: no stream has a timer of its own."""
 CONNECT_SECONDS = 10.0
 """For dialling, the upgrade and the handshake together."""
 _LATER = frozenset((CUT, CloseCode.GOING_AWAY, CloseCode.INTERNAL))
 """How an attempt may end and the next one still resume the link."""
-
-
-class ClientLink:
-    """One link while it lives: what the driver reports about it."""
-
-    def __init__(
-        self,
-        upstreams: Mapping[str, Upstream],
-        grants: Grants,
-        judge: Judge,
-        permits: PermitDesk,
-        calls: Calls,
-        tally: Tally,
-        epoch: int,
-    ) -> None:
-        self.bridge = Bridge(upstreams, grants, judge, permits, calls, tally)
-        self.driver: LinkDriver
-        self.epoch = epoch
-        self.since = time.time()
-        self._grants = grants
-        self.resumed = 0
-        self._gone = anyio.Event()
-        self._close = (0, "")
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
-
-    @property
-    def grants(self) -> int:
-        """How many sessions are granted on this link."""
-        return len(self._grants)
-
-    def on_grant(self, grant: bytes) -> None:
-        """The relay says what a session is: believed if it signed that for this very link."""
-        try:
-            self._grants.take(grant)
-        except RefusedGrantError as error:
-            events.note("grant.refused", link=self.driver.link, reason=str(error))
-            self._grants.seldom.log("grant_refused", reason=str(error))
-        except PeerError as error:
-            log.error("the relay sent a bad grant", reason=str(error))
-            self.driver.close(error.close_code, "bad grant")
-
-    def _end_by_time(self) -> None:
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._end_by_time)
-        for session in self._grants.over():
-            ended = self.bridge.end_session(session)
-            events.note("grant.over", link=self.driver.link, session=session[:8], ended=ended)
-            log.info("grant over", session=session[:8], ended=ended)
-
-    def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
-        """The relay opened a stream."""
-        return self.bridge.open(self.driver, stream, head, b"" if end else None)
-
-    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
-        """The relay opened a stream with a whole small request."""
-        return self.bridge.open(self.driver, stream, head, body)
-
-    def on_catalog(self, upstreams: list[str]) -> None:
-        """Never called: the relay has no upstreams."""
-
-    def on_drain(self, detail: str) -> None:
-        """The relay will close soon; it waits for calls that run, then we dial again."""
-        log.info("the relay asks to move", detail=detail)
-
-    def on_revoke(self, order: int, session: str) -> None:
-        """The relay cuts a session: end all that is its, then say so."""
-        self._grants.end(session)
-        ended = self.bridge.end_session(session)
-        self.driver.revoked(order, ended)
-        events.note("session.cut", link=self.driver.link, session=session[:8], ended=ended)
-        log.info("session cut", session=session[:8], ended=ended)
-
-    def on_revoked(self, order: int, ended: int) -> None:
-        """Never called: only the relay gives orders."""
-
-    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
-        """Never called: the relay has no tools."""
-
-    def on_late(self, whose: str, answer: bytes) -> None:
-        """Never called: only the relay cuts."""
-
-    def on_cut(self, seconds: float) -> None:
-        """The connection is gone, and we have this long to resume the link on another."""
-        events.note("link.cut", link=self.driver.link, waits=seconds)
-        self._close = (CUT, "the connection was cut")
-        self._gone.set()
-
-    def on_lost(self, code: int, reason: str) -> None:
-        """The link is gone."""
-        self._timer.cancel()
-        events.note("link.down", link=self.driver.link, code=int(code), reason=reason)
-        self._close = (code, reason)
-        self._gone.set()
-
-    def resume(self, socket: MessageTransport, taken: int) -> None:
-        """Go on over another connection, whose relay took `taken` frames; raises PeerError."""
-        self._gone = anyio.Event()
-        self.driver.resume(socket, taken)
-        self.resumed += 1
-        events.note("link.resumed", link=self.driver.link, times=self.resumed)
-
-    def lapse(self) -> None:
-        """The lease is over: end what waits for a relay that may have ended it long ago."""
-        if self.driver.detached:
-            self.driver.close(CUT, "the lease is over")
-
-    async def gone(self) -> tuple[int, str]:
-        """Wait until the connection is gone; returns the close code and reason."""
-        await self._gone.wait()
-        return self._close
 
 
 class Client:
@@ -186,6 +72,7 @@ class Client:
         self.tally = Tally()
         self._ended, self._news = "other", True
         self._link: ClientLink | None = None
+        self._fresh: ClientWebSocket | None = None
         self.on_link: Callable[[], None] = lambda: None
         """Called when a link is up, before anything is served on it."""
         self.links_made = 0
@@ -231,8 +118,8 @@ class Client:
             with anyio.fail_after(CONNECT_SECONDS):
                 link = await self._connect()
             began = anyio.current_time()
-            code, reason = await link.gone()
-            self._lease.link_lost(link.driver.last_heard, link.lapse)
+            code, reason = await self._until_gone(link)
+            self._lease.link_lost(link.driver.keepalive.last_heard, link.lapse)
         except LinkLostError as error:
             code, reason = error.code, error.reason
         except TimeoutError:
@@ -265,11 +152,9 @@ class Client:
         relay = self._target.relay
         # Blocks for an fsync; nothing else runs on this loop while there is no link to serve.
         counter = self._identity.next_counter()
-        url = f"{relay.scheme}://{relay.authority}/tunnel"
-        _, socket = await dial(
-            self._target, lambda: ClientWebSocket(url, f"MCP-Tunnel {self._tunnel}")
-        )
         before = self.link
+        fresh, self._fresh = self._fresh, None
+        socket = fresh or await self._open()
         try:
             inbox = await socket.opened()
             hello = self._hello(counter, before)
@@ -298,6 +183,44 @@ class Client:
         self.links_made += 1
         log.info("link up", relay=relay.authority, epoch=counter)
         return link
+
+    async def _open(self) -> ClientWebSocket:
+        """Dial the relay and have it take us for a WebSocket; raises as both."""
+        relay = self._target.relay
+        url, words = f"{relay.scheme}://{relay.authority}/tunnel", f"MCP-Tunnel {self._tunnel}"
+        _, socket = await dial(self._target, lambda: ClientWebSocket(url, words))
+        try:
+            await socket.opened()
+        except BaseException:
+            socket.abort()
+            raise
+        return socket
+
+    async def _until_gone(self, link: ClientLink) -> tuple[int, str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._leave_stuck, link)
+            ended = await link.gone()
+            tasks.cancel_scope.cancel()
+        return ended
+
+    async def _leave_stuck(self, link: ClientLink) -> None:
+        """Leave a connection that carries nothing where a fresh one does.
+
+        After a network was gone TCP tries again only when as much time has passed once more.
+        """
+        driver = link.driver
+        while not driver.lost:
+            await anyio.sleep(LOOK_SECONDS)
+            if not is_stuck(driver):
+                continue
+            with suppress(TunnelError, OSError), anyio.move_on_after(CONNECT_SECONDS):
+                fresh = await self._open()
+                if not is_stuck(driver):
+                    fresh.abort()
+                    continue
+                self._fresh = fresh
+                log.info("the connection is stuck and another one works")
+                driver.give_up("stuck")
 
     def _hello(self, counter: int, before: ClientLink | None) -> Hello:
         relay = self._target.relay
@@ -367,6 +290,8 @@ class Client:
                 "resumed": link.resumed,
                 "grants": link.grants,
                 "round_trip_ms": round(link.driver.round_trip * 1000, 2),
-                "heard_ago": round(max(0.0, time.monotonic() - link.driver.last_heard), 1),
+                "heard_ago": round(
+                    max(0.0, time.monotonic() - link.driver.keepalive.last_heard), 1
+                ),
             }
         return facts

@@ -5,6 +5,7 @@ CA file; there is no switch to turn the check off. Nothing here follows a redire
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 import urllib.request
@@ -26,6 +27,7 @@ from tunnel_client.errors import (
     ProxyLoginError,
     TlsError,
 )
+from tunnel_client.racing import EXTRA_ATTEMPTS, first_of
 from tunnel_client.relay_url import RelayUrl, is_loopback
 
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ _CLOSE_SECONDS = 1.0
 """How long a TLS goodbye may take before the connection is cut."""
 _HANDSHAKE_SECONDS = 10.0
 _EARLY_BYTES = 64 * 1024
+_PROXY_SAYS = {
+    403: ": it does not allow that",
+    502: ": it could not reach it",
+    503: ": it could not reach it",
+    504: ": it could not reach it in time",
+}
 
 _P = TypeVar("_P", bound=asyncio.Protocol | Reader)
 
@@ -140,17 +148,43 @@ async def _direct(
     relay: RelayUrl, context: ssl.SSLContext | None, protocol_factory: Callable[[], _P]
 ) -> tuple[asyncio.Transport, _P]:
     connect = asyncio.get_running_loop().create_connection
+    sock = await _tcp(relay.host, relay.port)
     if context is None:
-        return await connect(protocol_factory, relay.host, relay.port)
+        return await connect(protocol_factory, sock=sock)
     return await connect(
         protocol_factory,
-        relay.host,
-        relay.port,
+        sock=sock,
         ssl=context,
         server_hostname=relay.host,
         ssl_handshake_timeout=_HANDSHAKE_SECONDS,
         ssl_shutdown_timeout=_CLOSE_SECONDS,
     )
+
+
+async def _tcp(host: str, port: int) -> socket.socket:
+    """Return a connected socket; raises OSError."""
+
+    async def attempt() -> socket.socket:
+        loop = asyncio.get_running_loop()
+        refused: OSError | None = None
+        for family, kind, proto, _, address in await loop.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, proto)
+            sock.setblocking(False)
+            try:
+                await loop.sock_connect(sock, address)
+            except OSError as error:
+                sock.close()
+                refused = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise refused or OSError(errno.EADDRNOTAVAIL, "no address")
+
+    return await first_of(attempt, lambda sock: sock.close(), EXTRA_ATTEMPTS)
 
 
 async def _through(
@@ -189,25 +223,41 @@ async def _through(
 
 async def connect_through(proxy: "Proxy", target: DialTarget) -> asyncio.Transport:
     """Have the proxy connect us to the relay; raises ProxyError, CertificateError and OSError."""
-    from websockets.asyncio.client import connect_http_proxy
     from websockets.exceptions import InvalidProxyMessage, InvalidProxyStatus
+
+    from tunnel_client.proxy_connection import ProxyConnection, ProxyHungUpError
 
     tls: dict[str, Any] = {}
     if proxy.scheme == "https":
         tls = {"ssl": tls_context(target.ca_file), "server_hostname": proxy.host}
+    relay, name = target.relay, f"proxy {proxy.host}:{proxy.port}"
+    look = f"curl -v --proxy {proxy.scheme}://{proxy.host}:{proxy.port} https://{relay.authority}/"
+    connect = asyncio.get_running_loop().create_connection
     try:
-        return await connect_http_proxy(
-            proxy, _ws_uri(target.relay), user_agent_header="tunnel-client", **tls
+        transport, connection = await connect(
+            lambda: ProxyConnection(_ws_uri(relay), proxy, "tunnel-client"),
+            sock=await _tcp(proxy.host, proxy.port),
+            **tls,
         )
+        try:
+            await connection.response
+        except BaseException:
+            transport.abort()
+            raise
+        return transport
     except InvalidProxyStatus as error:
         status = error.response.status_code
-        said = f"proxy {proxy.host}:{proxy.port} answered {status} to CONNECT"
+        said = f"{name} answered {status} to CONNECT"
         if status == 407:
             wants = "it wants a user and password: set relay.proxy_auth"
             raise ProxyLoginError(f"{said} ({wants})") from None
-        raise ProxyError(said) from None
+        why = _PROXY_SAYS.get(status, "")
+        raise ProxyError(f"{said} {relay.authority}{why}", look) from None
+    except ProxyHungUpError:
+        said = f"{name} hung up without an answer to CONNECT {relay.authority}"
+        raise ProxyError(f"{said}: it may not reach that, or not allow it", look) from None
     except InvalidProxyMessage:
-        raise ProxyError(f"proxy {proxy.host}:{proxy.port} does not speak HTTP") from None
+        raise ProxyError(f"{name} does not speak HTTP", look) from None
     except ssl.SSLCertVerificationError as error:
         raise CertificateError(
             f"the certificate of proxy {proxy.host} is not trusted: {error.verify_message}"

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from pydantic import SecretStr
@@ -90,6 +91,9 @@ def plan_from(
     """Check what the command line said; raises DialSettingsError and SecretError."""
     try:
         address = RelayUrl.parse(relay)
+    except ValueError as error:
+        raise DialSettingsError(str(error), _meant(relay)) from None
+    try:
         if proxy is not None:
             check_proxy(proxy)
         reference = SecretRef.parse(proxy_auth) if proxy_auth is not None else None
@@ -98,6 +102,17 @@ def plan_from(
     auth = read_secret(reference, environ) if reference else None
     target = DialTarget(address, ca_file, proxy, auth)
     return EnrolPlan(target, config, state_dir, proxy_auth, force)
+
+
+def _meant(relay: str) -> str:
+    """Return the command with the URL that was probably meant."""
+    try:
+        parts = urlsplit(relay if "://" in relay else f"//{relay}")
+        port = f":{parts.port}" if parts.port not in (None, 80, 443) else ""
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"tunnel-client enroll {RelayUrl.parse(f'wss://{host}{port}').origin}"
+    except ValueError:
+        return "tunnel-client enroll --help"
 
 
 def check_code(text: str) -> SecretStr:

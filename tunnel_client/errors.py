@@ -246,18 +246,21 @@ class NameLookupError(DialError):
     """The relay's (or proxy's) host name has no address."""
 
     code = "MT2201"
+    next_command = "getent hosts RELAY; compare the URL with public_url of the relay"
 
 
 class ConnectError(DialError):
     """Nothing accepted a TCP connection."""
 
     code = "MT2202"
+    next_command = "curl -v https://RELAY/ from here: a firewall, a port, or a proxy to be named"
 
 
 class ProxyError(DialError):
     """The proxy refused to connect us or did not speak HTTP."""
 
     code = "MT2203"
+    next_command = "curl -v --proxy PROXY https://RELAY/ from here"
 
 
 class ProxyLoginError(ProxyError):
@@ -271,12 +274,16 @@ class CertificateError(DialError):
     """The certificate shown is not one for this host from an authority we trust."""
 
     code = "MT2204"
+    next_command = "a private authority is named with --ca-file, later with relay.ca_file"
 
 
 class TlsError(DialError):
     """TLS could not be agreed on."""
 
     code = "MT2205"
+    next_command = (
+        "openssl s_client -connect RELAY:443 shows who answers; a relay speaks TLS 1.2 or newer"
+    )
 
 
 class DialSettingsError(DialError):

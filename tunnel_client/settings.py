@@ -28,6 +28,8 @@ from tunnel_client.upstream.http_target import target_from
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
 POLICY_FILE = "policy.yaml"
+FOLDER_VARIABLE = "TUNNEL_CLIENT_FOLDER"
+"""Names the folder that relative paths start from, for a file that is a copy of the real one."""
 _HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout", "credential", "addresses")
 _STDIO_ONLY = (
     *("cwd", "inherit_env", "env", "max_children", "scrub", "allow_unpinned", "sandbox"),
@@ -269,7 +271,8 @@ def parse_settings(text: str, path: Path, environ: Mapping[str, str]) -> ClientS
         settings = load(text, str(path), ClientSettings, environ, ENV_PREFIX)
     except ConfigError as error:
         raise SettingsError(str(error)) from None
-    resolved = _resolve(settings, path.absolute().parent)
+    base = environ.get(FOLDER_VARIABLE) or path.absolute().parent
+    resolved = _resolve(settings, Path(base))
     resolved._file = path.absolute()
     return resolved
 

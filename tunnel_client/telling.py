@@ -9,7 +9,8 @@ from shared.errors import TooBigError
 from shared.wire.tools import PinState, ToolWord
 from tunnel_client.catalog.catalog import Catalog, State, ToolState
 from tunnel_client.catalog.definitions import Kind
-from tunnel_client.client import Client, ClientLink
+from tunnel_client.client import Client
+from tunnel_client.client_link import ClientLink
 
 log = structlog.get_logger("tunnel_client.telling")
 

@@ -203,10 +203,23 @@ def connect_info(config: Path | None, as_json: bool, server: str, kind: str, tok
     url = f"{settings.public_url[0]}/t/{tunnel}/{upstream}/mcp"
     token = token or not settings.authorization_servers  # nobody could log in
     text = connect_info(kind, f"{tunnel}-{upstream}", url, token=token)
+    _warn_of_unknown(config, tunnel)
     if as_json:
         answer({"for": kind, "url": url, "text": text})
     else:
         click.echo(text)
+
+
+def _warn_of_unknown(config: Path | None, tunnel: str) -> None:
+    """Say on the error stream that a tunnel does not exist, as far as that can be known here."""
+    from tunnel_relay.errors import Code, RelayError
+
+    try:
+        run(config, "tunnel_show", name=tunnel)
+    except RelayError as error:
+        if error.code is Code.TUNNEL_UNKNOWN:
+            click.echo(f"{error.code}: {error.message}", err=True)
+            click.echo("  next:  tunnel-relay tunnel list; tunnel-relay tunnel create", err=True)
 
 
 def read(config: Path | None) -> "Settings":

@@ -1,7 +1,6 @@
 """The command `tunnel-relay report`: one page for whoever judges an installation's security."""
 
 import os
-import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -82,6 +81,8 @@ def report(
 
 def write(path: Path, text: str) -> None:
     """Write the page, mode 0600, over the one from before; raises RelayError REPORT_UNWRITABLE."""
+    import secrets  # a hash library that `--help` need not wait for
+
     from tunnel_relay.errors import Code, RelayError
 
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

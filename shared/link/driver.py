@@ -73,8 +73,8 @@ class LinkDriver:
         now = self._loop.time()
         # The first ping leaves at once: credit grows with the round trip it measures.
         asked = now - limits.ping_interval
-        self._keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, asked)
-        self._timer = self._loop.call_at(self._keepalive.next_deadline, self._tick)
+        self.keepalive = Keepalive(limits.ping_interval, limits.ping_deadline, asked)
+        self._timer = self._loop.call_at(self.keepalive.next_deadline, self._tick)
         transport.handler = self
 
     @property
@@ -101,11 +101,6 @@ class LinkDriver:
     def round_trip(self) -> float:
         """Seconds of the last PING and its PONG; 0 before the first."""
         return self._mux.round_trip
-
-    @property
-    def last_heard(self) -> float:
-        """When the last message came, by the loop's clock."""
-        return self._keepalive.last_heard
 
     @property
     def open_streams(self) -> int:
@@ -237,7 +232,7 @@ class LinkDriver:
         if self.lost:
             return
         now = self._loop.time()
-        self._keepalive.heard(now)
+        self.keepalive.heard(now)
         dispatch = self._dispatch
         try:
             events = self._mux.receive_message(message, now)
@@ -264,6 +259,11 @@ class LinkDriver:
         if not self._lost:
             self._cut(code, reason, self._closed)
 
+    def give_up(self, why: str) -> None:
+        """Leave a connection that carries nothing; the link waits for another one."""
+        self._transport.abort()
+        self._cut(CUT, why, self._mux.limits.resume_seconds)
+
     def _cut(self, code: int, reason: str, patience: float) -> None:
         if code != CUT or not patience or not self.resumable:
             self._over(code, reason)
@@ -286,7 +286,10 @@ class LinkDriver:
             handler.on_reset(ResetCode.UPSTREAM_BROKE, "the link was lost")
         self._owner.on_lost(code, reason)
 
-    # Inside -------------------------------------------------------------------------------------
+    def ask(self) -> None:
+        """Send a PING, whether it is time for one or not."""
+        self._mux.ping(self.keepalive.ask(time.monotonic()))
+        self.flush_soon()
 
     def flush_soon(self) -> None:
         """Send at the end of this turn of the loop what was queued in it."""
@@ -317,16 +320,14 @@ class LinkDriver:
 
     def _tick(self) -> None:
         now = max(time.monotonic(), self._loop.time())
-        if self._keepalive.expired(now):
-            self._transport.abort()
-            why = "the peer did not answer a ping in time"
-            self._cut(CUT, why, self._mux.limits.resume_seconds)
+        if self.keepalive.expired(now):
+            self.give_up("the peer did not answer a ping in time")
             return
-        payload = self._keepalive.check(now)
+        payload = self.keepalive.check(now)
         if payload is not None:
             self._mux.ping(payload)
             self._flush()
-        self._timer = self._loop.call_at(self._keepalive.next_deadline, self._tick)
+        self._timer = self._loop.call_at(self.keepalive.next_deadline, self._tick)
 
     def _received(self, event: Received) -> None:
         handler = self._streams.get(event.stream)
@@ -374,12 +375,11 @@ class LinkDriver:
 
     def _ponged(self, event: Ponged) -> None:
         # The loop's own time stands still for a turn, and uvloop's counts whole milliseconds.
-        round_trip = self._keepalive.answered(event.payload, time.monotonic())
+        round_trip = self.keepalive.answered(event.payload, time.monotonic())
         if round_trip is not None:
             self._mux.round_trip = self._round_trips.least(round_trip)
             if self._round_trips.few:
-                self._mux.ping(self._keepalive.ask(time.monotonic()))
-                self.flush_soon()
+                self.ask()
 
     # One table for all links; see `shared.wire.control.Handlers`.
     _dispatch: ClassVar[dict[type[Event], Callable[["LinkDriver", Any], None]]] = {

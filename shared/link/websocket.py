@@ -36,6 +36,9 @@ MAX_IDLE_PINGS = 64
 """WebSocket PINGs answered between two messages."""
 WRITE_HIGH_WATER = 256 * KIB
 _INBOX_MESSAGES = 8
+MAX_EARLY_MESSAGES = 256 * KIB
+"""Most messages an inbox holds, however small. What a relay sends again was once written towards
+a kernel's buffers of a few MiB, and no message with a frame in it is smaller than 20 bytes."""
 
 
 class Inbox:
@@ -55,7 +58,9 @@ class Inbox:
     def message_received(self, message: bytes) -> None:
         """Keep a message; more than a handshake has lose the peer its connection."""
         self._bytes += len(message)
-        if len(self._messages) >= _INBOX_MESSAGES and self._bytes > self._early_bytes:
+        held = len(self._messages)
+        crowded = held >= _INBOX_MESSAGES and self._bytes > self._early_bytes
+        if crowded or held >= MAX_EARLY_MESSAGES:
             raise PeerError("too many messages before the handshake was over")
         self._messages.append(message)
         self._arrived.set()

@@ -80,6 +80,11 @@ class Keepalive:
         """Tell whether the peer owed us an answer for too long."""
         return now >= self._answer_due
 
+    def owed_for(self, now: float) -> float:
+        """Return for how many seconds an answer is due with nothing heard since; 0: none is."""
+        silent = self._answer_due != inf and self.last_heard <= self._asked_at
+        return now - self._asked_at if silent else 0.0
+
     def answered(self, payload: bytes, now: float) -> float | None:
         """Take a PONG; return the round trip in seconds, None when it answers no open PING."""
         if payload != _STAMP.pack(self._counter) or self._answer_due == inf:

@@ -31,6 +31,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "tunnel_client/doctor/errors.py": "names and texts; docs/ is compared with them",
     "tunnel_client/doctor/scene.py": "values",
     "tunnel_client/upstream/base.py": "protocols, and a look at one header",
+    "tunnel_client/errors_service.py": "names and texts; docs/ is compared with them",
     "tunnel_client/errors_upstreams.py": "names and texts; docs/ is compared with them",
     "tunnel_relay/doctor/scene.py": "values",
     "tunnel_relay/gateway/patience.py": "numbers",
@@ -44,6 +45,11 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 
 TESTED_BY: dict[str, str] = {
     "tunnel_relay/draining.py": "tests/integration/test_draining.py",
+    "tunnel_client/proxy_connection.py": "tests/tunnel_client/test_dial.py",
+    "tunnel_client/references.py": "tests/integration/test_diag.py",
+    "tunnel_client/service/apply.py": "tests/tunnel_client/test_cli_service.py",
+    "tunnel_client/service/plan.py": "tests/tunnel_client/test_cli_service.py",
+    "tunnel_client/service/units.py": "tests/tunnel_client/test_cli_service.py",
     "tunnel_client/cli_diag.py": "tests/integration/test_diag.py",
     "tunnel_relay/cli_diag.py": "tests/integration/test_diag.py",
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",
@@ -89,6 +95,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_link_failures.py",
+    "tunnel_client/client_link.py": "tests/integration/test_link_failures.py",
     "tunnel_client/cli_doctor.py": "tests/integration/test_doctor.py",
     "tunnel_client/doctor/link.py": "tests/integration/test_doctor.py",
     "tunnel_client/doctor/local.py": "tests/integration/test_doctor.py",
@@ -235,6 +242,7 @@ def test_the_programs_are_packages_all_the_way_down() -> None:
 
 
 OPENS_SECRETS: dict[str, str] = {
+    "tunnel_client/references.py": "variables of programs, that may be references",
     "tunnel_client/cli_diag.py": "what is looked for in the archive, to be masked",
     "tunnel_client/consent/facts.py": "the keyed digest of what was agreed to",
     "tunnel_client/credentials/inject.py": "what upstreams and their logins are shown",

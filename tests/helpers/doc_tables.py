@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from shared.configfile import SecretRef
 from shared.errors import AuthError, CloseCode
-from tunnel_client import errors_upstreams
+from tunnel_client import errors_service, errors_upstreams
 from tunnel_client.credentials.settings import Place
 from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError
@@ -223,7 +223,12 @@ def final_ends() -> list[GiveUp]:
     return [end for end in ends if isinstance(end, GiveUp)]
 
 
-_MODULES = (ClientError.__module__, errors_upstreams.__name__, errors_doctor.__name__)
+_MODULES = (
+    ClientError.__module__,
+    errors_upstreams.__name__,
+    errors_doctor.__name__,
+    errors_service.__name__,
+)
 
 
 def _family(kind: type[ClientError]) -> Iterator[type[ClientError]]:

@@ -32,7 +32,7 @@ class TcpProxy:
         self.turned_away = 0
         self.carried = 0
         self.refusing = False
-        self._flowing: dict[Way, asyncio.Event] = {way: asyncio.Event() for way in WAYS}
+        self._flowing = self._gates()
         self.resume()
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.Task[None]] = set()
@@ -69,10 +69,19 @@ class TcpProxy:
         for way in ways or WAYS:
             self._flowing[way].clear()
 
+    def strand(self) -> None:
+        """Carry nothing any more of the connections there are; those made from now on work."""
+        self.stall()
+        self._flowing = self._gates()
+        self.resume()
+
     def resume(self) -> None:
         """Carry on."""
         for flowing in self._flowing.values():
             flowing.set()
+
+    def _gates(self) -> dict[Way, asyncio.Event]:
+        return {way: asyncio.Event() for way in WAYS}
 
     def drawn(self) -> float:
         """Return how long the next read is held; seconds."""
@@ -113,7 +122,7 @@ class TcpProxy:
         """Read on while what was read is still held, as a long wire would."""
         loop = asyncio.get_running_loop()
         held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(HELD)
-        carrying = loop.create_task(self._carry(held, writer, way))
+        carrying = loop.create_task(self._carry(held, writer, self._flowing[way]))
         try:
             while data := await reader.read(65536):
                 await held.put((loop.time() + self.drawn(), data))
@@ -126,7 +135,10 @@ class TcpProxy:
             await asyncio.gather(carrying, return_exceptions=True)
 
     async def _carry(
-        self, held: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, way: Way
+        self,
+        held: asyncio.Queue[tuple[float, bytes]],
+        writer: asyncio.StreamWriter,
+        gate: asyncio.Event,
     ) -> None:
         """Write what is held, each part when it is due, until the empty one."""
         while True:
@@ -135,7 +147,7 @@ class TcpProxy:
                 return
             await asyncio.sleep(due - asyncio.get_running_loop().time())
             for piece in self._pieces(data):
-                await self._flowing[way].wait()
+                await gate.wait()
                 self.carried += len(piece)
                 writer.write(piece)
                 await writer.drain()

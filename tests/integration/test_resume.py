@@ -117,6 +117,21 @@ async def test_calls_survive_a_network_that_swallowed_everything(fresh: Wire) ->
         each_ran_once(scene, calls)
 
 
+@pytest.mark.slow
+async def test_a_connection_that_is_stuck_is_left_where_another_one_works() -> None:
+    """R6: long before a ping is due, as TCP on its own would try again ever more seldom."""
+    async with TcpProxy() as proxy, open_scene(via=proxy) as scene:
+        wire = Wire(scene, proxy)
+        before = await link_of(wire)
+        async with running(scene) as calls:
+            proxy.strand()
+            await eventually(lambda: "is stuck and another one works" in scene.log("client.log"))
+            await finish(calls)
+            each_ran_once(scene, calls)
+        after = await link_of(wire)
+        assert (after["since"], after["resumed"]) == (before["since"], before["resumed"] + 1)
+
+
 async def test_calls_made_meanwhile_wait_however_long_it_takes(fresh: Wire) -> None:
     """Longer than a call is held for a client that is not there at all."""
     scene, proxy = fresh.scene, fresh.proxy

@@ -130,8 +130,22 @@ def test_a_foreign_variable_with_our_prefix_is_left_alone() -> None:
     assert read('state_dir = "/s"\n', TUNNEL_TEST_SERVICE_HOST="10.0.0.1").state_dir == "/s"
 
 
+def test_a_file_that_systemd_handed_over_is_read_in_place_of_the_one_named() -> None:
+    reference = SecretRef("file", "/f")
+    files = {"/f": "private", f"/run/creds/{reference.handed_name}": "handed over"}
+    handed = reference.resolve({"CREDENTIALS_DIRECTORY": "/run/creds"}, files.__getitem__)
+    assert handed.get_secret_value() == "handed over"
+    assert reference.resolve({}, files.__getitem__).get_secret_value() == "private"
+
+
 def test_a_secret_reference_leads_to_the_secret() -> None:
     files = {"/f": "from-file\n", "/run/creds/c": "from-credential"}
+
+    def read_file(path: str) -> str:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return files[path]
+
     environ = {"NAME": "from-env", "CREDENTIALS_DIRECTORY": "/run/creds"}
     for text, expected in [
         ("env:NAME", "from-env"),
@@ -141,7 +155,7 @@ def test_a_secret_reference_leads_to_the_secret() -> None:
         reference = read(f'state_dir = "/s"\nproxy = "{text}"\n').proxy
         assert reference is not None
         assert str(reference) == text
-        assert reference.resolve(environ, files.__getitem__).get_secret_value() == expected
+        assert reference.resolve(environ, read_file).get_secret_value() == expected
 
 
 @pytest.mark.parametrize("text", ["hunter2", "vault:x", "env:", "credential:../x", "credential:."])

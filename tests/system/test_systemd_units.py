@@ -12,6 +12,11 @@ from tunnel_client.cli import cli as client
 from tunnel_relay.cli import cli as relay
 
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
+UNITS_OF_PROGRAMS = [
+    "tunnel-client.service",
+    "tunnel-client-user.service",
+    "tunnel-relay.service",
+]
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -63,7 +68,12 @@ def test_the_drop_in_allows_what_a_sandbox_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "program"), [("tunnel-client.service", client), ("tunnel-relay.service", relay)]
+    ("unit", "program"),
+    [
+        ("tunnel-client.service", client),
+        ("tunnel-client-user.service", client),
+        ("tunnel-relay.service", relay),
+    ],
 )
 def test_a_unit_starts_a_command_that_exists(unit: str, program: click.Group) -> None:
     text = (UNITS / unit).read_text()
@@ -75,7 +85,7 @@ def test_a_unit_starts_a_command_that_exists(unit: str, program: click.Group) ->
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("unit", ["tunnel-client.service", "tunnel-relay.service"])
+@pytest.mark.parametrize("unit", UNITS_OF_PROGRAMS)
 def test_a_unit_has_no_word_that_systemd_does_not_know(tmp_path: Path, unit: str) -> None:
     """The program is not installed where tests run, so another stands in its place."""
     text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", (UNITS / unit).read_text(), flags=re.M)
@@ -94,7 +104,7 @@ def test_a_unit_has_no_word_that_systemd_does_not_know(tmp_path: Path, unit: str
     assert (done.returncode, said) == (0, [])
 
 
-@pytest.mark.parametrize("unit", ["tunnel-client.service", "tunnel-relay.service"])
+@pytest.mark.parametrize("unit", UNITS_OF_PROGRAMS)
 def test_a_unit_hears_its_program(unit: str) -> None:
     lines = (UNITS / unit).read_text().splitlines()
     assert {"Type=notify", "WatchdogSec=30", "ExecReload=/bin/kill -HUP $MAINPID"} <= set(lines)

@@ -173,6 +173,38 @@ async def test_a_proxy_that_wants_a_login_gets_it(authority: Authority, ca_file:
 
 
 @pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "hung up without an answer to CONNECT relay.test: it may not reach that"),
+        (b"HTTP/1.1 2", "hung up without an answer"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502 .*could not reach it"),
+        (b"SSH-2.0-Server\r\n\r\n", "does not speak HTTP"),
+    ],
+)
+def test_a_proxy_that_does_not_connect_us_is_told_by_what_it_did(answer: bytes, why: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def talk() -> None:
+        loose: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, facts: loose.append(facts))
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            with pytest.raises(ProxyError, match=why) as caught:
+                await dial(at("relay.test", 443, proxy=proxy), Caller)
+            await asyncio.sleep(0.01)  # the loop hears of the end after we did
+        finally:
+            server.close()
+        assert caught.value.next == f"curl -v --proxy {proxy} https://relay.test/"
+        assert loose == []
+
+    on_each_loop(talk)
+
+
+@pytest.mark.parametrize(
     ("names", "expired", "trusted", "error", "why"),
     [
         (["other.test"], False, True, CertificateError, "Hostname mismatch|not valid for"),

@@ -195,6 +195,32 @@ async def test_the_code_never_goes_to_a_relay_that_is_not_trusted(
     assert relay.asked == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("relay.example", "tunnel-client enroll wss://relay.example"),
+        ("https://relay.example:8443/tunnel", "tunnel-client enroll wss://relay.example:8443"),
+        ("ws://relay.example", "tunnel-client enroll wss://relay.example"),
+        ("relay example", "tunnel-client enroll --help"),
+    ],
+)
+def test_a_wrong_url_is_answered_with_the_one_that_was_meant(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    with pytest.raises(DialSettingsError) as caught:
+        plan_from(
+            typed,
+            config=tmp_path / "client.toml",
+            state_dir=tmp_path / "state",
+            ca_file=None,
+            proxy=None,
+            proxy_auth=None,
+            force=False,
+            environ={},
+        )
+    assert caught.value.next == meant
+
+
 async def test_a_relay_that_says_nothing_is_given_up(
     relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

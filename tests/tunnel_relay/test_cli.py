@@ -234,6 +234,12 @@ def test_connect_info_names_the_url_and_no_token(shell: Shell, kind: str) -> Non
     assert answer["url"] == "https://relay.example.com/t/office/git/mcp"
 
 
+def test_connect_info_of_a_tunnel_that_is_not_there_says_so(shell: Shell) -> None:
+    assert "MT1020: no tunnel is called 'office'" in shell.run("connect-info", "office/git").stderr
+    shell.run("tunnel", "create", "office", "--owner", "ada")
+    assert shell.run("connect-info", "office/git").stderr == ""
+
+
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     code = (
         "import sys\n"

@@ -42,7 +42,8 @@ class HttpLimits:
     fresh_seconds: float = 4.0
     """A connection idle for longer is not used while a new one may be dialled: servers commonly
     close at 5 s (uvicorn, Node.js), and a request written into that close is lost."""
-    idle_seconds: float = 60.0
+    idle_seconds: float = 5.0
+    """Then it is closed, as it would not be used again: each burst of calls would leave its own."""
     head_bytes: int = 32 * KIB
     head_fields: int = MAX_HEAD_FIELDS
     stray_bytes: int = 64 * KIB

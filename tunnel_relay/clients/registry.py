@@ -375,7 +375,7 @@ class Registry:
 
     def _until(self, link: Link, now: float) -> float:
         """Return in how many seconds the lease ends of a client whose connection was cut."""
-        return max(self._lease - (now - link.driver.last_heard), 0.0)
+        return max(self._lease - (now - link.driver.keepalive.last_heard), 0.0)
 
     def _away(self, tunnels: Collection[str], now: float) -> list[dict[str, Any]]:
         """Report the clients that lost their link so lately that their lease still runs."""

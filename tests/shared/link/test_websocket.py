@@ -16,6 +16,7 @@ from websockets.utils import accept_key
 
 from shared.errors import AuthError, PeerError
 from shared.link.websocket import (
+    MAX_EARLY_MESSAGES,
     MAX_FRAGMENTS,
     MAX_IDLE_PINGS,
     ClientWebSocket,
@@ -223,6 +224,16 @@ async def test_a_slow_reader_is_felt_and_forgotten_again() -> None:
             await asyncio.sleep(0)
         reading.resume_reading()
         await until(lambda: ends.client.writable and len(server.messages) == sent)
+
+
+def test_empty_messages_are_bounded_as_well_as_bytes() -> None:
+    """A client holds a lot of what a relay sends again; nothing at all adds up to no bytes."""
+    inbox = Inbox(early_bytes=1 << 30)
+    for _ in range(MAX_EARLY_MESSAGES):
+        inbox.message_received(b"")
+    with pytest.raises(PeerError, match="too many messages"):
+        inbox.message_received(b"")
+    assert len(inbox._messages) == MAX_EARLY_MESSAGES
 
 
 # The upgrade -----------------------------------------------------------------------------------

@@ -222,6 +222,11 @@ async def test_it_is_used_all_the_same_where_no_other_may_be_dialled() -> None:
     assert server.connections == 1
 
 
+def test_a_connection_that_is_too_old_to_be_used_is_not_kept() -> None:
+    limits = HttpLimits()
+    assert limits.fresh_seconds < limits.idle_seconds <= limits.fresh_seconds + 1
+
+
 async def test_idle_connections_are_closed_in_time() -> None:
     gate = Gate()
     async with raw_server(gate) as server, pool(server.url, idle_seconds=0.05) as upstream:
