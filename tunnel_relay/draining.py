@@ -22,6 +22,8 @@ from tunnel_relay.settings import Limits
 log = structlog.get_logger("tunnel_relay")
 
 LOOK_SECONDS = 0.02
+FRESH_SECONDS = 0.25
+"""For the first request on a connection that was taken just before the listener stopped."""
 RETRY = b"retry: 1000\n\n"
 """How long, in ms, an agent whose event stream ended waits before it connects anew."""
 WHY = "the relay stops"
@@ -50,7 +52,8 @@ class Draining:
         note("relay.stopping", calls=len(before), links=len(self._registry))
         log.info("draining", calls=len(before), links=len(self._registry), seconds=self._seconds)
         self._registry.drain(WHY)
-        for connection in self._gateway.connections:
+        known = set(self._gateway.connections)
+        for connection in known:
             connection.close_after = True
         with anyio.move_on_after(self._seconds):
             with anyio.move_on_after(self._notice):
@@ -58,7 +61,13 @@ class Draining:
             await self._until(lambda: all(call.done for call in before))
             for stop in self.listeners:
                 stop()
-            await self._until(self._quiet)
+            fresh_until = anyio.current_time() + FRESH_SECONDS
+            await self._until(
+                lambda: (
+                    self._quiet()
+                    and (self._gateway.connections <= known or anyio.current_time() >= fresh_until)
+                )
+            )
         self._cut(self._gateway.running.all())
         await anyio.lowlevel.checkpoint()  # links say so before they close
 

@@ -5,6 +5,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +20,7 @@ from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.link import loop
 from shared.notify import Notifier
+from tunnel_relay.activation import Inherited, take_sockets
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.watch import StoreWatch
@@ -50,16 +52,19 @@ log = structlog.get_logger("tunnel_relay")
 KEEP_ALIVE_SECONDS = 75
 STOP_SECONDS = 5
 BACKLOG = 4096
+HAND_OVER_SECONDS = 15.0
+"""For a relay that drained to close and store what is left."""
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
     events = EventRing()
     configure_logging(events)
+    sockets = take_sockets(settings, os.environ)
     raise_file_limit()
     map_tls_buffers()
     try:
-        loop.run(serve(settings, events))
+        loop.run(serve(settings, events, sockets))
     except BaseExceptionGroup as group:
         refused = _refusal_in(group)
         if refused is None:
@@ -76,13 +81,17 @@ def _refusal_in(group: BaseExceptionGroup[Any]) -> RelayError | None:
     return None
 
 
-async def serve(settings: Settings, events: EventRing) -> None:
+async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> None:
     """Open everything in order, listen, and close everything in reverse."""
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
     policy = load_policy(settings.policy or settings.state_dir / POLICY_FILE)
-    async with open_admin(settings, serving=True) as admin:
-        notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    # Whoever handed sockets over may have a relay that still serves at them: it goes first.
+    patience = settings.limits.drain_seconds + HAND_OVER_SECONDS if sockets else 0.0
+    async with open_admin(
+        settings, serving=True, patience=patience, waits=lambda: _waits(notifier, patience)
+    ) as admin:
         app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
         admin.policy = policy
@@ -91,7 +100,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
         metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
         async with (
             serve_control(admin, settings.control_socket),
-            serve_console(admin, settings, events, app.oidc, metrics),
+            serve_console(admin, settings, events, app.oidc, metrics, handed=sockets.admin),
             anyio.create_task_group() as tasks,
         ):
             await app.issuers.apply_rules()
@@ -110,11 +119,16 @@ async def serve(settings: Settings, events: EventRing) -> None:
                 tasks.start_soon(app.oidc.provider.run)
             tasks.start_soon(StoreWatch(admin.store, admin.lease, admin.pending.flush).run)
             try:
-                await listen(settings, app)
+                await listen(settings, app, sockets)
             finally:
                 app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
                 tasks.cancel_scope.cancel()
     log.info("stopped")
+
+
+def _waits(notifier: Notifier, seconds: float) -> None:
+    log.info("waiting_for_state", seconds=seconds)
+    notifier.send("STATUS=waiting for the relay before this one")
 
 
 async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:
@@ -124,12 +138,12 @@ async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:
     )
 
 
-async def listen(settings: Settings, app: RelayApp) -> None:
+async def listen(settings: Settings, app: RelayApp, sockets: Inherited) -> None:
     """Serve agents and links, on one port or on two, until a signal."""
     links = settings.links
     if links is None:
         both = server_config(settings, app, settings.listen, settings.tls, app.protocol, app.pages)
-        await PublicServer(both, app).serve()
+        await PublicServer(both, app).serve(handed(sockets.agents))
         return
     agents = server_config(
         *(settings, app, settings.listen, settings.tls), app.agents_protocol, app.agents_pages
@@ -138,9 +152,14 @@ async def listen(settings: Settings, app: RelayApp) -> None:
         server_config(settings, app, links, links.tls, app.links_protocol, app.links_pages), app
     )
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(own.serve)
-        await PublicServer(agents, app).serve()
+        tasks.start_soon(own.serve, handed(sockets.links))
+        await PublicServer(agents, app).serve(handed(sockets.agents))
         own.should_exit = True
+
+
+def handed(opened: socket.socket | None) -> list[socket.socket] | None:
+    """Return a socket as uvicorn takes it; None lets it open one."""
+    return None if opened is None else [opened]
 
 
 def server_config(

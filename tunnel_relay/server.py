@@ -36,4 +36,5 @@ class Server(uvicorn.Server):
         for server in self.servers:
             for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
-                log.info(self.event, host=host, port=port, tls=self.config.is_ssl)
+                facts = {"host": host, "port": port, "tls": self.config.is_ssl}
+                log.info(self.event, **facts, inherited=sockets is not None)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import socket
 
 import anyio
 import uvicorn
@@ -30,8 +31,12 @@ async def serve_console(
     events: EventRing,
     oidc: OidcClient | None = None,
     metrics: Metrics | None = None,
+    *,
+    handed: socket | None = None,
 ) -> AsyncIterator[None]:
     """Serve while the context is open; without an `[admin]` section nothing listens.
+
+    `handed` is a socket that listens already.
 
     Raises RelayError CANNOT_LISTEN, in a group.
     """
@@ -41,7 +46,7 @@ async def serve_console(
         return
     server = ConsoleServer(server_config(admin, settings, place, events, oidc, metrics))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve)
+        tasks.start_soon(server.serve, None if handed is None else [handed])
         try:
             yield
         finally:
