@@ -154,7 +154,7 @@ async def listen(settings: Settings, app: RelayApp, sockets: Inherited) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(own.serve, handed(sockets.links))
         await PublicServer(agents, app).serve(handed(sockets.agents))
-        own.should_exit = True
+        own.stop()
 
 
 def handed(opened: socket.socket | None) -> list[socket.socket] | None:
@@ -230,7 +230,7 @@ class PublicServer(Server):
         if self.should_exit:
             self.force_exit = True
             self._app.draining.now()
-        self.should_exit = True
+        self.stop()
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Drain, then close what is left."""

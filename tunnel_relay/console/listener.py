@@ -50,7 +50,7 @@ async def serve_console(
         try:
             yield
         finally:
-            server.should_exit = True
+            server.stop()
             tasks.cancel_scope.deadline = anyio.current_time() + STOP_SECONDS
 
 
