@@ -56,7 +56,7 @@ class QuietServer(uvicorn.Server):
         for connection in list(state.connections):
             connection.shutdown()
         with anyio.move_on_after(self.config.timeout_graceful_shutdown):
-            while (state.connections or state.tasks) and not self.force_exit:
+            while (state.connections or state.tasks) and not self.force_exit:  # noqa: ASYNC110 - sets
                 await anyio.sleep(LOOK_SECONDS)
         for task in state.tasks:
             task.cancel()

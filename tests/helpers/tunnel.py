@@ -153,6 +153,8 @@ class Lab:
         """End both programs as a service manager would; kills what does not end."""
         for process in (self.client, self.relay):
             await end(process)
+        if self.handed is not None:
+            self.handed.close()
 
     async def _start(
         self, program: str, verb: str, config: Path, log: str
