@@ -128,6 +128,7 @@ async def test_a_connection_that_was_taken_last_may_still_ask(scene: Scene) -> N
             await scene.ready()
             await seen.result({})
             await last.end()
+            await eventually(lambda: refused(scene), every=0.005)
             fresh.transport.write(scene.agent.encode(call("echo")))
             assert (await fresh.end()).status == 200
     assert await left(scene) == 0
