@@ -40,6 +40,7 @@ async def test_a_relay_is_replaced_and_no_call_fails(scene: Scene) -> None:
     assert scene.log("relay.log").count("waiting_for_state") >= 1
 
 
+@pytest.mark.slow
 async def test_whoever_calls_while_no_relay_runs_is_answered_by_the_next(scene: Scene) -> None:
     """As `systemctl restart` does it: the old one goes, then the new one comes."""
     await end(scene.lab.relay)
