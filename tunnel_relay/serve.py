@@ -6,7 +6,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -33,6 +34,7 @@ from tunnel_relay.app import (
     purge_forever,
     webhook,
 )
+from tunnel_relay.certificates import Certificates
 from tunnel_relay.console.listener import serve_console
 from tunnel_relay.errors import RelayError
 from tunnel_relay.events import EventRing
@@ -45,7 +47,7 @@ from tunnel_relay.metrics import Metrics
 from tunnel_relay.policy.load import load_policy
 from tunnel_relay.policy.watch import keep_policy
 from tunnel_relay.server import Server
-from tunnel_relay.settings import POLICY_FILE, LinksListen, Listen, Settings, Tls
+from tunnel_relay.settings import POLICY_FILE, LinksListen, Listen, Settings
 
 log = structlog.get_logger("tunnel_relay")
 
@@ -86,6 +88,7 @@ async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> No
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
     policy = load_policy(settings.policy or settings.state_dir / POLICY_FILE)
+    certificates = Certificates(settings)
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
     # Whoever handed sockets over may have a relay that still serves at them: it goes first.
     patience = settings.limits.drain_seconds + HAND_OVER_SECONDS if sockets else 0.0
@@ -98,9 +101,10 @@ async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> No
         note("policy.read", digest=policy.policy.digest)
         links = admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
+        page = (admin, settings, events, app.oidc, metrics)
         async with (
             serve_control(admin, settings.control_socket),
-            serve_console(admin, settings, events, app.oidc, metrics, handed=sockets.admin),
+            serve_console(*page, handed=sockets.admin, certificates=certificates),
             anyio.create_task_group() as tasks,
         ):
             await app.issuers.apply_rules()
@@ -110,7 +114,7 @@ async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> No
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
-            tasks.start_soon(keep_policy, policy, notifier)
+            tasks.start_soon(keep_policy, policy, notifier, certificates.read_again)
             tasks.start_soon(_tell, notifier, app, admin.lease)
             if hook is not None:
                 admin.approvals.announce = hook.announce
@@ -119,7 +123,7 @@ async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> No
                 tasks.start_soon(app.oidc.provider.run)
             tasks.start_soon(StoreWatch(admin.store, admin.lease, admin.pending.flush).run)
             try:
-                await listen(settings, app, sockets)
+                await listen(settings, app, sockets, certificates)
             finally:
                 app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
                 tasks.cancel_scope.cancel()
@@ -138,18 +142,25 @@ async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:
     )
 
 
-async def listen(settings: Settings, app: RelayApp, sockets: Inherited) -> None:
+async def listen(
+    settings: Settings, app: RelayApp, sockets: Inherited, certificates: Certificates
+) -> None:
     """Serve agents and links, on one port or on two, until a signal."""
-    links = settings.links
+    links, tls = settings.links, certificates.factory(settings.tls)
     if links is None:
-        both = server_config(settings, app, settings.listen, settings.tls, app.protocol, app.pages)
+        both = server_config(settings, app, settings.listen, tls, app.protocol, app.pages)
         await PublicServer(both, app).serve(handed(sockets.agents))
         return
     agents = server_config(
-        *(settings, app, settings.listen, settings.tls), app.agents_protocol, app.agents_pages
+        settings, app, settings.listen, tls, app.agents_protocol, app.agents_pages
     )
     own = LinksServer(
-        server_config(settings, app, links, links.tls, app.links_protocol, app.links_pages), app
+        server_config(
+            *(settings, app, links, certificates.factory(links.tls)),
+            app.links_protocol,
+            app.links_pages,
+        ),
+        app,
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(own.serve, handed(sockets.links))
@@ -166,7 +177,7 @@ def server_config(
     settings: Settings,
     app: RelayApp,
     place: Listen | LinksListen,
-    tls: Tls | None,
+    tls: Callable[..., ssl.SSLContext] | None,
     protocol: Any,
     pages: Pages,
 ) -> uvicorn.Config:
@@ -186,8 +197,7 @@ def server_config(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         backlog=BACKLOG,
-        ssl_certfile=None if tls is None else str(tls.cert_file),
-        ssl_keyfile=None if tls is None else str(tls.key_file),
+        ssl_context_factory=tls,
     )
 
 
