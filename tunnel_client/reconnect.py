@@ -26,6 +26,8 @@ WORTH_SECONDS = 1.0
 """A connection that held for less was cut in a hurry."""
 AT_ONCE_SECONDS = 0.25
 """Clients of a relay that all lost it together do not dial in the same moment."""
+MOVED_SECONDS = 0.1
+"""The same where the relay said that it goes: calls wait at the one that takes over."""
 SOON_SECONDS = 0.5
 """A relay waits a second for the client of a connection that was closed."""
 MAX_AT_ONCE = 8
@@ -78,6 +80,9 @@ class Reconnect:
             return GiveUp(EXIT_NOT_PERMITTED, _REVOKED)
         if code == CloseCode.POLICY:
             return self._retry_slowly(jitter)
+        if code == CloseCode.GOING_AWAY and up_for >= WORTH_SECONDS:
+            self.failures = 0 if up_for >= self.stable_after else self.failures
+            return RetryIn(jitter * MOVED_SECONDS)
         return self._retry(up_for, jitter)
 
     def after_cut(self, *, up_for: float, jitter: float) -> Next:

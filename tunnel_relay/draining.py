@@ -15,6 +15,7 @@ from shared.audit.events import note
 from tunnel_relay.clients.registry import Registry
 from tunnel_relay.errors import Code
 from tunnel_relay.gateway.answers import Cut
+from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.gateway.exchange import Exchange
 from tunnel_relay.gateway.http import Gateway
 from tunnel_relay.settings import Limits
@@ -22,6 +23,8 @@ from tunnel_relay.settings import Limits
 log = structlog.get_logger("tunnel_relay")
 
 LOOK_SECONDS = 0.02
+FRESH_SECONDS = 0.5
+"""For the first request on a connection that was taken just before the listener stopped."""
 RETRY = b"retry: 1000\n\n"
 """How long, in ms, an agent whose event stream ended waits before it connects anew."""
 WHY = "the relay stops"
@@ -50,7 +53,8 @@ class Draining:
         note("relay.stopping", calls=len(before), links=len(self._registry))
         log.info("draining", calls=len(before), links=len(self._registry), seconds=self._seconds)
         self._registry.drain(WHY)
-        for connection in self._gateway.connections:
+        known = set(self._gateway.connections)
+        for connection in known:
             connection.close_after = True
         with anyio.move_on_after(self._seconds):
             with anyio.move_on_after(self._notice):
@@ -58,7 +62,8 @@ class Draining:
             await self._until(lambda: all(call.done for call in before))
             for stop in self.listeners:
                 stop()
-            await self._until(self._quiet)
+            patience = anyio.current_time() + FRESH_SECONDS
+            await self._until(lambda: self._quiet() and self._asked(known, patience))
         self._cut(self._gateway.running.all())
         await anyio.lowlevel.checkpoint()  # links say so before they close
 
@@ -69,6 +74,10 @@ class Draining:
                 call.cut(Cut.STOPPING)
         waiting = any(connection.busy for connection in self._gateway.connections)
         return not waiting and not self._gateway.live
+
+    def _asked(self, known: set[AgentConnection], patience: float) -> bool:
+        """Tell whether every connection that was taken since brought its request."""
+        return self._gateway.connections <= known or anyio.current_time() >= patience
 
     async def _until(self, over: Callable[[], bool]) -> None:
         while not self._now.is_set() and not over():

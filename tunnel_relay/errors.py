@@ -4,87 +4,11 @@ Codes MT1xxx are the relay's, MT2xxx the client's. Exit codes follow sysexits.h 
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from shared.errors import TunnelError
+from tunnel_relay.codes import Code as Code
 
 FAILED, USAGE, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 2, 69, 77, 78
-
-
-class Code(StrEnum):
-    """Stable codes; never reused, never renumbered."""
-
-    CONFIG_INVALID = "MT1001"
-    CONFIG_MISSING = "MT1002"
-    FILE_UNSAFE = "MT1003"
-    KEY_UNUSABLE = "MT1004"
-    EXISTS_ALREADY = "MT1005"
-    STORE_UNAVAILABLE = "MT1010"
-    RELAY_SILENT = "MT1011"
-    STATE_IN_USE = "MT1012"
-    NOT_YET_STORED = "MT1013"
-    NOT_PERMITTED = "MT1014"
-    TUNNEL_UNKNOWN = "MT1020"
-    TUNNEL_EXISTS = "MT1021"
-    BAD_NAME = "MT1022"
-    SESSION_UNKNOWN = "MT1023"
-    BAD_DURATION = "MT1024"
-    BAD_REQUEST = "MT1025"
-    LOCK_UNKNOWN = "MT1026"
-    LOCKED = "MT1027"
-    JOIN_REFUSED = "MT1030"
-    INSTANCE_LOCKED = "MT1031"
-    USER_UNKNOWN = "MT1040"
-    USER_EXISTS = "MT1041"
-    USER_DISABLED = "MT1042"
-    WEAK_PASSWORD = "MT1043"  # noqa: S105 # a code
-    LAST_ADMIN = "MT1044"
-    AGENT_UNKNOWN = "MT1045"
-    AGENT_EXISTS = "MT1046"
-    TOO_MANY_SESSIONS = "MT1047"
-    LOGIN_NEEDED = "MT1055"
-    ROLE_NEEDED = "MT1056"
-    TOKEN_UNKNOWN = "MT1057"  # noqa: S105 # a code
-    FOREIGN_PAGE = "MT1058"
-    CANNOT_LISTEN = "MT1059"
-    ISSUER_UNREACHABLE = "MT1060"
-    SECRET_UNUSABLE = "MT1061"  # noqa: S105 # a code
-    CLOCK_BEHIND = "MT1065"
-    LEASE_LAPSED = "MT1070"
-    NOT_KEPT = "MT1071"
-    POLICY_MISSING = "MT1100"
-    POLICY_BROKEN = "MT1101"
-    FIXTURES_BROKEN = "MT1102"
-    TOOL_UNKNOWN = "MT1110"
-    PRIVATE_SIDE = "MT1111"
-    REPORT_UNWRITABLE = "MT1170"
-    CLIENT_PART_UNUSABLE = "MT1171"
-    AUDIT_UNREADABLE = "MT1150"
-    RECORD_UNKNOWN = "MT1151"
-    AUDIT_OFF = "MT1152"
-    PURGE_UNKNOWN = "MT1153"
-    SECOND_PERSON = "MT1154"
-    PURGE_REFUSED = "MT1155"
-    STOPPED_EARLY = "MT1230"
-    AUDIT_UNUSABLE = "MT1320"
-    AUDIT_FAILING = "MT1321"
-    EXPORT_FAILING = "MT1160"
-    EXPORT_GAP = "MT1161"
-    APPROVAL_UNKNOWN = "MT1120"
-    APPROVER_NEEDED = "MT1121"
-    OWN_REQUEST = "MT1122"
-    APPROVAL_OVER = "MT1123"
-    REASON_NEEDED = "MT1124"
-    SIGNATURE_NEEDED = "MT1125"
-    LOGIN_STALE = "MT1126"
-    TOO_MANY_APPROVALS = "MT1127"
-    WEBHOOK_FAILED = "MT1128"
-    AGENT_TOKEN = "MT1129"  # noqa: S105 # a code
-    NOT_AS_SHOWN = "MT1130"
-    PASSKEY_UNKNOWN = "MT1290"
-    PASSKEY_REFUSED = "MT1291"
-    PERMIT_TOO_LONG = "MT1292"
-    PAGE_NEEDED = "MT1293"
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +298,16 @@ EXPLAINED = {
     ),
     Code.STOPPED_EARLY: Explained(
         FAILED, "calls still ran when the relay had to stop", "raise limits.drain_seconds"
+    ),
+    Code.SOCKET_UNUSABLE: Explained(
+        CONFIGURATION,
+        "a socket that was handed over at the start is none that the relay can serve",
+        "systemctl cat tunnel-relay.socket; ListenStream= with an address and port, Accept=no",
+    ),
+    Code.SOCKET_UNWANTED: Explained(
+        CONFIGURATION,
+        "a socket that was handed over at the start is not where a listener should be",
+        "make ListenStream= of the socket unit the same as host and port in the configuration",
     ),
     Code.EXPORT_GAP: Explained(
         FAILED, "records were removed before they were exported", "tunnel-relay audit verify"

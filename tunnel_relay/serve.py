@@ -5,7 +5,9 @@ import gc
 import os
 import resource
 import signal
-from collections.abc import Iterator
+import socket
+import ssl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -19,6 +21,7 @@ from shared.audit.events import note
 from shared.errors import CloseCode
 from shared.link import loop
 from shared.notify import Notifier
+from tunnel_relay.activation import Inherited, take_sockets
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.watch import StoreWatch
@@ -31,6 +34,7 @@ from tunnel_relay.app import (
     purge_forever,
     webhook,
 )
+from tunnel_relay.certificates import Certificates
 from tunnel_relay.console.listener import serve_console
 from tunnel_relay.errors import RelayError
 from tunnel_relay.events import EventRing
@@ -43,23 +47,26 @@ from tunnel_relay.metrics import Metrics
 from tunnel_relay.policy.load import load_policy
 from tunnel_relay.policy.watch import keep_policy
 from tunnel_relay.server import Server
-from tunnel_relay.settings import POLICY_FILE, LinksListen, Listen, Settings, Tls
+from tunnel_relay.settings import POLICY_FILE, LinksListen, Listen, Settings
 
 log = structlog.get_logger("tunnel_relay")
 
 KEEP_ALIVE_SECONDS = 75
 STOP_SECONDS = 5
 BACKLOG = 4096
+HAND_OVER_SECONDS = 15.0
+"""For a relay that drained to close and store what is left."""
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
     events = EventRing()
     configure_logging(events)
+    sockets = take_sockets(settings, os.environ)
     raise_file_limit()
     map_tls_buffers()
     try:
-        loop.run(serve(settings, events))
+        loop.run(serve(settings, events, sockets))
     except BaseExceptionGroup as group:
         refused = _refusal_in(group)
         if refused is None:
@@ -76,22 +83,28 @@ def _refusal_in(group: BaseExceptionGroup[Any]) -> RelayError | None:
     return None
 
 
-async def serve(settings: Settings, events: EventRing) -> None:
+async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> None:
     """Open everything in order, listen, and close everything in reverse."""
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
     policy = load_policy(settings.policy or settings.state_dir / POLICY_FILE)
-    async with open_admin(settings, serving=True) as admin:
-        notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    certificates = Certificates(settings)
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    # Whoever handed sockets over may have a relay that still serves at them: it goes first.
+    patience = settings.limits.drain_seconds + HAND_OVER_SECONDS if sockets else 0.0
+    async with open_admin(
+        settings, serving=True, patience=patience, waits=lambda: _waits(notifier, patience)
+    ) as admin:
         app = RelayApp(settings, admin, key, mcp_key, policy)
         hook = webhook(settings)
         admin.policy = policy
         note("policy.read", digest=policy.policy.digest)
         links = admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
         metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
+        page = (admin, settings, events, app.oidc, metrics)
         async with (
             serve_control(admin, settings.control_socket),
-            serve_console(admin, settings, events, app.oidc, metrics),
+            serve_console(*page, handed=sockets.admin, certificates=certificates),
             anyio.create_task_group() as tasks,
         ):
             await app.issuers.apply_rules()
@@ -101,7 +114,7 @@ async def serve(settings: Settings, events: EventRing) -> None:
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
-            tasks.start_soon(keep_policy, policy, notifier)
+            tasks.start_soon(keep_policy, policy, notifier, certificates.read_again)
             tasks.start_soon(_tell, notifier, app, admin.lease)
             if hook is not None:
                 admin.approvals.announce = hook.announce
@@ -110,11 +123,16 @@ async def serve(settings: Settings, events: EventRing) -> None:
                 tasks.start_soon(app.oidc.provider.run)
             tasks.start_soon(StoreWatch(admin.store, admin.lease, admin.pending.flush).run)
             try:
-                await listen(settings, app)
+                await listen(settings, app, sockets, certificates)
             finally:
                 app.registry.close_all(CloseCode.GOING_AWAY, "the relay stops")
                 tasks.cancel_scope.cancel()
     log.info("stopped")
+
+
+def _waits(notifier: Notifier, seconds: float) -> None:
+    log.info("waiting_for_state", seconds=seconds)
+    notifier.send("STATUS=waiting for the relay before this one")
 
 
 async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:
@@ -124,30 +142,42 @@ async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:
     )
 
 
-async def listen(settings: Settings, app: RelayApp) -> None:
+async def listen(
+    settings: Settings, app: RelayApp, sockets: Inherited, certificates: Certificates
+) -> None:
     """Serve agents and links, on one port or on two, until a signal."""
-    links = settings.links
+    links, tls = settings.links, certificates.factory(settings.tls)
     if links is None:
-        both = server_config(settings, app, settings.listen, settings.tls, app.protocol, app.pages)
-        await PublicServer(both, app).serve()
+        both = server_config(settings, app, settings.listen, tls, app.protocol, app.pages)
+        await PublicServer(both, app).serve(handed(sockets.agents))
         return
     agents = server_config(
-        *(settings, app, settings.listen, settings.tls), app.agents_protocol, app.agents_pages
+        settings, app, settings.listen, tls, app.agents_protocol, app.agents_pages
     )
     own = LinksServer(
-        server_config(settings, app, links, links.tls, app.links_protocol, app.links_pages), app
+        server_config(
+            *(settings, app, links, certificates.factory(links.tls)),
+            app.links_protocol,
+            app.links_pages,
+        ),
+        app,
     )
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(own.serve)
-        await PublicServer(agents, app).serve()
-        own.should_exit = True
+        tasks.start_soon(own.serve, handed(sockets.links))
+        await PublicServer(agents, app).serve(handed(sockets.agents))
+        own.stop()
+
+
+def handed(opened: socket.socket | None) -> list[socket.socket] | None:
+    """Return a socket as uvicorn takes it; None lets it open one."""
+    return None if opened is None else [opened]
 
 
 def server_config(
     settings: Settings,
     app: RelayApp,
     place: Listen | LinksListen,
-    tls: Tls | None,
+    tls: Callable[..., ssl.SSLContext] | None,
     protocol: Any,
     pages: Pages,
 ) -> uvicorn.Config:
@@ -167,8 +197,7 @@ def server_config(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         backlog=BACKLOG,
-        ssl_certfile=None if tls is None else str(tls.cert_file),
-        ssl_keyfile=None if tls is None else str(tls.key_file),
+        ssl_context_factory=tls,
     )
 
 
@@ -211,7 +240,7 @@ class PublicServer(Server):
         if self.should_exit:
             self.force_exit = True
             self._app.draining.now()
-        self.should_exit = True
+        self.stop()
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Drain, then close what is left."""

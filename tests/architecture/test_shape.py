@@ -105,6 +105,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/telling.py": "tests/integration/test_policy.py",
     "tunnel_relay/gateway/verdicts.py": "tests/integration/test_policy.py",
     "tunnel_relay/gateway/waiting.py": "tests/integration/test_policy.py",
+    "tunnel_relay/codes.py": "tests/tunnel_relay/test_errors.py",
     "tunnel_relay/policy/watch.py": "tests/integration/test_policy.py",
     "tunnel_client/credentials/make.py": "tests/tunnel_client/credentials/test_guarded.py",
     "tunnel_client/connect/call.py": "tests/tunnel_client/connect/test_carrier.py",

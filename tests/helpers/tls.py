@@ -24,6 +24,7 @@ class Authority:
         chain, key = folder / "cert.pem", folder / "key.pem"
         for pem in cert.cert_chain_pems:
             pem.write_to_path(str(chain), append=True)
+        key.touch(mode=0o600)
         cert.private_key_pem.write_to_path(str(key))
         return chain, key
 

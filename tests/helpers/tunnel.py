@@ -97,6 +97,8 @@ class Lab:
     """The client's policy file."""
     pinned: bool = False
     """Are the tools of every upstream pinned as they are? Otherwise nobody asks for pins."""
+    handed: socket.socket | None = None
+    """What relays get to serve at, as from a service manager; without it they open their own."""
 
     @property
     def relay_config(self) -> Path:
@@ -151,12 +153,16 @@ class Lab:
         """End both programs as a service manager would; kills what does not end."""
         for process in (self.client, self.relay):
             await end(process)
+        if self.handed is not None:
+            self.handed.close()
 
     async def _start(
         self, program: str, verb: str, config: Path, log: str
     ) -> asyncio.subprocess.Process:
+        handed = self.handed if program == "tunnel-relay" else None
         with (self.folder / log).open("ab") as sink:
             return await asyncio.create_subprocess_exec(
+                *([] if handed is None else handing(handed)),
                 str(BIN / program),
                 verb,
                 "--config",
@@ -165,6 +171,7 @@ class Lab:
                 stdout=sink,
                 stderr=sink,
                 env=self._env(),
+                pass_fds=[] if handed is None else [handed.fileno()],
                 start_new_session=True,
             )
 
@@ -187,6 +194,8 @@ class Lab:
         return {**os.environ, "PYTHONWARNINGS": "default", **HURRIED, **self.environment}
 
     async def _listens(self) -> bool:
+        if self.handed is not None:  # connections are taken in any case
+            return (self.folder / "relay" / "state" / "control.sock").exists()
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
@@ -215,6 +224,22 @@ class Lab:
             if path.exists():
                 parts.append(f"--- {name}\n{path.read_text(errors='replace')[-3000:]}")
         return "\n".join(parts)
+
+
+def handing(handed: socket.socket, name: str = "agents") -> list[str]:
+    """Return the words that hand a socket to the command after them, as systemd would."""
+    return [sys.executable, "-c", _HAND_OVER, str(handed.fileno()), name]
+
+
+_HAND_OVER = """\
+import os, sys
+descriptor, name, *command = sys.argv[1:]
+if descriptor != "3":
+    os.dup2(int(descriptor), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": name}
+os.execv(command[0], command)
+"""
 
 
 async def end(process: asyncio.subprocess.Process | None) -> None:

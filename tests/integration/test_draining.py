@@ -118,6 +118,22 @@ async def test_a_connection_that_is_open_is_served_after_the_port_was_closed(sce
     assert await left(scene) == 0
 
 
+async def test_a_connection_that_was_taken_last_may_still_ask(scene: Scene) -> None:
+    """Nothing of its request has come when the port is closed: the agent could not know."""
+    async with scene.agent.open(call("driven", case="last")) as last:
+        seen = await scene.upstream.arrived("last")
+        tell(scene)
+        await eventually(lambda: stopping(scene))
+        async with connected(scene.lab.port) as fresh:
+            await scene.ready()
+            await seen.result({})
+            await last.end()
+            await eventually(lambda: refused(scene), every=0.005)
+            fresh.transport.write(scene.agent.encode(call("echo")))
+            assert (await fresh.end()).status == 200
+    assert await left(scene) == 0
+
+
 async def refused(scene: Scene) -> bool:
     try:
         await scene.ready()

@@ -39,7 +39,11 @@ async def test_the_relay_is_ready_when_it_listens_and_says_that_it_stops(tmp_pat
             process.send_signal(signal.SIGHUP)
             while not (await heard(manager)).startswith(b"RELOADING=1\nMONOTONIC_USEC="):
                 pass
-            while not (await heard(manager)).startswith(b"READY=1\nSTATUS=policy read"):
+            while await heard(manager) != b"READY=1\nSTATUS=policy read":
+                pass
+            (tmp_path / "s" / "dev-cert.pem").write_text("none")
+            process.send_signal(signal.SIGHUP)
+            while await heard(manager) != b"READY=1\nSTATUS=policy read, certificate refused":
                 pass
         finally:
             await end(process)

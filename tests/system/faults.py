@@ -22,7 +22,7 @@ import pytest
 from tests.system.fault_rows.table import ROWS, Line, Row, cells, merged, not_run, number
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
-MODULES = ("killed", "network", "slow", "many", "failing", "lasting")
+MODULES = ("killed", "network", "slow", "many", "failing", "lasting", "rolling")
 MOST_SECONDS = float(os.environ.get("ROW_SECONDS", "900")) + float(os.environ.get("SOAK", "0"))
 """Longest that one row may take, a soak of hours included."""
 

@@ -8,6 +8,7 @@ from tunnel_client.reconnect import (
     AT_ONCE_SECONDS,
     MAX_AT_ONCE,
     MAX_SOON,
+    MOVED_SECONDS,
     SOON_SECONDS,
     GiveUp,
     Reconnect,
@@ -23,9 +24,20 @@ def test_failures_in_a_row_back_off_to_the_cap() -> None:
 
 def test_only_a_stable_link_clears_the_count() -> None:
     plan = Reconnect(failures=5)
-    flapping = plan.after_close(CloseCode.GOING_AWAY, up_for=29.9, jitter=1.0)
-    stable = plan.after_close(CloseCode.GOING_AWAY, up_for=30.0, jitter=1.0)
+    flapping = plan.after_close(CloseCode.INTERNAL, up_for=29.9, jitter=1.0)
+    stable = plan.after_close(CloseCode.INTERNAL, up_for=30.0, jitter=1.0)
     assert (flapping, stable) == (RetryIn(16), RetryIn(0.5))
+
+
+def test_the_relay_after_one_that_went_is_dialled_at_once() -> None:
+    plan = Reconnect(failures=5)
+    assert plan.after_close(CloseCode.GOING_AWAY, up_for=1.0, jitter=0.5) == RetryIn(0.05)
+    assert plan.failures == 5
+    assert plan.after_close(CloseCode.GOING_AWAY, up_for=30.0, jitter=1.0) == RetryIn(MOVED_SECONDS)
+    assert plan.failures == 0
+    # One that stops does not take the link again: not to be asked over and over.
+    refused = [plan.after_close(CloseCode.GOING_AWAY, up_for=0.0, jitter=1.0) for _ in range(3)]
+    assert refused == [RetryIn(0.5), RetryIn(1), RetryIn(2)]
 
 
 def test_a_link_that_can_be_resumed_is_dialled_for_at_once_then_soon_then_as_any_other() -> None:

@@ -5,8 +5,8 @@
 """
 
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -21,6 +21,7 @@ from tunnel_relay.admin.answers import problem, read_arguments
 from tunnel_relay.admin.commands import run_command
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import RelayError
+from tunnel_relay.server import QuietServer
 
 STOP_DEADLINE = 5.0
 
@@ -47,7 +48,7 @@ def control_app(admin: Admin) -> Starlette:
 async def serve_control(admin: Admin, path: Path) -> AsyncIterator[None]:
     """Answer commands on `path` while the context is open; the caller holds the state's lock."""
     listener = bind_control(path)
-    server = _Server(
+    server = QuietServer(
         uvicorn.Config(
             control_app(admin), log_config=None, access_log=False, lifespan="off", ws="none"
         )
@@ -58,7 +59,7 @@ async def serve_control(admin: Admin, path: Path) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                server.should_exit = True
+                server.stop()
                 tasks.cancel_scope.deadline = anyio.current_time() + STOP_DEADLINE
     finally:
         listener.close()
@@ -83,11 +84,3 @@ def bind_control(path: Path) -> socket.socket:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-
-
-class _Server(uvicorn.Server):
-    """Leaves the process's signals to the program."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

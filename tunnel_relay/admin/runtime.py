@@ -3,8 +3,8 @@
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -22,17 +22,29 @@ from tunnel_relay.store.base import StoreError
 from tunnel_relay.store.sql import SqlStore
 
 CLOSE_DEADLINE = 5.0
+LOOK_SECONDS = 0.01
 log = structlog.get_logger("tunnel_relay.admin")
 
 
 @asynccontextmanager
-async def open_admin(settings: Settings, *, serving: bool) -> AsyncIterator[Admin]:
+async def open_admin(
+    settings: Settings,
+    *,
+    serving: bool,
+    patience: float = 0.0,
+    waits: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Admin]:
     """Hold the state folder alone, open the store, read it into memory; write back at the end.
+
+    `patience` is for how many seconds another process may go on holding it; `waits` is called once
+    if one does.
 
     Raises RelayError: STATE_IN_USE, FILE_UNSAFE, KEY_UNUSABLE; and StoreError.
     """
     check_state_dir(settings.state_dir)
-    with lock_state(settings.state_dir), kept(settings, serving=serving) as records:
+    with ExitStack() as held:
+        await _hold_state(held, settings.state_dir, patience, waits)
+        records = held.enter_context(kept(settings, serving=serving))
         key = read_relay_key(settings.relay_key)
         store = await SqlStore.open(settings.database)
         try:
@@ -49,6 +61,25 @@ async def open_admin(settings: Settings, *, serving: bool) -> AsyncIterator[Admi
         finally:
             with anyio.move_on_after(CLOSE_DEADLINE, shield=True):
                 await store.close()
+
+
+async def _hold_state(
+    held: ExitStack, state_dir: Path, patience: float, waits: Callable[[], None]
+) -> None:
+    """Take the state, waiting for who has it; raises RelayError STATE_IN_USE in the end."""
+    give_up, told = anyio.current_time() + patience, False
+    while True:
+        try:
+            held.enter_context(lock_state(state_dir))
+        except RelayError as error:
+            if error.code is not Code.STATE_IN_USE or anyio.current_time() >= give_up:
+                raise
+        else:
+            return
+        if not told:
+            waits()
+            told = True
+        await anyio.sleep(LOOK_SECONDS)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import socket
 
 import anyio
 import uvicorn
 
 from tunnel_relay.admin.edge import edge_of
 from tunnel_relay.admin.service import Admin
+from tunnel_relay.certificates import Certificates
 from tunnel_relay.console.app import console_app
 from tunnel_relay.console.connection import ConsoleConnection
 from tunnel_relay.events import EventRing
@@ -30,8 +32,13 @@ async def serve_console(
     events: EventRing,
     oidc: OidcClient | None = None,
     metrics: Metrics | None = None,
+    *,
+    handed: socket | None = None,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[None]:
     """Serve while the context is open; without an `[admin]` section nothing listens.
+
+    `handed` is a socket that listens already.
 
     Raises RelayError CANNOT_LISTEN, in a group.
     """
@@ -39,13 +46,14 @@ async def serve_console(
     if place is None:
         yield
         return
-    server = ConsoleServer(server_config(admin, settings, place, events, oidc, metrics))
+    made = server_config(admin, settings, place, events, oidc, metrics, certificates)
+    server = ConsoleServer(made)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve)
+        tasks.start_soon(server.serve, None if handed is None else [handed])
         try:
             yield
         finally:
-            server.should_exit = True
+            server.stop()
             tasks.cancel_scope.deadline = anyio.current_time() + STOP_SECONDS
 
 
@@ -56,6 +64,7 @@ def server_config(
     events: EventRing,
     oidc: OidcClient | None = None,
     metrics: Metrics | None = None,
+    certificates: Certificates | None = None,
 ) -> uvicorn.Config:
     """Return how uvicorn listens."""
     return uvicorn.Config(
@@ -74,8 +83,7 @@ def server_config(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         backlog=BACKLOG,
-        ssl_certfile=None if place.tls is None else str(place.tls.cert_file),
-        ssl_keyfile=None if place.tls is None else str(place.tls.key_file),
+        ssl_context_factory=(certificates or Certificates(settings)).factory(place.tls),
     )
 
 

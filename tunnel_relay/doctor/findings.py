@@ -34,7 +34,7 @@ FINDINGS = {
     Finding.CERTIFICATE_OVER: Explained(
         FAILED,
         "the certificate is not good today",
-        "renew it, write both files, and restart the relay",
+        "renew it, write both files, then systemctl reload tunnel-relay",
     ),
     Finding.CERTIFICATE_NAMES: Explained(
         FAILED,

@@ -1,7 +1,7 @@
 """What goes over sockets: listeners, the public URL, issuers, systemd's socket."""
 
 import asyncio
-import os
+import shutil
 import socket
 import ssl
 from pathlib import Path
@@ -45,10 +45,39 @@ async def listeners(scene: Scene) -> str:
         elif scene.running is not None:
             await _answers(place.host, place.port)
             said.append(f"{place.host}:{place.port} is the relay's")
+        elif await _held(scene, place.port):
+            said.append(f"{place.host}:{place.port} is held by systemd for the relay")
         else:
             _free(place.host, place.port)
             said.append(f"{place.host}:{place.port} is free")
     return ", ".join(said)
+
+
+async def _held(scene: Scene, port: int) -> bool:
+    """Tell whether the socket unit listens at a port now, which nobody else could then."""
+    systemctl = shutil.which("systemctl", path=scene.environ.get("PATH"))
+    try:
+        ports = [_port(each) for each in _listen_streams()[1]]
+    except OSError:
+        return False
+    if systemctl is None or str(port) not in ports:
+        return False
+    # Its own words are for people; without a running systemd it fails as it does for a dead unit.
+    asked = [systemctl, "is-active", "--quiet", _SOCKET]
+    return (await anyio.run_process(asked, check=False)).returncode == 0
+
+
+def _listen_streams() -> tuple[Path | None, list[str]]:
+    """Return the socket unit that is installed, and where it listens; raises OSError."""
+    unit = next((each / _SOCKET for each in _UNITS if (each / _SOCKET).exists()), None)
+    lines = [] if unit is None else unit.read_text(errors="replace").splitlines()
+    return unit, [
+        line.partition("=")[2].strip() for line in lines if line.startswith("ListenStream=")
+    ]
+
+
+def _port(stream: str) -> str:
+    return stream.rpartition(":")[2]
 
 
 async def _answers(host: str, port: int) -> None:
@@ -164,16 +193,15 @@ async def _described(issuer: str, fetcher: Fetcher) -> None:
 
 async def systemd(scene: Scene) -> str:
     """Is there a socket of systemd's for the relay?"""
-    units = [folder / _SOCKET for folder in _UNITS if (folder / _SOCKET).exists()]
-    if not units:
-        raise SkippedError("no tunnel-relay.socket is installed")
-    if not os.access(units[0], os.R_OK):
-        raise SkippedError(f"{units[0]} cannot be read")
-    lines = units[0].read_text(errors="replace").splitlines()
-    ports = [line.partition("=")[2].strip() for line in lines if line.startswith("ListenStream=")]
+    try:
+        unit, streams = _listen_streams()
+    except OSError as error:
+        raise SkippedError(f"{_SOCKET} cannot be read: {error.strerror}") from None
+    if unit is None:
+        raise SkippedError(f"no {_SOCKET} is installed")
     wanted = str(scene.settings.listen.port)
-    if not any(port.rpartition(":")[2] == wanted for port in ports):
+    if not any(_port(each) == wanted for each in streams):
         raise FoundError(
-            Finding.PORT, f"{units[0]} listens at {', '.join(ports)}, and the relay at {wanted}"
+            Finding.PORT, f"{unit} listens at {', '.join(streams)}, and the relay at {wanted}"
         )
-    return f"{units[0]} listens at {', '.join(ports)}"
+    return f"{unit} listens at {', '.join(streams)}"

@@ -1,6 +1,10 @@
-"""Keeps the policy true while the relay runs: looks at the file, and hears SIGHUP."""
+"""Keeps the policy true while the relay runs: looks at the file, and hears SIGHUP.
+
+A program hears a signal in one place, so the certificates are read again from here.
+"""
 
 import signal
+from collections.abc import Callable
 
 import anyio
 import structlog
@@ -13,11 +17,16 @@ from tunnel_relay.policy.load import POLL
 log = structlog.get_logger("tunnel_relay.policy")
 
 
-async def keep_policy(policy: PolicyFile, notifier: Notifier) -> None:
-    """Work until cancelled; reading and parsing happen in a thread, one at a time."""
+async def keep_policy(
+    policy: PolicyFile, notifier: Notifier, certificates: Callable[[], bool] = lambda: True
+) -> None:
+    """Work until cancelled; reading and parsing happen in a thread, one at a time.
+
+    `certificates` reads those and tells whether they can be used.
+    """
     turn = anyio.Lock()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_on_signal, policy, turn, notifier)
+        tasks.start_soon(_on_signal, policy, turn, notifier, certificates)
         while True:
             await anyio.sleep(POLL)
             async with turn:
@@ -26,14 +35,18 @@ async def keep_policy(policy: PolicyFile, notifier: Notifier) -> None:
                 _say(outcome)
 
 
-async def _on_signal(policy: PolicyFile, turn: anyio.Lock, notifier: Notifier) -> None:
+async def _on_signal(
+    policy: PolicyFile, turn: anyio.Lock, notifier: Notifier, certificates: Callable[[], bool]
+) -> None:
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
             notifier.reloading()
             async with turn:
                 outcome = await anyio.to_thread.run_sync(policy.reload)
+                good = await anyio.to_thread.run_sync(certificates)
             _say(outcome)
-            notifier.ready("policy read" if outcome.problem is None else "policy refused")
+            said = "policy read" if outcome.problem is None else "policy refused"
+            notifier.ready(said if good else f"{said}, certificate refused")
 
 
 def _say(outcome: Outcome) -> None:

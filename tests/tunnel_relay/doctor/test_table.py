@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from shared.checkup import Line, summary
 from tests.helpers.tunnel import free_port
 from tests.tunnel_relay.making import an_admin, make_relay
+from tunnel_relay.doctor import outside
 from tunnel_relay.doctor.findings import FoundError
 from tunnel_relay.doctor.local import judge_clock
 from tunnel_relay.doctor.table import CHECKS, examine
@@ -142,6 +143,26 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
         other.listen(1)
         found = await verdict(tmp_path, settings)
     assert (found.broken, found.code) == ("listeners", "MT1202")
+
+
+@pytest.mark.parametrize("active", [True, False])
+async def test_a_port_that_systemd_holds_for_the_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, active: bool
+) -> None:
+    """No systemd runs where tests do, so another program says whether its unit is active."""
+    settings = fresh(tmp_path)
+    monkeypatch.setattr(outside, "_UNITS", (tmp_path,))
+    unit = f"[Socket]\nListenStream=127.0.0.1:{settings.listen.port}\n"
+    (tmp_path / "tunnel-relay.socket").write_text(unit)
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f"#!/bin/sh\nexit {0 if active else 3}\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with socket.create_server(("127.0.0.1", settings.listen.port)):
+        found = await verdict(tmp_path, settings)
+    assert found.code == ("" if active else "MT1202")
+    if active:
+        assert "held by systemd" in found.lines["listeners"].note
 
 
 async def test_an_issuer_that_is_away(tmp_path: Path) -> None:
