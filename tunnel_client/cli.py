@@ -121,7 +121,8 @@ def _join_code(source: str | None) -> Any:
         with Path(source).open() as file:
             return check_code(file.readline(1024))
     except (OSError, UnicodeDecodeError) as error:
-        raise BadJoinCodeError(f"cannot read {source}: {type(error).__name__}") from None
+        why = f"cannot read {source}: {type(error).__name__}"
+        raise BadJoinCodeError(why, f"ls -l {source}") from None
 
 
 @cli.command()

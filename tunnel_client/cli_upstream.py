@@ -97,6 +97,7 @@ def upstream_add(
     if may_ask and not given["no_pin"]:
         result = first_pins(read_settings(path), name, yes=yes)
     elif not as_json:
+        show(f"see whether it answers: tunnel-client upstream test {name}")
         show(f"agents see its tools once they are pinned: tunnel-client tool pin {name}")
     if as_json:
         show({"schema_version": SCHEMA_VERSION, "name": name, "config": str(path)} | result)

@@ -6,6 +6,7 @@ CA file; there is no switch to turn the check off. Nothing here follows a redire
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import urllib.request
@@ -69,7 +70,8 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         if ca_file is not None:
             context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise DialSettingsError(f"cannot read CA file {ca_file}: {_text(error)}") from error
+        look = f"openssl x509 -noout -subject -in {ca_file}"
+        raise DialSettingsError(f"cannot read CA file {ca_file}: {_text(error)}", look) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -279,6 +281,8 @@ def _no_delay(transport: asyncio.Transport) -> None:
 def _text(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return error.reason or "refused"
+    if type(error) is ConnectionRefusedError:
+        return os.strerror(error.errno or errno.ECONNREFUSED)  # asyncio has words of its own
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -184,16 +184,19 @@ async def _ask(target: DialTarget, identity: Identity, code: SecretStr) -> Enrol
         raise ConnectError(
             f"{target.relay.authority} did not answer within {ENROL_SECONDS:.0f} s"
         ) from None
-    return _judge(status, body)
+    return _judge(status, body, target.relay.authority)
 
 
-def _judge(status: int, body: bytes) -> Enrolled:
+def _judge(status: int, body: bytes, authority: str) -> Enrolled:
     if status == 401:
         raise JoinCodeRefusedError("the relay does not take this join code: wrong, used or expired")
     if status == 429:
         raise EnrolBusyError("the relay has had too many attempts")
     if status != 200:
-        raise EnrolRefusedError(f"the relay answered {status} to the enrolment")
+        told = f"{authority} answered {status} to the enrolment"
+        if status < 500 or status == 501:
+            told += "; it may be no relay"
+        raise EnrolRefusedError(told, "compare the URL with public_url of the relay")
     answer = _json_object(body)
     tunnel, relay_key = answer.get("tunnel"), answer.get("relay_key")
     if not isinstance(tunnel, str) or not isinstance(relay_key, str) or not is_name(tunnel):

@@ -82,7 +82,7 @@ class PolicyBrokenError(ClientError):
 
     code = "MT2504"
     exit_code = EXIT_CONFIGURATION
-    next_command = "tunnel-client policy check"
+    next_command = "mend these lines, then: tunnel-client policy check"
 
 
 class FixturesBrokenError(ClientError):

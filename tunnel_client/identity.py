@@ -4,6 +4,7 @@ The folder is ours alone (0700) and one process uses it at a time, because the r
 counter that does not grow as the sign of a copied key.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -56,7 +57,11 @@ class StateLock:
             ) from None
         except OSError as error:
             self.close()
-            raise StateWriteError(f"cannot use {state_dir}: {error.strerror}") from None
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            look = "df -h" if full else "--state-dir names another folder; ls -ld"
+            raise StateWriteError(
+                f"cannot use {state_dir}: {error.strerror}", f"{look} {state_dir.parent}"
+            ) from None
 
     def close(self) -> None:
         """Let the folder go; does nothing the second time."""

@@ -88,7 +88,7 @@ class Answer:
                 self.result.set_result(message)
                 return
         if last:
-            self.fail(ResetCode.UPSTREAM_BROKE, "it answered, but not as an MCP server does")
+            self.result.set_exception(_no_answer_of_mcp(self.status))
 
     def _messages(self, last: bool) -> list[bytes]:
         if not self._events:
@@ -97,6 +97,18 @@ class Answer:
         lines = bytes(self._body[:whole]).replace(b"\r\n", b"\n").split(b"\n")
         del self._body[:whole]
         return [line.removeprefix(b"data:") for line in lines if line.startswith(b"data:")]
+
+
+def _no_answer_of_mcp(status: int) -> UpstreamTestError:
+    if status in (401, 403):
+        return UpstreamTestError(
+            f"it wants a credential, or another one (HTTP {status})",
+            "give it one: tunnel-client upstream add --help shows --credential",
+        )
+    return UpstreamTestError(
+        f"it answered, but not as an MCP server does (HTTP {status})",
+        "check the path in its url (often /mcp), then test again",
+    )
 
 
 async def ask(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tunnel_client.config_text import Value, with_upstream
-from tunnel_client.errors import StateWriteError
+from tunnel_client.errors import SettingsError, StateWriteError
 from tunnel_client.files import write_private
 from tunnel_client.settings import parse_settings, read_config
 
@@ -17,7 +17,11 @@ def add_upstream(
     Keys whose value is None are left out. Raises SettingsError, UnsafeFileError, StateWriteError.
     """
     text = with_upstream(read_config(path), upstream)
-    parse_settings(text, path, environ)
+    try:
+        parse_settings(text, path, environ)
+    except SettingsError as error:
+        # Nothing was written, so there is nothing to check there.
+        raise SettingsError(error.cause, "tunnel-client upstream add --help") from None
     try:
         place = path.resolve(strict=True)
         write_private(place, text.encode(), like=place.stat())

@@ -1,11 +1,13 @@
 """Tunnels, their clients and join codes on SQL."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import delete, insert, select, update
 
 from tunnel_relay.store.base import Instance, JoinCode, Joining, Tunnel, Verdict
+from tunnel_relay.store.batches import Batch
 from tunnel_relay.store.database import Database
 from tunnel_relay.store.tables import INSTANCES, JOIN_CODES, TUNNELS
 
@@ -14,6 +16,12 @@ CLONED = "cloned: its counter went backwards, so two machines hold this key"
 
 class SqlTunnels(Database):
     """See `tunnel_relay.store.base.Store`."""
+
+    def __init__(self, engine: AsyncEngine, path: Path) -> None:
+        super().__init__(engine, path)
+        # What every link needs that is made.
+        self._finding = Batch(self.transaction, _found)
+        self._admitting = Batch(self.transaction, _admitted)
 
     async def add_tunnel(self, tunnel: Tunnel, code: JoinCode) -> None:
         async with self.transaction() as connection:
@@ -65,9 +73,7 @@ class SqlTunnels(Database):
             return Joining.JOINED, tunnel
 
     async def instance(self, tunnel: str, instance: str) -> Instance | None:
-        where = INSTANCES.c.tunnel == tunnel, INSTANCES.c.id == instance
-        found = await self.rows(select(INSTANCES).where(*where))
-        return Instance(**found[0]) if found else None
+        return await self._finding.ask((tunnel, instance))
 
     async def instances(self, tunnel: str | None = None) -> list[Instance]:
         query = select(INSTANCES).order_by(INSTANCES.c.created)
@@ -76,35 +82,46 @@ class SqlTunnels(Database):
         return [Instance(**row) for row in await self.rows(query)]
 
     async def admit(self, tunnel: str, instance: str, counter: int) -> Verdict:
-        this = INSTANCES.c.id == instance, INSTANCES.c.tunnel == tunnel
-        enabled = select(TUNNELS.c.name).where(TUNNELS.c.disabled.is_(False))
-        accept = (
-            update(INSTANCES)
-            .where(
-                *this,
-                INSTANCES.c.locked.is_(None),
-                INSTANCES.c.counter < counter,
-                INSTANCES.c.tunnel.in_(enabled),
-            )
-            .values(counter=counter)
+        return await self._admitting.ask((tunnel, instance, counter))
+
+
+async def _found(connection: AsyncConnection, asked: tuple[str, str]) -> Instance | None:
+    tunnel, instance = asked
+    query = select(INSTANCES).where(INSTANCES.c.tunnel == tunnel, INSTANCES.c.id == instance)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else Instance(**row)
+
+
+async def _admitted(connection: AsyncConnection, asked: tuple[str, str, int]) -> Verdict:
+    tunnel, instance, counter = asked
+    this = INSTANCES.c.id == instance, INSTANCES.c.tunnel == tunnel
+    enabled = select(TUNNELS.c.name).where(TUNNELS.c.disabled.is_(False))
+    accept = (
+        update(INSTANCES)
+        .where(
+            *this,
+            INSTANCES.c.locked.is_(None),
+            INSTANCES.c.counter < counter,
+            INSTANCES.c.tunnel.in_(enabled),
         )
-        why = (
-            select(INSTANCES.c.locked, TUNNELS.c.disabled)
-            .join(TUNNELS, TUNNELS.c.name == INSTANCES.c.tunnel)
-            .where(*this)
-        )
-        async with self.transaction() as connection:
-            if (await connection.execute(accept)).rowcount == 1:
-                return Verdict.ADMITTED
-            row = (await connection.execute(why)).one_or_none()
-            if row is None:
-                return Verdict.UNKNOWN
-            if row.locked is not None:
-                return Verdict.LOCKED
-            if row.disabled:
-                return Verdict.DISABLED
-            await connection.execute(update(INSTANCES).where(*this).values(locked=CLONED))
-            return Verdict.CLONED
+        .values(counter=counter)
+    )
+    why = (
+        select(INSTANCES.c.locked, TUNNELS.c.disabled)
+        .join(TUNNELS, TUNNELS.c.name == INSTANCES.c.tunnel)
+        .where(*this)
+    )
+    if (await connection.execute(accept)).rowcount == 1:
+        return Verdict.ADMITTED
+    row = (await connection.execute(why)).one_or_none()
+    if row is None:
+        return Verdict.UNKNOWN
+    if row.locked is not None:
+        return Verdict.LOCKED
+    if row.disabled:
+        return Verdict.DISABLED
+    await connection.execute(update(INSTANCES).where(*this).values(locked=CLONED))
+    return Verdict.CLONED
 
 
 async def _why_not_joined(connection: AsyncConnection, digest: bytes, now: float) -> Joining:
