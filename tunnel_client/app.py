@@ -131,7 +131,7 @@ async def _serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            again = functools.partial(read_again, settings, upstreams)
+            again = functools.partial(read_again, settings.upstream, upstreams)
             tasks.start_soon(_keep_policy, policy, notifier, again)
             tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())

@@ -4,7 +4,7 @@ What is under way goes on: open connections keep the certificate they began with
 credential they were sent with. What cannot be read leaves the one before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import anyio
 import structlog
@@ -12,7 +12,7 @@ import structlog
 from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.credentials.make import check_key_file
 from tunnel_client.errors import ClientError
-from tunnel_client.settings import ClientSettings, UpstreamSettings
+from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Upstream
 from tunnel_client.upstream.http import HttpUpstream
 from tunnel_client.upstream.http_target import HttpTarget
@@ -21,13 +21,15 @@ from tunnel_client.upstreams import target_of
 log = structlog.get_logger("tunnel_client")
 
 
-async def read_again(settings: ClientSettings, upstreams: Mapping[str, Upstream]) -> bool:
+async def read_again(
+    settings: Iterable[UpstreamSettings], upstreams: Mapping[str, Upstream]
+) -> bool:
     """Read files of HTTP upstreams and fetch their credentials anew; tells whether all were good.
 
     A credential is fetched while the one before serves; `status` says what became of it.
     """
     good = True
-    for each in settings.upstream:
+    for each in settings:
         if each.url is None:
             continue  # a program got its secrets when it was started
         try:
