@@ -4,6 +4,7 @@ import shutil
 import ssl
 from pathlib import Path
 
+import anyio
 from structlog.testing import capture_logs
 
 from tests.helpers.tls import Authority
@@ -73,9 +74,10 @@ async def test_a_credential_is_fetched_anew(tmp_path: Path) -> None:
             secret_file(tmp_path, fresh)
             assert await read_again([settings], {"private": upstream})
             shown = b""
-            while not shown.endswith(fresh.encode()):
-                assert (await asked(upstream)).status == 200
-                shown = dict(server.seen[-1].headers)[b"authorization"]
+            with anyio.fail_after(10):
+                while not shown.endswith(fresh.encode()):
+                    assert (await asked(upstream)).status == 200
+                    shown = dict(server.seen[-1].headers)[b"authorization"]
 
 
 def _folder(path: Path) -> Path:
