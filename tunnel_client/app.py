@@ -1,12 +1,13 @@
 """Puts the client together and runs it until a signal, or until there is no point in going on."""
 
+import functools
 import gc
 import logging
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -40,6 +41,7 @@ from tunnel_client.permits import Permits
 from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.readiness import readiness
 from tunnel_client.reconnect import GiveUp
+from tunnel_client.reload import read_again
 from tunnel_client.settings import ClientSettings, dial_target
 from tunnel_client.tally import Tally
 from tunnel_client.telling import Teller
@@ -129,7 +131,8 @@ async def _serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            tasks.start_soon(_keep_policy, policy, notifier)
+            again = functools.partial(read_again, settings.upstream, upstreams)
+            tasks.start_soon(_keep_policy, policy, notifier, again)
             tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
@@ -217,11 +220,16 @@ def _inner(upstream: Upstream) -> Upstream:
     return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
 
 
-async def _keep_policy(policy: PolicyFile, notifier: Notifier) -> None:
-    """Look at the file and hear SIGHUP; reading happens in a thread, one at a time."""
+async def _keep_policy(
+    policy: PolicyFile, notifier: Notifier, again: Callable[[], Awaitable[bool]]
+) -> None:
+    """Look at the file and hear SIGHUP; reading happens in a thread, one at a time.
+
+    `again` reads what else a SIGHUP is about, and tells whether it can be used.
+    """
     turn = anyio.Lock()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_reload_on_signal, policy, turn, notifier)
+        tasks.start_soon(_reload_on_signal, policy, turn, notifier, again)
         while True:
             await anyio.sleep(POLL)
             async with turn:
@@ -230,14 +238,17 @@ async def _keep_policy(policy: PolicyFile, notifier: Notifier) -> None:
                 _log_policy(outcome)
 
 
-async def _reload_on_signal(policy: PolicyFile, turn: anyio.Lock, notifier: Notifier) -> None:
+async def _reload_on_signal(
+    policy: PolicyFile, turn: anyio.Lock, notifier: Notifier, again: Callable[[], Awaitable[bool]]
+) -> None:
     with anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
             notifier.reloading()
             async with turn:
                 outcome = await anyio.to_thread.run_sync(policy.reload)
             _log_policy(outcome)
-            notifier.ready("policy read" if outcome.problem is None else "policy refused")
+            said = "policy read" if outcome.problem is None else "policy refused"
+            notifier.ready(said if await again() else f"{said}, files of an upstream refused")
 
 
 def _log_policy(outcome: Outcome) -> None:

@@ -44,10 +44,10 @@ def make_upstream(
         return _stdio(settings, environ, guards)
     credential = settings.credential
     if credential is None:
-        return HttpUpstream(settings.name, _target(settings, settings.url))
+        return HttpUpstream(settings.name, target_of(settings, settings.url))
     check_origin(settings.name, settings.url, credential)
     check_key_file(credential)
-    target = _target(settings, settings.url)
+    target = target_of(settings, settings.url)
     if credential.kind == "mtls":
         # Nothing of it is in a request, so there is nothing an answer could show.
         return HttpUpstream(settings.name, target)
@@ -66,7 +66,8 @@ def _stdio(settings: UpstreamSettings, environ: Mapping[str, str], guards: Guard
     return guard_child(settings.name, made, secrets, settings.scrub) if secrets else made
 
 
-def _target(settings: UpstreamSettings, url: str) -> HttpTarget:
+def target_of(settings: UpstreamSettings, url: str) -> HttpTarget:
+    """Return where an HTTP upstream is and whom it is believed to be; raises SettingsError."""
     credential = settings.credential
     certificate = None
     if credential is not None and credential.cert_file and credential.key_file:

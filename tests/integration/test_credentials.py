@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,39 @@ async def test_status_counts_what_was_taken_out(guarded: Scene) -> None:
     assert told["scrub"] is True
     assert told["scrub_hits"] >= 1
     await eventually(lambda: "taken out of an answer" in guarded.log("client.log"))
+
+
+async def test_a_new_secret_is_read_on_sighup_and_streams_go_on(guarded: Scene) -> None:
+    fresh, secret = "cnry-Ew3r7Yk1Ns9Gd5Hj+/Qc=4", guarded.lab.folder / "secret"
+    assert guarded.lab.client is not None
+
+    async def shown() -> list[str]:
+        before = len(guarded.upstream.seen)
+        assert (await guarded.agent.ask(call("headers", case="hup"))).status == 200
+        return guarded.upstream.seen[before].values("authorization")
+
+    async with guarded.agent.open(call("driven", case="goes-on")) as reply:
+        seen = await guarded.upstream.arrived("goes-on")
+        await seen.event_stream()
+        await seen.event({"n": 1})
+        await reply.text(b'"n"')
+        secret.write_text(fresh)
+        assert await shown() == [f"Bearer {CANARY}"]
+        os.kill(guarded.lab.client.pid, signal.SIGHUP)
+        await eventually(lambda: _is(shown, [f"Bearer {fresh}"]))
+        # What comes late may hold the one before, or the new one.
+        await seen.event({"a": CANARY, "b": fresh})
+        text = await reply.text(b'"b"')
+        assert text.count(MASK) == 2
+        assert not SWEEP.places(text)
+        assert not Scrubber([fresh]).places(text)
+    secret.write_text(CANARY)
+    os.kill(guarded.lab.client.pid, signal.SIGHUP)
+    await eventually(lambda: _is(shown, [f"Bearer {CANARY}"]))
+
+
+async def _is(shown: Callable[[], Awaitable[list[str]]], wanted: list[str]) -> bool:
+    return await shown() == wanted
 
 
 async def test_a_changed_url_stops_the_client_before_it_dials(guarded: Scene) -> None:

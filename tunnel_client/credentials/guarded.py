@@ -110,6 +110,12 @@ class GuardedUpstream:
             await self._credential.keepers.aclose()
         await self.inner.aclose()
 
+    def renew(self) -> None:
+        """Fetch every credential that is in use anew, wherever it comes from."""
+        if self._credential is not None:
+            for keeper in self._credential.keepers.all():
+                keeper.renew()
+
     def report(self) -> dict[str, Any]:
         """Return what `status` says of the credential; no secret and no user's name."""
         found = {**self._about, "scrub_hits": self.hits.count, "alarm": self.hits.alarm}

@@ -115,6 +115,11 @@ class Keeper:
         """Begin with a value that was at hand; raises UnusableSecretError."""
         self._held = self._made(secret, None)
 
+    def renew(self) -> None:
+        """Fetch the value anew; until there is another one, this one serves."""
+        if self._task is None:
+            self._begin()
+
     def refused(self) -> None:
         """Note that the upstream did not take the value: the next call gets a new one."""
         held = self._held

@@ -86,6 +86,10 @@ class HttpUpstream:
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
 
+    def dials(self, target: HttpTarget) -> None:
+        """Make connections by this from now on; those that are open go on."""
+        self._target = target
+
     async def start(self) -> None:
         """Start the coarse timer; nothing is dialled before the first exchange."""
         self._loop = asyncio.get_running_loop()

@@ -86,6 +86,28 @@ async def test_it_is_renewed_ahead_of_its_end_while_the_old_one_serves() -> None
     assert keeper.scrubber.clean(f"{CANARY} {NEWER}".encode()) == MASK + b" " + MASK
 
 
+async def test_one_that_has_no_end_is_renewed_when_told_and_kept_when_that_fails() -> None:
+    source = Source()
+    keeper = source.keeper()
+    keeper.preset(SecretStr(CANARY))
+    for answer, shown in ((CredentialError("gone"), CANARY), (None, NEWER)):
+        keeper.renew()
+        keeper.renew()
+        held = keeper.current()
+        assert held is not None
+        assert CANARY.encode() in held.headers[0][1]
+        if answer is None:
+            source.give(NEWER, None)
+        else:
+            source.answers.put_nowait(answer)
+        await settled(keeper)
+        held = keeper.current()
+        assert held is not None
+        assert shown.encode() in held.headers[0][1]
+        assert (keeper.problem is None) == (answer is None)
+    assert source.fetches == 2
+
+
 async def test_what_has_ended_is_not_used() -> None:
     source = Source()
     keeper = source.keeper()
