@@ -1,6 +1,7 @@
 """Secrets are found in every spelling that programs give to text, however it is cut into pieces."""
 
 import base64
+import html
 import json
 import secrets
 import time
@@ -38,6 +39,14 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "JSON, escaped in upper case": lambda text: each_escaped(text).upper().replace("\\U", "\\u"),
     "escaped JSON in JSON": lambda text: json.dumps(each_escaped(text))[1:-1],
     "half of it escaped": lambda text: text[:9] + each_escaped(text[9:]),
+    "HTML": html.escape,
+    "HTML, with numbers": lambda text: "".join(
+        f"&#{ord(char)};" if char in "&<>\"'+" else char for char in text
+    ),
+    "HTML, every sign that may be": lambda text: "".join(
+        f"&#x{ord(char):X};" if char in "&<>\"'/+=`" else char for char in text
+    ),
+    "HTML in JSON": lambda text: json.dumps(html.escape(text)).replace("&", "\\u0026")[1:-1],
     "hex": lambda text: text.encode().hex(),
     "hex, upper case": lambda text: text.encode().hex().upper(),
 }
@@ -65,6 +74,56 @@ def test_base64_is_found_in_its_three_alignments(
         assert MASK in cleaned
         kept = cleaned.replace(MASK, b"")
         assert len(kept) <= len(encode((before + after).encode())) + 8
+
+
+def wrapped(text: bytes, width: int, end: bytes) -> bytes:
+    return end.join(text[at : at + width] for at in range(0, len(text), width))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\\n", b"\\r\\n", b"\\\\n", b"\\\\r\\\\n"])
+@pytest.mark.parametrize("width", [24, 60, 64, 76])
+@pytest.mark.parametrize("secret", [SECRET, PLAIN, PLAIN * 5, "ünïcödé-" + PLAIN])
+def test_base64_in_lines_is_found_wherever_a_line_ends(secret: str, width: int, end: bytes) -> None:
+    """Row C22: as MIME and PEM write it, in JSON and in JSON within JSON too."""
+    for before in range(width):
+        encoded = base64.b64encode(b"#" * before + secret.encode() + b"!")
+        cleaned = Scrubber([secret]).clean(wrapped(encoded, width, end))
+        around = wrapped(base64.b64encode(b"#" * before), width, end)
+        assert MASK in cleaned, before
+        assert len(cleaned.replace(MASK, b"")) <= len(around) + len(end) + 8, before
+
+
+SIGNS = "".join(map(chr, range(33, 127)))
+BEFORE = ["", "%", "%4", "\\", "\\u", "\\u00", "\\u006", "%%", "=\r", "&#x", "\\\\", "\\n\\r", "%5"]
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_the_sieve_lets_no_spelling_through(data: st.DataObject) -> None:
+    """Whatever stands around it: what is left out for speed would have found nothing."""
+    secret = data.draw(st.text(SIGNS, min_size=16, max_size=40) | st.sampled_from([PLAIN, SECRET]))
+    scrubber, slow = Scrubber([secret]), Scrubber([secret])
+    slow._sieve = None
+    in_base64 = base64.b64encode(data.draw(st.binary(max_size=3)) + secret.encode()).decode()
+    ends = data.draw(st.sampled_from(["\n", "\\n", "\\\\r\\\\n"]))
+    lines = wrapped(in_base64.encode(), data.draw(st.integers(24, 40)), ends.encode()).decode()
+    made = data.draw(st.sampled_from([make(secret) for make in SPELLINGS.values()] + [lines]))
+    mixed = "".join(
+        data.draw(st.sampled_from([char, char, f"%{ord(char):02x}", f"\\u{ord(char):04X}"]))
+        for char in secret
+    )
+    spelled = data.draw(st.sampled_from([made, mixed]))
+    before = data.draw(st.sampled_from(BEFORE) | st.text(SIGNS, max_size=6))
+    text = (before + spelled + data.draw(st.text(SIGNS, max_size=6))).encode()
+    assert scrubber.places(text) == slow.places(text)
+
+
+@pytest.mark.parametrize("secret", [PLAIN, "x7#Kp!q9$Lm2@Vz5Tb8", secrets.token_urlsafe(32)])
+def test_a_random_secret_has_a_sieve(secret: str) -> None:
+    """Else every text of its upstream is looked at closely."""
+    sieve = Scrubber([secret])._sieve
+    assert sieve is not None
+    assert not sieve.may_hold(b'{"a": "100 % of \\u00e9\\n"}' * 100)
 
 
 def test_what_is_left_of_a_json_document_can_still_be_read() -> None:
