@@ -75,7 +75,8 @@ class Scrubber:
         self.longest = max((each.longest for each in spellings), default=0)
         """Most bytes that one spelling can take."""
         sieves = [
-            Sieve.of(secret, [*map(_base64_core, [secret] * 3, range(3))]) for secret in secrets
+            Sieve.of(secret, [_base64_core(secret, shift) for shift in range(3)])
+            for secret in secrets
         ]
         good = [each for each in sieves if each is not None]
         self._sieve = Sieve.union(good) if len(good) == len(sieves) else None

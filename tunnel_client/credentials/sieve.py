@@ -42,7 +42,7 @@ class Sieve:
     def of(cls, secret: str, base64s: Sequence[str]) -> "Sieve | None":
         """Return the one for a secret and its cores in base64; None when too little is left."""
         ordinary = _ordinary(secret)
-        rest = [each[_SWALLOWED:].encode().translate(_STANDARD) for each in base64s]
+        rest = [each[_SWALLOWED:].encode() for each in base64s]
         digits = secret.encode().hex()[_SWALLOWED:].encode()
         if any(len(each) < _LEAST for each in (ordinary, digits, *rest)):
             return None
