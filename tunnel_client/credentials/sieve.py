@@ -60,14 +60,11 @@ class Sieve:
         """Return False when no spelling of a secret is in a text."""
         if b"%" in data or (b"\\" in data and _ESCAPED in data):
             data = a2b_qp(data.translate(_MARKED).replace(_ESCAPED, b"="))
-        folded = data.translate(_FOLDED, b"\\")
-        for core in self._plain:
-            if core in folded:
-                return True
-        joined = data.translate(_STANDARD, _BLANKS)
+        if any(map(data.translate(_FOLDED, b"\\").__contains__, self._plain)):
+            return True
         # Of a line's end that is an escape a letter stays, where one of the parts ends or in it.
         cores = self._parts if b"\\" in data else self._encoded
-        return any(core in joined for core in cores)
+        return any(map(data.translate(_STANDARD, _BLANKS).__contains__, cores))
 
 
 def _parts(core: bytes) -> list[bytes]:
