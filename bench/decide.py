@@ -8,6 +8,7 @@ is put in and searched for. Neither end keeps a log. They are compared as in `be
 import datetime
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -61,7 +62,7 @@ def measure(folder: Path, reps: int, seconds: float) -> dict[str, Corner]:
     """Measure all, interleaved."""
     with Group(folder / "upstream") as under:
         upstream = start_static(under)
-        upstream = Upstream(upstream.port, {READS: upstream.paths[READS]})
+        upstream = replace(upstream, paths={READS: upstream.paths[READS]})
         corners: dict[str, Corner] = {}
         try:
             for number, (name, kind) in enumerate(KINDS.items()):
