@@ -77,11 +77,20 @@ def tunnel_with(group: Group, upstream: Upstream, audited: Sequence[str], changi
 
 def tunnel_credential(group: Group, upstream: Upstream) -> Peer:
     """As `tunnel`, with a credential for the upstream: injected, and searched for in answers."""
+    return _start(group, upstream, "links", _credential(group))
+
+
+def tunnel_deciding(group: Group, upstream: Upstream, *, pinned: bool, credential: bool) -> Peer:
+    """As `tunnel` or `tunnel_unpinned`, with a credential or without; no log at either end."""
+    words = _credential(group) if credential else ()
+    return _start(group, upstream, "links", words, pinned=pinned, audited=())
+
+
+def _credential(group: Group) -> list[str]:
     secret = group.folder / "secret"
     secret.touch(mode=0o600)
     secret.write_text(secrets.token_urlsafe(30))
-    words = ["--credential", "bearer", "--credential-set", f"value=file:{secret}"]
-    return _start(group, upstream, "links", words)
+    return ["--credential", "bearer", "--credential-set", f"value=file:{secret}"]
 
 
 def _start(

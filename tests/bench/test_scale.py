@@ -20,7 +20,9 @@ def test_there_is_a_figure_for_whatever_is_done_with_a_list() -> None:
 
 def test_calls_and_searches_have_figures() -> None:
     assert scale.per_call((1, 3), seconds=0.0001) > 0
-    assert scale.scrubbing(scale.CHUNK * 2) > 0
+    texts = scale.texts(scale.CHUNK * 2)
+    assert {len(text) for text in texts.values()} == {scale.CHUNK * 2}
+    assert all(scale.scrubbing(text) > 0 for text in texts.values())
 
 
 def test_our_document_has_the_markers() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from shared.grant import Grant
 from shared.jsonrpc.envelope import parse
@@ -277,3 +278,12 @@ def test_a_condition_on_what_is_asked_is_asked(tmp_path: Path) -> None:
     assert found("elicitation/create", [])
     assert found("roots/list", None)
     assert Effect.REQUIRE_APPROVAL in {rule.effect for rule in policy(some).rules}
+
+
+def test_a_relay_that_sends_what_is_denied_again_and_again_writes_few_lines(tmp_path: Path) -> None:
+    """T32: whoever took it over fills no disk here either."""
+    judged = judge(tmp_path, ALL, b=ToolClass.READ)
+    with capture_logs() as lines:
+        for _ in range(2_000):
+            assert is_unknown(judged.judge(a_grant(), a_call("no-such-tool")))
+    assert 0 < len(lines) < 500

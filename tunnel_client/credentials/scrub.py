@@ -1,8 +1,9 @@
 """Takes secrets out of bytes on their way to an agent; no I/O.
 
 A secret is looked for in the spellings that programs give to text without meaning harm: as it is,
-in another case, percent-encoded, JSON-escaped (each character by itself, so any mixture), as hex,
-and as base64 in its three alignments. What an upstream splits or encrypts is out of reach.
+in another case, percent-encoded, JSON-escaped (each character by itself, so any mixture), as HTML
+writes what means something there, as hex, and as base64 in its three alignments, in one line or
+more. What an upstream splits or encrypts is out of reach.
 """
 
 import base64
@@ -11,6 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import NamedTuple
+
+from tunnel_client.credentials.sieve import Sieve
 
 MASK = b"[REDACTED:cred]"
 MIN_LENGTH = 16
@@ -20,7 +24,21 @@ MIN_BITS = 40.0
 _MAX_STEPS = 3
 _BACKSLASHES = 7
 """Extra backslashes before an escape: JSON within JSON within JSON."""
-_SMALL = 1024
+_LINE_END = rb"(?:(?:\r|\\{1,4}r)?(?:\n|\\{1,4}n))?"
+"""Where base64 goes on in another line; in JSON, and JSON within JSON, as an escape."""
+_LINE_END_MOST = 10
+_ENTITIES = {
+    "&": (b"&amp;", b"\\u0026amp;", b"&#38;", b"&#x26;"),
+    "<": (b"&lt;", b"\\u0026lt;", b"&#60;", b"&#x3c;", b"&#x3C;"),
+    ">": (b"&gt;", b"\\u0026gt;", b"&#62;", b"&#x3e;", b"&#x3E;"),
+    '"': (b"&quot;", b"\\u0026quot;", b"&#34;", b"&#x22;"),
+    "'": (b"&#39;", b"\\u0026#39;", b"&#x27;", b"&apos;"),
+    "/": (b"&#47;", b"&#x2f;", b"&#x2F;"),
+    "+": (b"&#43;", b"\\u0026#43;", b"&#x2b;", b"&#x2B;"),
+    "=": (b"&#61;", b"&#x3d;", b"&#x3D;"),
+    "`": (b"&#96;", b"&#x60;"),
+}
+"""What template engines write for a character that means something in HTML."""
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -39,34 +57,36 @@ def weakness(secret: str) -> str | None:
 class Scrubber:
     """Finds some secrets in any of their spellings; made once for each value of a credential."""
 
-    __slots__ = ("_any", "_literals", "_searches", "longest")
+    __slots__ = ("_literals", "_searches", "_sieve", "longest")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = [each for secret in secrets for each in _spellings(secret) if each]
-        plain = [each for each in spellings if all(len(ways) == 1 for ways in each)]
-        self._literals = tuple({b"".join(ways[0] for ways in each) for each in plain})
+        secrets = [each for each in secrets if each]
+        spellings = [each for secret in secrets for each in _spellings(secret) if each.characters]
+        self._literals = tuple({each.literal for each in spellings if each.literal})
         # One search for each way to begin: a literal beginning is what the regex engine skips to
         # at gigabytes a second, and one pattern of all alternatives would have none.
         beginnings: dict[bytes, None] = {}
         for spelling in spellings:
-            if spelling not in plain:
-                rest = b"".join(_any_of(ways) for ways in spelling[1:])
-                beginnings |= {_beginning(first) + rest: None for first in spelling[0]}
+            if not spelling.literal:
+                rest = map(_any_of, spelling.characters[1:])
+                after = b"".join(spelling.between + each for each in rest)
+                beginnings |= {_beginning(first) + after: None for first in spelling.characters[0]}
         self._searches = tuple(re.compile(each).finditer for each in beginnings)
-        self.longest = max(map(_longest, spellings), default=0)
+        self.longest = max((each.longest for each in spellings), default=0)
         """Most bytes that one spelling can take."""
-        # Eleven searches cost more than reading a small text; one tells that all is well. For a
-        # long secret it would take longer to make than it saves.
-        everything = [*map(re.escape, sorted(self._literals)), *beginnings]
-        worth = everything and self.longest < _SMALL
-        self._any = re.compile(b"|".join(everything)).search if worth else None
+        sieves = [
+            Sieve.of(secret, [_base64_core(secret, shift) for shift in range(3)])
+            for secret in secrets
+        ]
+        good = [each for each in sieves if each is not None]
+        self._sieve = Sieve.union(good) if len(good) == len(sieves) else None
 
     def __repr__(self) -> str:
         return "Scrubber()"
 
     def places(self, data: bytes) -> list[tuple[int, int]]:
         """Return where secrets are, in order and without overlaps."""
-        if self._any is not None and len(data) < _SMALL and self._any(data) is None:
+        if self._sieve is not None and not self._sieve.may_hold(data):
             return []
         found = [match.span() for search in self._searches for match in search(data)]
         for literal in self._literals:
@@ -132,23 +152,50 @@ def _masked(data: bytes, places: list[tuple[int, int]]) -> bytes:
     return b"".join(parts)
 
 
-_Spelling = list[list[bytes]]
-"""For each character the byte strings that may stand for it, each with another beginning."""
+class _Spelling(NamedTuple):
+    """One way to write a secret, character by character."""
+
+    characters: list[list[bytes]]
+    """For each the byte strings that may stand for it."""
+    between: bytes = b""
+    """A pattern of what may stand between two of them ..."""
+    between_most: int = 0
+    """... and how long that can be."""
+
+    @property
+    def literal(self) -> bytes:
+        """What stands there, where there is one way only."""
+        if self.between or any(len(ways) > 1 for ways in self.characters):
+            return b""
+        return b"".join(ways[0] for ways in self.characters)
+
+    @property
+    def longest(self) -> int:
+        """Most bytes that it can take."""
+        return (
+            sum(max(map(_most, ways)) for ways in self.characters)
+            + self.between_most * len(self.characters)
+            + _BACKSLASHES
+        )
 
 
 def _spellings(secret: str) -> list[_Spelling]:
     raw = secret.encode()
     # A run of backslashes is one piece: each by itself, there would be no end of ways to read it.
-    found = [[_written(piece) for piece in re.findall(r"\\+|[^\\]", secret)]]
+    found = [_Spelling([_written(piece) for piece in re.findall(r"\\+|[^\\]", secret)])]
     for digits in (raw.hex(), raw.hex().upper()):
-        found.append([[digit.encode()] for digit in digits])
+        found.append(_Spelling([[digit.encode()] for digit in digits]))
     for shift in range(3):
-        # Of the whole groups only: what stands before and after decides the characters at the rim.
-        encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
-        whole = (shift + len(raw)) * 8 // 6
-        core = encoded[math.ceil(shift * 8 / 6) : whole]
-        found.append([_written_base64(character) for character in core])
+        core = [_written_base64(character) for character in _base64_core(secret, shift)]
+        found.append(_Spelling(core, _LINE_END, _LINE_END_MOST))
     return found
+
+
+def _base64_core(secret: str, shift: int) -> str:
+    """Return the whole groups only: what stands around it decides the characters at the rim."""
+    raw = secret.encode()
+    encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+    return encoded[math.ceil(shift * 8 / 6) : (shift + len(raw)) * 8 // 6]
 
 
 def _written(piece: str) -> list[bytes]:
@@ -167,6 +214,7 @@ def _written(piece: str) -> list[bytes]:
             ways.append(b"+")
         if each in '/"':
             ways.append(b"\\" + plain)
+    ways += _ENTITIES.get(piece, ())
     return list(dict.fromkeys(ways))
 
 
@@ -176,16 +224,11 @@ def _written_base64(character: str) -> list[bytes]:
     return [character.encode()] if twin is None else [*_written(character), twin.encode()]
 
 
-def _longest(spelling: _Spelling) -> int:
-    def most(way: bytes) -> int:
-        slashes = way[:1] == b"\\"
-        return (
-            len(way) * (1 + _BACKSLASHES)
-            if way.strip(b"\\") == b""
-            else (len(way) + _BACKSLASHES * slashes)
-        )
-
-    return sum(max(map(most, ways)) for ways in spelling) + _BACKSLASHES
+def _most(way: bytes) -> int:
+    """Return how many bytes one way can take, with all its backslashes."""
+    if way.strip(b"\\") == b"":
+        return len(way) * (1 + _BACKSLASHES)
+    return len(way) + _BACKSLASHES * (way[:1] == b"\\")
 
 
 def _beginning(way: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Secrets are found in every spelling that programs give to text, however it is cut into pieces."""
 
 import base64
+import html
 import json
 import secrets
 import time
@@ -38,6 +39,14 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "JSON, escaped in upper case": lambda text: each_escaped(text).upper().replace("\\U", "\\u"),
     "escaped JSON in JSON": lambda text: json.dumps(each_escaped(text))[1:-1],
     "half of it escaped": lambda text: text[:9] + each_escaped(text[9:]),
+    "HTML": html.escape,
+    "HTML, with numbers": lambda text: "".join(
+        f"&#{ord(char)};" if char in "&<>\"'+" else char for char in text
+    ),
+    "HTML, every sign that may be": lambda text: "".join(
+        f"&#x{ord(char):X};" if char in "&<>\"'/+=`" else char for char in text
+    ),
+    "HTML in JSON": lambda text: json.dumps(html.escape(text)).replace("&", "\\u0026")[1:-1],
     "hex": lambda text: text.encode().hex(),
     "hex, upper case": lambda text: text.encode().hex().upper(),
 }
@@ -65,6 +74,23 @@ def test_base64_is_found_in_its_three_alignments(
         assert MASK in cleaned
         kept = cleaned.replace(MASK, b"")
         assert len(kept) <= len(encode((before + after).encode())) + 8
+
+
+def wrapped(text: bytes, width: int, end: bytes) -> bytes:
+    return end.join(text[at : at + width] for at in range(0, len(text), width))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\\n", b"\\r\\n", b"\\\\n", b"\\\\r\\\\n"])
+@pytest.mark.parametrize("width", [24, 60, 64, 76])
+@pytest.mark.parametrize("secret", [SECRET, PLAIN, PLAIN * 5, "ünïcödé-" + PLAIN])
+def test_base64_in_lines_is_found_wherever_a_line_ends(secret: str, width: int, end: bytes) -> None:
+    """Row C22: as MIME and PEM write it, in JSON and in JSON within JSON too."""
+    for before in range(width):
+        encoded = base64.b64encode(b"#" * before + secret.encode() + b"!")
+        cleaned = Scrubber([secret]).clean(wrapped(encoded, width, end))
+        around = wrapped(base64.b64encode(b"#" * before), width, end)
+        assert MASK in cleaned, before
+        assert len(cleaned.replace(MASK, b"")) <= len(around) + len(end) + 8, before
 
 
 def test_what_is_left_of_a_json_document_can_still_be_read() -> None:

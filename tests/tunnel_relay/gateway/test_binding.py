@@ -129,6 +129,40 @@ def test_s21_a_list_is_cut_down_and_one_that_cannot_be_read_does_not_pass() -> N
     assert binding.whole(call, refused, b"not found") == b"not found"
 
 
+MEMBERS = ["tools", "prompts", "resources", "resourceTemplates"]
+
+
+@pytest.mark.parametrize("spell", [str, lambda name: f"\\u{ord(name[0]):04x}{name[1:]}"])
+@pytest.mark.parametrize("member", MEMBERS)
+def test_p33_a_list_on_a_resumed_stream_is_filtered_however_it_is_spelled(
+    member: str, spell: Callable[[str], str]
+) -> None:
+    """Most of what a resumed stream brings passes unread; what could be a list does not."""
+    binding, request = Binding(TaskTable()), Request()
+    request.method = b"GET"
+    call = Call(request, a_session(), None)
+    call.edit = lambda document: {**document, "result": {member: []}}
+    reader = binding.reader(call, EVENTS_HEAD)
+    assert reader is not None
+    plain = b'data: {"jsonrpc":"2.0","id":1,"result":{"content":[]}}\n\n'
+    assert reader.feed(plain) == plain
+    text = answer({member: [{"name": "hidden"}]}).replace(member.encode(), spell(member).encode())
+    assert spell(member).encode() in text
+    assert b"hidden" not in reader.feed(b"data: " + text + b"\n\n")
+
+
+@pytest.mark.parametrize("spell", ['"tasks"', '"\\u0074asks"'])
+@pytest.mark.parametrize("key", ['"taskId"', '"task\\u0049d"'])
+def test_s21_a_list_of_tasks_on_a_resumed_stream_is_cut_down(spell: str, key: str) -> None:
+    request = Request()
+    request.method = b"GET"
+    reader = Binding(TaskTable()).reader(Call(request, a_session(), None), EVENTS_HEAD)
+    assert reader is not None
+    text = answer({"tasks": [{"taskId": "of-another"}]}).decode()
+    text = text.replace('"tasks"', spell).replace('"taskId"', key)
+    assert b"of-another" not in reader.feed(f"data: {text}\n\n".encode())
+
+
 def test_most_answers_are_not_looked_into() -> None:
     binding, mine = Binding(TaskTable()), a_session()
     for call in (a_call(mine, "tools/list"), a_call(mine, "tools/call", modern=False, name="x")):

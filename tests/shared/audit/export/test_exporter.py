@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from shared.audit.export import sinks
 from shared.audit.export.cursor import Cursor, cursor_path, read_cursor
@@ -170,6 +172,15 @@ def _intent(log: AuditLog) -> bytes:
     from tests.helpers.log_lines import intent
 
     return intent(log.size, 77)
+
+
+def test_a_sink_that_fails_again_and_again_writes_few_lines(tmp_path: Path) -> None:
+    found = exporter(SimpleNamespace(folder=tmp_path), to="syslog+tcp://127.0.0.1:9")
+    with capture_logs() as lines:
+        for _ in range(100):
+            found._failed("refused")
+    assert [line["event"] for line in lines] == ["export_failing"]
+    assert found.problem == "refused"
 
 
 async def test_records_that_retention_took_are_reported_as_missing(tmp_path: Path) -> None:
