@@ -15,13 +15,13 @@ _N = rb"(?:0|[1-9][0-9]{0,17})"
 _CALL = rb'"call":"([0-9a-z.]{1,64})"'
 COMPLETION = re.compile(
     rb'\{"bytes":N,CALL,"delivery":"[a-z_]{1,32}","intent":(N),"kind":"call\.completion",'
-    rb'"result":"([a-z_]{1,32})","scrub_hits":N,"seq":(N),"status":N,"time":(N),"us":N,"v":1\}'.replace(
+    rb'"result":"([a-z_]{1,32})",(?:"scrub_hits":N,)?"seq":(N),"status":N,"time":(N),"us":N,"v":1\}'.replace(
         b"CALL", _CALL
     ).replace(b"N", _N)
 )
 """Matches a whole completion: call, intent, result, seq and time."""
 _INTENT = re.compile(
-    rb'\{"arguments":(?:\{\}|\{"[A-Za-z0-9_]{1,64}":"hmac:[0-9a-f]{32}"\}|(\{[^{}]{1,4096}\})),'
+    rb'\{(?:"arguments":(?:\{\}|\{"[A-Za-z0-9_]{1,64}":"hmac:[0-9a-f]{32}"\}|(\{[^{}]{1,4096}\})),)?'
     rb'"body":"[0-9a-f]{64}",CALL,"kind":"call\.intent","seq":(N),"time":(N),'
     rb'(?:"trace":"[0-9a-f-]{1,64}",)?("v":1,"what":.*)'.replace(b"CALL", _CALL).replace(b"N", _N),
     re.DOTALL,

@@ -80,11 +80,15 @@ async def test_what_agents_do_goes_out_in_every_format_without_a_secret() -> Non
         assert arrived["traceparent"] == parent
         assert not {"tracestate", "baggage"} & set(arrived)
         assert json.loads(seen.body)["params"]["_meta"]["traceparent"] == parent
-        (traced,) = [each for each in spans(collector) if each["traceId"] == TRACE]
-        assert (traced["parentSpanId"], traced["program"]) == (SPAN, "tunnel-client")
-        assert traced["name"] == "tools/call echo"
-        intents = records(lab.folder / "client" / "state" / "audit", "call.intent")
-        assert f"{TRACE}-{SPAN}" in [each.get("trace") for each in intents]
+        traced = [each for each in spans(collector) if each["traceId"] == TRACE]
+        assert sorted(each["program"] for each in traced) == ["tunnel-client", "tunnel-relay"]
+        assert {(each["name"], each["parentSpanId"]) for each in traced} == {
+            ("tools/call echo", SPAN)
+        }
+        for folder in (lab.folder / "client" / "state" / "audit", lab.relay_audit):
+            intents = records(folder, "call.intent")
+            traces = [each.get("trace") for each in intents]
+            assert traces.count(f"{TRACE}-{SPAN}") == 1
         for program in ("relay", "client"):
             for name in FILES:
                 text = (lab.folder / f"{program}-{name}").read_bytes()
