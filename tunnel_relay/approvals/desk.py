@@ -26,7 +26,7 @@ from tunnel_relay.approvals.standing import Owner, Standing
 from tunnel_relay.audit.facts import of_approval
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.approvals import Approval, State, Texts, Voice
-from tunnel_relay.store.base import Session
+from tunnel_relay.store.base import Session, StoreError
 
 KEEP_TEXTS = 86400.0
 """Seconds for which arguments are kept after a request is over."""
@@ -73,8 +73,10 @@ class Approvals(Standing):
     async def load(self) -> None:
         """Read what the store has; raises StoreError."""
         self.requests = Requests(await self._owner.store.approvals())
-        for each in self.requests.pending(self.now()):
-            self.expiring.watch(each)
+        for each in self.requests:
+            # Also what ended while no relay ran: nobody has told that yet.
+            if (each.state, Deed.EXPIRE) in decide.NEXT:
+                self.expiring.watch(each)
 
     async def purge(self) -> None:
         """Forget old arguments, and old approvals; raises StoreError."""
@@ -82,10 +84,22 @@ class Approvals(Standing):
         await self._owner.store.purge_approvals(now - KEEP_TEXTS, now - KEEP)
         self.requests.forget(now - KEEP)
 
-    def tell_over(self) -> None:
-        """Write down which ended by time since the last look."""
+    async def tell_over(self) -> None:
+        """Write down which ended by time since the last look; what is stored is not told again."""
         for each in self.expiring.over(self.now()):
-            note("approval.expired", **of_approval(each), reason="its time is over")
+            over = replace(each, state=State.EXPIRED, reason="its time is over")
+            note(
+                "approval.expired",
+                **of_approval(over),
+                expires=int(over.expires),
+                reason=over.reason,
+            )
+            self.requests.put(over)
+            try:
+                await self._owner.store.decide_approval(over, each.state)
+            except StoreError as error:
+                # It is over all the same; the next start tells it once more.
+                log.error("not stored yet", approval=over.id[:12], reason=str(error))
 
     # Agents -------------------------------------------------------------------------------------
 

@@ -64,7 +64,9 @@ def target(text: str) -> Target:
     port = port or _PORTS.get(url.scheme)
     if port is None:
         raise ValueError("syslog+tcp needs a port")
-    path = url.path or ("/v1/traces" if url.scheme.startswith("otlp") else "/")
+    path = url.path or "/"
+    if path == "/" and url.scheme.startswith("otlp"):
+        path = "/v1/traces"
     return Target(url.scheme, host, port, path)
 
 
@@ -116,7 +118,7 @@ class ExportSettings(ConfigModel):
     def target(self) -> Target:
         """The address, taken apart; metrics have a path of their own unless it says one."""
         found = target(self.to)
-        if self.format == "otlp-metrics" and not urlsplit(self.to).path:
+        if self.format == "otlp-metrics" and urlsplit(self.to).path in ("", "/"):
             return found._replace(path="/v1/metrics")
         return found
 

@@ -2,8 +2,8 @@
 
 A line says how long one call took, and what it was. A request counts its lines into histograms of
 delta temporality: what is counted is what the request's records say, so nothing is kept between two
-requests. Only calls that went out are counted, and only names that an operator knows are attributes:
-an agent cannot make series of its own.
+requests. Only calls that went out are counted, and only names that an operator knows are labels: an
+agent cannot make series of its own.
 Source: github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md; the boundaries are
 those it recommends.
 """
@@ -23,7 +23,7 @@ _DELTA = 1
 _NAMES = {True: "mcp.server.operation.duration", False: "mcp.client.operation.duration"}
 _LABELS = frozenset(
     (
-        *("mcp.method.name", "gen_ai.operation.name", "gen_ai.tool.name", "gen_ai.prompt.name"),
+        *("mcp.method.name", "gen_ai.operation.name", "gen_ai.tool.name"),
         *("error.type", "mcp_tunnel.server", "mcp_tunnel.class"),
     )
 )
@@ -35,6 +35,8 @@ def measured(event: Event) -> dict[str, Any] | None:
     if record.kind != COMPLETION or event.intent is None:
         return None
     labels = {name: value for name, value in attributes_of(event).items() if name in _LABELS}
+    if not event.what.definition:
+        labels.pop("gen_ai.tool.name", None)  # not pinned: whatever an agent calls it
     if outcome(event) != FAILURE and record.result not in ("", "ok"):
         labels["error.type"] = record.result  # of a timeout nobody knows what the upstream did
     return {"labels": labels, "time": record.time * 1000, "us": record.us}

@@ -25,3 +25,33 @@ async def test_what_ends_by_time_is_told_once_and_what_was_settled_never(tmp_pat
         assert {each.id for each in expiring.over(10.0)} == {"pending", "approved"}
         assert expiring.over(10.0) == []
         assert [each.id for each in expiring.over(21.0)] == ["later"]
+
+
+async def test_a_relay_that_starts_tells_what_ended_before_and_the_next_does_not(
+    tmp_path: Path,
+) -> None:
+    """Asked or approved; what is stored as over is not told again."""
+    now = [time.time()]
+    async with an_office(tmp_path, clock=lambda: now[0]) as place:
+        pending = await place.ask()
+        approved = await place.ask({"name": "send", "arguments": {"to": "b@example.com"}})
+        denied = await place.ask({"name": "send", "arguments": {"to": "c@example.com"}})
+        await place.approve("pia", approved)
+        await place.run("pia", "approval_deny", approval=denied.id, reason="no")
+        now[0] = pending.expires + 1
+        approvals = place.admin.approvals
+        told: list[dict[str, Any]] = []
+        listen(lambda kind, facts: told.append({"kind": kind, **facts}))
+        try:
+            for _ in range(2):
+                await approvals.load()
+                await approvals.tell_over()
+        finally:
+            listen(None)
+        ended = [each["approval"]["id"] for each in told if each["kind"] == "approval.expired"]
+        assert sorted(ended) == sorted([pending.id, approved.id])
+        assert {each.id: each.state for each in await place.admin.store.approvals()} == {
+            pending.id: State.EXPIRED,
+            approved.id: State.EXPIRED,
+            denied.id: State.DENIED,
+        }
