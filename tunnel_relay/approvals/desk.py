@@ -67,16 +67,20 @@ class Approvals(Standing):
         super().__init__(owner)
         self._turn = anyio.Lock()
         self._taking: set[str] = set()
-        self.expiring = Expiring(lambda which: self.requests.get(which))
+        self._expiring = Expiring(self._known)
         self.announce: Callable[[Approval, Texts], None] = lambda approval, texts: None
 
     async def load(self) -> None:
         """Read what the store has; raises StoreError."""
         self.requests = Requests(await self._owner.store.approvals())
+        self._expiring = Expiring(self._known)
         for each in self.requests:
             # Also what ended while no relay ran: nobody has told that yet.
             if (each.state, Deed.EXPIRE) in decide.NEXT:
-                self.expiring.watch(each)
+                self._expiring.watch(each)
+
+    def _known(self, approval: str) -> Approval | None:
+        return self.requests.get(approval)
 
     async def purge(self) -> None:
         """Forget old arguments, and old approvals; raises StoreError."""
@@ -86,7 +90,7 @@ class Approvals(Standing):
 
     async def tell_over(self) -> None:
         """Write down which ended by time since the last look; what is stored is not told again."""
-        for each in self.expiring.over(self.now()):
+        for each in self._expiring.over(self.now()):
             over = replace(each, state=State.EXPIRED, reason="its time is over")
             note(
                 "approval.expired",
@@ -138,7 +142,7 @@ class Approvals(Standing):
             approval = _request(session, tool, digest, needs, now)
             await self._owner.store.add_approval(approval, texts)
             self.requests.put(approval, by_relay=needs.relay)
-        self.expiring.watch(approval)
+        self._expiring.watch(approval)
         note("approval.asked", **of_approval(approval), expires=int(approval.expires))
         self._say("approval_asked", approval, rule=approval.rule)
         self.announce(approval, texts)
