@@ -334,4 +334,4 @@ async def end_by_time_forever(admin: Admin, every: float = 0.5) -> None:
             await anyio.sleep(every)
             # Not awaited: a client that is silent must not hold up the next look.
             tasks.start_soon(admin.end_by_time)
-            admin.approvals.tell_over()
+            tasks.start_soon(admin.approvals.tell_over)

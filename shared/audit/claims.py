@@ -27,16 +27,19 @@ def claimed(envelope: Envelope) -> str | None:
     return f"{_plain(info.get('name'))}/{_plain(info.get('version'))}"
 
 
-def trace_of(envelope: Envelope | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+def trace_header(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the trace that headers speak of, as it stands there; None without one."""
+    for name, value in headers:
+        if name == b"traceparent":
+            return value.decode("latin-1")
+    return None
+
+
+def trace_of(envelope: Envelope | None, header: str | None) -> str | None:
     """Return W3C trace id and span of a request, a dash between; the body comes first."""
     params = None if envelope is None else envelope.params
     meta = None if params is None else params.get("_meta")
-    found = meta.get("traceparent") if type(meta) is dict else None
-    if found is None:
-        for name, value in headers:
-            if name == b"traceparent":
-                found = value.decode("latin-1")
-                break
+    found = meta.get("traceparent", header) if type(meta) is dict else header
     if type(found) is not str:
         return None
     matched = _TRACE.fullmatch(found)

@@ -1,18 +1,19 @@
-"""An index of one segment, in SQLite: made by whoever asks, never by who writes.
+"""An index of one segment, in SQLite: made by whoever asks, or by a process beside the writer.
 
-It can be thrown away. A segment that is still written has one too, which is continued where it
-ends. What is said of a call in its intent is said of its completion as well, so that one question
-finds both.
+It can be thrown away, and is made anew when it is not of the segment that is there. A segment that
+is still written has one too, which is continued where it ends. What is said of a call in its intent
+is said of its completion as well, so that one question finds both.
 """
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from shared.audit.segments import Blocks, Segment
+from shared.record import repeats
 from shared.record.chain import RECORD_AT
 from shared.record.model import COMPLETION, INTENT, RecordError, parse, user_text
 
@@ -20,6 +21,8 @@ COLUMNS = ("kind", "user", "agent", "session", "server", "tool", "class", "decis
 """What can be asked for, by words; the rest are the call, the number and the time."""
 INHERITED = slice(1, 8)
 """The columns that a completion takes from its intent."""
+DAMAGE = (sqlite3.DatabaseError, TypeError, OverflowError, OSError)
+"""What comes of an index in which anything may stand."""
 Words = tuple[str, ...]
 Inherit = Callable[[int], Words | None]
 """Says what an earlier segment's index has of a record."""
@@ -27,6 +30,7 @@ Inherit = Callable[[int], Words | None]
 _VERSION = 1
 _BATCH = 5000
 _MAX_WORD = 512
+_LATEST = 2**63 - 1
 _NAMES = ", ".join(f'"{each}" INTEGER' for each in COLUMNS)
 _SCHEMA = f"""
 CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
@@ -49,19 +53,29 @@ class Index:
         self._inherit = inherit
         self._words: dict[str, int] = {"": 0}
         self._open: dict[str, tuple[int, ...]] = {}
+        self._intents = repeats.Intents()
+        self._ends: dict[bytes, tuple[int, ...]] = {}
+        """Columns of intents by how these end."""
+        self._where = where
         self.db = _opened(where)
         try:
-            self._load()
-            if not self._is_of_these():
-                raise sqlite3.DatabaseError("of other records")
-            self._catch_up()
-        except sqlite3.DatabaseError:
-            # Broken, or of a log that was here before: it is made anew.
-            self.db.close()
-            self.db = _opened(where, anew=True)
-            self._words, self._open = {"": 0}, {}
-            self._load()
-            self._catch_up()
+            with Blocks(segment.path) as blocks:
+                self._load()
+                if not self._is_of(blocks):
+                    raise sqlite3.DatabaseError("of other records")
+                self._catch_up(blocks)
+        except DAMAGE:
+            # Broken, or of a log that was here before.
+            self.make_anew()
+
+    def make_anew(self) -> None:
+        """Throw away what it knows and read the segment again; raises AuditError."""
+        self.db.close()
+        self.db = _opened(self._where, anew=True)
+        self._words, self._open, self._ends = {"": 0}, {}, {}
+        self._load()
+        with Blocks(self.segment.path) as blocks:
+            self._catch_up(blocks)
 
     def close(self) -> None:
         """Close its file."""
@@ -90,7 +104,7 @@ class Index:
         if not self.covered:
             self.next = self.segment.first
 
-    def _is_of_these(self) -> bool:
+    def _is_of(self, blocks: Blocks) -> bool:
         """Tell whether the last record that is known is still there, with its hash."""
         if not self.covered:
             return True
@@ -98,18 +112,17 @@ class Index:
             return False
         found = self.db.execute("SELECT at, length FROM records WHERE seq = ?", (self.next - 1,))
         row = found.fetchone()
-        if row is None or self.segment.compressed:
-            # Closed segments are not written again; `verify` says whether somebody did.
-            return row is not None
-        with Blocks(self.segment.path) as blocks:
-            line = blocks.line(*row)
+        if row is None:
+            return False
+        # Its hash follows from all records before it.
+        line = blocks.line(*row)
         return bool(line[9:73] == self._last)
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, blocks: Blocks) -> None:
         """Take in what is new."""
         batch: list[tuple[Any, ...]] = []
         known = len(self._words)
-        for line in self._new_lines():
+        for line in blocks.lines_from(self.covered):
             if not line.endswith(b"\n"):
                 break
             batch.append(self._row(line))
@@ -121,13 +134,40 @@ class Index:
                 batch = []
         self._store(batch, known)
 
-    def _new_lines(self) -> Iterator[bytes]:
-        with Blocks(self.segment.path) as blocks:
-            yield from blocks.lines_from(self.covered)
-
     def _row(self, line: bytes) -> tuple[Any, ...]:
+        record = line[RECORD_AT:-2]
+        found = repeats.COMPLETION.fullmatch(record)
+        if found is not None:
+            call = found[1].decode()
+            said = self._open.pop(call, None) or self._said_before(int(found[2]))
+            columns = (self._id(COMPLETION), *said[INHERITED], self._id(found[3].decode()))
+            return self._timed(line, int(found[5]), call, columns)
+        found = self._intents.match(record)
+        if found is not None:
+            call = found[2].decode()
+            columns = self._open[call] = self._ends.get(found[5]) or self._of_end(found[5])
+            return self._timed(line, int(found[4]), call, columns)
+        return self._parsed(line, record)
+
+    def _of_end(self, end: bytes) -> tuple[int, ...]:
+        """Return the columns of intents that end so."""
+        if len(self._ends) >= repeats.MAX_KNOWN:
+            self._ends.clear()
+        facts = parse(b'{"kind":"call.intent","seq":0,"time":0,' + end)
+        self._ends[end] = columns = tuple(map(self._id, words_of(facts)))
+        return columns
+
+    def _timed(
+        self, line: bytes, when: int, call: str, columns: tuple[int, ...]
+    ) -> tuple[Any, ...]:
+        self.low = when if self.low is None or when < self.low else self.low
+        self.high = when if self.high is None or when > self.high else self.high
+        return (self.next, self.covered, len(line), when, call, *columns)
+
+    def _parsed(self, line: bytes, record: bytes) -> tuple[Any, ...]:
+        """Return the row of a record that is spelled in another way, or is no call."""
         try:
-            facts = parse(line[RECORD_AT:-2])
+            facts = parse(record)
         except RecordError:
             # `verify` says what is wrong with it.
             return (self.next, self.covered, len(line), 0, "", *((0,) * len(COLUMNS)))
@@ -141,14 +181,11 @@ class Index:
             columns = tuple(map(self._id, words_of(facts)))
             if kind == INTENT:
                 self._open[call] = columns
-        when = facts["time"]
-        self.low = when if self.low is None else min(self.low, when)
-        self.high = when if self.high is None else max(self.high, when)
-        return (self.next, self.covered, len(line), when, call, *columns)
+        return self._timed(line, min(facts["time"], _LATEST), call, columns)
 
     def _said_before(self, intent: object) -> tuple[int, ...]:
         nothing = (0,) * len(COLUMNS)
-        if not isinstance(intent, int) or intent < 0:
+        if not isinstance(intent, int) or not 0 <= intent < self.next:
             return nothing
         if intent >= self.segment.first:
             # Its intent was taken in when this index was open before.

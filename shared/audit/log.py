@@ -112,8 +112,7 @@ class AuditLog:
 
     def _begin(self, found: Found) -> None:
         """Write down who begins, and end what the writer before left behind."""
-        for segment in found.unsettled:
-            self._signing.compress(segment.path)
+        self._signing.compress([segment.path for segment in found.unsettled])
         facts = {"key": encode_public(self.public), "origin": self.origin}
         if found.segment is not None and not found.clean:
             lost = {"open": len(found.open_calls), "torn": found.torn}

@@ -1,20 +1,23 @@
 """Finds records in the files of a log; nothing is executed, and nothing of the log is changed."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from shared.audit.index import COLUMNS, Index, Words
+from shared.audit.index import COLUMNS, DAMAGE, Index, Words
+from shared.audit.indexing import index_path
 from shared.audit.private import AuditError
-from shared.audit.retention import INDEX_SUFFIX
-from shared.audit.segments import Blocks, Segment, segment_name
+from shared.audit.segments import Blocks, Segment
 from shared.audit.tombstones import kept
-from shared.record.chain import RECORD_AT
+from shared.record.chain import MAX_LINE, RECORD_AT
 from shared.record.model import RecordError, parse
 
 MAX_PAGE = 10_000
+UNREADABLE = "unreadable"
+"""Stands for a line that is no record, or not the one that should be there."""
 BY_BEGINNING = frozenset({"kind", "session"})
 """What is found by how it begins as well: `call.` finds every kind of call."""
 
@@ -141,14 +144,17 @@ class Query:
         newest: bool,
     ) -> list[dict[str, Any]]:
         index = self._index(segment)
+        asked = (index, wanted, limit, bounds, newest)
         try:
-            rows = _ask(index, wanted, limit, bounds, newest)
+            with contextlib.suppress(*DAMAGE):
+                found = _found(*asked)
+                if all(each["kind"] != UNREADABLE for each in found):
+                    return found
+            # Of the index or of the log, something is damaged: the log is asked again.
+            index.make_anew()
+            return _found(*asked)
         except sqlite3.DatabaseError as error:
             raise AuditError(f"the index of {segment.path} cannot be read: {error}") from None
-        if not rows:
-            return []
-        with Blocks(index.segment.path) as blocks:
-            return [_record(blocks.line(at, length), seq) for seq, at, length in rows]
 
     def _index(self, segment: Segment) -> Index:
         before = self._open.pop(segment.first, None)
@@ -157,13 +163,17 @@ class Query:
                 self._open[segment.first] = before
                 return before
             before.close()
-        where = self._indexes / segment_name(segment.first).replace(".jsonl", INDEX_SUFFIX)
+        where = index_path(self._indexes, segment.first)
         try:
             index = Index(segment, where, self._inherited)
         except (sqlite3.DatabaseError, OSError) as error:
             raise AuditError(f"no index of {segment.path}: {error}") from None
         self._open[segment.first] = index
         return index
+
+    def make_index(self, segment: Segment, where: Path) -> None:
+        """Make the index of a segment in a file; raises AuditError, OSError, sqlite3.Error."""
+        Index(segment, where, self._inherited).close()
 
     def _inherited(self, seq: int) -> Words | None:
         """Return what an earlier segment says of a record."""
@@ -172,6 +182,20 @@ class Query:
             if segment.first <= seq:
                 return self._index(segment).words_of(seq)
         return None
+
+
+def _found(
+    index: Index,
+    wanted: Wanted,
+    limit: int,
+    bounds: tuple[int | None, int | None],
+    newest: bool,
+) -> list[dict[str, Any]]:
+    rows = _ask(index, wanted, limit, bounds, newest)
+    if not rows:
+        return []
+    with Blocks(index.segment.path) as blocks:
+        return [_record(blocks.line(at, min(length, MAX_LINE)), seq) for seq, at, length in rows]
 
 
 def _ask(
@@ -221,5 +245,5 @@ def _record(line: bytes, seq: int) -> dict[str, Any]:
     except RecordError:
         found = {}
     if found.get("seq") != seq:
-        return {"seq": seq, "time": 0, "kind": "unreadable", "v": 0}
+        return {"seq": seq, "time": 0, "kind": UNREADABLE, "v": 0}
     return found

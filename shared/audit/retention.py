@@ -15,6 +15,7 @@ from typing import NamedTuple
 import anyio
 
 from shared.audit.ends import end_path, read_end
+from shared.audit.indexing import index_path
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
 from shared.audit.segments import Segment, born
@@ -24,7 +25,6 @@ from shared.record.model import TOMBSTONE
 from shared.record.verify import Start
 
 WAIT_SECONDS = 30.0
-INDEX_SUFFIX = ".index"
 MAX_NAME = 256
 
 
@@ -106,9 +106,11 @@ async def _say(log: AuditLog, start: Start, approvers: list[str], before: int) -
 
 def remove(segment: Segment) -> None:
     """Remove a segment and what lies beside it for it; raises AuditError."""
-    end = end_path(segment.path.parent, segment.first)
+    folder = segment.path.parent
+    index = index_path(folder, segment.first)
     try:
-        for path in (end.with_suffix(INDEX_SUFFIX), segment.path, end):
+        # The index once more: it may have been made just then.
+        for path in (index, segment.path, index, end_path(folder, segment.first)):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     except OSError as error:

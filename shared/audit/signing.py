@@ -8,7 +8,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from shared.audit.ends import End, open_after, write_end
+from shared.audit.indexing import Indexing
 from shared.audit.notes import append_note, last_note
 from shared.audit.private import AuditError
 from shared.audit.segments import compress
@@ -40,7 +41,10 @@ class _Full:
 
 
 class Signing:
-    """Signs for one log; used on the loop, but for a thread that compresses when nobody waits."""
+    """Signs for one log; used on the loop, but for a thread that compresses when nobody waits.
+
+    That thread also has indexes made (`Indexing`).
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class Signing:
         self.now = False
         """Is a checkpoint wanted, however few records are new?"""
         self.newest = last_note(folder)
+        self._indexing = Indexing(folder)
         self._thread = ThreadPoolExecutor(1, "audit-close", _be_patient)
 
     def is_due(self, written: int) -> bool:
@@ -102,19 +107,26 @@ class Signing:
         try:
             self._open = open_after(full.path, self._open)
             write_end(self._folder, full.first, End(full.start, note, self._open))
-            compress(full.path, self._is_stopped)
         except (OSError, AuditError) as error:
             log.warning("a closed segment stays as it is", path=str(full.path), why=str(error))
+        else:
+            self._compress([full.path])
 
-    def compress(self, path: Path) -> None:
-        """Compress a segment that was closed before."""
-        self._thread.submit(self._compress, path)
+    def compress(self, paths: Sequence[Path]) -> None:
+        """Compress segments that were closed before."""
+        self._thread.submit(self._compress, paths)
 
-    def _compress(self, path: Path) -> None:
+    def _compress(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            try:
+                compress(path, self._is_stopped)
+            except OSError as error:
+                log.warning("a closed segment stays as it is", path=str(path), why=str(error))
         try:
-            compress(path, self._is_stopped)
-        except OSError as error:
-            log.warning("a closed segment stays as it is", path=str(path), why=str(error))
+            if not self._stopped:
+                self._indexing.look()
+        except (OSError, AuditError) as error:
+            log.warning("indexes are made by whoever asks", why=str(error))
 
     def _is_stopped(self) -> bool:
         return self._stopped
@@ -123,6 +135,7 @@ class Signing:
         """Stop: what is not compressed yet will be when the log is opened again."""
         self._stopped = True
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._indexing.stop()
 
 
 def _be_patient() -> None:

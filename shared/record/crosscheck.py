@@ -44,9 +44,9 @@ class Calls:
         """Take a record, in order."""
         kind = facts["kind"]
         if kind == INTENT:
-            self._begin(facts)
+            self.begin(_call(facts), facts["seq"], facts.get("approval"))
         elif kind == COMPLETION:
-            self._end(facts)
+            self.end(_call(facts), facts["seq"], facts.get("intent"))
         elif kind == GRANTED:
             approval = facts.get("approval")
             if isinstance(approval, dict) and isinstance(approval.get("id"), str):
@@ -54,12 +54,11 @@ class Calls:
                     del self._granted[next(iter(self._granted))]
                 self._granted[approval["id"]] = (facts["seq"], approval.get("arguments"))
 
-    def _begin(self, facts: dict[str, Any]) -> None:
-        call, seq = _call(facts), facts["seq"]
+    def begin(self, call: str, seq: int, approval: object = None) -> None:
+        """Take the intent of a call, in order."""
         if call in self.open:
             self._find("begun twice", seq, call, grave=True)
         self.open[call] = seq
-        approval = facts.get("approval")
         if isinstance(approval, dict):
             used = str(approval.get("id", ""))[:64]
             if used in self._used:
@@ -67,10 +66,11 @@ class Calls:
             elif len(self._used) < MAX_REMEMBERED:
                 self._used[used] = (seq, approval.get("arguments"))
 
-    def _end(self, facts: dict[str, Any]) -> None:
-        call, seq = _call(facts), facts["seq"]
+    def end(self, call: str, seq: int, intent: object) -> None:
+        """Take the completion of a call, in order."""
         begun = self.open.pop(call, None)
-        intent = facts.get("intent")
+        if begun is not None and begun == intent:
+            return
         removed = isinstance(intent, int) and intent < self._first
         if begun is None and not removed:
             self._find("ended without an intent", seq, call, grave=True)

@@ -223,8 +223,15 @@ def parse(record: bytes) -> dict[str, Any]:
         raise RecordError("no strict JSON") from None
     if not isinstance(found, dict):
         raise RecordError("no object")
+    return checked(found)
+
+
+def checked(found: dict[str, Any]) -> dict[str, Any]:
+    """Return an object whose four first members are what they have to be; raises RecordError."""
     for name in ("seq", "time", "v"):
-        if not _is_count(found.get(name)):
+        value = found.get(name)
+        # The type itself: asked of every record, and true is a number to `isinstance`.
+        if type(value) is not int or value < 0:
             raise RecordError(f"{name} is no number")
     if not isinstance(found.get("kind"), str):
         raise RecordError("kind is no text")

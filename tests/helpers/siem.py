@@ -97,6 +97,8 @@ class HttpServer:
         self.port = free_port()
         self.mode = "ok"
         self.bodies: list[bytes] = []
+        self.paths: list[str] = []
+        """Where each was posted."""
         self.heads: list[dict[str, str]] = []
         self.asked: set[str] = set()
         """Modes in which it was asked something."""
@@ -124,6 +126,7 @@ class HttpServer:
                 if mode == "large" and body.count(b"\n") <= 2:
                     status = 200
                 if status == 200:
+                    kept.paths.append(self.path)
                     kept.bodies.append(body)
                     kept.heads.append(dict(self.headers))
                 kept.asked.add(mode)

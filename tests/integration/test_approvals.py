@@ -24,6 +24,7 @@ from shared.permit import OWN_ANSWERS, PermitError, arguments_digest
 from shared.wire.codec import decode_open, decode_whole, encode_reset
 from shared.wire.frames import FLAG_END, FrameType
 from tests.helpers.agent import META, Agent, Message, call
+from tests.helpers.audit_log import records
 from tests.helpers.raw_link import Member, RawLink, joined
 from tests.integration.hostile import Stage
 from tests.integration.scene import SERVER, Grant, Scene, eventually, open_scene
@@ -345,3 +346,29 @@ async def test_what_is_kept_for_an_approval_counts_until_the_answer_begins(tmp_p
             office.client.answer_all()
         told = await office.told(call("send", id=3, text="z" * 100_000))
         assert "approval pending" in told["content"][0]["text"]
+
+
+async def test_what_ends_by_time_while_no_relay_runs_is_told_once_by_the_next(
+    tmp_path: Path,
+) -> None:
+    """A09: asked for, and killed: the log says that it came to nothing, and when."""
+    async with an_office(tmp_path) as office:
+        lab = office.scene.lab
+        audit = lab.folder / "relay" / "state" / "audit"
+        office.client.detail = {"ttl": 1.5}
+        assert (await office.told(call("send", to="a@example.com")))["isError"] is True
+        assert lab.relay is not None
+        lab.relay.kill()
+        await lab.relay.wait()
+        (asked,) = records(audit, "approval.asked")
+        assert records(audit, "approval.expired") == []
+        await asyncio.sleep(max(0.0, asked["expires"] + 1 - time.time()))
+        for _ in range(2):
+            await lab.start_relay()
+            await eventually(lambda: len(records(audit, "approval.expired")) == 1)
+            await lab.stop()
+        (ended,) = records(audit, "approval.expired")
+        assert ended["approval"] == asked["approval"]
+        assert (ended["who"], ended["what"]) == (asked["who"], asked["what"])
+        assert ended["reason"] == "its time is over"
+        assert ended["expires"] == asked["expires"] <= ended["time"] / 1e6

@@ -1,12 +1,14 @@
 """Both programs export what agents do: in every format, without a secret, traces passed on."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.helpers.agent import call
 from tests.helpers.audit_log import hiding, records
+from tests.helpers.otlp import points_of, traces_of
 from tests.helpers.siem import HttpServer
 from tests.helpers.tunnel import Lab
 from tests.integration.scene import SERVER, eventually, open_scene
@@ -29,6 +31,7 @@ def exporting(collector: HttpServer) -> Any:
                 for name in FILES
             ]
             exports.append({"name": "spans", "to": otlp, "token": "env:OTEL_TOKEN"})
+            exports.append({"name": "metrics", "to": otlp, "format": "otlp-metrics"})
             lab.environment[f"TUNNEL_{program.upper()}_AUDIT__EXPORT"] = json.dumps(exports)
         lab.environment["OTEL_TOKEN"] = CANARY
 
@@ -38,11 +41,24 @@ def exporting(collector: HttpServer) -> Any:
 def spans(collector: HttpServer) -> list[dict[str, Any]]:
     return [
         span | {"program": resource["resource"]["attributes"][0]["value"]["stringValue"]}
-        for body in list(collector.bodies)
+        for path, body in list(zip(collector.paths, collector.bodies, strict=False))
+        if path == "/v1/traces" and traces_of(body)
         for resource in json.loads(body)["resourceSpans"]
         for scope in resource["scopeSpans"]
         for span in scope["spans"]
     ]
+
+
+def durations(collector: HttpServer) -> Counter[tuple[str, str, str]]:
+    """Count calls by metric, method and tool, as a collector that decodes them finds them."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for path, body in zip(collector.paths, collector.bodies, strict=True):
+        if path == "/v1/metrics":
+            for name, labels, point in points_of(body):
+                assert sum(point.bucket_counts) == point.count
+                tool = labels.get("gen_ai.tool.name", "")
+                found[name, labels["mcp.method.name"], tool] += point.count
+    return found
 
 
 async def all_sent(lab: Lab) -> bool:
@@ -80,11 +96,23 @@ async def test_what_agents_do_goes_out_in_every_format_without_a_secret() -> Non
         assert arrived["traceparent"] == parent
         assert not {"tracestate", "baggage"} & set(arrived)
         assert json.loads(seen.body)["params"]["_meta"]["traceparent"] == parent
-        (traced,) = [each for each in spans(collector) if each["traceId"] == TRACE]
-        assert (traced["parentSpanId"], traced["program"]) == (SPAN, "tunnel-client")
-        assert traced["name"] == "tools/call echo"
-        intents = records(lab.folder / "client" / "state" / "audit", "call.intent")
-        assert f"{TRACE}-{SPAN}" in [each.get("trace") for each in intents]
+        traced = [each for each in spans(collector) if each["traceId"] == TRACE]
+        assert sorted(each["program"] for each in traced) == ["tunnel-client", "tunnel-relay"]
+        # The relay repeats no name that the client did not tell.
+        assert {each["name"] for each in traced} == {"tools/call", "tools/call echo"}
+        assert {each["parentSpanId"] for each in traced} == {SPAN}
+        for program in ("client", "relay"):
+            folder = lab.folder / program / "state" / "audit"
+            intents = records(folder, "call.intent")
+            traces = [each.get("trace") for each in intents]
+            assert traces.count(f"{TRACE}-{SPAN}") == 1
+        counted = durations(collector)
+        for program, side in (("relay", "server"), ("client", "client")):
+            ended = records(lab.folder / program / "state" / "audit", "call.completion")
+            mine = {key: each for key, each in counted.items() if key[0].split(".")[1] == side}
+            assert sum(mine.values()) == len(ended) == 2
+            # Nobody pinned it: its name is no label.
+            assert mine[f"mcp.{side}.operation.duration", "tools/call", ""] == 2
         for program in ("relay", "client"):
             for name in FILES:
                 text = (lab.folder / f"{program}-{name}").read_bytes()
@@ -94,7 +122,11 @@ async def test_what_agents_do_goes_out_in_every_format_without_a_secret() -> Non
                 for secret in (CANARY, scene.agent.token.get_secret_value()):
                     assert [each for each in hiding(secret) if each in text] == []
         assert [each for each in hiding(CANARY) if any(each in b for b in collector.bodies)] == []
-        assert collector.heads[0]["Authorization"] == f"Bearer {CANARY}"
+        heads = zip(collector.paths, collector.heads, strict=True)
+        assert {(path, head.get("Authorization")) for path, head in heads} == {
+            ("/v1/traces", f"Bearer {CANARY}"),
+            ("/v1/metrics", None),
+        }
         logs = b"".join(path.read_bytes() for path in lab.folder.glob("*/*.log"))
         logs += b"".join(path.read_bytes() for path in lab.folder.glob("*.log"))
         assert b"export_failing" in logs

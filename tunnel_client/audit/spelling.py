@@ -8,7 +8,7 @@ from binascii import hexlify
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from shared.audit.claims import claimed, trace_of
+from shared.audit.claims import claimed, trace_header, trace_of
 from shared.grant import Grant
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.permit import PermitError, decode
@@ -138,7 +138,7 @@ class Spelling:
         quiet = envelope is None or not envelope.params or "_meta" not in envelope.params
         if quiet and headers is self._headers:
             return self._traced
-        trace = trace_of(envelope, headers)
+        trace = trace_of(envelope, trace_header(headers))
         member = b"" if trace is None else traced(trace)
         if quiet:
             self._headers, self._traced = headers, member

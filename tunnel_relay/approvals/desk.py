@@ -26,7 +26,7 @@ from tunnel_relay.approvals.standing import Owner, Standing
 from tunnel_relay.audit.facts import of_approval
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.approvals import Approval, State, Texts, Voice
-from tunnel_relay.store.base import Session
+from tunnel_relay.store.base import Session, StoreError
 
 KEEP_TEXTS = 86400.0
 """Seconds for which arguments are kept after a request is over."""
@@ -67,14 +67,20 @@ class Approvals(Standing):
         super().__init__(owner)
         self._turn = anyio.Lock()
         self._taking: set[str] = set()
-        self.expiring = Expiring(lambda which: self.requests.get(which))
+        self._expiring = Expiring(self._known)
         self.announce: Callable[[Approval, Texts], None] = lambda approval, texts: None
 
     async def load(self) -> None:
         """Read what the store has; raises StoreError."""
         self.requests = Requests(await self._owner.store.approvals())
-        for each in self.requests.pending(self.now()):
-            self.expiring.watch(each)
+        self._expiring = Expiring(self._known)
+        for each in self.requests:
+            # Also what ended while no relay ran: nobody has told that yet.
+            if (each.state, Deed.EXPIRE) in decide.NEXT:
+                self._expiring.watch(each)
+
+    def _known(self, approval: str) -> Approval | None:
+        return self.requests.get(approval)
 
     async def purge(self) -> None:
         """Forget old arguments, and old approvals; raises StoreError."""
@@ -82,10 +88,22 @@ class Approvals(Standing):
         await self._owner.store.purge_approvals(now - KEEP_TEXTS, now - KEEP)
         self.requests.forget(now - KEEP)
 
-    def tell_over(self) -> None:
-        """Write down which ended by time since the last look."""
-        for each in self.expiring.over(self.now()):
-            note("approval.expired", **of_approval(each), reason="its time is over")
+    async def tell_over(self) -> None:
+        """Write down which ended by time since the last look; what is stored is not told again."""
+        for each in self._expiring.over(self.now()):
+            over = replace(each, state=State.EXPIRED, reason="its time is over")
+            note(
+                "approval.expired",
+                **of_approval(over),
+                expires=int(over.expires),
+                reason=over.reason,
+            )
+            self.requests.put(over)
+            try:
+                await self._owner.store.decide_approval(over, each.state)
+            except StoreError as error:
+                # It is over all the same; the next start tells it once more.
+                log.error("not stored yet", approval=over.id[:12], reason=str(error))
 
     # Agents -------------------------------------------------------------------------------------
 
@@ -124,7 +142,7 @@ class Approvals(Standing):
             approval = _request(session, tool, digest, needs, now)
             await self._owner.store.add_approval(approval, texts)
             self.requests.put(approval, by_relay=needs.relay)
-        self.expiring.watch(approval)
+        self._expiring.watch(approval)
         note("approval.asked", **of_approval(approval), expires=int(approval.expires))
         self._say("approval_asked", approval, rule=approval.rule)
         self.announce(approval, texts)

@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared.audit.claims import trace_of
 from shared.audit.log import AuditLog
 from shared.errors import NEVER_SENT, ResetCode
 from shared.jsonrpc.envelope import Envelope, Kind
@@ -17,7 +18,7 @@ from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.link.driver import LinkDriver
 from shared.permit import decode
 from shared.policy.methods import TOOL
-from shared.record.encode import before, said
+from shared.record.encode import before, said, traced
 from shared.wire.tools import ToolWord
 from tunnel_relay.audit.saying import Claims
 from tunnel_relay.clients.registry import Link
@@ -41,7 +42,7 @@ _RESULTS: dict[Cause, bytes] = {
 """What is said of a call that ended early; of the rest nobody knows what the upstream did."""
 _MAY_CHANGE = frozenset({"tasks/update"})
 _OK, _FAULT = b"ok", b"protocol_error"
-_INTENT = b'{%b"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,"v":1,%b}'
+_INTENT = b'{%b"body":"%b","call":"%b","kind":"call.intent","seq":%d,"time":%d,%b"v":1,%b}'
 _COMPLETION = (
     b'{"bytes":%d,"call":"%b","delivery":"%b","intent":%d,"kind":"call.completion","result":"%b",'
     b'"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
@@ -149,6 +150,9 @@ class Calls:
         if log is None:
             return True
         known = self._of(call, envelope, link, policy)
+        trace = trace_of(envelope, call.request.trace)
+        if trace is not None:
+            call.trace = traced(trace)
         if log.failing is not None:
             return self._reads_without and not known.changes
         return known
@@ -185,7 +189,10 @@ class Calls:
             digest = hexlify(sha256(body).digest())
             permit = exchange.call.permit
             approval = _approval(permit) if permit else b""
-            seq = log.take_late(_INTENT % (approval, digest, name, log.size, now, known.said))
+            trace = exchange.call.trace
+            seq = log.take_late(
+                _INTENT % (approval, digest, name, log.size, now, trace, known.said)
+            )
             exchange.written = Written(log, name, seq, began)
             intents.append(seq)
         why = log.flush()

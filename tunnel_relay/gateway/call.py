@@ -29,7 +29,8 @@ class Call:
 
     __slots__ = (
         *("body", "claim", "edit", "envelope", "initializes", "instance", "mcp_session"),
-        *("message_id", "modern", "permit", "pushes", "request", "session", "state_ends", "what"),
+        *("message_id", "modern", "permit", "pushes", "request", "session", "state_ends", "trace"),
+        "what",
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -38,6 +39,8 @@ class Call:
         self.mcp_session = self.permit = ""
         self.message_id = envelope.id if envelope is not None else None
         self.modern = is_modern(request, envelope)
+        self.trace = b""
+        """The member of its intent that names a trace."""
         self.state_ends = 0.0
         self.what: For = ("", None)
         self.claim: Claim | None = None

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.audit.claims import user_agent
+from shared.audit.claims import trace_header, user_agent
 from shared.ids import SESSION_PREFIX, is_token
 from shared.jsonrpc.headers import read_routing
 from shared.jsonrpc.reserved import headers_fault
@@ -85,6 +85,12 @@ class Request:
         known = self.known
         return user_agent(self.headers) if known is None else known.agent
 
+    @property
+    def trace(self) -> str | None:
+        """What its head says of a trace; see `shared.audit.claims`."""
+        known = self.known
+        return trace_header(self.headers) if known is None else known.trace
+
     def forget(self) -> None:
         """Keep only what the answer needs: idle streams live long."""
         self.body = b""
@@ -144,13 +150,14 @@ class Known:
 
     __slots__ = (
         *("accepted", "agent", "fields", "headers", "mcp_session", "method", "open_head"),
-        *("repeated", "routing", "session", "token_ends", "url"),
+        *("repeated", "routing", "session", "token_ends", "trace", "url"),
     )
 
     def __init__(self, request: Request) -> None:
         self.token_ends = 0.0
         self.accepted: Accepted | None = None
         self.agent = user_agent(request.headers)
+        self.trace = trace_header(request.headers)
         self.method = request.method
         self.url = request.url
         self.headers = request.headers

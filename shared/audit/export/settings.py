@@ -64,7 +64,9 @@ def target(text: str) -> Target:
     port = port or _PORTS.get(url.scheme)
     if port is None:
         raise ValueError("syslog+tcp needs a port")
-    path = url.path or ("/v1/traces" if url.scheme.startswith("otlp") else "/")
+    path = url.path or "/"
+    if path == "/" and url.scheme.startswith("otlp"):
+        path = "/v1/traces"
     return Target(url.scheme, host, port, path)
 
 
@@ -103,7 +105,10 @@ class ExportSettings(ConfigModel):
     Without TLS (http, syslog+tcp, otlp+http) to this machine only.
     """
     format: Format | None = None
-    """Left out: cef over syslog, otlp (spans of calls) to otlp, else jsonl: it can be verified."""
+    """Left out: cef over syslog, otlp (spans of calls) to otlp, else jsonl: it can be verified.
+
+    otlp-metrics: histograms of how long calls took.
+    """
     ca: Annotated[Path, AfterValidator(_absolute)] | None = None
     """PEM of the authorities that are believed, these alone; left out: the system's."""
     token: SecretRef | None = None
@@ -111,8 +116,11 @@ class ExportSettings(ConfigModel):
 
     @property
     def target(self) -> Target:
-        """The address, taken apart."""
-        return target(self.to)
+        """The address, taken apart; metrics have a path of their own unless it says one."""
+        found = target(self.to)
+        if self.format == "otlp-metrics" and urlsplit(self.to).path in ("", "/"):
+            return found._replace(path="/v1/metrics")
+        return found
 
     @property
     def spelling(self) -> Format:
@@ -126,8 +134,8 @@ class ExportSettings(ConfigModel):
     @model_validator(mode="after")
     def _fits(self) -> "ExportSettings":
         scheme = self.target.scheme
-        if scheme.startswith("otlp") != (self.spelling == "otlp"):
-            raise ValueError("the format otlp goes to otlp+https, and nothing else does")
+        if scheme.startswith("otlp") != self.spelling.startswith("otlp"):
+            raise ValueError("otlp and otlp-metrics go to otlp+https, and nothing else does")
         if self.ca is not None and not self.target.tls:
             raise ValueError("`ca` is for TLS")
         if self.token is not None and not scheme.removeprefix("otlp+").startswith("http"):

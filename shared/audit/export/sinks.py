@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from shared.audit.export.net import DEADLINE, Connection, SinkError
 from shared.audit.export.settings import ExportSettings, Target
 from shared.configfile import SecretError
-from shared.record.export.formats import spans
+from shared.record.export.formats import otlp_body
 from shared.record.export.joined import Origin
 from shared.record.export.syslog import framed
 
@@ -128,20 +128,21 @@ class SyslogSink:
 
 
 class HttpSink:
-    """Posts lines, or spans; there when the answer is 2xx. A redirect is a refusal."""
+    """Posts lines, spans or metrics; there when the answer is 2xx. A redirect is a refusal."""
 
     def __init__(self, export: ExportSettings, token: Token | None, origin: Origin) -> None:
         self._target = export.target
         self._ca = export.ca
         self._token = token
         self._origin = origin
-        self._spans = export.spelling == "otlp"
+        self._spelling = export.spelling
+        self._otlp = export.spelling.startswith("otlp")
         self._connection = Connection()
 
     def send(self, lines: Sequence[bytes]) -> None:
         """Post all of them on a connection of their own."""
-        if self._spans:
-            body = spans(lines, self._origin)
+        if self._otlp:
+            body = otlp_body(self._spelling, lines, self._origin)
         else:
             body = b"".join(line + b"\n" for line in lines)
         connection = self._connection
@@ -156,7 +157,7 @@ class HttpSink:
             raise SinkError(f"it answers {status}", too_large=status == 413)
 
     def _head(self, size: int) -> bytes:
-        kind = "application/json" if self._spans else "application/x-ndjson"
+        kind = "application/json" if self._otlp else "application/x-ndjson"
         lines = [
             f"POST {self._target.path} HTTP/1.1",
             f"Host: {self._target.authority}",

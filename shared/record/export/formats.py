@@ -10,6 +10,7 @@ from shared.record.export.joined import UNREADABLE, Event, Joiner, Origin, missi
 from shared.record.export.names import Format
 from shared.record.export.ocsf import ocsf
 from shared.record.export.otlp import request, span
+from shared.record.export.otlp_metrics import measured, metrics_request
 from shared.record.export.syslog import message
 from shared.record.export.words import compact
 
@@ -23,11 +24,17 @@ def _span(event: Event, origin: Origin) -> bytes:
     return b"" if found is None else compact(found)
 
 
+def _measured(event: Event, origin: Origin) -> bytes:
+    found = measured(event)
+    return b"" if found is None else compact(found)
+
+
 _SPELLED: dict[Format, Callable[[Event, Origin], bytes]] = {
     "ocsf": _json(ocsf),
     "ecs": _json(ecs),
     "cef": cef,
     "otlp": _span,
+    "otlp-metrics": _measured,
 }
 
 
@@ -85,8 +92,10 @@ def _own(event: Event) -> bytes:
     return compact({"export": said})
 
 
-def spans(lines: Sequence[bytes], origin: Origin) -> bytes:
-    """Return lines of the format `otlp` as the body of one request."""
+def otlp_body(name: Format, lines: Sequence[bytes], origin: Origin) -> bytes:
+    """Return lines of the format `otlp` or `otlp-metrics` as the body of one request."""
+    if name == "otlp-metrics":
+        return compact(metrics_request(lines, origin))
     whole = compact(request((), origin))
     # Spelled already: they are put where the empty list of them stands.
     return whole.replace(b'"spans":[]', b'"spans":[' + b",".join(lines) + b"]", 1)

@@ -2,5 +2,5 @@
 
 from typing import Literal, get_args
 
-Format = Literal["jsonl", "ocsf", "ecs", "cef", "otlp"]
+Format = Literal["jsonl", "ocsf", "ecs", "cef", "otlp", "otlp-metrics"]
 FORMATS: tuple[Format, ...] = get_args(Format)

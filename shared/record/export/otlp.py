@@ -38,10 +38,10 @@ def span(event: Event, origin: Origin) -> dict[str, Any] | None:
             "spanId": sha256(f"{origin.log} {record.seq}".encode()).hexdigest()[:16],
             "parentSpanId": event.parent,
             "name": " ".join(each for each in (what.method, what.name) if each) or record.kind,
-            "kind": SERVER if origin.program == "tunnel-relay" else CLIENT,
+            "kind": kind_of(origin),
             "startTimeUnixNano": str(max(0, began)),
             "endTimeUnixNano": str(max(0, ended)),
-            "attributes": _attributes(event),
+            "attributes": listed(attributes_of(event)),
             "status": status,
         }
     )
@@ -49,21 +49,25 @@ def span(event: Event, origin: Origin) -> dict[str, Any] | None:
 
 def request(spans: Iterable[dict[str, Any]], origin: Origin) -> dict[str, Any]:
     """Return spans as the body of one request."""
+    resource, scope = resource_of(origin)
+    scoped = [{"scope": scope, "spans": list(spans)}]
+    return {"resourceSpans": [{"resource": resource, "scopeSpans": scoped}]}
+
+
+def kind_of(origin: Origin) -> int:
+    """Return the kind of a program's spans."""
+    return SERVER if origin.program == "tunnel-relay" else CLIENT
+
+
+def resource_of(origin: Origin) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return who says something: the resource and the scope of a request."""
     resource = {
         "service.name": origin.program,
         "service.version": origin.version,
         "service.instance.id": origin.log,
         "host.name": origin.host,
     }
-    scope = {"name": "mcp-tunnel", "version": origin.version}
-    return {
-        "resourceSpans": [
-            {
-                "resource": {"attributes": _listed(resource)},
-                "scopeSpans": [{"scope": scope, "spans": list(spans)}],
-            }
-        ]
-    }
+    return {"attributes": listed(resource)}, {"name": "mcp-tunnel", "version": origin.version}
 
 
 def _of(event: Event, origin: Origin) -> bytes:
@@ -71,7 +75,8 @@ def _of(event: Event, origin: Origin) -> bytes:
     return (event.record.call or f"{origin.log} {event.record.seq}").encode("utf-8", "replace")
 
 
-def _attributes(event: Event) -> list[dict[str, Any]]:
+def attributes_of(event: Event) -> dict[str, str | int]:
+    """Return what is said of a call, by the names of the conventions."""
     record, what, who, why = event.record, event.what, event.who, event.why
     tool = what.method == "tools/call"
     failed = outcome(event) == FAILURE
@@ -96,10 +101,11 @@ def _attributes(event: Event) -> list[dict[str, Any]]:
         "mcp_tunnel.server": what.server,
         "mcp_tunnel.record": record.seq,
     }
-    return _listed({name: value for name, value in found.items() if value not in ("", 0)})
+    return {name: value for name, value in found.items() if value not in ("", 0)}
 
 
-def _listed(values: dict[str, Any]) -> list[dict[str, Any]]:
+def listed(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return attributes as OTLP lists them."""
     return [
         {
             "key": key,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audit.claims import CLIENT_INFO, claimed, trace_of
+from shared.audit.claims import CLIENT_INFO, claimed, trace_header, trace_of
 from tests.tunnel_client.test_judge import a_request
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -45,13 +45,13 @@ def test_a_claim_is_one_short_line(info: dict[str, Any], shown: str) -> None:
 def test_a_trace_is_found_in_the_body_first() -> None:
     call = a_request("tools/call", name="a", _meta={"traceparent": PARENT})
     headers = [(b"traceparent", b"00-" + b"1" * 32 + b"-b7ad6b7169203331-01")]
-    assert trace_of(call.envelope, headers) == TRACE + "-b7ad6b7169203331"
-    assert trace_of(None, headers) == "1" * 32 + "-b7ad6b7169203331"
-    assert trace_of(a_request("ping").envelope, []) is None
+    assert trace_of(call.envelope, trace_header(headers)) == TRACE + "-b7ad6b7169203331"
+    assert trace_of(None, trace_header(headers)) == "1" * 32 + "-b7ad6b7169203331"
+    assert trace_of(a_request("ping").envelope, trace_header([])) is None
 
 
 @given(st.text(max_size=30))
 def test_what_is_no_trace_is_left_out(text: str) -> None:
     call = a_request("tools/call", name="a", _meta={"traceparent": text})
-    found = trace_of(call.envelope, [])
+    found = trace_of(call.envelope, trace_header([]))
     assert found is None or len(found) == 49

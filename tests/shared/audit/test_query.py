@@ -9,9 +9,9 @@ import pytest
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
 from shared.audit.query import Query, Wanted
-from shared.audit.segments import segments
+from shared.audit.segments import compress, segments
 from shared.record import encode
-from tests.helpers.log_lines import ORIGIN, completion, intent, write_calls
+from tests.helpers.log_lines import ORIGIN, SAID, completion, intent, write_calls
 from tests.shared.audit.test_log import records
 
 EVE = encode.said(
@@ -167,15 +167,49 @@ def test_an_index_can_be_thrown_away_broken_or_of_another_log(folder: Path, tmp_
 
 
 def test_an_index_only_says_where(folder: Path) -> None:
-    """What is shown is what stands in the log, whatever an index says."""
+    """What is shown is what stands in the log, whatever an index says; then it is made anew."""
     found(folder, Wanted())
-    db = sqlite3.connect(folder / "0000000000000000.index")
-    with db:
-        db.execute("UPDATE records SET at = at + 1 WHERE seq = 3")
-    db.close()
-    with Query(folder) as query:
-        shown = query.page(Wanted(), after=1, limit=3).records
-    assert [each["kind"] for each in shown] == ["call.intent", "unreadable", "call.intent"]
+    before = (folder / "0000000000000000.index").read_bytes()
+    for harm in ("at = at + 1 WHERE seq = 3", "at = 'here' WHERE seq = 3"):
+        db = sqlite3.connect(folder / "0000000000000000.index")
+        with db:
+            db.execute(f"UPDATE records SET {harm}")  # noqa: S608
+        db.close()
+        assert (folder / "0000000000000000.index").read_bytes() != before
+        with Query(folder) as query:
+            shown = query.page(Wanted(), after=1, limit=3).records
+        assert [each["seq"] for each in shown] == [2, 3, 4]
+        kinds = [each["kind"] for each in shown]
+        assert kinds == ["call.intent", "call.completion", "call.intent"]
+
+
+def test_a_page_of_an_index_that_is_damaged_is_not_what_is_answered(folder: Path) -> None:
+    wanted = Wanted(agent="bot")
+    seqs = found(folder, wanted)
+    path = folder / "0000000000000000.index"
+    whole = path.read_bytes()
+    for at in range(4096, len(whole), 4096):
+        path.write_bytes(whole[:at] + bytes(range(256)) * 16 + whole[at + 4096 :])
+        assert found(folder, wanted) == seqs, f"page at {at}"
+
+
+async def test_the_index_of_a_log_that_was_here_before_is_made_anew(tmp_path: Path) -> None:
+    """Of closed segments too: they lie there under the same names."""
+    for name, said in (("old", EVE), ("new", SAID)):
+        log = AuditLog(tmp_path / name, ORIGIN, segment_bytes=SEGMENT)
+        write_calls(log, 60, said=said)
+        log.close()
+        for each in segments(log.folder)[:-1]:
+            if not each.compressed:
+                compress(each.path)
+    assert found(tmp_path / "new", Wanted(agent="bot")) == []
+    assert found(tmp_path / "old", Wanted(agent="bot")) != []
+    for path in (tmp_path / "old").glob("*.index"):
+        (tmp_path / "new" / path.name).write_bytes(path.read_bytes())
+    assert found(tmp_path / "new", Wanted(agent="bot")) == []
+    assert found(tmp_path / "new", Wanted(agent="helper")) == by_hand(
+        tmp_path / "new", agent="helper"
+    )
 
 
 def test_lines_that_are_no_records_are_passed_over(folder: Path) -> None:

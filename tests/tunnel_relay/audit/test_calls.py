@@ -44,7 +44,7 @@ class Stream:
 
     done = False
     written: Written | None = None
-    call = SimpleNamespace(permit="")
+    call = SimpleNamespace(permit="", trace=b"")
 
     def __init__(self, name: str, told: list[tuple[Any, ...]]) -> None:
         self._name, self._told = name, told

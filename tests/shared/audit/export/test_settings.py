@@ -45,6 +45,15 @@ def test_the_format_follows_from_the_place() -> None:
     assert ExportSettings(name="a", to="file:/a", format="ecs").spelling == "ecs"
 
 
+def test_metrics_have_a_path_of_their_own_unless_it_is_said() -> None:
+    paths = {"otlp+https://a": "/v1/metrics", "otlp+https://a/": "/v1/metrics"}
+    paths["otlp+https://a/otlp/v1/metrics"] = "/otlp/v1/metrics"
+    for to, path in paths.items():
+        assert ExportSettings(name="a", to=to, format="otlp-metrics").target.path == path
+    with pytest.raises(ValidationError, match="go to otlp"):
+        ExportSettings(name="a", to="https://a", format="otlp-metrics")
+
+
 @pytest.mark.parametrize(
     "given",
     [

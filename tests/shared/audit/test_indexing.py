@@ -1,0 +1,110 @@
+"""Closed segments have their indexes before anybody asks, made by a process that nothing needs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.audit import indexing
+from shared.audit.indexing import index_path, make, without
+from shared.audit.log import AuditLog
+from shared.audit.query import Query, Wanted
+from shared.audit.segments import Segment, compress, segments
+from tests.helpers.log_lines import ORIGIN, write_calls, written
+from tests.integration.scene import eventually
+from tests.shared.audit.test_log import records
+
+CALLS = 12_000
+"""Of which the log is several MiB, so that a process is worth it."""
+
+
+def asked(folder: Path) -> list[int]:
+    with Query(folder) as query:
+        return [each["seq"] for each in query.page(Wanted(agent="helper"), limit=10_000).records]
+
+
+async def test_a_writer_has_the_indexes_of_closed_segments_made(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=2 << 20)
+    write_calls(log, CALLS)
+    told: list[str | None] = []
+    log.durable(log.size - 1, told.append)
+    closed = segments(log.folder)[:-1]
+    assert len(closed) > 1
+    await eventually(lambda: all(index_path(log.folder, each.first).exists() for each in closed))
+    await eventually(lambda: log._signing._indexing._child.poll() is not None)  # type: ignore[union-attr]
+    made = {path.name: path.stat() for path in log.folder.glob("*.index")}
+    assert {stat.st_mode & 0o777 for stat in made.values()} == {0o600}
+    log.close()
+    answer = asked(log.folder)
+    for name, stat in made.items():
+        now = (log.folder / name).stat()
+        assert (now.st_ino, now.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns), "it was used"
+    for path in log.folder.glob("*.index"):
+        path.unlink()
+    assert asked(log.folder) == answer
+    assert not list(log.folder.glob(".*")), "nothing half made lies there"
+
+
+async def test_what_was_not_made_is_made_at_the_next_start(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=2 << 20)
+    write_calls(log, CALLS)
+    log.close()
+    first = segments(log.folder)[0].first
+    for path in log.folder.glob("*.index"):
+        path.unlink()
+    again = AuditLog(log.folder, ORIGIN, segment_bytes=2 << 20)
+    await eventually(index_path(log.folder, first).exists)
+    again.close()
+
+
+async def test_a_writer_that_closes_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "WORTH", 1)
+    log = await written(tmp_path / "log", 200, segment_bytes=8_000)
+    for each in segments(log.folder)[:-1]:
+        if not each.compressed:
+            compress(each.path)
+    beside = indexing.Indexing(log.folder)
+    beside.look()
+    child = beside._child
+    assert child is not None
+    beside.look()
+    assert beside._child is child, "one at a time"
+    beside.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
+
+
+async def test_nothing_is_left_of_a_segment_that_is_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await written(tmp_path / "log", 60, segment_bytes=8_000)
+    for each in segments(log.folder)[:-1]:
+        if not each.compressed:
+            compress(each.path)
+    first, *_ = without(log.folder)
+    real = Query.make_index
+
+    def removed(query: Query, segment: Segment, where: Path) -> None:
+        real(query, segment, where)
+        if segment == first:
+            segment.path.unlink()
+
+    monkeypatch.setattr(Query, "make_index", removed)
+    make(log.folder)
+    assert not index_path(log.folder, first.first).exists()
+    assert without(log.folder) == []
+    assert len(list(log.folder.glob("*.index"))) == len(segments(log.folder)) - 1
+
+
+async def test_an_index_says_the_same_of_records_spelled_in_another_way(tmp_path: Path) -> None:
+    """What is matched quickly and what is parsed are found alike."""
+    log = await written(tmp_path / "log", 5)
+    last = segments(log.folder)[-1]
+    answer = asked(log.folder)
+    index_path(log.folder, last.first).unlink()
+    text = last.path.read_bytes().replace(b'"kind":"call', b' "kind": "call')
+    last.path.write_bytes(text)
+    assert asked(log.folder) == answer
+    assert len(records(log.folder)) > 5

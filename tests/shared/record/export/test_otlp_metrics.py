@@ -1,0 +1,72 @@
+"""How long calls took, as histograms that a collector decodes."""
+
+import json
+
+from shared.record import encode
+from shared.record.export.formats import Formatter, otlp_body
+from shared.record.export.joined import Origin
+from shared.record.export.otlp_metrics import BOUNDS
+from tests.helpers.log_lines import SAID, call_name, chained, completion, intent
+from tests.helpers.otlp import points_of
+
+CLIENT = Origin("tunnel-client", "mcp-tunnel/client/office/1", "1.0", "host.example")
+RELAY = Origin("tunnel-relay", "mcp-tunnel/relay/https://r", "1.0", "host.example")
+NOT_PINNED = encode.said(
+    {"server": "crm", "http": "POST", "method": "tools/call", "name": "made up by an agent"},
+    {"user": "ada", "agent": "helper", "session": "5" * 32},
+    {"decision": "allow", "policy": "b" * 64},
+)
+
+
+def body_of(origin: Origin, *records: bytes) -> bytes:
+    formatter = Formatter("otlp-metrics", origin)
+    lines = [formatter.line(seq, line) for seq, line in enumerate(chained(records))]
+    return otlp_body("otlp-metrics", [each for each in lines if each], origin)
+
+
+def ended(seq: int, number: int, begun: int, us: int, result: bytes = b"ok") -> bytes:
+    now = 1_795_000_000_000_000 + seq
+    return encode.completion(call_name(number), seq, now, begun, result, b"done", 200, 120, us)
+
+
+def test_calls_of_one_kind_are_one_point() -> None:
+    took = (5_000, 10_000, 10_001, 400_000_000)
+    records = [intent(number, number) for number in range(len(took))]
+    records += [ended(4 + at, at, at, us) for at, us in enumerate(took)]
+    for origin, name in ((CLIENT, "mcp.client"), (RELAY, "mcp.server")):
+        ((found, labels, point),) = points_of(body_of(origin, *records))
+        assert found == f"{name}.operation.duration"
+        assert labels == {
+            "mcp.method.name": "tools/call",
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": "look_up",
+            "mcp_tunnel.class": "read",
+            "mcp_tunnel.server": "crm",
+        }
+        assert (point.count, point.sum) == (4, sum(took) / 1e6)
+        assert tuple(point.explicit_bounds) == BOUNDS
+        # A bound belongs to the bucket below it.
+        assert list(point.bucket_counts) == [2, 1, *[0] * 11, 0, 1]
+        assert point.start_time_unix_nano < point.time_unix_nano
+        assert point.time_unix_nano == (1_795_000_000_000_000 + 7) * 1000
+
+
+def test_how_calls_ended_is_a_label() -> None:
+    results = (b"ok", b"tool_error", b"timeout", b"cancelled")
+    records = [intent(number, number) for number in range(4)]
+    records += [ended(4 + at, at, at, 7, result) for at, result in enumerate(results)]
+    found = [labels.get("error.type") for _, labels, _ in points_of(body_of(CLIENT, *records))]
+    assert found == [None, "tool_error", "timeout", "cancelled"]
+
+
+def test_agents_make_no_series_of_their_own() -> None:
+    records = (intent(0, 1, NOT_PINNED), ended(1, 1, 0, 7))
+    ((_, labels, _),) = points_of(body_of(CLIENT, *records))
+    assert "gen_ai.tool.name" not in labels
+    assert set(labels) == {"mcp.method.name", "gen_ai.operation.name", "mcp_tunnel.server"}
+
+
+def test_what_is_no_end_of_a_call_is_not_counted() -> None:
+    other = json.dumps({"kind": "call.refused", "seq": 1, "time": 1, "v": 1}).encode()
+    body = body_of(CLIENT, intent(0, 1, SAID), other, completion(2, 9, 77))
+    assert list(points_of(body)) == []
