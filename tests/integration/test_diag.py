@@ -177,8 +177,8 @@ async def test_no_kind_of_secret_of_the_relay_is_in_its_archive(tmp_path: Path) 
         place = tmp_path / "password"
         place.touch(0o600)
         place.write_text(canary.new("password"))
-        words = ("user", "add", "root", "--role", "admin", "--password-file", str(place))
-        await lab.relay_command(*words)
+        add = ("user", "add", "root", "--role", "admin", "--password-file", str(place))
+        await lab.relay_command(*add)
         for name, words in {
             "admin token": ("user", "token", "root"),
             "session": ("session", "create", "--user", "root", "--agent", "x"),
