@@ -28,6 +28,8 @@ LOOK_SECONDS = 1.0
 
 QUIET_SECONDS = 3.0
 """A peer that calls run at and that says nothing for so long is asked whether it is there."""
+MOST_EARLY = 4
+"""PINGs before their time in one interval: a peer that gets more than ten gives the link up."""
 STUCK_SECONDS = 2.0
 """So long an answer may take before another connection is tried."""
 
@@ -38,7 +40,8 @@ def is_stuck(driver: LinkDriver) -> bool:
         return False
     now = time.monotonic()
     owed = driver.keepalive.owed_for(now)
-    if not owed and now - driver.keepalive.last_heard >= QUIET_SECONDS:
+    quiet = max(QUIET_SECONDS, driver.keepalive.interval / MOST_EARLY)
+    if not owed and now - driver.keepalive.last_heard >= quiet:
         driver.ask()
     return owed >= STUCK_SECONDS
 

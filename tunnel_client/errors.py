@@ -294,9 +294,6 @@ class DialSettingsError(DialError):
     retryable = False
 
 
-# 20xx, once more: what both sides have to agree on
-
-
 class PingsTooRareError(ClientError):
     """The relay's links may be silent for longer than this client serves without hearing it."""
 

@@ -39,12 +39,13 @@ class Keepalive:
     """
 
     __slots__ = (
-        *("_answer_due", "_asked_at", "_counter", "_deadline", "_interval", "_next_ask"),
+        *("_answer_due", "_asked_at", "_counter", "_deadline", "_next_ask"),
+        "interval",
         "last_heard",
     )
 
     def __init__(self, interval: float, deadline: float, now: float) -> None:
-        self._interval = interval
+        self.interval = interval
         self._deadline = deadline
         self._counter = 0
         self.last_heard = now
@@ -69,7 +70,7 @@ class Keepalive:
 
     def ask(self, now: float) -> bytes:
         """Return the payload of a PING to send now, whether it is time for one or not."""
-        self._next_ask = now + self._interval
+        self._next_ask = now + self.interval
         self._counter += 1
         self._asked_at = now
         if self._answer_due == inf:

@@ -97,3 +97,16 @@ def test_a_peer_that_answered_can_be_asked_again_at_once() -> None:
     assert again != first
     assert keepalive.answered(again, 15.75) == 0.25
     assert keepalive.next_deadline == 30.5
+
+
+def test_how_long_an_answer_is_owed_counts_silence_only() -> None:
+    timers = make()
+    assert timers.owed_for(14.0) == 0.0, "nothing was asked"
+    timers.ask(4.0)
+    assert timers.owed_for(6.0) == 2.0
+    timers.heard(7.0)
+    assert timers.owed_for(9.0) == 0.0, "a message is as good as an answer"
+    payload = timers.ask(10.0)
+    assert timers.owed_for(12.0) == 2.0
+    timers.answered(payload, 13.0)
+    assert timers.owed_for(14.0) == 0.0
