@@ -19,6 +19,7 @@ from tunnel_client.upstream.base import UpstreamRequest
 MAX_ASSEMBLING_BYTES = 64 * MIB
 """Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 
+_KIND = b"content-type"
 _NEVER = frozenset(
     {
         *(b"authorization", b"cookie", b"host", b"origin", b"mcp-session-id", b"connection"),
@@ -47,7 +48,7 @@ def admit_head(payload: bytes) -> Head:
     names = [name.lower().replace(b"_", b"-") for name, _ in head.headers]
     if not _NEVER.isdisjoint(names):
         raise GateError("the relay forwarded a header that is not forwarded")
-    if head.method == "POST" and b"content-type" in names:
+    if head.method == "POST" and _KIND in names:
         kinds = [
             value
             for name, (_, value) in zip(names, head.headers, strict=True)
