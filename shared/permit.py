@@ -40,8 +40,9 @@ _TEXTS = {
 
 OWN_ANSWERS = "mcp-tunnel/approval/"
 """How the keys of `inputRequests` begin that the relay itself made, when it asked for approval."""
-COVERED = ("arguments", "inputResponses", "requestState")
-"""The members of `params` that say what a call does, beside the tool's name."""
+NOT_COVERED = frozenset({"name", "_meta"})
+"""The members of `params` that an approval is not for: the tool has a field of its own, and what is
+said of a request may change with each. All else says what a call does, or may to some server."""
 
 
 class PermitError(PeerError):
@@ -178,7 +179,7 @@ def covered(params: Mapping[str, Any] | None) -> dict[str, Any]:
     Read the body with `shared.jsonrpc.canonical.exact`, which keeps every digit. Left out is an
     answer to a question of the relay's own, which says nothing but that it was seen.
     """
-    found = {name: params[name] for name in COVERED if params and name in params}
+    found = {name: value for name, value in (params or {}).items() if name not in NOT_COVERED}
     answers = found.get("inputResponses")
     if isinstance(answers, dict):
         kept = {key: value for key, value in answers.items() if not _is_own(key, value)}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from shared.errors import PeerError
 from shared.jsonrpc.envelope import parse
 from shared.jsonrpc.headers import Routing, check_routing, read_routing
+from shared.jsonrpc.media import is_json
 from shared.jsonrpc.methods import refusal
 from shared.jsonrpc.reserved import headers_fault
 from shared.wire.codec import OpenHead, decode_open
@@ -18,6 +19,7 @@ from tunnel_client.upstream.base import UpstreamRequest
 MAX_ASSEMBLING_BYTES = 64 * MIB
 """Request bodies of one link that are still coming; beyond it streams are refused unsent."""
 
+_KIND = b"content-type"
 _NEVER = frozenset(
     {
         *(b"authorization", b"cookie", b"host", b"origin", b"mcp-session-id", b"connection"),
@@ -42,8 +44,18 @@ class Head(NamedTuple):
 def admit_head(payload: bytes) -> Head:
     """Read a request head; raises PeerError when malformed, GateError for what none may hold."""
     head = decode_open(payload)
-    if any(name in _NEVER for name, _ in head.headers):
+    # CGI-like servers read `Content_Encoding` as `Content-Encoding`.
+    names = [name.lower().replace(b"_", b"-") for name, _ in head.headers]
+    if not _NEVER.isdisjoint(names):
         raise GateError("the relay forwarded a header that is not forwarded")
+    if head.method == "POST" and _KIND in names:
+        kinds = [
+            value
+            for name, (_, value) in zip(names, head.headers, strict=True)
+            if name == b"content-type"
+        ]
+        if len(kinds) > 1 or not is_json(kinds[0]):
+            raise GateError("the relay forwarded a body that is not JSON in UTF-8")
     fault = headers_fault(head.headers)
     if fault is not None:
         raise GateError(fault)

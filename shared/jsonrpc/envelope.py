@@ -328,8 +328,11 @@ def _check_tree(node: Any, depth: int) -> None:
         raise _RefusedError(PARSE_ERROR, "Parse error: nested too deeply")
     values = node
     if type(node) is dict:
-        if not node.keys() <= _COMMON and len({*map(str.casefold, node)}) != len(node):
-            raise _RefusedError(PARSE_ERROR, "Parse error: duplicate keys but for case")
+        if not node.keys() <= _COMMON:
+            if len({*map(str.casefold, node)}) != len(node):
+                raise _RefusedError(PARSE_ERROR, "Parse error: duplicate keys but for case")
+            if "__proto__" in node:  # copied in JavaScript, its members become the object's
+                raise _RefusedError(INVALID_REQUEST, "a member is called __proto__")
         values = node.values()
     elif len(node) > _LONG_LIST and {*map(type, node)} <= _SCALARS:
         return

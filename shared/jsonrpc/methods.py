@@ -3,7 +3,15 @@
 Sources: schema of 2025-03-26 to 2026-07-28, tasks of 2025-11-25 and the tasks extension.
 """
 
-from shared.jsonrpc.envelope import METHOD_NOT_FOUND, Envelope, EnvelopeError, Kind
+import re
+
+from shared.jsonrpc.envelope import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    Envelope,
+    EnvelopeError,
+    Kind,
+)
 
 _BOTH = frozenset(
     {
@@ -24,6 +32,11 @@ NOTIFICATIONS = frozenset(
 )
 """Of both eras: modern upstreams acknowledge and drop the legacy ones."""
 
+OF_A_URI = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
+_SLASH = r"(?:[/\\]|%2f|%5c)"
+_DOTS = re.compile(rf"(?:^|{_SLASH})(?:\.|%2e){{1,2}}(?:$|{_SLASH})", re.IGNORECASE)
+"""Segments that a server may take out of a path, and what is before them (RFC 3986, 5.2.4)."""
+
 # Without a version in the body a request may be a modern one with a fault, and only the upstream
 # knows how it names that fault.
 _UNVERSIONED_REQUESTS = LEGACY_REQUESTS | MODERN_REQUESTS
@@ -40,9 +53,18 @@ def refusal(envelope: Envelope) -> EnvelopeError | None:
     if envelope.kind is Kind.REQUEST:
         modern = envelope.is_modern
         if envelope.method in (MODERN_REQUESTS if modern else _UNVERSIONED_REQUESTS):
-            return None
+            return _leads_elsewhere(envelope) if envelope.method in OF_A_URI else None
         status = 404 if modern else 200
         return EnvelopeError(METHOD_NOT_FOUND, "Method not found", envelope.id, status)
     if envelope.kind is Kind.NOTIFICATION and envelope.method not in NOTIFICATIONS:
         return EnvelopeError(METHOD_NOT_FOUND, "Unknown notification", status=202)
     return None
+
+
+def _leads_elsewhere(envelope: Envelope) -> EnvelopeError | None:
+    """Refuse a URI that a server may read as another one than policy does."""
+    uri = (envelope.params or {}).get("uri")
+    if type(uri) is not str or _DOTS.search(re.split("[?#]", uri, maxsplit=1)[0]) is None:
+        return None
+    status = 400 if envelope.is_modern else 200
+    return EnvelopeError(INVALID_PARAMS, "the URI has dot segments", envelope.id, status)

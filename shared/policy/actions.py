@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from shared.jsonrpc.envelope import Envelope, Kind
+from shared.jsonrpc.methods import OF_A_URI
 from shared.policy.classes import ToolClass
 from shared.policy.methods import TOOL
 from shared.policy.model import Action
-
-_URI = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
 
 
 def action_of(server: str, envelope: Envelope, tool_class: ToolClass | None) -> Action | None:
@@ -26,7 +25,7 @@ def action_of(server: str, envelope: Envelope, tool_class: ToolClass | None) -> 
         ref = _object(params.get("ref")) or {}
         name = _text(ref.get("name")) if ref.get("type") == "ref/prompt" else _text(ref.get("uri"))
         args = _object(params.get("argument"))
-    elif method in _URI:
+    elif method in OF_A_URI:
         name = _text(params.get("uri"))
     return Action(server, method, name, tool_class if method == TOOL else None, args)
 

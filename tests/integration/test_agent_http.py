@@ -224,6 +224,8 @@ async def test_h18_a_compressed_body_is_refused(scene: Scene) -> None:
         "application/jsonx",
         "text/plain; application/json",
         "application/json, text/plain",
+        "application/json; charset=utf-7",
+        "application/json; charset=utf-16",
         "",
         DROP,
     ],

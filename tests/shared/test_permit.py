@@ -273,6 +273,14 @@ def test_answers_to_the_servers_questions_are_covered() -> None:
     assert plain != digest_of(b'{"arguments":{"to":"a"},"requestState":"x"}')
 
 
+def test_what_nobody_knows_beside_the_arguments_is_covered_too() -> None:
+    """P20: a server may read it, so whoever approves sees it, and it cannot be added after."""
+    plain = digest_of(b'{"arguments":{"to":"a"}}')
+    assert plain != digest_of(b'{"arguments":{"to":"a"},"bcc":"b"}')
+    assert plain != digest_of(b'{"arguments":{"to":"a"},"task":{"ttl":1}}')
+    assert covered({"name": "send", "bcc": "b", "_meta": {"progressToken": 1}}) == {"bcc": "b"}
+
+
 def test_that_the_relays_own_question_was_seen_changes_nothing() -> None:
     own = OWN_ANSWERS + "1" * 32
     params = {"arguments": {"to": "a"}}

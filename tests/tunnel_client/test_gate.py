@@ -42,6 +42,27 @@ def test_a_header_no_relay_of_ours_sends_is_refused(name: bytes) -> None:
         admit(head(headers=[(name, b"x")]), body())
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-type", b"application/json; charset=utf-7")],
+        [(b"content-type", b"text/plain")],
+        [(b"content-type", b"application/json"), (b"content-type", b"application/json")],
+        [(b"content-type", b"application/json"), (b"content_type", b"text/plain")],
+        [(b"content_encoding", b"gzip")],
+    ],
+)
+def test_h19_a_body_that_could_be_read_in_another_way_is_refused(headers: Headers) -> None:
+    """T32: to a server that goes by the charset it may name another tool than the one we judge."""
+    with pytest.raises(GateError):
+        admit(head(headers=headers), body())
+
+
+def test_h19_json_may_say_that_it_is_utf_8() -> None:
+    kind: Headers = [(b"content-type", b"application/json; charset=utf-8")]
+    assert admit(head(headers=kind), body()).body == body()
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_body_where_none_belongs_is_refused(method: str) -> None:
     with pytest.raises(GateError):

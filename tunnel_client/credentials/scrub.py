@@ -94,19 +94,7 @@ class Scrubber:
             while at >= 0:
                 found.append((at, at + len(literal)))
                 at = data.find(literal, at + 1)
-        if not found:
-            return found
-        merged: list[tuple[int, int]] = []
-        for start, end in sorted(found):
-            # Half an escape left behind would make the rest of a JSON document unreadable.
-            for _ in range(_BACKSLASHES):
-                if start and data[start - 1] == 0x5C:
-                    start -= 1
-            if merged and start < merged[-1][1]:
-                merged[-1] = merged[-1][0], max(end, merged[-1][1])
-            else:
-                merged.append((start, end))
-        return merged
+        return _merged([(_escape_start(data, start), end) for start, end in found])
 
     def clean(self, data: bytes) -> bytes:
         """Return a whole text without the secrets."""
@@ -119,28 +107,52 @@ class Stream:
     Never holds back more than the longest spelling less one byte, and nothing at an event's end.
     """
 
-    __slots__ = ("_held", "_scrubber", "hits")
+    __slots__ = ("_first", "_held", "_scrubber", "hits")
 
     def __init__(self, scrubber: Scrubber) -> None:
-        self._scrubber = scrubber
+        self._first = self._scrubber = scrubber
         self._held = b""
         self.hits = 0
 
     def feed(self, piece: bytes, end: bool, scrubber: Scrubber | None = None) -> bytes:
-        """Return what may go on now; `scrubber` takes over when the secrets have changed."""
+        """Return what may go on now; `scrubber` is of the secrets as they are by now.
+
+        Those that were there at first are sought to the end: it is them that the upstream saw.
+        """
         if scrubber is not None:
             self._scrubber = scrubber
         data = self._held + piece if self._held else piece
-        places = self._scrubber.places(data)
+        places, longest = self._scrubber.places(data), self._scrubber.longest
+        if self._scrubber is not self._first:
+            places = _merged(places + self._first.places(data))
+            longest = max(longest, self._first.longest)
         self.hits += len(places)
         if end or data.endswith(_EVENT_ENDS):
             self._held = b""
             return _masked(data, places) if places else data
-        cut = max(0, len(data) - self._scrubber.longest + 1)
+        cut = max(0, len(data) - longest + 1)
         if places:
             cut = max(cut, places[-1][1])
         self._held = data[cut:]
         return _masked(data[:cut], places) if places else data[:cut]
+
+
+def _escape_start(data: bytes, start: int) -> int:
+    """Half an escape left behind would make the rest of a JSON document unreadable."""
+    for _ in range(_BACKSLASHES):
+        if start and data[start - 1] == 0x5C:
+            start -= 1
+    return start
+
+
+def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _masked(data: bytes, places: list[tuple[int, int]]) -> bytes:

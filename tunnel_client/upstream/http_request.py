@@ -34,7 +34,8 @@ HOP_BY_HOP = frozenset(
 """RFC 9110 section 7.6.1, and `HTTP2-Settings` of RFC 7540."""
 
 _DROPPED = HOP_BY_HOP | {
-    b"accept-encoding",
+    # An answer in part, in another charset or as a difference is not searched for what it holds.
+    *(b"accept-charset", b"accept-encoding", b"range", b"if-range", b"a-im"),
     b"api-key",
     b"authorization",
     b"baggage",

@@ -3,6 +3,7 @@
 import httptools
 
 from shared.errors import PeerError
+from shared.jsonrpc.media import means_itself
 from shared.repeated import RepeatedHead
 from shared.wire.limits import MAX_INLINE_BYTES
 from tunnel_client.upstream.base import Headers
@@ -116,6 +117,8 @@ def _special(head: ResponseHead, lower: bytes, value: bytes, connection: list[by
     """Note what a header says about the response; tell whether the agent gets it."""
     if lower == b"content-type":
         head.event_stream = value[:17].lower() == b"text/event-stream"
+        if not means_itself(value):
+            raise RefusedResponseError("charset refused")
     elif lower == b"content-length":
         head.until_close = False
         return head.status != _NO_CONTENT

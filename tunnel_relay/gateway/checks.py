@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from shared.audit.claims import trace_header, user_agent
 from shared.ids import SESSION_PREFIX, is_token
 from shared.jsonrpc.headers import read_routing
+from shared.jsonrpc.media import is_json
 from shared.jsonrpc.reserved import headers_fault
 from shared.repeated import RepeatedHead
 from tunnel_relay.gateway import answers
@@ -253,8 +254,8 @@ def refuse_body(request: Request, edge: Edge) -> Answer | None:
         if b"transfer-encoding" in fields:
             return answers.BODY_NOT_ALLOWED
         return refuse_length(request, edge)
-    media_type = fields.get(b"content-type", b"")
-    if media_type.split(b";", 1)[0].strip().lower() != b"application/json":
+    # A server that decodes by another charset than UTF-8 reads another message than we judge.
+    if not is_json(fields.get(b"content-type", b"")):
         return answers.NOT_JSON
     if fields.get(b"content-encoding", b"identity").lower() != b"identity":
         return answers.NOT_JSON

@@ -11,6 +11,7 @@ _HOP_BY_HOP = {
 _NEVER_IN = _HOP_BY_HOP | {
     # Said anew on the last hop.
     *(b"host", b"origin", b"referer", b"content-length", b"expect", b"accept-encoding"),
+    *(b"content-encoding", b"accept-charset", b"range", b"if-range", b"a-im"),
     # Credentials and identities: the relay's own, or nobody's.
     *(b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-auth-token", b"x-real-ip"),
     *(b"forwarded", b"via", b"x-original-url", b"x-rewrite-url", b"x-user", b"x-remote-user"),

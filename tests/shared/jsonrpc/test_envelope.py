@@ -24,6 +24,16 @@ def nested(depth: int) -> bytes:
     return with_arguments(b'{"a":' * below + b"1" + b"}" * below)
 
 
+@pytest.mark.parametrize("key", [b"__proto__", b"__proto\\u005f_", b"\\u005f\\u005fproto__"])
+@pytest.mark.parametrize("around", [b"%b", b'{"a":[%b]}', b'{"a":1,"b":{"c":%b}}'])
+def test_h14_a_key_that_some_readers_take_for_what_an_object_inherits_is_refused(
+    key: bytes, around: bytes
+) -> None:
+    """A copy with `Object.assign` has a `bcc` then that the arguments we judge have not."""
+    arguments = around % (b'{"%b":{"bcc":"x"}}' % key)
+    assert refused(with_arguments(arguments)).code == -32600
+
+
 def test_a_modern_call_says_what_it_is() -> None:
     document = modern(name="read", arguments={"path": "/x"})
     envelope = parse(encode(document))

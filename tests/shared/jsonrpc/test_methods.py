@@ -45,6 +45,28 @@ def test_a_modern_request_without_its_version_reaches_the_upstream(method: str) 
     assert refusal(parse(encode(request(method)))) is None
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("docs://public/../secret", "docs://public/..", "file:///a/./b", "../secret", ".."),
+        *("docs://public/%2e%2E/secret", "docs://public/.%2e/x", "docs://public%2f..%2Fsecret"),
+        *("docs://public\\..\\secret", "docs://public%5C..%5csecret", "a:b/..?q", "a:b/..#f"),
+    ],
+)
+@pytest.mark.parametrize("method", ["resources/read", "resources/subscribe"])
+def test_p31_a_uri_that_leads_elsewhere_than_it_says_is_refused(method: str, uri: str) -> None:
+    """A rule for `docs://public/*` is not for what a server makes of `docs://public/../x`."""
+    error = refused(request(method, uri=uri))
+    assert (error.code, error.status, error.id) == (-32602, 200, 7)
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:///a/b.txt", "a:...", "a:b/.c/..d/e..", "https://x/?next=/../y", "a:b#/../c", 5]
+)
+def test_other_uris_are_the_servers_matter(uri: object) -> None:
+    assert refusal(parse(encode(request("resources/read", uri=uri)))) is None
+
+
 def test_every_request_of_the_specification_may_be_sent() -> None:
     for method, version in CLIENT_REQUESTS:
         assert method in (MODERN_REQUESTS if version == VERSION else LEGACY_REQUESTS)

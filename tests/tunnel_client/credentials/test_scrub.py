@@ -157,6 +157,16 @@ def test_other_secrets_may_take_over_in_the_middle() -> None:
     assert cleaned == b"x" + MASK
 
 
+def test_what_an_answer_was_asked_for_with_is_sought_to_its_end() -> None:
+    """However often the secret is another one while a stream is open."""
+    stream = Stream(Scrubber([PLAIN]))
+    third = Scrubber(["the-second-1753-abcd", "the-third-8264-efgh"])
+    first = stream.feed(f"{PLAIN} the-third-8264-efgh {PLAIN[:9]}".encode(), False, third)
+    last = stream.feed(f"{PLAIN[9:]}!".encode(), True, third)
+    assert first + last == b" ".join([MASK, MASK, MASK]) + b"!"
+    assert stream.hits == 3
+
+
 @pytest.mark.parametrize(
     "weak", ["", "short", "a" * 40, "abababababababababab", "0123456789abcdef", "x" * 15]
 )

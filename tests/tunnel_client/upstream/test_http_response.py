@@ -115,6 +115,7 @@ def test_redirects_are_refused(status: bytes) -> None:
     "line",
     [
         *(b"Content-Encoding: gzip", b"Content-Encoding: identity, br"),
+        *(b"Content-Type: application/json; charset=utf-7", b"Content-Type: a/b; charset=UTF-16"),
         *(b"Mcp-Session-Id: a\r\nMcp-Session-Id: b", b"X-Big: " + b"x" * 33_000),
         b"\r\n".join(b"X-%d: 1" % n for n in range(100)),
     ],

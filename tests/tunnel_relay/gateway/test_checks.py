@@ -109,6 +109,7 @@ def test_a_body_is_json_without_an_encoding_and_within_its_limit() -> None:
     assert judged(JSON, (b"content-encoding", b"Identity"), length=b"100") is None
     assert judged() is answers.NOT_JSON
     assert judged((b"content-type", b"text/plain; application/json")) is answers.NOT_JSON
+    assert judged((b"content-type", b"application/json; charset=utf-7")) is answers.NOT_JSON
     assert judged(JSON, (b"content-encoding", b"gzip")) is answers.NOT_JSON
     assert judged(JSON, length=b"101") is answers.BODY_TOO_LARGE
     for length in (b"", b"-1", b"+1", b"0x1", b"1, 1", b"twice", b"9" * 13, b"\xb2"):

@@ -11,6 +11,7 @@ def names(*sent: bytes, connection: bytes | None = None) -> list[bytes]:
     "name",
     [
         *(b"host", b"origin", b"referer", b"content-length", b"expect", b"accept-encoding"),
+        *(b"content-encoding", b"accept-charset", b"range", b"if-range", b"a-im"),
         *(b"authorization", b"cookie", b"x-api-key", b"x-auth-token", b"remote-user"),
         *(b"forwarded", b"x-forwarded-for", b"x-forwarded-anything", b"x-real-ip", b"via"),
         *(b"proxy-authorization", b"x-upstream-authorization", b"x-mcp-tunnel-user"),
