@@ -1,5 +1,7 @@
 """What is shown is one line each, whatever somebody wrote into it."""
 
+from typing import Any
+
 from shared.audit.replay import Replayed
 from shared.audit_cli.views import differences, moment, row, timeline
 from shared.record.reconcile import reconcile
@@ -42,7 +44,7 @@ def test_a_replay_says_which_approval_and_who_refused() -> None:
     what, why = {"server": "crm", "name": "send", "class": "write"}, {"decision": "allow"}
     approval = {"id": "a1", "approvers": []}
     call = {"kind": "call.intent", "call": "f.1", "what": what, "why": why}
-    told = [
+    told: list[dict[str, Any]] = [
         call,
         {"kind": "call.completion", "call": "f.1", "result": "denied"},
         {"kind": "approval.asked", "approval": approval, "what": what, "expires": 1_795_000_000},
@@ -58,7 +60,7 @@ def test_a_replay_says_which_approval_and_who_refused() -> None:
         "approval.granted send approval a1 by pia",
         "session.revoked reason: lost laptop",
     ]
-    assert row(found[4]).endswith("session.revoked  crm")
+    assert row(found[4]).endswith("session.revoked  crm  reason=lost laptop")
     assert "(-)" not in row(found[0])
 
 
