@@ -28,9 +28,10 @@ def row(record: Mapping[str, Any]) -> str:
     who, what, why = (_part(record, name) for name in ("who", "what", "why"))
     said = [f"{user_text(who.get('user')) or '-'} by {who.get('agent', '-')}"] if who else []
     if what:
-        said.append(f"{what.get('server', '')}/{what.get('name') or what.get('method', '')}")
+        named = (what.get("server"), what.get("name") or what.get("method"))
+        said.append("/".join(str(each) for each in named if each))
     if why:
-        said.append(f"{why.get('decision')} ({why.get('rule') or why.get('by') or '-'})")
+        said.append(_decided(why.get("decision"), why.get("rule") or why.get("by")))
     said += (f"{key}={record[key]}" for key in sorted(record) if key not in _APART)
     text = f"{record.get('seq'):>8} {moment(record.get('time', 0))} {record.get('kind')}  "
     return one_line(text + "  ".join(said), MAX_ROW)
@@ -47,14 +48,29 @@ def timeline(found: Replayed) -> str:
 def _step(entry: Entry) -> str:
     said = [f"{moment(entry.time)} {entry.seq:>8} ", f"{entry.title:<40}"]
     if entry.is_call:
-        said += [f"{entry.tool_class or '-':<13}", f"{entry.decision or '-'} ({entry.ground})"]
-        if entry.approval:
-            said.append(f"approval {entry.approval} by {', '.join(entry.approvers) or '-'}")
+        ground = None if entry.ground == "-" else entry.ground
+        said += [f"{entry.tool_class or '-':<13}", _decided(entry.decision or "-", ground)]
+    if entry.approval:
+        said.append(f"approval {entry.approval}")
+        if entry.approvers:
+            said.append(f"by {', '.join(entry.approvers)}")
+    if entry.is_call:
         said.append(f"-> {entry.outcome}")
         if entry.us is not None:
             said.append(f"{entry.us / 1000:.1f} ms")
-    said += (f"{name}={value}" for name, value in entry.more.items())
+    elif entry.reason:
+        said.append(f"reason: {entry.reason}")
+    said += (f"{name}={_value(name, value)}" for name, value in entry.more.items())
     return one_line("  ".join(said), MAX_ROW)
+
+
+def _decided(decision: object, ground: object) -> str:
+    return f"{decision} ({ground})" if ground else f"{decision}"
+
+
+def _value(name: str, value: object) -> object:
+    # The only times in records that are whole seconds.
+    return moment(value * 1_000_000) if name == "expires" and isinstance(value, int) else value
 
 
 def differences(found: Reconciled) -> str:

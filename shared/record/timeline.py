@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.record.model import COMPLETION, INTENT, REFUSED, user_text
+from shared.record.model import COMPLETION, INTENT, REFUSED, Result, user_text
 
 _APART = frozenset(
     {
@@ -55,7 +55,7 @@ class Entry:
         """What happened, in few words."""
         if self.is_call:
             return f"{self.server}/{self.name or self.method or '-'}"
-        return self.kind
+        return f"{self.kind} {self.name}" if self.name else self.kind
 
     @property
     def outcome(self) -> str:
@@ -64,6 +64,8 @@ class Entry:
             return f"refused: {self.reason}" if self.reason else "refused"
         if not self.result:
             return "no end yet"
+        if self.decision == "allow" and self.result == Result.DENIED:
+            return "denied by the private side"  # the relay's record of a call that it sent on
         extra = [] if not self.status else [f"status {self.status}"]
         extra += [] if not self.scrub_hits else [f"{self.scrub_hits} secrets taken out"]
         return self.result if not extra else f"{self.result} ({', '.join(extra)})"

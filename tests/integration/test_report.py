@@ -113,7 +113,10 @@ async def test_the_report_says_what_the_store_holds_and_shows_no_secret() -> Non
         live = (await ask(lab, "session_list"))["sessions"]
         assert doc["sessions"]["live"] == len(live) == 2
         assert doc["sessions"]["ended"] == {"revoked": 1}
-        assert doc["sessions"]["longest"][0]["id"] == grants[0].id
+        longest = doc["sessions"]["longest"]
+        assert longest[0]["id"] == grants[0].id
+        assert longest[0]["calls"] == 2
+        assert longest == sorted(live, key=lambda each: -each["expires"])
         assert doc["sessions"]["never_idle"] == 1
         users = sorted(each["user"] for each in await ask(lab, "user_list"))
         assert [each["user"] for each in doc["users"]] == users

@@ -134,7 +134,8 @@ class ReportCommands(PolicyCommands):
             "servers": dict(at.most_common(MOST)),
             "never_idle": sum(each.idle >= each.expires - each.created for each in living),
             "unnarrowed": sum(not each.classes for each in living),
-            "longest": [self.view(each) for each in living[:LONGEST]],
+            # As they are now: what `look` gives is what was stored last.
+            "longest": [self.view(self.sessions.get(each.id) or each) for each in living[:LONGEST]],
         }
         return numbers, opened
 

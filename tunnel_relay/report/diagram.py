@@ -114,10 +114,11 @@ def _agents(doc: dict[str, Any], rows: int) -> Box:
 
 def _relay(doc: dict[str, Any], rows: int) -> Box:
     x, width = COLUMNS["relay"]
+    rules = len(doc["policy"]["rules"])
     lines = (
         "digests of session tokens",
         "its signing key",
-        f"its policy, {len(doc['policy']['rules'])} rules",
+        f"its policy, {rules} rule{'' if rules == 1 else 's'}",
         "its log",
         "no credential of a server",
     )

@@ -3,7 +3,6 @@
 Of a record only who, what and what became of it: no argument, not even a redacted one.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from shared.audit.segments import lines, segments
 from shared.audit.verifying import verify_folder
 from shared.keys import BadKeyError, decode_public, key_fingerprint
 from shared.record.chain import BadLineError, split
+from shared.record.model import INTENT
 
 MAX_SAMPLE = 200
 _PLAIN = ("by", "command", "outcome", "tunnel", "upstream", "instance", "result", "reason")
+_OF_INTENT = ("user", "agent", "server", "what", "class", "decision")
 Facts = dict[str, Any]
 
 
@@ -52,18 +53,31 @@ def look(folder: Path, count: int) -> Facts:
 
 
 def newest(folder: Path, count: int) -> list[Facts]:
-    """Return the newest records in short, the newest first; raises AuditError."""
+    """Return the newest records in short, the newest first; raises AuditError.
+
+    A call that is over is one of them: its end, with what its intent said.
+    """
     found: list[Facts] = []
     for segment in reversed(segments(folder)):
-        here: deque[Facts] = deque(maxlen=count - len(found))
+        here: dict[str, Facts] = {}
+        begun: dict[str, Facts] = {}
         for line in lines(segment.path):
             try:
                 record = jiter.from_json(split(line)[1])
             except (BadLineError, ValueError):
                 continue  # what is wrong with it, the verification says
-            if isinstance(record, dict):
-                here.append(brief(record))
-        found += reversed(here)
+            if not isinstance(record, dict):
+                continue
+            shown, seq, ends = brief(record), str(record.get("seq")), str(record.get("intent"))
+            if record.get("kind") == INTENT:
+                begun[seq] = shown
+            elif ends in begun:
+                shown |= _said(begun.pop(ends))
+                here.pop(ends, None)
+            here[seq] = shown
+            if len(here) > 2 * count:
+                del here[next(iter(here))]
+        found += list(reversed(here.values()))[: count - len(found)]
         if len(found) >= count:
             break
     return found
@@ -86,6 +100,11 @@ def brief(record: Mapping[str, Any]) -> Facts:
         "decision": why.get("decision"),
         "outcome": told.get("result") or told.get("outcome"),
     }
+
+
+def _said(intent: Facts) -> Facts:
+    """Return what the end of a call is shown with."""
+    return {name: intent[name] for name in _OF_INTENT}
 
 
 def _ended(record: Mapping[str, Any]) -> str | None:

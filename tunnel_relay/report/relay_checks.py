@@ -111,7 +111,7 @@ def _holding(doc: Doc, role: str) -> list[str]:
 def _one_admin(doc: Doc) -> Iterator[str]:
     admins = _holding(doc, "admin")
     if len(admins) < 2:
-        yield f"relay: {len(admins)} active admins"
+        yield f"relay: {len(admins)} active admin{'s' if len(admins) != 1 else ''}"
 
 
 def _no_auditor(doc: Doc) -> Iterator[str]:

@@ -49,7 +49,6 @@ def ecs(event: Event, origin: Origin) -> dict[str, Any]:
             "mcp_tunnel": without_empty(
                 {
                     "arguments": dict(record.arguments),
-                    "body": record.body,
                     "bytes": record.bytes,
                     "definition": what.definition,
                     "facts": dict(record.facts),

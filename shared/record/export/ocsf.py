@@ -129,7 +129,6 @@ def _unmapped(event: Event) -> dict[str, Any]:
             "approval": approval.id if approval is not None else "",
             "approvers": list(approval.approvers) if approval is not None else [],
             "arguments": dict(record.arguments),
-            "body": record.body,
             "bytes": record.bytes,
             "claimed": who.claimed,
             "class": what.tool_class,

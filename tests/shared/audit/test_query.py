@@ -195,21 +195,21 @@ def test_a_page_of_an_index_that_is_damaged_is_not_what_is_answered(folder: Path
 
 async def test_the_index_of_a_log_that_was_here_before_is_made_anew(tmp_path: Path) -> None:
     """Of closed segments too: they lie there under the same names."""
-    for name, said in (("old", EVE), ("new", SAID)):
+    # Every record lies where the other log's does.
+    for name, said in (("old", SAID.replace(b"helper", b"hidden")), ("new", SAID)):
         log = AuditLog(tmp_path / name, ORIGIN, segment_bytes=SEGMENT)
         write_calls(log, 60, said=said)
         log.close()
         for each in segments(log.folder)[:-1]:
             if not each.compressed:
                 compress(each.path)
-    assert found(tmp_path / "new", Wanted(agent="bot")) == []
-    assert found(tmp_path / "old", Wanted(agent="bot")) != []
-    for path in (tmp_path / "old").glob("*.index"):
-        (tmp_path / "new" / path.name).write_bytes(path.read_bytes())
-    assert found(tmp_path / "new", Wanted(agent="bot")) == []
-    assert found(tmp_path / "new", Wanted(agent="helper")) == by_hand(
-        tmp_path / "new", agent="helper"
-    )
+    new, old = tmp_path / "new", tmp_path / "old"
+    assert found(new, Wanted(agent="hidden")) == []
+    assert found(old, Wanted(agent="hidden")) == found(new, Wanted(agent="helper")) != []
+    for path in old.glob("*.index"):
+        (new / path.name).write_bytes(path.read_bytes())
+    assert found(new, Wanted(agent="hidden")) == []
+    assert found(new, Wanted(agent="helper")) == by_hand(new, agent="helper")
 
 
 def test_lines_that_are_no_records_are_passed_over(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """What is shown is one line each, whatever somebody wrote into it."""
 
+from typing import Any
+
 from shared.audit.replay import Replayed
 from shared.audit_cli.views import differences, moment, row, timeline
 from shared.record.reconcile import reconcile
@@ -36,6 +38,30 @@ def test_a_timeline_and_a_table_are_lines_whatever_is_in_them() -> None:
         lines = text.split("\n")
         assert len(lines) >= count
         assert all(line.isprintable() for line in lines)
+
+
+def test_a_replay_says_which_approval_and_who_refused() -> None:
+    what, why = {"server": "crm", "name": "send", "class": "write"}, {"decision": "allow"}
+    approval = {"id": "a1", "approvers": []}
+    call = {"kind": "call.intent", "call": "f.1", "what": what, "why": why}
+    told: list[dict[str, Any]] = [
+        call,
+        {"kind": "call.completion", "call": "f.1", "result": "denied"},
+        {"kind": "approval.asked", "approval": approval, "what": what, "expires": 1_795_000_000},
+        {"kind": "approval.granted", "approval": {**approval, "approvers": ["pia"]}, "what": what},
+        {"kind": "session.revoked", "what": {"server": "crm"}, "reason": "lost laptop"},
+    ]
+    found = [{"seq": seq, "time": 1_795_000_000_000_000, **each} for seq, each in enumerate(told)]
+    lines = timeline(Replayed("s", steps(found)[0], None)).splitlines()[2:]
+    shown = [" ".join(line.split()[2:]) for line in lines]
+    assert shown == [
+        "crm/send write allow -> denied by the private side",
+        "approval.asked send approval a1 expires=2026-11-18T11:06:40.000000Z",
+        "approval.granted send approval a1 by pia",
+        "session.revoked reason: lost laptop",
+    ]
+    assert row(found[4]).endswith("session.revoked  crm  reason=lost laptop")
+    assert "(-)" not in row(found[0])
 
 
 def test_a_time_that_is_none_is_a_number() -> None:

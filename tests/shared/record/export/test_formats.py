@@ -14,6 +14,7 @@ from shared.record.export.formats import Formatter, otlp_body
 from shared.record.export.joined import Origin
 from shared.record.export.names import FORMATS
 from shared.record.export.syslog import framed
+from tests.helpers.log_lines import chained, completion, intent
 
 ORIGIN = Origin("tunnel-client", "mcp-tunnel/client/office/1", "1.0", "host.example")
 NASTY = ["\r\n", "}{", "|", "=", "\\", "\u2028", "\u2029", "\x85", "\x00", "\x1b[2J", "]", '"']
@@ -115,6 +116,18 @@ def test_records_that_were_removed_are_named(name: Any) -> None:
     elif not name.startswith("otlp"):
         assert b"audit.export_gap" in said
         assert re.search(rb'to\\*"?[\\:=" ]+8', said)
+
+
+@pytest.mark.parametrize("name", [each for each in FORMATS if each != "jsonl"])
+def test_no_plain_digest_of_a_request_goes_out(name: Any) -> None:
+    """A13: who guesses a request but for a PIN could try them all against one."""
+    approval = b'"approval":{"approvers":["pia"],"arguments":"%b","id":"a1"},' % (b"e" * 64)
+    formatter = Formatter(name, ORIGIN)
+    told = chained([intent(0, 1, approval=approval), completion(1, 1, 0)])
+    said = b"".join(formatter.line(seq, line) for seq, line in enumerate(told))
+    assert b"look_up" in said or name == "otlp-metrics"
+    assert b"f" * 64 not in said
+    assert b"e" * 64 not in said
 
 
 @settings(deadline=None)
