@@ -17,6 +17,7 @@ import anyio
 from tests.helpers.login import PASSWORD
 from tests.helpers.tls import Authority
 from tests.helpers.tunnel import free_port
+from tests.logins.matrix import TOOL
 from tests.system.first_call import COMMAND_SECONDS, ROOT, Newcomer, StepError
 
 HOST = "localhost"
@@ -27,9 +28,8 @@ _SWITCH = re.compile(r"`(\w+ = true)` under\s+`(\[\w+\])`")
 
 
 def quick_start() -> str:
-    """Return that part of the README."""
-    text = (ROOT / "README.md").read_text()
-    return text.partition("\n## Quick start\n")[2].partition("\n## ")[0]
+    """Return the README from its Quick start on."""
+    return (ROOT / "README.md").read_text().partition("\n## Quick start\n")[2]
 
 
 def lines(text: str) -> list[str]:
@@ -58,6 +58,7 @@ class Reader(Newcomer):
         await self.says("tunnel-client enroll ", ("Join code", found[0]))
         await self.says("tunnel-client upstream add tickets ", ("pin all as shown", "y"))
         await self.says("tunnel-client upstream test ")
+        await self.says("tunnel-client tool classify tickets ")
         await self.leaves_running(self._line("tunnel-client run"), "client.log", "link up")
         twice = (("Password", PASSWORD), ("Repeat", PASSWORD))
         await self.says("tunnel-relay user add grace ", *twice)
@@ -79,6 +80,7 @@ class Reader(Newcomer):
             "/etc/ssl/relay-chain.pem": str(chain),
             "/etc/ssl/private/relay-key.pem": str(key),
             "http://127.0.0.1:3000/mcp": upstream,
+            "export_tickets": TOOL,
         }
 
     @property

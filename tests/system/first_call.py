@@ -118,10 +118,10 @@ class Newcomer:
 
 
 @asynccontextmanager
-async def newcomer(path: str, kind: type[Somebody] = Newcomer) -> AsyncIterator[Somebody]:  # type: ignore[assignment]
+async def newcomer(path: str) -> AsyncIterator[Newcomer]:
     """Have somebody at a shell; what they started ends with them."""
     with tempfile.TemporaryDirectory(prefix="home-") as folder:
-        somebody = kind(Path(folder), path)
+        somebody = Newcomer(Path(folder), path)
         try:
             yield somebody
         finally:
