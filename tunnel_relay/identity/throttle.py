@@ -8,8 +8,8 @@ PER_ADDRESS = 20 / 60, 40
 PER_BOTH = 2.5 / 300, 5
 """For one account from one address: half of it, so that nobody alone locks another out."""
 ACCOUNTS = 65_536
-"""Names that are remembered, of users and of nobody. To have one forgotten takes as many attempts at
-others, and an attempt costs a password verified: longer than what was counted would have lasted."""
+"""Names that are remembered, of users and of nobody. To have one forgotten takes as many attempts
+at others, each of which costs a password verified: by then nothing of the count would be left."""
 
 
 class LoginThrottle:
