@@ -75,6 +75,11 @@ def tunnel_with(group: Group, upstream: Upstream, audited: Sequence[str], changi
     return _start(group, upstream, "links", audited=audited, changing=changing)
 
 
+def tunnel_unchecked(group: Group, upstream: Upstream) -> Peer:
+    """As `tunnel`, but the relay remembers its verdict on a session; see `bench.unchecked`."""
+    return _start(group, upstream, "links", serve=(sys.executable, "-m", "bench.unchecked"))
+
+
 def tunnel_credential(group: Group, upstream: Upstream) -> Peer:
     """As `tunnel`, with a credential for the upstream: injected, and searched for in answers."""
     return _start(group, upstream, "links", _credential(group))
@@ -102,6 +107,7 @@ def _start(
     pinned: bool = True,
     audited: Sequence[str] = ("relay", "client"),
     changing: str | None = None,
+    serve: Sequence[str] = (RELAY,),
 ) -> Peer:
     """`encrypt` says what TLS covers: links, all or none."""
     _check_programs()
@@ -114,7 +120,8 @@ def _start(
     if encrypt == "links" and certificate is not None:
         origin = _add_links_port(relay_config, agents, certificate)
     environment = {**OUT_OF_REACH, "TUNNEL_RELAY_AUDIT__ON": _flag("relay" in audited)}
-    relay_pid = group.start("relay", [RELAY, "serve", "--config", str(relay_config)], environment)
+    argv = [*serve, "serve", "--config", str(relay_config)]
+    relay_pid = group.start("relay", argv, {**environment, **MODULE_PATH})
     wait_port(port, group)
     # 2. a tunnel, and a client that joins it with the code
     made = _ask([RELAY, "tunnel", "create", TUNNEL, "--owner", "bench"], relay_config)

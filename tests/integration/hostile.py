@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,13 @@ async def enrol(
     endpoint = Agent(port, "/tunnel/enroll", None)
     with anyio.fail_after(20):
         return await endpoint.ask(json.dumps(body | more).encode(), headers=headers or [])
+
+
+async def patiently(attempt: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Repeat an enrolment that came too soon after others."""
+    with anyio.fail_after(20):
+        while True:
+            reply = await attempt()
+            if reply.status != 429:
+                return reply
+            await asyncio.sleep(0.05)

@@ -61,8 +61,9 @@ class Newcomer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """A login's, and nothing of ours."""
-        return {"HOME": str(self.home), "PATH": self.path, "LANG": "C.UTF-8"}
+        """A login's, and nothing of ours but that the console takes a free port."""
+        free = {"TUNNEL_RELAY_ADMIN__PORT": "0"}
+        return {"HOME": str(self.home), "PATH": self.path, "LANG": "C.UTF-8", **free}
 
     async def types(self, line: str, seconds: float = COMMAND_SECONDS) -> str:
         """Run a line of shell and note what it printed; raises StepError when it fails."""
@@ -88,11 +89,13 @@ class Newcomer:
                 await anyio.sleep(0.05)
         self.steps.append((line, self._clean(said), time.monotonic() - began))
 
-    async def _start(self, line: str, out: int | IO[bytes]) -> asyncio.subprocess.Process:
+    async def _start(
+        self, line: str, out: int | IO[bytes], given: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(AS_SOMEBODY if os.geteuid() == 0 else ()),
             *(*SHELL, line),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=given,
             stdout=out,
             stderr=asyncio.subprocess.STDOUT,
             env=self.environment,

@@ -109,9 +109,10 @@ class LoginPages:
         return answer
 
     def _may_try(self, request: Request, name: str) -> None:
-        wait = self._site.throttle.take(name, _address(request), time.monotonic())
-        if wait or self._busy >= AT_ONCE:
-            wait = wait or 1.0
+        # What nobody has time to verify is no attempt: it counts against no account.
+        busy = self._busy >= AT_ONCE
+        wait = 1.0 if busy else self._site.throttle.take(name, _address(request), time.monotonic())
+        if wait:
             log.warning("console_login_limited", address=_address(request))
             note("login.throttled", at=CONSOLE, source=_address(request))
             raise too_many(wait, f"Too many attempts. Try again in {math.ceil(wait)} s.")

@@ -161,11 +161,13 @@ class AuthorizationServer:
         name, waiting, fields = found
         account, password = fields.get("user", "").strip(), SecretStr(fields.get("password", ""))
         address = request.client.host if request.client else ""
-        wait = self._throttle.take(account, address, self._clock())
-        if wait or self._verifying >= VERIFYING:
+        # What nobody has time to verify is no attempt: it counts against no account.
+        busy = self._verifying >= VERIFYING
+        wait = 1.0 if busy else self._throttle.take(account, address, self._clock())
+        if wait:
             log.warning("login_throttled", address=address)
             note("login.throttled", at="oauth", source=address)
-            seconds = math.ceil(wait or 1)
+            seconds = math.ceil(wait)
             problem = f"Too many attempts. Try again in {seconds} seconds."
             answer = self._ask_login(name, waiting, problem, 429)
             answer.headers["Retry-After"] = str(seconds)

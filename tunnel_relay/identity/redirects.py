@@ -11,8 +11,15 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _AUTHORITY = re.compile(r"([A-Za-z0-9.-]+|\[::1\])(:[0-9]{1,5})?")
 """Host and port as they may stand in a header of ours: a comma or semicolon ends a directive."""
 _NEVER = frozenset(
-    ("javascript", "data", "vbscript", "file", "blob", "about", "ftp", "ws", "wss", "mailto")
+    (
+        *("javascript", "data", "vbscript", "file", "blob", "about", "ftp", "ws", "wss", "mailto"),
+        *("intent", "view-source", "filesystem", "jar", "chrome", "resource", "tel", "sms"),
+        *("search-ms", "smb", "nfs", "ldap", "ssh", "telnet"),
+    )
 )
+"""Schemes of no agent's own: what runs script, reads files, or has the system act."""
+_NEVER_PREFIX = "ms-"
+"""Windows' own (`ms-appinstaller:` installs)."""
 
 
 def is_redirect(uri: str) -> bool:
@@ -27,7 +34,12 @@ def is_redirect(uri: str) -> bool:
     except ValueError:
         return False
     scheme = url.scheme
-    if not _SCHEME.fullmatch(scheme) or scheme in _NEVER or not uri.startswith(scheme + ":"):
+    if (
+        not _SCHEME.fullmatch(scheme)
+        or scheme in _NEVER
+        or scheme.startswith(_NEVER_PREFIX)
+        or not uri.startswith(scheme + ":")
+    ):
         return False
     if scheme in _WEB:
         if not host or not _AUTHORITY.fullmatch(url.netloc):

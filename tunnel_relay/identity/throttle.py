@@ -7,15 +7,18 @@ PER_ACCOUNT = 5 / 300, 10
 PER_ADDRESS = 20 / 60, 40
 PER_BOTH = 2.5 / 300, 5
 """For one account from one address: half of it, so that nobody alone locks another out."""
+ACCOUNTS = 65_536
+"""Names that are remembered, of users and of nobody. To have one forgotten takes as many attempts
+at others, each of which costs a password verified: by then nothing of the count would be left."""
 
 
 class LoginThrottle:
     """Counts attempts for each account and each address, known or not."""
 
     def __init__(self) -> None:
-        self._accounts = RateLimit(*PER_ACCOUNT)
+        self._accounts = RateLimit(*PER_ACCOUNT, ACCOUNTS)
         self._addresses = RateLimit(*PER_ADDRESS)
-        self._both = RateLimit(*PER_BOTH)
+        self._both = RateLimit(*PER_BOTH, ACCOUNTS)
 
     def take(self, account: str, address: str, now: float) -> float:
         """Count an attempt; returns 0 when it may be made, else the seconds to wait.

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import SecretStr
 
@@ -11,6 +12,7 @@ from tests.helpers.login import Browser, Form
 from tests.tunnel_relay.admin.test_service import broken, mended
 from tests.tunnel_relay.identity.authorization import CALLBACK, RESOURCE, Scene, a_server
 from tests.tunnel_relay.making import URL
+from tunnel_relay.identity.oauth import VERIFYING
 
 Change = Callable[[Scene], Awaitable[Any]]
 
@@ -223,6 +225,23 @@ async def test_u10_an_account_is_throttled_whoever_tries(tmp_path: Path) -> None
         scene.now += 61
         await browser.log_in("bob")
         assert "Allow desk" in text(browser)
+
+
+async def test_u10_an_attempt_that_the_relay_is_too_busy_for_costs_no_account_anything(
+    tmp_path: Path,
+) -> None:
+    async with a_server(tmp_path) as scene:
+        names = [f"nobody{number}" for number in range(VERIFYING)] + ["bob"] * 10
+        browsers = [await scene.browser(f"192.0.2.{number + 1}") for number in range(len(names))]
+        for browser in browsers:
+            await browser.open(scene.authorize())
+        async with anyio.create_task_group() as tasks:
+            for browser, name in zip(browsers, names, strict=True):
+                tasks.start_soon(browser.log_in, name, "a wrong password")
+        statuses = [browser.page.status_code for browser in browsers if browser.page is not None]
+        assert statuses == [401] * VERIFYING + [429] * 10
+        await browsers[-1].log_in("bob")
+        assert "Allow desk" in text(browsers[-1])
 
 
 async def test_too_many_parameters_or_none_are_a_page(tmp_path: Path) -> None:

@@ -48,3 +48,13 @@ def test_whoever_knows_the_password_may_log_in_often() -> None:
     for number in range(PER_ADDRESS[1]):
         assert throttle.take("ada", "192.0.2.1", float(number)) == 0
         throttle.succeeded("Ada", "192.0.2.1")
+
+
+def test_u10_an_account_is_not_forgotten_for_others_that_were_tried() -> None:
+    throttle = LoginThrottle()
+    for number in range(PER_ACCOUNT[1]):
+        assert throttle.take("ada", f"192.0.2.{number}", 0.0) == 0
+    # From addresses of a network that an attacker may well have, names that nobody has.
+    for number in range(20_000):
+        throttle.take(f"nobody{number}", f"2001:db8:0:{number // 30:x}::1", 0.0)
+    assert throttle.take("ada", "192.0.2.200", 0.0) > 0
