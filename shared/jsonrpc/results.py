@@ -25,6 +25,8 @@ DROP: Document = {}
 """An edit returns this very value for a message that must not go on at all."""
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_OTHER_ENDS = re.compile(rb"[\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
+"""What ends a line for Python's `str.splitlines`, and not in an event stream."""
 # Two line ends. LF after CR is taken in any case, or CR LF alone would count as two.
 _EVENT_END = re.compile(rb"[\r\n](?:(?<=\r)\n)?+(?:\r\n|\r|\n)")
 _SEAM = 3
@@ -213,6 +215,8 @@ class Editor:
                 raise EditError("a request in the place of an answer")
             return piece.data if changed is None else changed
         lines = _lines(piece.data, piece.first)
+        if any(not line.is_data and _OTHER_ENDS.search(line.text) for line in lines):
+            raise EditError("a line that some would read as two")
         text = _data_of(lines)
         changed = None if text is None else self._judge(text)
         return piece.data if changed is None else _rewrite(lines, changed)

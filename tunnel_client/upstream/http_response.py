@@ -116,9 +116,9 @@ def read_head(status: int, fields: list[tuple[bytes, bytes]]) -> ResponseHead:
 def _special(head: ResponseHead, lower: bytes, value: bytes, connection: list[bytes]) -> bool:
     """Note what a header says about the response; tell whether the agent gets it."""
     if lower == b"content-type":
-        head.event_stream = value[:17].lower() == b"text/event-stream"
-        if not means_itself(value):
-            raise RefusedResponseError("charset refused")
+        if any(name == lower for name, _ in head.headers):
+            raise RefusedResponseError("two content types refused")
+        head.event_stream = _is_event_stream(value)
     elif lower == b"content-length":
         head.until_close = False
         return head.status != _NO_CONTENT
@@ -140,6 +140,19 @@ def _special(head: ResponseHead, lower: bytes, value: bytes, connection: list[by
         connection.append(value)
         return False
     return True
+
+
+def _is_event_stream(content_type: bytes) -> bool:
+    """Tell how an answer is read; raises RefusedResponseError where others read it otherwise."""
+    lower = content_type.lower()
+    media_type = lower.partition(b";")[0]
+    found = media_type.strip() == b"text/event-stream"
+    # Agents look for a name anywhere in the value, and each for another one first.
+    if b"," in media_type or (b"json" if found else b"event-stream") in lower:
+        raise RefusedResponseError("content type refused: it is two at once")
+    if not means_itself(lower):
+        raise RefusedResponseError("charset refused")
+    return found
 
 
 class LastHead:

@@ -361,3 +361,22 @@ def test_in_the_place_of_an_answer_nothing_is_left_out() -> None:
     editor = Editor(drop_asked, event_stream=False, requests=True)
     with pytest.raises(EditError):
         editor.rest(b'{"jsonrpc":"2.0","id":1,"method":"roots/list"}')
+
+
+@pytest.mark.parametrize("end", ["\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("before", [": note", "id: 1", "event: message", "retry: 5"])
+@pytest.mark.parametrize("needles", [(), (b'"tools"',)])
+def test_p14_a_line_that_some_read_as_two_does_not_pass(
+    end: str, before: str, needles: tuple[bytes, ...]
+) -> None:
+    """Agents that split text with `str.splitlines` would find a message in a comment."""
+    text = f'{before}{end}data: {{"jsonrpc":"2.0","id":1,"result":{{"tools":[]}}}}\n\n'
+    for event in (text, "data: {}\n" + text):
+        editor = Editor(lambda document: document, event_stream=True, needles=needles)
+        with pytest.raises(EditError):
+            editor.feed(event.encode())
+
+
+def test_such_signs_may_stand_in_the_data() -> None:
+    event = 'data: {"jsonrpc":"2.0","id":1,"result":{"a":"x\u2028y\x85"}}\n\n'.encode()
+    assert Editor(lambda _: None, event_stream=True).feed(event) == event

@@ -125,6 +125,22 @@ def test_what_is_never_passed_on_is_refused(line: bytes) -> None:
         read(response(line))
 
 
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        *([b"application/json", b"text/event-stream"], [b"text/event-stream", b"application/json"]),
+        *([b"application/json"] * 2, [b"text/event-stream, application/json"]),
+        *([b"text/event-stream; application/json"], [b"application/json; text/event-stream"]),
+        *([b"text/event-streams"], [b"Text/Event-Stream; x=JSON"], [b"application/json,"]),
+    ],
+)
+def test_p14_an_answer_that_is_two_things_at_once_is_refused(kinds: list[bytes]) -> None:
+    """One is looked through for tools nobody pinned, and the agent would read the other."""
+    lines = [b"Content-Type: " + kind for kind in kinds]
+    with pytest.raises(RefusedResponseError, match="content type"):
+        read(response(*lines))
+
+
 @pytest.mark.parametrize("coding", [b"gzip", b"chunked, gzip", b"gzip, chunked", b"identity"])
 def test_other_transfer_codings_are_refused(coding: bytes) -> None:
     with pytest.raises((RefusedResponseError, BrokenResponseError)):
