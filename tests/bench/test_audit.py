@@ -29,7 +29,7 @@ async def test_the_log_holds_what_is_asked_for(tmp_path: Path) -> None:
 def test_every_row_has_a_figure() -> None:
     text = audit.table(records=1500, times=20)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 3 * 2 + 6 + 2 + 1 + len(audit.QUESTIONS)
+    assert len(rows) == 3 * 2 + 7 + 2 + 2 + len(audit.QUESTIONS)
 
 
 def test_our_document_has_the_markers() -> None:

@@ -136,7 +136,7 @@ async def test_the_report_says_what_the_store_holds_and_shows_no_secret() -> Non
             assert absent not in finds, absent
         assert doc["log"]["ok"] is True
         assert doc["log"]["records"] > 0
-        assert {each["kind"] for each in doc["log"]["sample"]} >= {"call.intent"}
+        assert {each["kind"] for each in doc["log"]["sample"]} >= {"call.completion"}
 
         rows = {(each["user"], each["server"]): each for each in doc["map"]}
         mine = rows["ada", "lab/server"]
