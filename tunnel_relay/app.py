@@ -126,6 +126,7 @@ class RelayApp:
             limits=_link_limits(settings.limits),
             deadline=settings.limits.handshake,
             max_links=settings.limits.links,
+            links_per_client=settings.limits.links_per_client,
         )
         self.listening = anyio.Event()
         self.draining = Draining(self.registry, self.gateway, settings.limits)
@@ -292,7 +293,7 @@ class LiveLinks:
         self.revocations.add(self._clock() - started)
         return {
             "streams": streams,
-            "links": sum(client["connected"] for client in clients),
+            "links": sum(client["links"] for client in clients),
             "ms": round((self._clock() - started) * 1000, 2),
             "clients": clients,
             "silent": sorted(each["instance"] for each in clients if each["lease"] is not None),

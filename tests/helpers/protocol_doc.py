@@ -40,6 +40,7 @@ CLOSE_MEANINGS: dict[CloseCode, str] = {
     CloseCode.INTERNAL: "the side that closes failed; try again later",
     CloseCode.REVOKED: "the tunnel or the client's key was disabled",
     CloseCode.REPLACED: "a newer link of this instance is open, or its key was copied",
+    CloseCode.TOO_MANY: "the relay takes fewer links of one client",
 }
 LIMIT_MEANINGS: dict[str, str] = {
     "message_bytes": "largest message",

@@ -15,9 +15,10 @@ from shared.keys import PrivateKey
 from shared.link import handshake
 from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
 from shared.wire.handshake import Hello
-from shared.wire.limits import LinkLimits
+from shared.wire.limits import MAX_LINKS, LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.listen")
@@ -65,6 +66,7 @@ class LinkListener:
         limits: LinkLimits,
         deadline: float,
         max_links: int,
+        links_per_client: int = MAX_LINKS,
         max_handshakes: int = 256,
     ) -> None:
         self._key = key
@@ -76,6 +78,7 @@ class LinkListener:
         self._limits = limits
         self._deadline = deadline
         self._max_links = max_links
+        self._links_per_client = links_per_client
         self._max_handshakes = max_handshakes
         self._handshakes = 0
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -142,6 +145,10 @@ class LinkListener:
         if self._registry.draining and self._named(hello) is None:
             socket.close(CloseCode.GOING_AWAY, "the relay stops")
             return
+        if hello.slot >= self._links_per_client:
+            log.warning("link_refused", reason="too many of one client", tunnel=hello.tunnel)
+            socket.close(CloseCode.TOO_MANY, "this relay takes fewer links of a client")
+            return
         admission = await self._admit(hello.tunnel, hello.instance, hello.counter)
         if not admission.admitted:
             why = f"not admitted: {admission.verdict.value}"
@@ -154,7 +161,8 @@ class LinkListener:
             socket.close(CloseCode.INTERNAL, "no more links")
             return
         handshake.ready(socket, claim, self._limits, self._key)
-        link = Link(self._registry, hello.tunnel, hello.instance, hello.counter)
+        name = hello.tunnel, hello.instance, hello.counter, hello.process, hello.slot
+        link = Link(self._registry, *name)
         link.peer = socket.peer
         link.program = hello.program
         link.grants = LinkGrants(link, self._key, self._groups_of)
@@ -163,8 +171,9 @@ class LinkListener:
         inbox.hand_over(link.driver)
 
     def _named(self, hello: Hello) -> Link | None:
-        """Return the link that a client wants to go on with, if that is still there."""
-        return self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+        """Return the link that a client's process wants to go on with, if that is still there."""
+        link = self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+        return link if link is not None and link.process == hello.process else None
 
     def _resumed(self, socket: ServerWebSocket, inbox: Inbox, claim: handshake.Claim) -> bool:
         """Go on with the link that the client names, if it is still there."""
