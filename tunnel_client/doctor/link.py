@@ -6,6 +6,7 @@ in its name, and its own link is asked about. Without one, a short link is made 
 the state folder, with a counter of its own; it offers no upstream, so no call is sent to it.
 """
 
+import secrets
 import time
 
 import anyio
@@ -98,6 +99,7 @@ async def signature(scene: Scene) -> str:
         features=sorted(handshake.FEATURES),
         time=int(time.time()),
         program=f"tunnel-client/{VERSION} doctor",
+        process=secrets.token_hex(16),
     )
     try:
         agreed = await handshake.prove(

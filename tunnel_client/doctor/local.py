@@ -25,7 +25,7 @@ async def config(scene: Scene) -> str:
     if scene.target.relay.secure:
         tls_context(settings.relay.ca_file)
     choose_proxy(scene.target)
-    return f"tunnel {settings.relay.tunnel} at {settings.relay.url}"
+    return f"tunnel {settings.relay.tunnel} at {', '.join(settings.relay.url)}"
 
 
 async def identity(scene: Scene) -> str:
