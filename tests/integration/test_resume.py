@@ -43,7 +43,7 @@ AT_MOST_SECONDS = 1.5 if "CUTS" in os.environ else 0.0
 async def wire() -> AsyncIterator[Wire]:
     limits = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
     limits |= PATIENCE
-    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy, links=1) as scene:
         yield Wire(scene, proxy)
 
 
@@ -184,7 +184,7 @@ async def test_a_session_revoked_meanwhile_is_cut_at_the_agent_now_and_at_the_up
 
 async def test_a_client_disabled_meanwhile_ends_all_it_has_and_stops() -> None:
     limits = {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
-    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy, links=1) as scene:
         async with scene.agent.open(call("driven", id=3, case="disabled")):
             seen = await scene.upstream.arrived("disabled")
             proxy.refusing = True

@@ -1,0 +1,242 @@
+"""A client with two links: one is cut, lost, drained or refused, and agents do not notice."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from shared.errors import CloseCode
+from shared.wire.limits import MAX_LINKS
+from tests.helpers.agent import call
+from tests.helpers.raw_link import joined
+from tests.helpers.tcp_proxy import TcpProxy
+from tests.helpers.tunnel import end
+from tests.integration.hostile import Stage
+from tests.integration.scene import LINKS, OTHER, SERVER, Scene, eventually, open_scene
+from tests.integration.test_link_failures import UNKNOWN
+from tests.integration.test_mcp_sessions import TOOL, begin, named
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+PROCESS, NEXT = "a" * 32, "b" * 32
+SEVERAL = 10
+
+
+class Ways:
+    """A scene whose client has a way of its own to the relay for each link, the first one busy."""
+
+    def __init__(self, scene: Scene, first: TcpProxy, second: TcpProxy) -> None:
+        self.scene = scene
+        self.first = first
+        self.second = second
+
+    async def links(self) -> list[dict[str, Any]]:
+        """Return the links as the relay sees them."""
+        found: list[dict[str, Any]] = (await self.scene.lab.relay_json("status"))["links"]
+        return found
+
+    async def status(self) -> dict[str, Any]:
+        """Return what the client says."""
+        found: dict[str, Any] = json.loads(await self.scene.lab.client_command("status", "--json"))
+        return found
+
+    def lose(self, proxy: TcpProxy) -> None:
+        """Cut one way, for as long as nobody mends it."""
+        proxy.refusing = True
+        proxy.cut()
+
+    async def lost(self, proxy: TcpProxy) -> None:
+        """Cut one way, and wait until the client cannot come back by it."""
+        before = proxy.turned_away
+        self.lose(proxy)
+        await eventually(lambda: proxy.turned_away > before)
+
+    async def whole(self) -> None:
+        """Mend all, and wait for both links."""
+        self.first.refusing = self.second.refusing = False
+        await self.scene.linked()
+        await eventually(self._all_attached)
+
+    async def _all_attached(self) -> bool:
+        links = await self.links()
+        return len(links) == LINKS and not any(link["detached"] for link in links)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def made() -> AsyncIterator[Ways]:
+    limits = {"limits.resume_closed_seconds": "60s", "limits.resume_seconds": "60s"}
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        open_scene(limits, via=(first, second)) as scene,
+    ):
+        yield Ways(scene, first, second)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ways(made: Ways) -> Ways:
+    await made.whole()
+    made.scene.upstream.seen.clear()
+    return made
+
+
+async def test_both_ends_show_both_links(ways: Ways) -> None:
+    links = await ways.links()
+    assert [link["slot"] for link in links] == [0, 1]
+    assert len({link["instance"] for link in links}) == 1
+    shown = await ways.status()
+    assert shown["connected"]
+    assert [(each["slot"], each["connected"]) for each in shown["links"]] == [(0, True), (1, True)]
+    ports = [each["relay"].rpartition(":")[2] for each in shown["links"]]
+    assert ports == [str(ways.first.port), str(ways.second.port)]
+
+
+async def test_while_one_link_is_cut_calls_go_over_the_other_and_none_waits(ways: Ways) -> None:
+    """The first way stays shut until all calls are answered; the call that was on it goes on."""
+    scene = ways.scene
+    async with scene.agent.open(call("driven", id=1, case="held")) as reply:
+        seen = await scene.upstream.arrived("held")
+        await ways.lost(ways.first)
+        for at in range(SEVERAL):
+            assert (await scene.agent.ask(call("echo", case=f"meanwhile-{at}"))).status == 200
+        assert len([one for one in scene.upstream.seen if one.case]) == SEVERAL + 1
+        ways.first.refusing = False
+        await seen.result({"still": "here"})
+        assert (await reply.end()).document["result"] == {"still": "here"}
+
+
+async def test_an_mcp_session_goes_on_over_the_other_link(ways: Ways) -> None:
+    scene = ways.scene
+    name = await begin(scene.agent)
+    await ways.lost(ways.first)
+    assert (await scene.agent.ask(TOOL, headers=named(name))).status == 200
+    async with scene.agent.open(method="GET", headers=named(name)) as stream:
+        (pushed,) = await scene.upstream.streams()
+        await pushed.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
+        await stream.text(b"notifications/message")
+    ended = await scene.agent.ask(method="DELETE", headers=named(name))
+    assert ended.status == 200
+    assert ways.first.refusing
+
+
+async def test_a_revoke_cuts_on_both_links_and_says_so(ways: Ways) -> None:
+    scene = ways.scene
+    grant = await scene.grant()
+    async with grant.agent.open(call("driven", id=1, case="on-first")) as one:
+        await scene.upstream.arrived("on-first")
+        await ways.lost(ways.first)
+        async with grant.agent.open(call("driven", id=2, case="on-second")) as two:
+            await scene.upstream.arrived("on-second")
+            await ways.whole()
+            assert [link["streams"] for link in await ways.links()] == [1, 1]
+            cut = (await scene.lab.relay_json("session", "revoke", grant.id))["cut"]
+            for reply in (one, two):
+                assert (await reply.end()).error["data"] == UNKNOWN
+    assert (cut["streams"], cut["links"], cut["silent"]) == (2, LINKS, [])
+    (client,) = cut["clients"]
+    assert (client["links"], client["ended"]) == (LINKS, 2)
+    for case in ("on-first", "on-second"):
+        (seen,) = scene.upstream.calls(case)
+        await scene.upstream.until(seen.closed.is_set)
+
+
+async def test_a_revoke_while_one_link_is_cut_ends_its_calls_through_the_other(ways: Ways) -> None:
+    """The upstream's work ends though the order cannot come by the link that carries it."""
+    scene = ways.scene
+    grant = await scene.grant()
+    async with grant.agent.open(call("driven", id=1, case="cut-off")) as reply:
+        seen = await scene.upstream.arrived("cut-off")
+        await ways.lost(ways.first)
+        cut = (await scene.lab.relay_json("session", "revoke", grant.id))["cut"]
+        await scene.upstream.until(seen.closed.is_set)
+        assert (await reply.end()).error["data"] == UNKNOWN
+    assert (cut["links"], cut["silent"]) == (1, [])
+    assert ways.first.refusing
+
+
+async def test_a_program_that_was_started_anew_takes_the_place_of_both_links(ways: Ways) -> None:
+    scene = ways.scene
+    before = {link["epoch"] for link in await ways.links()}
+    assert scene.lab.client is not None
+    os.killpg(scene.lab.client.pid, signal.SIGKILL)
+    await scene.lab.client.wait()
+    await scene.lab.start_client([SERVER, OTHER])
+    await ways.whole()
+    assert min(link["epoch"] for link in await ways.links()) > max(before)
+    await scene.serves()
+
+
+async def test_calls_of_a_link_that_is_lost_are_told_and_new_ones_do_not_wait() -> None:
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        open_scene({"limits.resume_seconds": "0s"}, via=(first, second)) as scene,
+    ):
+        ways = Ways(scene, first, second)
+        await ways.whole()
+        async with scene.agent.open(call("driven", id=1, case="gone")) as reply:
+            await scene.upstream.arrived("gone")
+            ways.lose(first)
+            assert (await reply.end()).error["data"] == UNKNOWN
+        for at in range(SEVERAL):
+            await scene.serves(case=f"after-{at}")
+        assert (await scene.ready())["links"] == 1
+        # What nobody lets in does not end a client that has another way.
+        assert (await ways.status())["connected"]
+
+
+async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
+    async with open_scene({"limits.links_per_client": 1}) as scene:
+        await eventually(lambda: "MT2507" in scene.log("client.log"))
+        await scene.linked(1)
+        await scene.serves()
+        assert "too many of one client" in scene.log("relay.log")
+        await end(scene.lab.client)
+
+
+# What the relay lets in ---------------------------------------------------------------------------
+
+
+async def test_links_of_one_process_live_beside_each_other(stage: Stage) -> None:
+    mine = stage.honest
+    async with (
+        joined(stage.port, mine, process=PROCESS) as one,
+        joined(stage.port, mine, process=PROCESS, slot=1) as two,
+        joined(stage.port, await stage.member(), process=NEXT) as other,
+    ):
+        await stage.scene.linked(3)
+        async with joined(stage.port, mine, process=PROCESS, slot=1) as again:
+            assert (await two.closed())[0] == CloseCode.REPLACED
+            await stage.scene.linked(3)
+            async with joined(stage.port, mine, process=NEXT) as anew:
+                assert (await one.closed())[0] == CloseCode.REPLACED
+                assert (await again.closed())[0] == CloseCode.REPLACED
+                await stage.scene.linked(2)
+                anew.catalog(SERVER)
+                async with stage.agent.open(call("echo", id=7)) as reply:
+                    anew.answer(await anew.opened(), b'{"by":"anew"}')
+                    assert (await reply.end()).body == b'{"by":"anew"}'
+        assert other.status == 101
+    await stage.scene.linked(0)
+
+
+async def test_another_process_cannot_go_on_with_a_link(stage: Stage) -> None:
+    async with joined(stage.port, stage.honest, process=PROCESS) as first:
+        await stage.scene.linked(1)
+        changed = {"process": NEXT, "resume": first.name, "taken": 0}
+        async with joined(stage.port, stage.honest, **changed) as second:
+            assert second.resumed is None
+            assert (await first.closed())[0] == CloseCode.REPLACED
+    await stage.scene.linked(0)
+
+
+async def test_a_slot_beyond_the_last_ends_the_handshake(stage: Stage) -> None:
+    with pytest.raises((ConnectionError, anyio.EndOfStream, EOFError)):
+        async with joined(stage.port, stage.honest, process=PROCESS, slot=MAX_LINKS):
+            pass
+    await stage.alive()
