@@ -13,7 +13,7 @@ import pytest_asyncio
 from shared.errors import CloseCode
 from shared.wire.limits import MAX_LINKS
 from tests.helpers.agent import call
-from tests.helpers.raw_link import joined
+from tests.helpers.raw_link import RawLink, joined
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import end
 from tests.integration.hostile import Stage
@@ -117,10 +117,11 @@ async def test_an_mcp_session_goes_on_over_the_other_link(ways: Ways) -> None:
     assert (await scene.agent.ask(TOOL, headers=named(name))).status == 200
     async with scene.agent.open(method="GET", headers=named(name)) as stream:
         (pushed,) = await scene.upstream.streams()
+        await pushed.event_stream()
         await pushed.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
         await stream.text(b"notifications/message")
     ended = await scene.agent.ask(method="DELETE", headers=named(name))
-    assert ended.status == 200
+    assert ended.status == 204
     assert ways.first.refusing
 
 
@@ -202,32 +203,34 @@ async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
 # What the relay lets in ---------------------------------------------------------------------------
 
 
+async def answers(stage: Stage, link: RawLink) -> None:
+    """See that the relay sends a call over this link, the only one that offers the server."""
+    async with stage.agent.open(call("echo", id=7)) as reply:
+        link.answer(await link.opened(), b'{"by":"this link"}')
+        assert (await reply.end()).body == b'{"by":"this link"}'
+
+
 async def test_links_of_one_process_live_beside_each_other(stage: Stage) -> None:
-    mine = stage.honest
-    async with (
-        joined(stage.port, mine, process=PROCESS) as one,
-        joined(stage.port, mine, process=PROCESS, slot=1) as two,
-        joined(stage.port, await stage.member(), process=NEXT) as other,
-    ):
-        await stage.scene.linked(3)
-        async with joined(stage.port, mine, process=PROCESS, slot=1) as again:
-            assert (await two.closed())[0] == CloseCode.REPLACED
-            await stage.scene.linked(3)
-            async with joined(stage.port, mine, process=NEXT) as anew:
-                assert (await one.closed())[0] == CloseCode.REPLACED
-                assert (await again.closed())[0] == CloseCode.REPLACED
-                await stage.scene.linked(2)
-                anew.catalog(SERVER)
-                async with stage.agent.open(call("echo", id=7)) as reply:
-                    anew.answer(await anew.opened(), b'{"by":"anew"}')
-                    assert (await reply.end()).body == b'{"by":"anew"}'
-        assert other.status == 101
+    port, mine, stranger = stage.port, stage.honest, await stage.member()
+    async with joined(port, mine, process=PROCESS) as one:
+        one.catalog(SERVER)
+        async with joined(port, mine, process=PROCESS, slot=1) as two:
+            await answers(stage, one)
+            async with joined(port, mine, process=PROCESS, slot=1) as again:
+                assert (await two.closed())[0] == CloseCode.REPLACED
+                await answers(stage, one)
+                async with joined(port, stranger, process=NEXT):
+                    await answers(stage, one)
+                async with joined(port, mine, process=NEXT) as anew:
+                    assert (await one.closed())[0] == CloseCode.REPLACED
+                    assert (await again.closed())[0] == CloseCode.REPLACED
+                    anew.catalog(SERVER)
+                    await answers(stage, anew)
     await stage.scene.linked(0)
 
 
 async def test_another_process_cannot_go_on_with_a_link(stage: Stage) -> None:
     async with joined(stage.port, stage.honest, process=PROCESS) as first:
-        await stage.scene.linked(1)
         changed = {"process": NEXT, "resume": first.name, "taken": 0}
         async with joined(stage.port, stage.honest, **changed) as second:
             assert second.resumed is None
