@@ -125,8 +125,7 @@ class RelayApp:
             groups_of=lambda user: admin.directory.groups_of(user),
             limits=_link_limits(settings.limits),
             deadline=settings.limits.handshake,
-            max_links=settings.limits.links,
-            links_per_client=settings.limits.links_per_client,
+            most=(settings.limits.links, settings.limits.links_per_client),
         )
         self.listening = anyio.Event()
         self.draining = Draining(self.registry, self.gateway, settings.limits)

@@ -15,7 +15,7 @@ from shared.keys import PrivateKey
 from shared.link import handshake
 from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
 from shared.wire.handshake import Hello
-from shared.wire.limits import MAX_LINKS, LinkLimits
+from shared.wire.limits import LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.registry import Registry
@@ -50,6 +50,7 @@ class LinkListener:
 
     `find_key` maps (tunnel, instance) to the key stored at enrolment; `admit` judges (tunnel,
     instance, counter) once the signature held; `groups_of` says what grants tell of a user.
+    `most` is how many links there may be, and how many of one client.
     Handshakes run in the task group of `serve`, at most `max_handshakes` at a time, each within
     `deadline` seconds.
     """
@@ -65,8 +66,7 @@ class LinkListener:
         groups_of: GroupsOf,
         limits: LinkLimits,
         deadline: float,
-        max_links: int,
-        links_per_client: int = MAX_LINKS,
+        most: tuple[int, int],
         max_handshakes: int = 256,
     ) -> None:
         self._key = key
@@ -77,8 +77,7 @@ class LinkListener:
         self._groups_of = groups_of
         self._limits = limits
         self._deadline = deadline
-        self._max_links = max_links
-        self._links_per_client = links_per_client
+        self._max_links, self._links_per_client = most
         self._max_handshakes = max_handshakes
         self._handshakes = 0
         self._tasks: anyio.abc.TaskGroup | None = None

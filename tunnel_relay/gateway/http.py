@@ -96,8 +96,7 @@ class Gateway:
         self.binding = binding
         self.calls, self.refusals = calls or Calls(), refusals
         self._sessions, self.registry = sessions, registry
-        self._mcp_sessions = mcp_sessions
-        self._lease = lease
+        self._mcp_sessions, self._lease = mcp_sessions, lease
         self._challenges = challenges
         self.quotas = quotas
         self._guesses = guesses
