@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -11,20 +14,26 @@ import pytest
 import pytest_asyncio
 
 from shared.errors import CloseCode
+from shared.grant import Grant
+from shared.link.driver import STREAMS_TOGETHER
 from shared.wire.limits import MAX_LINKS
 from tests.helpers.agent import call
 from tests.helpers.raw_link import RawLink, joined
+from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
 from tests.helpers.tcp_proxy import TcpProxy
-from tests.helpers.tunnel import end
+from tests.helpers.tunnel import TUNNEL, end
 from tests.integration.hostile import Stage
 from tests.integration.scene import LINKS, OTHER, SERVER, Scene, eventually, open_scene
 from tests.integration.test_link_failures import UNKNOWN
 from tests.integration.test_mcp_sessions import TOOL, begin, named
+from tests.shared.link.ends import Lane
+from tunnel_relay.keyfiles import read_relay_key
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 PROCESS, NEXT = "a" * 32, "b" * 32
 SEVERAL = 10
+SESSION = "5" * 32
 
 
 class Ways:
@@ -172,6 +181,21 @@ async def test_a_program_that_was_started_anew_takes_the_place_of_both_links(way
     await scene.serves()
 
 
+async def test_streams_beyond_the_share_of_one_link_go_over_the_next(ways: Ways) -> None:
+    scene, more = ways.scene, 8
+    async with AsyncExitStack() as stack:
+        for number in range(STREAMS_TOGETHER + more):
+            message = call("driven", id=number, case="spread")
+            await stack.enter_async_context(scene.agent.open(message))
+        await scene.upstream.arrived("spread", STREAMS_TOGETHER + more)
+        assert [link["streams"] for link in await ways.links()] == [STREAMS_TOGETHER, more]
+    await eventually(lambda: _nothing_runs(ways))
+
+
+async def _nothing_runs(ways: Ways) -> bool:
+    return not any(link["streams"] for link in await ways.links())
+
+
 async def test_calls_of_a_link_that_is_lost_are_told_and_new_ones_do_not_wait() -> None:
     async with (
         TcpProxy() as first,
@@ -198,6 +222,74 @@ async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
         await scene.serves()
         assert "too many of one client" in scene.log("relay.log")
         await end(scene.lab.client)
+
+
+# A relay that wants a client gone -----------------------------------------------------------------
+
+
+@dataclass
+class Two:
+    """A client with one link and two relays that it may be on."""
+
+    scene: Scene
+    one: RawRelay
+    two: RawRelay
+
+    def call(self, link: RawRelayLink, case: str) -> Lane:
+        """Have a relay send a call of a session that it granted."""
+        now = time.time()
+        whose = Grant(
+            *(SESSION, "ada", "test", TUNNEL, SERVER, (), (), now, now + 600),
+            *(link.instance, link.epoch),
+        )
+        link.driver.grant(link.signed(whose))
+        return link.call(SESSION, SERVER, call("driven", case=case, modern=False))
+
+
+@asynccontextmanager
+async def two_relays() -> AsyncIterator[Two]:
+    async with open_scene(start=False, links=1) as scene:
+        folder = scene.lab.folder
+        key = read_relay_key(folder / "relay" / "state" / "relay.key")
+        state = folder / "client" / "state"
+        async with raw_relay(key, state) as one, raw_relay(key, state) as two:
+            urls = [f"ws://127.0.0.1:{each.port}" for each in (one, two)]
+            scene.lab.environment["TUNNEL_CLIENT_RELAY__URL"] = json.dumps(urls)
+            lab = scene.lab
+            lab.client = await lab._start("tunnel-client", "run", lab.client_config, "client.log")
+            yield Two(scene, one, two)
+            await end(lab.client)
+
+
+async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_there() -> None:
+    async with two_relays() as pair:
+        before = await pair.one.linked()
+        runs = pair.call(before, "runs")
+        seen = await pair.scene.upstream.arrived("runs")
+        before.driver.drain("another version is installed")
+        after = await pair.two.linked()
+        assert not before.lost
+        fresh = pair.call(after, "fresh")
+        for case in ("runs", "fresh"):
+            await (await pair.scene.upstream.arrived(case)).result({"case": case})
+        await eventually(lambda: runs.ended and fresh.ended)
+        assert not seen.closed.is_set()
+        await eventually(lambda: before.lost)
+        assert before.lost[0][0] == CloseCode.NORMAL
+        assert not after.lost
+        assert "the relay asks to move" in pair.scene.log("client.log")
+
+
+async def test_an_address_that_is_refused_for_good_is_left_out_until_none_is_left() -> None:
+    async with two_relays() as pair:
+        first = await pair.one.linked()
+        first.driver.close(CloseCode.REVOKED, "not here")
+        second = await pair.two.linked()
+        assert "address given up" in pair.scene.log("client.log")
+        second.driver.close(CloseCode.REVOKED, "nor here")
+        assert pair.scene.lab.client is not None
+        with anyio.fail_after(20):
+            assert await pair.scene.lab.client.wait() == 77
 
 
 # What the relay lets in ---------------------------------------------------------------------------
