@@ -13,7 +13,7 @@ from tests.helpers.agent import call
 from tests.helpers.packets import losing
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.integration.scene import Scene, eventually, open_scene
-from tests.system.fault_rows.killed import in_flight, all_links, twice
+from tests.system.fault_rows.killed import all_links, in_flight, twice
 from tests.system.fault_rows.table import Line, at_most, exactly, quantile, row, shown
 
 SWIFT = {"limits.ping_interval": "5s", "limits.ping_deadline": "5s"}
