@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import structlog
 
+from shared.errors import CloseCode
 from shared.ids import is_name
 from tunnel_client.audit.calls import Calls
 from tunnel_client.client_link import ClientLink
@@ -89,9 +90,13 @@ class Client:
             if len(ends) < len(self._kept):
                 log.error("a link is given up, the others go on", slot=kept.slot, why=end.reason)
 
-        async with anyio.create_task_group() as tasks:
-            for kept in self._kept:
-                tasks.start_soon(keep, kept)
+        try:
+            async with anyio.create_task_group() as tasks:
+                for kept in self._kept:
+                    tasks.start_soon(keep, kept)
+        finally:
+            for link in list(self.links):  # also those that others took over from
+                link.driver.close(CloseCode.GOING_AWAY, "the client stops")
         return ends[-1]
 
     def status(self) -> dict[str, Any]:
