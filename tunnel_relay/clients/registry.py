@@ -280,6 +280,8 @@ def _best(links: Iterable[Link], upstream: str) -> Link | None:
     for link in links:
         if upstream in link.upstreams:
             load = link.driver.load
+            if not load:
+                return link  # mostly the first: nobody has less
             if load >= 0 and (best is None or load < least):
                 best, least = link, load
     return best
