@@ -166,6 +166,7 @@ async def test_a_revoke_while_one_link_is_cut_ends_its_calls_through_the_other(w
         await scene.upstream.until(seen.closed.is_set)
         assert (await reply.end()).error["data"] == UNKNOWN
     assert (cut["links"], cut["silent"]) == (1, [])
+    assert cut["clients"][0]["ended"] == 1
     assert ways.first.refusing
 
 
