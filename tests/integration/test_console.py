@@ -61,7 +61,7 @@ async def test_the_console_sees_and_ends_what_the_relay_serves() -> None:
             done = await hand.post(f"{where}/revoke", {"reason": "laptop lost"})
             assert done.status_code == 303
             told = (await hand.get(where)).text
-    x
+            assert f"cut 1 streams on {LINKS} links in" in told
             await running.broken_or_whole()
         assert (await scene.agent.ask(call("echo"))).status == 401
         feed = (await hand.get("/events")).text
