@@ -79,7 +79,7 @@ async def _enrolled(spec: dict[str, Any], number: int) -> Client:
     key = decode_public(enrolled.relay_key)
     policy = load_policy(plan.config.parent / POLICY_FILE)
     return Client(
-        plan.target,
+        [plan.target],
         enrolled.tunnel,
         key,
         Identity.read(plan.state_dir),
@@ -97,7 +97,7 @@ async def hold(spec: dict[str, Any]) -> None:
             client = await _enrolled(spec, number)
             tasks.start_soon(client.run)
             with anyio.fail_after(READY_SECONDS):
-                while client.link is None:  # noqa: ASYNC110  there is no event to wait for
+                while not client.links:  # noqa: ASYNC110  there is no event to wait for
                     await anyio.sleep(0.002)
         print("READY", flush=True)
         await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)

@@ -31,7 +31,8 @@ from tunnel_client.credentials.scrub import Scrubber, Stream
 from tunnel_client.judge import Judge as ClientJudge
 from tunnel_client.judge import Passed as ClientPassed
 from tunnel_client.upstream.base import UpstreamRequest
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway.judge import Judge as RelayJudge
 from tunnel_relay.gateway.judge import Passed as RelayPassed
 from tunnel_relay.store.base import Session

@@ -54,6 +54,7 @@ class CloseCode(IntEnum):
     INTERNAL = 1011
     REVOKED = 4403
     REPLACED = 4409
+    TOO_MANY = 4429
 
 
 FINAL_CLOSE_CODES = frozenset({CloseCode.REVOKED})

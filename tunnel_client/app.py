@@ -42,7 +42,7 @@ from tunnel_client.policy.load import POLL, load_policy
 from tunnel_client.readiness import readiness
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.reload import read_again
-from tunnel_client.settings import ClientSettings, dial_target
+from tunnel_client.settings import ClientSettings, dial_targets
 from tunnel_client.tally import Tally
 from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
@@ -83,7 +83,7 @@ async def serve(
     relay_key = decode_public(settings.relay.public_key)
     with kept(settings, identity, judge) as audit:
         client = Client(
-            dial_target(settings.relay, os.environ),
+            dial_targets(settings.relay, os.environ),
             settings.relay.tunnel,
             relay_key,
             identity,
@@ -91,6 +91,7 @@ async def serve(
             judge,
             PermitDesk(permits, relay_key),
             audit.calls,
+            links=settings.relay.links,
             lease=settings.relay.lease,
         )
         return await _serve(settings, client, policy, upstreams, catalog, audit)
@@ -105,7 +106,7 @@ async def _serve(
     audit: Kept,
 ) -> int:
     teller = Teller(client, catalog, sorted(upstreams))
-    client.on_link = teller.look
+    client.each_link(teller.tell)
     keeper = make_keeper(settings, catalog, upstreams, lambda: client.connected)
     outcome: list[GiveUp] = []
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))

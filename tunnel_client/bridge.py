@@ -101,11 +101,9 @@ class Bridge:
             self._heads[payload] = head
         return head
 
-    def end_session(self, session: str) -> int:
-        """End every exchange of a session and what upstreams hold for it; returns how many."""
+    def cut_session(self, session: str) -> int:
+        """End every exchange of a session on this link; returns how many."""
         ended = [crossing for crossing in self.crossings if crossing.session == session]
         for crossing in ended:
             crossing.cut(ResetCode.REVOKED, "the session was revoked")
-        for upstream in self._upstreams.values():
-            upstream.end_session(session)
         return len(ended)

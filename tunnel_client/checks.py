@@ -63,4 +63,4 @@ def serving_note(settings: ClientSettings) -> str:
     count = len(settings.upstream)
     names = ", ".join(upstream.name for upstream in settings.upstream) or "none yet"
     relay = settings.relay
-    return f"tunnel {relay.tunnel} at {relay.url}, {count} upstream(s): {names}"
+    return f"tunnel {relay.tunnel} at {', '.join(relay.url)}, {count} upstream(s): {names}"

@@ -7,7 +7,7 @@ no longer than the lease.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -24,7 +24,8 @@ class Lease:
 
     seconds: float
     upstreams: Iterable[Upstream]
-    _timer: asyncio.TimerHandle | None = None
+    _up: set[object] = field(default_factory=set)
+    _timers: dict[object, asyncio.TimerHandle] = field(default_factory=dict)
 
     def check(self, limits: LinkLimits) -> None:
         """Raise PingsTooRareError when a link with these limits could be silent for longer."""
@@ -35,23 +36,29 @@ class Lease:
                 f"and relay.lease is {self.seconds:g} s"
             )
 
-    def link_up(self) -> None:
-        """The relay is heard again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def link_up(self, link: object) -> None:
+        """The relay is heard, for the first time or again, on this link."""
+        self._up.add(link)
+        timer = self._timers.pop(link, None)
+        if timer is not None:
+            timer.cancel()
 
-    def link_lost(self, heard: float, lapse: Callable[[], None]) -> None:
+    def link_lost(self, link: object, heard: float, lapse: Callable[[], None]) -> None:
         """The connection is gone; its last message came at `heard`, by the loop's clock.
 
-        `lapse` ends what still waits for the link when the lease is over.
+        `lapse` ends what still waits for the link when the lease is over. Only the first loss of
+        a link that was up counts.
         """
-        self.link_up()
+        if link not in self._up:
+            return
+        self._up.discard(link)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(heard + self.seconds, self._lapse, lapse)
+        self._timers[link] = loop.call_at(heard + self.seconds, self._lapse, link, lapse)
 
-    def _lapse(self, lapse: Callable[[], None]) -> None:
-        self._timer = None
+    def _lapse(self, link: object, lapse: Callable[[], None]) -> None:
+        del self._timers[link]
         lapse()
+        if self._up or self._timers:
+            return  # the relay is heard on another link, or was heard later there
         ended = sum(upstream.lapse() for upstream in self.upstreams)
         log.warning("lease lapsed", seconds=self.seconds, ended=ended)

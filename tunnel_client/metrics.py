@@ -47,7 +47,9 @@ class Metrics(Collector):
         """Return what is so now."""
         status = self._status()
         yield _gauge("build_info", "Which program this is.", version=VERSION, program="client")
-        yield _gauge("links", "Links that are up: 0 or 1.", float(bool(status["connected"])))
+        yield _gauge(
+            "links", "Links that are up.", sum(each["connected"] for each in status["links"])
+        )
         if status["connected"]:
             trip = status["round_trip_ms"] / 1000
             yield _gauge("link_rtt_seconds", "Round trip of the link.", trip)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from shared.backoff import Backoff
 from shared.errors import FINAL_CLOSE_CODES, AuthError, CloseCode
-from tunnel_client.errors import EXIT_NOT_PERMITTED, ClientError
+from tunnel_client.errors import EXIT_CONFIGURATION, EXIT_NOT_PERMITTED, ClientError
 
 _REVOKED = (
     "MT2501: the relay revoked this client's key or disabled its tunnel, so it will not try again"
@@ -20,6 +20,11 @@ _REPLACED = (
 _RELAY_UNPROVEN = (
     "MT2503: the relay could not prove that it is the one this client was enrolled with"
     "\n  next: compare `tunnel-relay status` with the key in the configuration, then enroll again"
+)
+
+_TOO_MANY = (
+    "MT2507: this relay takes fewer links of one client than relay.links says"
+    "\n  next: lower relay.links here, or raise limits.links_per_client at the relay"
 )
 
 WORTH_SECONDS = 1.0
@@ -76,6 +81,8 @@ class Reconnect:
         """
         if code == CloseCode.REPLACED:
             return GiveUp(EXIT_NOT_PERMITTED, _REPLACED)
+        if code == CloseCode.TOO_MANY:
+            return GiveUp(EXIT_CONFIGURATION, _TOO_MANY)
         if code in FINAL_CLOSE_CODES:
             return GiveUp(EXIT_NOT_PERMITTED, _REVOKED)
         if code == CloseCode.POLICY:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
 from pydantic import model_validator as whole
 
 from shared.audit.settings import FOLDER, AuditSettings
@@ -16,7 +16,7 @@ from shared.configfile import ConfigError, ConfigModel, SecretRef, load
 from shared.configfile import SecretError as UnreadableSecretError
 from shared.ids import is_name
 from shared.keys import BadKeyError, decode_public
-from shared.wire.limits import MAX_CATALOG_UPSTREAMS
+from shared.wire.limits import MAX_CATALOG_UPSTREAMS, MAX_LINKS
 from tunnel_client.credentials.settings import CredentialSettings, Networks, VaultSettings
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
@@ -30,6 +30,7 @@ FILE_NAME = "client.toml"
 POLICY_FILE = "policy.yaml"
 FOLDER_VARIABLE = "TUNNEL_CLIENT_FOLDER"
 """Names the folder that relative paths start from, for a file that is a copy of the real one."""
+MAX_ADDRESSES = 8
 _HTTP_ONLY = ("ca_file", "connect_timeout", "response_timeout", "credential", "addresses")
 _STDIO_ONLY = (
     *("cwd", "inherit_env", "env", "max_children", "scrub", "allow_unpinned", "sandbox"),
@@ -42,9 +43,15 @@ def _name(text: str) -> str:
     return text
 
 
-def _relay_url(text: str) -> str:
-    RelayUrl.parse(text)
-    return text
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _relay_urls(urls: list[str]) -> list[str]:
+    authorities = [RelayUrl.parse(url).authority for url in urls]
+    if len(set(authorities)) < len(authorities):
+        raise ValueError("each address once")
+    return urls
 
 
 def _public_key(text: str) -> str:
@@ -92,8 +99,15 @@ EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class RelaySettings(ConfigModel):
     """Which relay, which of its tunnels, and the way to it."""
 
-    url: Annotated[str, AfterValidator(_relay_url)]
-    """`wss://host[:port]`; `ws://` to this machine only."""
+    url: Annotated[
+        list[str],
+        Field(min_length=1, max_length=MAX_ADDRESSES),
+        BeforeValidator(_one_or_more),
+        AfterValidator(_relay_urls),
+    ]
+    """`wss://host[:port]`, or a list of such addresses; `ws://` to this machine only."""
+    links: Annotated[int, Field(ge=1, le=MAX_LINKS)] = 2
+    """How many links are kept, spread over the addresses: when one is cut, calls take another."""
     tunnel: Name
     """Which of the relay's tunnels this client serves."""
     public_key: Annotated[str, AfterValidator(_public_key)]
@@ -305,14 +319,15 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
     )
 
 
+def dial_targets(relay: RelaySettings, environ: Mapping[str, str]) -> list[DialTarget]:
+    """Return what `dial` needs for each address, the proxy's login read; raises SecretError."""
+    login = read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None
+    return [DialTarget(RelayUrl.parse(url), relay.ca_file, relay.proxy, login) for url in relay.url]
+
+
 def dial_target(relay: RelaySettings, environ: Mapping[str, str]) -> DialTarget:
-    """Return what `dial` needs, the proxy's login read; raises SecretError."""
-    return DialTarget(
-        relay=RelayUrl.parse(relay.url),
-        ca_file=relay.ca_file,
-        proxy=relay.proxy,
-        proxy_auth=read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None,
-    )
+    """Return what `dial` needs for the first address; raises SecretError."""
+    return dial_targets(relay, environ)[0]
 
 
 def read_secret(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:

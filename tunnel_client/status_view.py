@@ -10,8 +10,11 @@ from tunnel_client.render import as_text
 
 COUNTS = ("pinned", "new", "changed", "gone", "flagged")
 """Of an upstream's tools."""
-_LINK = ("connected", "relay", "tunnel", "instance", "links_made", "last_error", "retry_at")
-_LINKED = ("epoch", "since", "streams", "grants", "round_trip_ms", "heard_ago")
+_LINK = (
+    *("connected", "relay", "tunnel", "instance", "links", "links_made"),
+    *("last_error", "retry_at"),
+)
+_LINKED = ("epoch", "since", "streams", "resumed", "grants", "round_trip_ms", "heard_ago")
 _REST = (
     "schema_version",
     "version",
@@ -39,7 +42,13 @@ def status_text(answer: Mapping[str, Any], kinds: Mapping[str, str], now: float)
     daemon says besides is shown as it is.
     """
     policy = answer.get("policy", {})
-    head = [*_link(answer, now), _client(answer), *_policy(policy), _permits(policy)]
+    head = [
+        *_link(answer, now),
+        *_slots(answer, now),
+        _client(answer),
+        *_policy(policy),
+        _permits(policy),
+    ]
     head += _audit(answer.get("audit", {}))
     width = max(len(name) for name, _ in head)
     parts = ["\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in head)]
@@ -74,8 +83,25 @@ def _link(answer: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     trip = f"round trip {answer.get('round_trip_ms', 0)} ms"
     yield "", f"{trip}, {_many(calls, 'call')} running, {_many(grants, 'session')} granted"
     made = answer.get("links_made", 1)
-    if made > 1 and error:
+    if made > max(len(answer.get("links", ())), 1) and error:
         yield "", f"{made} links since the start; the one before: {one_line(str(error), 300)}"
+
+
+def _slots(answer: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    """Show each link where there are several."""
+    links = answer.get("links", ())
+    for each in links if len(links) > 1 else ():
+        number, relay = each.get("slot", 0) + 1, one_line(str(each.get("relay", "-")), 300)
+        if each.get("connected"):
+            drains = ", DRAINING" if each.get("draining") else ""
+            trip = f"round trip {each.get('round_trip_ms', 0)} ms"
+            running = _many(each.get("streams", 0), "call")
+            yield f"link {number}", f"{relay}: {trip}, {running} running{drains}"
+            continue
+        retry = each.get("retry_at")
+        error = one_line(str(each.get("last_error") or "not made yet"), 300)
+        again = "dialling now" if retry is None else f"dials again in {span(retry - now)}"
+        yield f"LINK {number}", f"NOT CONNECTED to {relay}, {again}: {error}"
 
 
 def _client(answer: Mapping[str, Any]) -> tuple[str, str]:

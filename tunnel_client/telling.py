@@ -31,7 +31,7 @@ class Teller:
         self._client = client
         self._catalog = catalog
         self._upstreams = upstreams
-        self._told: tuple[ClientLink, int] | None = None
+        self._told: dict[ClientLink, int] = {}
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -40,14 +40,17 @@ class Teller:
             await anyio.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Tell the link that is up what it was not told yet."""
-        link = self._client.link
-        if link is None:
+        """Tell each link what it was not told yet."""
+        self._told = {link: self._told.get(link, -1) for link in self._client.links}
+        for link in self._told:
+            self.tell(link)
+
+    def tell(self, link: ClientLink) -> None:
+        """Tell one link what it was not told yet."""
+        now = self._catalog.version
+        if self._told.get(link) == now:
             return
-        now = link, self._catalog.version
-        if self._told is not None and self._told[0] is link and self._told[1] == now[1]:
-            return
-        self._told = now
+        self._told[link] = now
         for upstream in self._upstreams:
             self._tell(link, upstream)
 

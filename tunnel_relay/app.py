@@ -125,7 +125,7 @@ class RelayApp:
             groups_of=lambda user: admin.directory.groups_of(user),
             limits=_link_limits(settings.limits),
             deadline=settings.limits.handshake,
-            max_links=settings.limits.links,
+            most=(settings.limits.links, settings.limits.links_per_client),
         )
         self.listening = anyio.Event()
         self.draining = Draining(self.registry, self.gateway, settings.limits)
@@ -292,7 +292,7 @@ class LiveLinks:
         self.revocations.add(self._clock() - started)
         return {
             "streams": streams,
-            "links": sum(client["connected"] for client in clients),
+            "links": sum(client["links"] for client in clients),
             "ms": round((self._clock() - started) * 1000, 2),
             "clients": clients,
             "silent": sorted(each["instance"] for each in clients if each["lease"] is not None),

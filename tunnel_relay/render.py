@@ -247,7 +247,7 @@ def status(shown: dict[str, Any]) -> str:
         (
             str(link.get("tunnel", "-")),
             str(link.get("instance", "-"))[:12],
-            str(link.get("peer", "-")),
+            str(link.get("peer", "-")) + _state(link),
             when(link.get("since")),
             f"{link.get('round_trip_ms', 0)} ms",
             str(link.get("streams", 0)),
@@ -257,6 +257,11 @@ def status(shown: dict[str, Any]) -> str:
     ]
     columns = ("TUNNEL", "CLIENT", "PEER", "SINCE", "ROUND TRIP", "STREAMS", "UPSTREAMS")
     return f"{facts(pairs)}\n\n{table(columns, rows, 'no links')}"
+
+
+def _state(link: dict[str, Any]) -> str:
+    """Say what keeps a link from taking calls."""
+    return ", CUT" if link.get("detached") else ", DRAINING" if link.get("draining") else ""
 
 
 def _audit(audit: dict[str, Any]) -> list[tuple[str, str]]:

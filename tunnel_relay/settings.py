@@ -138,7 +138,9 @@ class Limits(ConfigModel):
     sse_comment: Seconds = 15.0
     """Silence on an event stream after which the agent gets a comment."""
     links: int = Field(default=10_000, ge=1)
-    """Most clients connected at a time."""
+    """Most links at a time, of all clients."""
+    links_per_client: int = Field(default=wire.MAX_LINKS, ge=1, le=wire.MAX_LINKS)
+    """Most links of one client; a further one is refused, and its client goes on without it."""
     session_calls_per_second: float = Field(default=200, ge=0, allow_inf_nan=False)
     """Requests of one session, twice that at once; 429 beyond it; 0: no bound."""
     session_streams: int = Field(default=256, ge=0)

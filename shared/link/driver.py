@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from shared.errors import CloseCode, PeerError, ResetCode
+from shared.link.control import ControlWords
 from shared.link.owner import NOBODY, LinkOwner, StreamHandler
 from shared.link.transport import CUT, NO_TRANSPORT, MessageTransport
 from shared.wire.events import (
@@ -32,10 +33,13 @@ from shared.wire.events import (
 from shared.wire.keepalive import Keepalive, RoundTrips
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Mux, Role
-from shared.wire.tools import ToolWord
+
+STREAMS_TOGETHER = 32
+"""Streams that share a link before the next one of a client gets its part."""
+BEHIND, DRAINED = 1 << 20, 1 << 21
 
 
-class LinkDriver:
+class LinkDriver(ControlWords):
     """One end of a link, from the end of the first handshake to its loss.
 
     `link` is the same at both ends: with a stream's number it names a call in their records. When
@@ -113,6 +117,21 @@ class LinkDriver:
         return self._lost or self._detached or self._mux.full
 
     @property
+    def load(self) -> int:
+        """How much a new stream would have to share this link with; -1 when none can be opened.
+
+        Streams count by STREAMS_TOGETHER: what leaves in one message costs least. A link whose
+        peer takes nothing now counts for more than any other, a draining one for more still.
+        """
+        mux = self._mux
+        if self._lost or self._detached or mux.full:
+            return -1
+        load = mux.open_streams // STREAMS_TOGETHER
+        if not self._transport.writable:
+            load += BEHIND
+        return load + DRAINED if mux.draining else load
+
+    @property
     def next_stream(self) -> int:
         """The number that the next stream will have, at the end that opens them."""
         return self._newest + 1
@@ -175,36 +194,6 @@ class LinkDriver:
     def cut(self, stream: int, code: ResetCode, whose: str) -> None:
         """End a stream early; an answer that comes even so is reported as `whose`."""
         self.reset(stream, code, whose=whose)
-
-    def catalog(self, upstreams: list[str]) -> None:
-        """Tell the relay which upstreams we serve."""
-        self._mux.catalog(upstreams)
-        self.flush_soon()
-
-    def drain(self, detail: str) -> None:
-        """Ask the client to move to another link."""
-        self._mux.drain(detail)
-        self.flush_soon()
-
-    def revoke(self, order: int, session: str) -> None:
-        """Order the client to cut a session."""
-        self._mux.revoke(order, session)
-        self.flush_soon()
-
-    def revoked(self, order: int, ended: int) -> None:
-        """Report that an order was carried out."""
-        self._mux.revoked(order, ended)
-        self.flush_soon()
-
-    def grant(self, grant: bytes) -> None:
-        """Say what a session is; it is ordered before every stream opened from now on."""
-        self._mux.grant(grant)
-        self.flush_soon()
-
-    def tools(self, upstream: str, tools: list[ToolWord]) -> None:
-        """Tell the relay what there is to know of an upstream's tools."""
-        self._mux.tools(upstream, tools)
-        self.flush_soon()
 
     def close(self, code: int, reason: str) -> None:
         """Send what is queued, say why, and close."""

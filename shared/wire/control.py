@@ -40,6 +40,8 @@ class ControlFrames:
         self._pings: list[float] = []
         self._tools = ToolsHeard()
         self._now = 0.0
+        self.draining = False
+        """The client was asked to move to another link (relay only)."""
 
     def ping(self, payload: bytes) -> None:
         """Send a PING of 8 bytes that the peer must answer."""
@@ -47,6 +49,7 @@ class ControlFrames:
 
     def drain(self, detail: str) -> None:
         """Ask the client to move to another link (relay only)."""
+        self.draining = True
         self._outbox.put(FrameType.DRAIN, 0, codec.encode_detail(detail))
 
     def catalog(self, upstreams: list[str]) -> None:

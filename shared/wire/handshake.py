@@ -18,6 +18,7 @@ from shared.ids import is_name
 from shared.wire.limits import (
     MAX_FRAME_BYTES,
     MAX_HANDSHAKE_BYTES,
+    MAX_LINKS,
     MAX_MESSAGE_BYTES,
     MESSAGE_HEADER_BYTES,
     MIB,
@@ -30,6 +31,7 @@ _CLIENT_DOMAIN = b"mcp-tunnel.v1 client proof\0"
 _RELAY_DOMAIN = b"mcp-tunnel.v1 relay proof\0"
 _LINK_DOMAIN = b"mcp-tunnel.v1 link\0"
 LINK_HEX = 16
+PROCESS_HEX = 32
 _LENGTH = struct.Struct(">I")
 _SIGNATURE_BYTES = 64
 
@@ -43,6 +45,7 @@ class Hello:
     """What the client says first. `counter` rises with every connect and is the link's epoch.
 
     `resume` names the link that should go on, of which `taken` frames were taken; empty: none.
+    `process` is drawn anew at each start of the program; `slot` says which of its links this is.
     """
 
     tunnel: str
@@ -55,6 +58,8 @@ class Hello:
     program: str
     resume: str = ""
     taken: int = 0
+    process: str = "0" * PROCESS_HEX
+    slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ def decode_hello(payload: bytes) -> Hello:
             program=_is_text,
             resume=_is_link,
             taken=_is_count,
+            process=_is_hex(PROCESS_HEX),
+            slot=_is_slot,
         )
     )
 
@@ -244,6 +251,10 @@ def _is_grace(value: Any) -> bool:
 
 def _is_taken(value: Any) -> bool:
     return value is None or _is_count(value)
+
+
+def _is_slot(value: Any) -> bool:
+    return _is_count(value) and value < MAX_LINKS
 
 
 def _is_link(value: Any) -> bool:

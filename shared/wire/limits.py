@@ -36,6 +36,8 @@ MAX_STREAMS = 20_000
 MAX_PINGS_PER_INTERVAL = 10
 """PINGs answered within one ping interval; more close the link."""
 MAX_CATALOG_UPSTREAMS = 256
+MAX_LINKS = 8
+"""Links that one process of a client may keep; each has a slot of its own."""
 
 
 @dataclass(frozen=True, slots=True)

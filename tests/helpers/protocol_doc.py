@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.errors import FINAL_CLOSE_CODES, NEVER_SENT, CloseCode, ResetCode
 from shared.wire.frames import HANDSHAKE, MAY_END, ON_STREAM, UNNUMBERED, FrameType
 from shared.wire.handshake import Challenge, Hello
-from shared.wire.limits import LinkLimits
+from shared.wire.limits import MAX_LINKS, LinkLimits
 from shared.wire.mux import Mux, Role
 from shared.wire.stream import TRANSITIONS, Input, State
 
@@ -40,6 +40,7 @@ CLOSE_MEANINGS: dict[CloseCode, str] = {
     CloseCode.INTERNAL: "the side that closes failed; try again later",
     CloseCode.REVOKED: "the tunnel or the client's key was disabled",
     CloseCode.REPLACED: "a newer link of this instance is open, or its key was copied",
+    CloseCode.TOO_MANY: "the relay takes fewer links of one client",
 }
 LIMIT_MEANINGS: dict[str, str] = {
     "message_bytes": "largest message",
@@ -91,6 +92,8 @@ def _handshake() -> str:
         "tunnel": "DNS label",
         "instance": "32 lower-case hex digits",
         "nonce": "64 lower-case hex digits",
+        "process": "32 lower-case hex digits",
+        "slot": f"integer below {MAX_LINKS}",
         "resume": "16 lower-case hex digits, or empty",
         "relay_key": "32 bytes as 43 url-safe base64 characters",
     }

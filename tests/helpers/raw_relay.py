@@ -62,7 +62,7 @@ class _Hearing(LinkDriver):
 
 @dataclass
 class RawRelay:
-    """Takes links of the client whose state is in `state_dir`, newest last."""
+    """Takes links of the client whose state is in `state_dir`, one at a time, newest last."""
 
     key: PrivateKey
     state_dir: Path
@@ -86,6 +86,9 @@ class RawRelay:
     async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         origins = frozenset({f"ws://127.0.0.1:{self.port}"})
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
+        if claim.hello.slot:
+            socket.close(CloseCode.TOO_MANY, "one link is enough to be hostile on")
+            return
         handshake.ready(socket, claim, LinkLimits(), self.key)
         link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)
         link.driver = _Hearing(socket, Role.RELAY, LinkLimits(), link, claim.link)

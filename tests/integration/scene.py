@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,8 @@ UNHURRIED: dict[str, object] = {
 }
 """Tests call faster than any agent; what happens then has tests of its own (test_limits)."""
 OTHER = "other"
+LINKS = 2
+"""How many a client keeps unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Scene:
     upstream: RecordingUpstream
     agent: Agent
     main: Grant
+    links: int = LINKS
 
     async def grant(
         self,
@@ -71,9 +74,10 @@ class Scene:
         found: dict[str, Any] = (await page.ask(method="GET")).document
         return found
 
-    async def linked(self, links: int = 1) -> None:
-        """Wait until the relay has so many links."""
-        await eventually(lambda: self._has(links))
+    async def linked(self, links: int | None = None) -> None:
+        """Wait until the relay has so many links: all of the client's, or those given."""
+        wanted = self.links if links is None else links
+        await eventually(lambda: self._has(wanted))
 
     async def _has(self, links: int) -> bool:
         try:
@@ -123,24 +127,30 @@ async def eventually(
 async def open_scene(
     relay: Mapping[str, object] | None = None,
     *,
-    via: TcpProxy | None = None,
+    via: TcpProxy | Sequence[TcpProxy] = (),
     upstream: RecordingUpstream | None = None,
     start: bool = True,
+    links: int = LINKS,
     prepare: Callable[[Lab], None] = lambda _: None,
 ) -> AsyncIterator[Scene]:
     """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
 
-    With `via` the client dials the relay through that proxy; without `start` it does not run yet.
-    `prepare` may change the lab before anything runs.
+    With `via` the client dials the relay through that proxy, or a link through each; without
+    `start` it does not run yet. It keeps so many `links`: a scene about what becomes of one has
+    one. `prepare` may change the lab before anything runs.
     """
 
     def prepare_all(lab: Lab) -> None:
         prepare(lab)
-        if via is not None:
-            via.target = lab.port
-            origins = [lab.origin, f"http://127.0.0.1:{via.port}"]
+        lab.environment["TUNNEL_CLIENT_RELAY__LINKS"] = str(links)
+        proxies = [via] if isinstance(via, TcpProxy) else via
+        for proxy in proxies:
+            proxy.target = lab.port
+        if proxies:
+            origins = [lab.origin, *(f"http://127.0.0.1:{proxy.port}" for proxy in proxies)]
             lab.environment["TUNNEL_RELAY_PUBLIC_URL"] = json.dumps(origins)
-            lab.environment["TUNNEL_CLIENT_RELAY__URL"] = f"ws://127.0.0.1:{via.port}"
+            urls = [f"ws://127.0.0.1:{proxy.port}" for proxy in proxies]
+            lab.environment["TUNNEL_CLIENT_RELAY__URL"] = json.dumps(urls)
         for key, value in (UNHURRIED | dict(relay or {})).items():
             text = value if isinstance(value, str) else json.dumps(value)
             lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = text
@@ -149,4 +159,4 @@ async def open_scene(
         targets = {SERVER: HttpUpstream(serving.url), OTHER: HttpUpstream(serving.url)}
         async with make_lab(targets, start=start, prepare=prepare_all) as lab:
             main = await grant(lab)
-            yield Scene(lab, serving, main.agent, main)
+            yield Scene(lab, serving, main.agent, main, links)

@@ -169,7 +169,7 @@ async def test_a_lost_link_leaves_delivery_unknown() -> None:
     proxy = TcpProxy()
     once = {"limits.resume_seconds": "0s"}
     desk = desk_upstream()
-    async with proxy, open_scene(once, prepare=pinned, via=proxy, upstream=desk) as scene:
+    async with proxy, open_scene(once, prepare=pinned, via=proxy, links=1, upstream=desk) as scene:
         await classified(scene)
         scene.upstream.driven.add("get_ticket")
         async with scene.agent.open(call("get_ticket", case="lost")) as reply:

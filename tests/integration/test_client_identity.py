@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.helpers.agent import call
 from tests.helpers.tunnel import BIN, TUNNEL, CommandError, end
-from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
+from tests.integration.scene import LINKS, OTHER, SERVER, Scene, eventually, open_scene
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -51,7 +51,7 @@ async def test_a_disabled_tunnel_stops_its_client_and_its_sessions_at_once(alone
     async with alone.agent.open(call("driven", id=4, case="disabled")) as reply:
         seen = await alone.upstream.arrived("disabled")
         result = await alone.lab.relay_json("tunnel", "disable", TUNNEL)
-        assert result["closed"] == 1
+        assert result["closed"] == LINKS
         await reply.end()
         assert reply.error["id"] == 4
         assert reply.error["data"] == {"origin": "relay", "delivery": "unknown"}

@@ -49,7 +49,7 @@ class Clock:
 @asynccontextmanager
 async def a_scene(folder: Path) -> AsyncIterator[tuple[Scene, Clock]]:
     clock = Clock(folder / "clock")
-    async with open_scene(LEASE, prepare=clock.prepare) as scene:
+    async with open_scene(LEASE, links=1, prepare=clock.prepare) as scene:
         yield scene, clock
 
 

@@ -45,6 +45,7 @@ async def test_with_a_daemon_its_own_link_is_asked_about_and_stays(scene: Scene)
     """A second link of one instance would end the first one for good."""
     await scene.lab.start_client([SERVER, OTHER])
     try:
+        await scene.linked()
         settings = settings_of(scene)
         before = ask_status(settings.state_dir)
         found = await verdict(settings, through_relay=True)

@@ -97,7 +97,7 @@ class Turned:
 
 @asynccontextmanager
 async def turned() -> AsyncIterator[Turned]:
-    async with open_scene(start=False) as scene:
+    async with open_scene(start=False, links=1) as scene:
         folder = scene.lab.folder
         key = read_relay_key(folder / "relay" / "state" / "relay.key")
         state = folder / "client" / "state"
@@ -212,7 +212,7 @@ async def test_a_grant_that_ends_cuts_the_call_that_runs_though_the_relay_is_sil
 
 async def test_a_blackholed_relay_cannot_keep_a_session_alive() -> None:
     """The client ends the upstream's work by its own clock."""
-    async with TcpProxy() as proxy, open_scene(via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(via=proxy, links=1) as scene:
         made = await scene.grant(ttl="4s")
         async with made.agent.open(call("driven", id=1, case="dark")) as reply:
             seen = await running(scene, reply, "dark")
@@ -225,7 +225,7 @@ async def test_a_blackholed_relay_cannot_keep_a_session_alive() -> None:
 @asynccontextmanager
 async def raw_client(user: str = "ada") -> AsyncIterator[tuple[Scene, Grantee, RawLink, Member]]:
     """A real relay, a session, and a client that reads what it is told."""
-    async with open_scene(start=False) as scene:
+    async with open_scene(start=False, links=1) as scene:
         made = Stage(scene, Member())
         made.honest = await made.member()
         if user != "ada":

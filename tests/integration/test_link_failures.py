@@ -41,7 +41,7 @@ class Wire:
 async def wire() -> AsyncIterator[Wire]:
     hasty = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
     limits = {**hasty, "limits.resume_seconds": "0s"}
-    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy, links=1) as scene:
         yield Wire(scene, proxy)
 
 
@@ -303,7 +303,7 @@ async def kill(process: asyncio.subprocess.Process | None) -> None:
 async def test_what_ended_while_a_client_was_away_ends_there_when_it_is_back() -> None:
     """S07, S15: a revocation that a client did not hear is not forgotten."""
     once = {"limits.resume_seconds": "0s"}
-    async with TcpProxy() as proxy, open_scene(once, via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(once, via=proxy, links=1) as scene:
         grant = await scene.grant()
         assert (await grant.agent.ask(initialize())).status == 200
         assert len(scene.upstream.sessions) == 1

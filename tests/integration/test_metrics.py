@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.helpers.agent import call
 from tests.helpers.tunnel import TUNNEL, Lab, end, free_port
-from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
+from tests.integration.scene import LINKS, OTHER, SERVER, Scene, eventually, open_scene
 from tests.tunnel_relay.console.stage import PASSWORD
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -66,6 +66,7 @@ async def bearer(scene: Scene, user: str, *words: str) -> dict[str, str]:
 async def test_the_relay_counts_what_its_agents_and_clients_do() -> None:
     async with admin_listener() as (scene, http):
         await scene.serves()
+        await scene.linked()
         assert (await scene.agent.with_token(None).ask(call("echo"))).status == 401
         gone = await scene.grant()
         await scene.lab.relay_command("session", "revoke", gone.id, "--reason", "over")
@@ -78,7 +79,7 @@ async def test_the_relay_counts_what_its_agents_and_clients_do() -> None:
 
         await eventually(counted)
         page = samples((await http.get("/metrics", headers=headers)).text)
-        assert value(page, "links", tunnel=TUNNEL) == 1
+        assert value(page, "links", tunnel=TUNNEL) == LINKS
         assert value(page, "link_rtt_seconds", tunnel=TUNNEL) is not None
         assert value(page, "sessions_active") == 1
         assert value(page, "streams_active") == 0
@@ -211,6 +212,7 @@ async def test_the_client_counts_and_says_whether_it_is_ready() -> None:
         await scene.lab.start_client([SERVER, OTHER])
         await scene.serves()
         await scene.agent.ask(call("headers"))
+        await scene.linked()
         assert (await http.get("/healthz")).json() == {"alive": True}
         ready = await http.get("/readyz")
         assert ready.status_code == 200
@@ -221,7 +223,7 @@ async def test_the_client_counts_and_says_whether_it_is_ready() -> None:
         name = {"upstream": "server", "method": "tools/call", "outcome": "ok"}
         assert value(page, "calls_total", **name) == 2
         assert value(page, "call_duration_seconds_count", upstream="server") == 2
-        assert value(page, "links") == 1
+        assert value(page, "links") == LINKS
         assert value(page, "sessions_active") == 1
         assert value(page, "scrub_hits_total", upstream="server") == 1
         for hidden in (scene.main.id, SECRET, "ada", "echo"):

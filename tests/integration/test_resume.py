@@ -36,14 +36,13 @@ PATIENCE = (
     if "CUTS" in os.environ
     else {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
 )
+LIMITS = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s", **PATIENCE}
 AT_MOST_SECONDS = 1.5 if "CUTS" in os.environ else 0.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire() -> AsyncIterator[Wire]:
-    limits = {"limits.ping_interval": "1s", "limits.ping_deadline": "1s"}
-    limits |= PATIENCE
-    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(LIMITS, via=proxy, links=1) as scene:
         yield Wire(scene, proxy)
 
 
@@ -58,6 +57,12 @@ async def link_of(wire: Wire) -> dict[str, Any]:
     (link,) = (await wire.scene.lab.relay_json("status"))["links"]
     found: dict[str, Any] = link
     return found
+
+
+async def resumed(wire: Wire) -> int:
+    """Return how often links were resumed."""
+    shown = await wire.scene.lab.relay_json("status")
+    return sum(link["resumed"] for link in shown["links"])
 
 
 async def is_cut(wire: Wire) -> bool:
@@ -149,7 +154,18 @@ async def test_calls_made_meanwhile_wait_however_long_it_takes(fresh: Wire) -> N
 
 
 async def test_a_link_cut_over_and_over_fails_no_call_and_runs_none_twice(fresh: Wire) -> None:
-    scene, proxy = fresh.scene, fresh.proxy
+    await over_and_over(fresh)
+
+
+async def test_two_links_cut_over_and_over_fail_no_call_and_run_none_twice() -> None:
+    async with TcpProxy() as proxy, open_scene(LIMITS, via=proxy) as scene:
+        await scene.linked()
+        await over_and_over(Wire(scene, proxy))
+
+
+async def over_and_over(wire: Wire) -> None:
+    """Cut all there is at random moments while agents call."""
+    scene, proxy = wire.scene, wire.proxy
     done, moments = asyncio.Event(), random.Random(CUTS)
     asked, longest = 0, 0.0
 
@@ -163,7 +179,7 @@ async def test_a_link_cut_over_and_over_fails_no_call_and_runs_none_twice(fresh:
             longest = max(longest, anyio.current_time() - began)
 
     workers = [asyncio.create_task(keep_asking(worker)) for worker in range(4)]
-    before = (await link_of(fresh))["resumed"]
+    before = await resumed(wire)
     for _ in range(CUTS):
         await carries_more(proxy, workers)
         await anyio.sleep(moments.uniform(0, AT_MOST_SECONDS))
@@ -171,7 +187,7 @@ async def test_a_link_cut_over_and_over_fails_no_call_and_runs_none_twice(fresh:
     done.set()
     await asyncio.gather(*workers)
     sys.stdout.write(f"{CUTS} cuts, {asked} calls, the longest took {longest:.2f} s\n")
-    assert (await link_of(fresh))["resumed"] >= before + CUTS // 2
+    assert await resumed(wire) >= before + CUTS // 2
     ran = Counter(seen.case for seen in scene.upstream.seen if seen.case)
     assert len(ran) == asked
     assert set(ran.values()) == {1}
@@ -199,7 +215,7 @@ async def test_a_session_revoked_meanwhile_is_cut_at_the_agent_now_and_at_the_up
 
 async def test_a_client_disabled_meanwhile_ends_all_it_has_and_stops() -> None:
     limits = {"limits.resume_seconds": LONG, "limits.resume_closed_seconds": LONG}
-    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy, links=1) as scene:
         async with scene.agent.open(call("driven", id=3, case="disabled")):
             seen = await scene.upstream.arrived("disabled")
             proxy.refusing = True

@@ -18,7 +18,7 @@ from tests.helpers.agent import call, initialize, request
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, StdioUpstream, make_lab
 from tests.helpers.upstream_peer import is_alive
-from tests.integration.scene import DEADLINE, Grant, Scene, eventually, grant, open_scene
+from tests.integration.scene import DEADLINE, LINKS, Grant, Scene, eventually, grant, open_scene
 from tests.integration.test_sessions import check_last_event, refused, running
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
@@ -128,7 +128,7 @@ async def knows_nobody_away(scene: Scene) -> bool:
     made = await scene.grant()
     report = await scene.lab.relay_json("session", "revoke", made.id)
     cut = report["cut"]
-    return (cut["silent"], cut["links"]) == ([], 1)
+    return (cut["silent"], cut["links"]) == ([], LINKS)
 
 
 async def test_t34_a_disabled_tunnel_cuts_first_then_closes_and_the_client_stops() -> None:
@@ -140,7 +140,7 @@ async def test_t34_a_disabled_tunnel_cuts_first_then_closes_and_the_client_stops
             check_last_event(reply, 3)
             assert "the session has ended" in reply.events[-1]["error"]["message"]
             await scene.upstream.until(seen.closed.is_set)
-        assert (report["cut"]["streams"], report["closed"], report["stored"]) == (1, 1, True)
+        assert (report["cut"]["streams"], report["closed"], report["stored"]) == (1, LINKS, True)
         assert report["cut"]["clients"][0]["ended"] == 1
         assert scene.lab.client is not None
         assert await asyncio.wait_for(scene.lab.client.wait(), 20) == 77
@@ -157,7 +157,7 @@ async def test_s26_a_disabled_user_and_their_tunnels_stop_in_one_report() -> Non
             await reply.end()
             check_last_event(reply, 3)
             await scene.upstream.until(seen.closed.is_set)
-        assert (report["sessions"], report["closed"]) == (2, 1)
+        assert (report["sessions"], report["closed"]) == (2, LINKS)
         assert report["cut"]["clients"][0]["ended"] == 1
         assert await refused(bob.agent)
         await scene.linked(0)

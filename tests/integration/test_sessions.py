@@ -15,7 +15,7 @@ from shared.ids import SESSION_PREFIX, token_digest
 from tests.helpers.agent import Agent, Reply, call, initialize
 from tests.helpers.recording_upstream import Seen
 from tests.helpers.tunnel import Lab
-from tests.integration.scene import Grant, Scene, eventually
+from tests.integration.scene import LINKS, Grant, Scene, eventually
 
 pytestmark = [
     pytest.mark.system,
@@ -113,7 +113,7 @@ def check_report(report: dict[str, Any], streams: int) -> None:
     assert report["session"]["state"] == "revoked"
     assert report["stored"] is True
     cut = report["cut"]
-    assert (cut["streams"], cut["links"], cut["silent"]) == (streams, 1, [])
+    assert (cut["streams"], cut["links"], cut["silent"]) == (streams, LINKS, [])
     (client,) = cut["clients"]
     assert client["ms"] < 1000
     assert len(client["instance"]) == 32

@@ -273,7 +273,7 @@ class Demo:
             said = await stage.run("tunnel-relay", "session", "revoke", session)
             with anyio.fail_after(CALL_SECONDS):
                 told, ended = await call_that_ends
-        cut = re.search(r"cut 1 streams on 1 links in (\d+) ms", said)
+        cut = re.search(r"cut 1 streams on 2 links in (\d+) ms", said)
         if cut is None or int(cut[1]) > CUT_MILLISECONDS:
             raise StageError(f"the call was not cut in time: {said}")
         stage.say(f"   - the agent was told, {(ended - began) * 1000:.0f} ms after the Enter key:")

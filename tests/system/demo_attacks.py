@@ -75,7 +75,7 @@ async def a_stolen_session(scene: AttackScene) -> None:
                 await late.closed.wait()
             text = {"content": [{"type": "text", "text": SECRET_RESULT}]}
             await late.event({"jsonrpc": "2.0", "id": 1, "result": text})
-        cut = re.search(r"cut 1 streams on 1 links in (\d+) ms", said)
+        cut = re.search(r"cut 1 streams on 2 links in (\d+) ms", said)
         need(cut and int(cut[1]) <= CUT_MILLISECONDS, f"the call was not cut in time: {said}")
         need(SECRET_RESULT.encode() not in reply.body, "the late result was delivered")
         told = reply.events[-1].get("error", {})

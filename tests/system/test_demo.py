@@ -35,7 +35,7 @@ KEY_LINES = (
     r"#3 \[open\] An agent was here",
     r"git_log: \d{3,} KiB, first to last commit",
     r"claude mcp add --transport http office-tickets https://localhost:\d+/t/office/tickets/mcp",
-    r"revoked; cut 1 streams on 1 links in \d+ ms",
+    r"revoked; cut 1 streams on 2 links in \d+ ms",
     r"JSON-RPC error -31003: ",
     r"tickets, raw: HTTP 401",
     r"Everything worked, in ",

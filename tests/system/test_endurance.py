@@ -107,8 +107,8 @@ async def quiet(scene: Scene) -> None:
 
     async def settled() -> bool:
         shown = await scene.lab.relay_json("status")
-        (link,) = shown["links"]
-        running = (await scene.ready())["streams"] + link["streams"]
+        running = sum(link["streams"] for link in shown["links"])
+        running += (await scene.ready())["streams"]
         return bool(running == 0 and not scene.upstream.tasks)
 
     await eventually(settled, every=0.2)

@@ -32,10 +32,15 @@ def lapsed() -> None:
     """There is no link that waits for another connection."""
 
 
+def cut(lease: Lease, link: str, heard: float = 0.0) -> None:
+    """Have a link up, and lost; its last word came `heard` seconds ago."""
+    lease.link_up(link)
+    lease.link_lost(link, asyncio.get_running_loop().time() - heard, lapsed)
+
+
 async def test_a_call_that_runs_on_ends_at_the_lease_and_an_idle_child_lives() -> None:
     async with two_sessions() as (peer, busy, idle):
-        lease = Lease(0.05, [peer.upstream])
-        lease.link_lost(asyncio.get_running_loop().time(), lapsed)
+        cut(Lease(0.05, [peer.upstream]), "only")
         assert is_alive(busy)
         await eventually(lambda: not is_alive(busy))
         assert is_alive(idle)
@@ -45,21 +50,38 @@ async def test_a_call_that_runs_on_ends_at_the_lease_and_an_idle_child_lives() -
 
 async def test_it_counts_from_the_last_word_not_from_when_the_loss_was_noticed() -> None:
     async with two_sessions() as (peer, busy, _):
-        Lease(30.0, [peer.upstream]).link_lost(asyncio.get_running_loop().time() - 30.0, lapsed)
+        cut(Lease(30.0, [peer.upstream]), "only", heard=30.0)
         await eventually(lambda: not is_alive(busy))
+
+
+async def until_later() -> None:
+    """Wait until a lease of 0.05 s is over."""
+    later = Lease(0.05, [])
+    cut(later, "later")
+    await eventually(lambda: not later._timers)
 
 
 async def test_a_link_that_is_back_in_time_ends_nothing() -> None:
     async with two_sessions() as (peer, busy, idle):
         lease = Lease(0.02, [peer.upstream])
-        lease.link_lost(asyncio.get_running_loop().time(), lapsed)
-        lease.link_up()
-        later = Lease(0.05, [])
-        later.link_lost(asyncio.get_running_loop().time(), lapsed)
-        await eventually(lambda: later._timer is None)
+        cut(lease, "only")
+        lease.link_up("only")
+        await until_later()
         assert is_alive(busy)
         assert is_alive(idle)
         peer.upstream.lapse()
+
+
+async def test_while_the_relay_is_heard_on_another_link_nothing_ends() -> None:
+    async with two_sessions() as (peer, busy, idle):
+        lease = Lease(0.02, [peer.upstream])
+        lease.link_up("other")
+        cut(lease, "one", heard=30.0)
+        await until_later()
+        assert is_alive(busy)
+        assert is_alive(idle)
+        lease.link_lost("other", asyncio.get_running_loop().time(), lapsed)
+        await eventually(lambda: not is_alive(busy))
 
 
 def test_a_relay_that_pings_more_seldom_than_the_lease_is_refused() -> None:

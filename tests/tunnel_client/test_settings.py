@@ -66,7 +66,7 @@ def test_a_whole_file_is_read_and_paths_stand_beside_it() -> None:
 
 def test_the_environment_goes_before_the_file() -> None:
     settings = parse(HEAD + HTTP, {"TUNNEL_CLIENT_RELAY__URL": "wss://other.example"})
-    assert settings.relay.url == "wss://other.example"
+    assert settings.relay.url == ["wss://other.example"]
 
 
 def test_an_unknown_key_is_told_with_its_line_and_the_nearest_one() -> None:

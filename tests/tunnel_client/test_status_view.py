@@ -100,6 +100,17 @@ def test_a_link_that_was_lost_before_says_why() -> None:
     assert "3 links since the start; the one before: link closed: 1006" in said
 
 
+def test_each_of_several_links_is_shown_and_loudly_where_there_is_none() -> None:
+    up = {"slot": 0, "relay": "a.example", "connected": True, "round_trip_ms": 2, "streams": 1}
+    gone = {"slot": 1, "relay": "b.example", "connected": False, "retry_at": NOW + 9}
+    said = status_text(answer(links=[up, gone | {"last_error": "refused"}], links_made=2), {}, NOW)
+    assert "link 1   a.example: round trip 2 ms, 1 call running" in said
+    assert "LINK 2   NOT CONNECTED to b.example, dials again in 9s: refused" in said
+    said = status_text(answer(links=[up | {"draining": True}, up | {"slot": 1}]), {}, NOW)
+    assert "1 call running, DRAINING" in said
+    assert "link 1" not in status_text(answer(links=[up]), {}, NOW)
+
+
 def test_what_a_newer_client_says_besides_is_shown_too() -> None:
     tools = {"tickets": QUIET | SEEN | {"sandbox": "full"}}
     said = status_text(answer(secrets={"scrubbed": 4}, tools=tools), {}, NOW)

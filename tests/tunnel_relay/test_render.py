@@ -107,7 +107,7 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "unstored": 1,
             "forgettable": 1,
             "store": {"problem": "full", "lapsed": False, "lease": 30.0, "left": 21.0, "silent": 9},
-            "links": [link],
+            "links": [link, link | {"detached": True}, link | {"draining": True}],
             "audit": {
                 "on": True,
                 "records": 9,
@@ -139,7 +139,9 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
     assert "MT1071" in said
     assert "serving for 1m" in said
     assert "MT1013" in said
-    assert "office\t0123456789ab\t192.0.2.1" in said
+    assert "office\t0123456789ab\t192.0.2.1\t" in said
+    assert "192.0.2.1, CUT\t" in said
+    assert "192.0.2.1, DRAINING\t" in said
     assert "1.5 ms\t2\tgit, time" in said
 
 

@@ -31,7 +31,11 @@ def record(settings: ClientSettings, kind: str, **facts: Any) -> None:
 def record_enrolment(settings: ClientSettings) -> None:
     """Write down which relay this client trusts from now on; raises as `record`."""
     key = key_fingerprint(decode_public(settings.relay.public_key))
-    facts = {"relay": settings.relay.url, "relay_key": key, "tunnel": settings.relay.tunnel}
+    facts = {
+        "relay": ", ".join(settings.relay.url),
+        "relay_key": key,
+        "tunnel": settings.relay.tunnel,
+    }
     record(settings, "client.enrolled", **facts)
 
 

@@ -1,11 +1,12 @@
 """The link itself: is our key accepted, and does a ping come back.
 
-Two links of one instance are one too many: the relay closes the older one for good, and takes a
+Two processes of one instance are one too many: the relay closes the older one's links, and takes a
 counter that does not grow as the sign of a copied key. So while a daemon runs nothing is dialled
 in its name, and its own link is asked about. Without one, a short link is made under the lock of
 the state folder, with a counter of its own; it offers no upstream, so no call is sent to it.
 """
 
+import secrets
 import time
 
 import anyio
@@ -98,6 +99,7 @@ async def signature(scene: Scene) -> str:
         features=sorted(handshake.FEATURES),
         time=int(time.time()),
         program=f"tunnel-client/{VERSION} doctor",
+        process=secrets.token_hex(16),
     )
     try:
         agreed = await handshake.prove(

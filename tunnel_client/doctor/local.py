@@ -25,7 +25,7 @@ async def config(scene: Scene) -> str:
     if scene.target.relay.secure:
         tls_context(settings.relay.ca_file)
     choose_proxy(scene.target)
-    return f"tunnel {settings.relay.tunnel} at {settings.relay.url}"
+    return f"tunnel {settings.relay.tunnel} at {', '.join(settings.relay.url)}"
 
 
 async def identity(scene: Scene) -> str:
@@ -38,8 +38,13 @@ async def daemon(scene: Scene) -> str:
     """Say whether a daemon runs here: then the link is its own."""
     if scene.daemon is None:
         raise SkippedError("none runs here", "tunnel-client run")
-    link = "with a link" if scene.daemon.get("connected") else "WITHOUT A LINK"
-    return f"pid {scene.daemon.get('pid')}, version {scene.daemon.get('version')}, {link}"
+    said = f"pid {scene.daemon.get('pid')}, version {scene.daemon.get('version')}"
+    links = [bool(each.get("connected")) for each in scene.daemon.get("links", ())]
+    if not scene.daemon.get("connected"):
+        return f"{said}, WITHOUT A LINK"
+    if not all(links):
+        return f"{said}, WITH {sum(links)} OF {len(links)} LINKS: tunnel-client status"
+    return f"{said}, with {len(links)} links" if len(links) > 1 else f"{said}, with a link"
 
 
 async def policy(scene: Scene) -> str:

@@ -21,7 +21,7 @@ from shared.policy.methods import TOOL
 from shared.record.encode import before, said, traced
 from shared.wire.tools import ToolWord
 from tunnel_relay.audit.saying import Claims
-from tunnel_relay.clients.registry import Link
+from tunnel_relay.clients.link import Link
 from tunnel_relay.gateway.answers import Cause
 from tunnel_relay.gateway.call import Call
 

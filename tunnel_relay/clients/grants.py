@@ -13,7 +13,7 @@ from shared.policy.classes import ToolClass
 from tunnel_relay.store.base import Session
 
 if TYPE_CHECKING:
-    from tunnel_relay.clients.registry import Link
+    from tunnel_relay.clients.link import Link
 
 log = structlog.get_logger("tunnel_relay.grants")
 

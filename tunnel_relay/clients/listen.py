@@ -17,7 +17,8 @@ from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
 from shared.wire.handshake import Hello
 from shared.wire.limits import LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.listen")
@@ -49,6 +50,7 @@ class LinkListener:
 
     `find_key` maps (tunnel, instance) to the key stored at enrolment; `admit` judges (tunnel,
     instance, counter) once the signature held; `groups_of` says what grants tell of a user.
+    `most` is how many links there may be, and how many of one client.
     Handshakes run in the task group of `serve`, at most `max_handshakes` at a time, each within
     `deadline` seconds.
     """
@@ -64,7 +66,7 @@ class LinkListener:
         groups_of: GroupsOf,
         limits: LinkLimits,
         deadline: float,
-        max_links: int,
+        most: tuple[int, int],
         max_handshakes: int = 256,
     ) -> None:
         self._key = key
@@ -75,7 +77,7 @@ class LinkListener:
         self._groups_of = groups_of
         self._limits = limits
         self._deadline = deadline
-        self._max_links = max_links
+        self._max_links, self._links_per_client = most
         self._max_handshakes = max_handshakes
         self._handshakes = 0
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -142,6 +144,10 @@ class LinkListener:
         if self._registry.draining and self._named(hello) is None:
             socket.close(CloseCode.GOING_AWAY, "the relay stops")
             return
+        if hello.slot >= self._links_per_client:
+            log.warning("link_refused", reason="too many of one client", tunnel=hello.tunnel)
+            socket.close(CloseCode.TOO_MANY, "this relay takes fewer links of a client")
+            return
         admission = await self._admit(hello.tunnel, hello.instance, hello.counter)
         if not admission.admitted:
             why = f"not admitted: {admission.verdict.value}"
@@ -154,7 +160,8 @@ class LinkListener:
             socket.close(CloseCode.INTERNAL, "no more links")
             return
         handshake.ready(socket, claim, self._limits, self._key)
-        link = Link(self._registry, hello.tunnel, hello.instance, hello.counter)
+        name = hello.tunnel, hello.instance, hello.counter, hello.process, hello.slot
+        link = Link(self._registry, *name)
         link.peer = socket.peer
         link.program = hello.program
         link.grants = LinkGrants(link, self._key, self._groups_of)
@@ -163,8 +170,9 @@ class LinkListener:
         inbox.hand_over(link.driver)
 
     def _named(self, hello: Hello) -> Link | None:
-        """Return the link that a client wants to go on with, if that is still there."""
-        return self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+        """Return the link that a client's process wants to go on with, if that is still there."""
+        link = self._registry.resumable(hello.tunnel, hello.instance, hello.resume)
+        return link if link is not None and link.process == hello.process else None
 
     def _resumed(self, socket: ServerWebSocket, inbox: Inbox, claim: handshake.Claim) -> bool:
         """Go on with the link that the client names, if it is still there."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 if TYPE_CHECKING:
-    from tunnel_relay.clients.registry import Link
+    from tunnel_relay.clients.link import Link
 
 
 class Revoking:
@@ -23,20 +23,24 @@ class Revoking:
     async def answers(self, wait: float) -> list[dict[str, Any]]:
         """Wait for the clients' words, `wait` seconds at most; returns one report a client.
 
-        It says how many exchanges the client ended and after how many ms, or in how many seconds
-        its `lease` ends, if it is silent or lost its link so lately that it may still be serving.
+        It says how many exchanges the client ended on how many links and after how many ms, or in
+        how many seconds its `lease` ends, if it is silent or lost its links so lately that it may
+        still be serving. A client ends a session on all its links when it hears of it on one.
         """
         with anyio.move_on_after(wait):
             for asked in self._orders.values():
                 await asked.answered()
         for link, asked in self._orders.items():  # who stays silent is not waited for any more
             link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
-        reports = [asked.report(link.instance, self._lease) for link, asked in self._orders.items()]
+        clients: dict[str, list[Orders]] = {}
+        for link, asked in self._orders.items():
+            clients.setdefault(link.instance, []).append(asked)
+        reports = [_report(instance, asked, self._lease) for instance, asked in clients.items()]
         return reports + self._away
 
 
 class Orders:
-    """What one client was told to cut, and what it said."""
+    """What a client was told on one link to cut, and what it said."""
 
     def __init__(self, started: float) -> None:
         self._started = started
@@ -67,14 +71,22 @@ class Orders:
         if self._waiting > 0:
             await self._done.wait()
 
-    def report(self, instance: str, lease: float) -> dict[str, Any]:
-        """Return what became of it as JSON values."""
-        silent = self._waiting > 0 or self._refused or self._last is None
-        ms = None if self._last is None else round((self._last - self._started) * 1000, 2)
-        return {
-            "instance": instance,
-            "connected": True,
-            "ended": None if silent else self._ended,
-            "ms": None if silent else ms,
-            "lease": lease if silent else None,
-        }
+    @property
+    def answer(self) -> tuple[int, float] | None:
+        """How many exchanges ended, and after how many ms; None while there is no whole answer."""
+        if self._waiting > 0 or self._refused or self._last is None:
+            return None
+        return self._ended, round((self._last - self._started) * 1000, 2)
+
+
+def _report(instance: str, asked: list[Orders], lease: float) -> dict[str, Any]:
+    """Return what became of a client's orders as JSON values."""
+    answers = [answer for each in asked if (answer := each.answer) is not None]
+    return {
+        "instance": instance,
+        "connected": True,
+        "links": len(asked),
+        "ended": sum(ended for ended, _ in answers) if answers else None,
+        "ms": max(ms for _, ms in answers) if answers else None,
+        "lease": None if answers else lease,
+    }

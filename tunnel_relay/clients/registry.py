@@ -1,10 +1,12 @@
-"""Which clients are connected now: the links of this relay, by tunnel and instance."""
+"""Which clients are connected now: the links of this relay, by tunnel and instance.
+
+A client keeps several links; calls go over the best one, and what binds a call binds it to the
+client, never to a link.
+"""
 
 import asyncio
-import hashlib
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -12,160 +14,11 @@ import structlog
 
 from shared.audit.events import note
 from shared.errors import CloseCode
-from shared.few import Few
-from shared.link.driver import LinkDriver
-from shared.link.owner import StreamHandler
-from shared.link.transport import MessageTransport
-from shared.wire.limits import LinkLimits
-from shared.wire.mux import Role
-from shared.wire.tools import ToolWord
-from tunnel_relay.audit.facts import of_tools
-from tunnel_relay.clients.grants import LinkGrants
+from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.orders import Orders, Revoking
 from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.links")
-
-_CLOSE_CODES = frozenset(CloseCode)
-
-
-def close_name(code: int) -> str:
-    """Return the name of a close code, `other` for one that is not ours: a peer may send any."""
-    return CloseCode(code).name.lower() if code in _CLOSE_CODES else "other"
-
-
-class Link:
-    """One client's link: what the driver reports about it, and what the relay knows of it."""
-
-    def __init__(self, registry: "Registry", tunnel: str, instance: str, epoch: int) -> None:
-        self._registry = registry
-        self.tunnel = tunnel
-        self.instance = instance
-        self.epoch = epoch
-        self.peer = ""
-        self.program = ""
-        self.since = time.time()
-        self.resumed = 0
-        self.waits_until = 0.0
-        """While its connection is cut: when the link is given up, by the loop's clock."""
-        self.upstreams: frozenset[str] = frozenset()
-        self.tools: dict[str, dict[str, ToolWord]] = {}
-        self.orders: dict[int, Callable[[int | None], None]] = {}
-        self.name = ""
-        """The same at both ends; see `LinkDriver`."""
-        self._few = Few()
-        self.driver: LinkDriver
-        self.grants: LinkGrants
-
-    def attach(self, transport: MessageTransport, limits: LinkLimits, link: str) -> None:
-        """Start to drive the link over a transport whose handshake is over."""
-        self.name = link
-        closed = min(self._registry.closed_seconds, limits.resume_seconds)
-        self.driver = LinkDriver(transport, Role.RELAY, limits, self, link, closed)
-
-    def resume(self, transport: MessageTransport, taken: int, peer: str) -> None:
-        """Go on over another connection, whose client took `taken` frames; raises PeerError."""
-        self.driver.resume(transport, taken)
-        self.peer = peer
-        self.resumed += 1
-        self._registry.resumed += 1
-        self._registry.changed()
-        note("link.resumed", **self.named(), source=peer, times=self.resumed)
-        log.info("link resumed", **self.names(), peer=peer, times=self.resumed)
-
-    def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
-        """Never called: the mux of the relay's role refuses OPEN frames."""
-        return None
-
-    def on_request(self, stream: int, head: bytes, body: bytes) -> StreamHandler | None:
-        """Never called: the mux of the relay's role refuses REQUEST frames."""
-        return None
-
-    def on_catalog(self, upstreams: list[str]) -> None:
-        """The client serves these upstreams now."""
-        self.upstreams = frozenset(upstreams)
-        self._registry.changed()
-
-    def on_drain(self, detail: str) -> None:
-        """Never called: only the relay drains."""
-
-    def on_revoke(self, order: int, session: str) -> None:
-        """Never called: only the relay revokes."""
-
-    def on_revoked(self, order: int, ended: int) -> None:
-        """The client carried out an order."""
-        told = self.orders.pop(order, None)
-        if told is not None:
-            told(ended)
-
-    def on_grant(self, grant: bytes) -> None:
-        """Never called: only the relay grants."""
-
-    def on_tools(self, upstream: str, tools: list[ToolWord]) -> None:
-        """The client said all there is to know of an upstream's tools."""
-        before = self.tools.get(upstream)
-        told = self.tools[upstream] = {tool.name: tool for tool in tools}
-        left_out = None if before == told else self._few.take(time.monotonic())
-        if left_out is not None:
-            facts = of_tools(before or {}, told)
-            note("tool.told", **self.named(), upstream=upstream, left_out=left_out, **facts)
-
-    def tool(self, upstream: str, name: str) -> ToolWord | None:
-        """Return what the client said of one tool."""
-        tools = self.tools.get(upstream)
-        return None if tools is None else tools.get(name)
-
-    def on_late(self, whose: str, answer: bytes) -> None:
-        """The result of a cut call came: nobody gets it, and the log says that there was one."""
-        digest = hashlib.sha256(answer).hexdigest()[:16]
-        log.warning(
-            "late_result", session=whose[:12], bytes=len(answer), sha256=digest, **self.names()
-        )
-
-    def on_cut(self, seconds: float) -> None:
-        """The connection is gone, and the client may resume the link on another."""
-        self.waits_until = asyncio.get_running_loop().time() + seconds
-        self._registry.changed()
-        note("link.cut", **self.named(), waits=seconds)
-        log.info("link cut", **self.names(), waits=seconds)
-
-    def on_lost(self, code: int, reason: str) -> None:
-        """The link is gone."""
-        self._registry.lost[close_name(code)] += 1
-        self._registry.remove(self)
-        orders, self.orders = self.orders, {}
-        for told in orders.values():
-            told(None)
-        log.info("link lost", **self.names(), code=code, reason=reason)
-        note("link.down", **self.named(), code=int(code), reason=reason)
-
-    def named(self) -> dict[str, Any]:
-        """Return what a record says about the link."""
-        return {
-            "epoch": self.epoch,
-            "instance": self.instance,
-            "link": self.name,
-            "tunnel": self.tunnel,
-        }
-
-    def names(self) -> dict[str, Any]:
-        """Return what a log line says about the link."""
-        return {"tunnel": self.tunnel, "instance": self.instance[:8], "epoch": self.epoch}
-
-    def facts(self) -> dict[str, Any]:
-        """Return what `status` shows about the link."""
-        return {
-            **self.names(),
-            "instance": self.instance,
-            "peer": self.peer,
-            "program": self.program,
-            "since": self.since,
-            "upstreams": sorted(self.upstreams),
-            "resumed": self.resumed,
-            "detached": self.driver.detached,
-            "streams": self.driver.open_streams,
-            "round_trip_ms": round(self.driver.round_trip * 1000, 2),
-        }
 
 
 class Registry:
@@ -187,7 +40,7 @@ class Registry:
         """No new links: only those that were cut may go on over another connection."""
         self._lease = lease
         self._ended = ended
-        self._tunnels: dict[str, dict[str, Link]] = {}
+        self._tunnels: dict[str, dict[str, list[Link]]] = {}
         # When clients lost their link, for as long as they may go on without one.
         self._lost: dict[tuple[str, str], float] = {}
         self._changed = anyio.Event()
@@ -197,13 +50,17 @@ class Registry:
         """Links that ended, by the name of the close code."""
 
     def __len__(self) -> int:
-        return sum(len(links) for links in self._tunnels.values())
+        return sum(1 for _ in self._each())
+
+    def _each(self) -> Iterator[Link]:
+        for clients in self._tunnels.values():
+            for links in clients.values():
+                yield from links
 
     @property
     def connected(self) -> int:
         """How many links have their connection."""
-        links = (link for of_one in self._tunnels.values() for link in of_one.values())
-        return sum(not link.driver.detached for link in links)
+        return sum(not link.driver.detached for link in self._each())
 
     def changed(self) -> None:
         """Wake requests that wait for a client."""
@@ -211,13 +68,21 @@ class Registry:
         self._changed = anyio.Event()
 
     def add(self, link: Link) -> None:
-        """Take a link into service; the newest epoch of an instance wins."""
-        links = self._tunnels.setdefault(link.tunnel, {})
-        before = links.get(link.instance)
-        links[link.instance] = link
+        """Take a link into service, beside the others of its process.
+
+        It takes the place of the one in its slot, unless that drains, and of all links of another
+        process: the client was started anew.
+        """
+        clients = self._tunnels.setdefault(link.tunnel, {})
+        before = clients.get(link.instance, [])
+        kept = [each for each in before if _goes_on(each, link)]
+        clients[link.instance] = sorted([*kept, link], key=_slot)
+        if kept:
+            link.tools = kept[0].tools
         self._lost.pop((link.tunnel, link.instance), None)
-        if before is not None:
-            before.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
+        for each in before:
+            if each not in kept:
+                each.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
         log.info("link up", **link.names(), peer=link.peer)
         note("link.up", **link.named(), source=link.peer, program=link.program)
         # What ended while the client was away: it may still hold MCP sessions and children of it.
@@ -227,11 +92,15 @@ class Registry:
 
     def remove(self, link: Link) -> None:
         """Forget a link, unless a newer one took its place."""
-        links = self._tunnels.get(link.tunnel)
-        if links is not None and links.get(link.instance) is link:
-            del links[link.instance]
+        clients = self._tunnels.get(link.tunnel, {})
+        links = clients.get(link.instance, [])
+        if link not in links:
+            return
+        links.remove(link)
+        if not links:
+            del clients[link.instance]
             self._note_lost(link)
-            if not links:
+            if not clients:
                 del self._tunnels[link.tunnel]
 
     def _note_lost(self, link: Link) -> None:
@@ -244,28 +113,32 @@ class Registry:
 
     def resumable(self, tunnel: str, instance: str, link: str) -> Link | None:
         """Return the link of this name and client, if it can go on over another connection."""
-        found = self._tunnels.get(tunnel, {}).get(instance)
-        if found is None or found.driver.link != link or not found.driver.resumable:
-            return None
-        return found
+        for found in self._tunnels.get(tunnel, {}).get(instance, ()):
+            if found.driver.link == link and found.driver.resumable:
+                return found
+        return None
 
     def find(self, tunnel: str, upstream: str, instance: str | None = None) -> Link | None:
-        """Return a link that can open a stream to the upstream now; with `instance` only its."""
-        links = self._tunnels.get(tunnel)
-        if links is None:
+        """Return the best link that can open a stream to the upstream now.
+
+        With `instance` only of its links; else of the client with the fewest streams.
+        """
+        clients = self._tunnels.get(tunnel)
+        if clients is None:
             return None
         if instance is not None:
-            link = links.get(instance)
-            return link if link and upstream in link.upstreams and not link.driver.full else None
-        best: Link | None = None
-        for link in links.values():
-            if (
-                upstream in link.upstreams
-                and not link.driver.full
-                and (best is None or link.driver.open_streams < best.driver.open_streams)
-            ):
-                best = link
-        return best
+            return _best(clients.get(instance, ()), upstream)
+        found, fewest = None, 0
+        for links in clients.values():
+            link = _best(links, upstream)
+            if len(clients) == 1:
+                return link
+            if link is None:
+                continue
+            streams = sum(each.driver.open_streams for each in links)
+            if found is None or streams < fewest:
+                found, fewest = link, streams
+        return found
 
     async def wait(
         self, tunnel: str, upstream: str, instance: str | None, seconds: float
@@ -304,25 +177,25 @@ class Registry:
 
     def by_tunnel(self) -> Iterator[tuple[str, list[Link]]]:
         """Yield each tunnel that has a link, with its links."""
-        for tunnel, links in self._tunnels.items():
-            yield tunnel, list(links.values())
+        for tunnel in self._tunnels:
+            yield tunnel, self.of_tunnel(tunnel)
 
     def links(self) -> list[dict[str, Any]]:
         """Return the facts of every link."""
-        return [link.facts() for links in self._tunnels.values() for link in links.values()]
+        return [link.facts() for link in self._each()]
 
     def tools(self) -> list[Told]:
         """Return what every client says of the tools of each upstream that it offers."""
         return [
-            Told(link.tunnel, link.instance, upstream, link.tools.get(upstream))
-            for links in self._tunnels.values()
-            for link in links.values()
-            for upstream in sorted(link.upstreams)
+            Told(links[0].tunnel, links[0].instance, upstream, links[0].tools.get(upstream))
+            for clients in self._tunnels.values()
+            for links in clients.values()
+            for upstream in sorted(set[str]().union(*(link.upstreams for link in links)))
         ]
 
     def of_tunnel(self, tunnel: str) -> list[Link]:
         """Return the links of one tunnel."""
-        return list(self._tunnels.get(tunnel, {}).values())
+        return [link for links in self._tunnels.get(tunnel, {}).values() for link in links]
 
     def close_tunnel(self, tunnel: str, code: CloseCode, reason: str) -> int:
         """Close every link of a tunnel; returns how many there were."""
@@ -332,8 +205,8 @@ class Registry:
         return len(links)
 
     def close_instance(self, instance: str, code: CloseCode, reason: str) -> int:
-        """Close the link of one client; returns how many there were."""
-        found = [links[instance] for links in list(self._tunnels.values()) if instance in links]
+        """Close the links of one client; returns how many there were."""
+        found = [link for link in self._each() if link.instance == instance]
         for link in found:
             link.driver.close(code, reason)
         return len(found)
@@ -341,9 +214,8 @@ class Registry:
     def drain(self, detail: str) -> None:
         """Ask every client to be on a link to another relay soon."""
         self.draining = True
-        for links in self._tunnels.values():
-            for link in links.values():
-                link.driver.drain(detail)
+        for link in self._each():
+            link.driver.drain(detail)
 
     def close_all(self, code: CloseCode, reason: str) -> None:
         """Close every link."""
@@ -367,11 +239,16 @@ class Registry:
                     link.orders[self._order] = orders.setdefault(link, Orders(started)).asked()
                 link.driver.revoke(self._order, session)
                 link.grants.forget(session)
-        told = {link.instance for link in (*orders, *cut)}
+        # A client ends a session on all its links, whichever of them the order came by.
+        told = {link.instance for link in orders}
+        silent = {
+            each.instance: _not_told(each.instance, self._until(each, started))
+            for each in sorted(cut, key=lambda link: link.driver.keepalive.last_heard)
+            if each.instance not in told
+        }
         away = self._away({tunnel for tunnel, _ in sessions}, started)
-        away = [each for each in away if each["instance"] not in told]
-        waiting = [_not_told(each.instance, self._until(each, started)) for each in cut]
-        return Revoking(orders, [*away, *waiting], self._lease)
+        away = [each for each in away if each["instance"] not in told | silent.keys()]
+        return Revoking(orders, [*away, *silent.values()], self._lease)
 
     def _until(self, link: Link, now: float) -> float:
         """Return in how many seconds the lease ends of a client whose connection was cut."""
@@ -386,7 +263,31 @@ class Registry:
         ]
 
 
+def _slot(link: Link) -> int:
+    return link.slot
+
+
+def _goes_on(before: Link, link: Link) -> bool:
+    """Tell whether a link stays though a newer one of its client came."""
+    if before.process != link.process:
+        return False
+    return before.slot != link.slot or before.driver.draining
+
+
+def _best(links: Iterable[Link], upstream: str) -> Link | None:
+    """Return the link with the least load of those that can open a stream to the upstream."""
+    best, least = None, 0
+    for link in links:
+        if upstream in link.upstreams:
+            load = link.driver.load
+            if not load:
+                return link  # mostly the first: nobody has less
+            if load >= 0 and (best is None or load < least):
+                best, least = link, load
+    return best
+
+
 def _not_told(instance: str, lease: float) -> dict[str, Any]:
     """Report a client that could not be told, whose lease ends in so many seconds."""
-    facts = {"instance": instance, "connected": False, "ended": None, "ms": None}
+    facts = {"instance": instance, "connected": False, "links": 0, "ended": None, "ms": None}
     return {**facts, "lease": round(lease, 1)}

@@ -11,7 +11,7 @@ from tunnel_relay.gateway.tally import Lane
 
 if TYPE_CHECKING:
     from tunnel_relay.audit.calls import Written
-    from tunnel_relay.clients.registry import Link
+    from tunnel_relay.clients.link import Link
     from tunnel_relay.gateway.call import Call
     from tunnel_relay.gateway.connection import AgentConnection
     from tunnel_relay.gateway.http import Gateway

@@ -31,7 +31,8 @@ from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
 from tunnel_relay.audit.calls import Calls, Known
 from tunnel_relay.audit.refusals import About, Refusals
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers, checks, cors, foreign
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.approvals import Asking
@@ -95,8 +96,7 @@ class Gateway:
         self.binding = binding
         self.calls, self.refusals = calls or Calls(), refusals
         self._sessions, self.registry = sessions, registry
-        self._mcp_sessions = mcp_sessions
-        self._lease = lease
+        self._mcp_sessions, self._lease = mcp_sessions, lease
         self._challenges = challenges
         self.quotas = quotas
         self._guesses = guesses

@@ -23,7 +23,7 @@ from shared.policy.model import Action, Decision, Effect, Policy, Subject
 from shared.policy.rules import decide, visible
 from shared.wire.tools import ToolWord
 from tunnel_relay.clients.grants import GroupsOf
-from tunnel_relay.clients.registry import Link
+from tunnel_relay.clients.link import Link
 from tunnel_relay.gateway.answers import JSON, NO_STORE, Answer, Why
 from tunnel_relay.store.base import Door, Session
 

@@ -13,7 +13,7 @@ from shared.keys import BadKeyError
 from shared.passkey import approver_fingerprint, read_approver_key
 from shared.policy.model import Policy
 from tunnel_relay.approvals.decide import Needs, NeedsError
-from tunnel_relay.clients.registry import Link
+from tunnel_relay.clients.link import Link
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.approvals import Asking, Go

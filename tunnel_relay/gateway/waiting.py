@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from tunnel_relay.clients.registry import Link
+from tunnel_relay.clients.link import Link
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.approvals import Go

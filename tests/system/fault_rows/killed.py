@@ -103,7 +103,7 @@ async def relay_restarted() -> list[Line]:
             await kill(scene.lab.relay)
             await scene.lab.start_relay()
             listening = time.monotonic()
-            await eventually(lambda: one_link(scene), PROMPT)
+            await eventually(lambda: all_links(scene), PROMPT)
             back.append(time.monotonic() - listening)
             for each in grants:
                 lost += (await each.agent.ask(call("echo"))).status != 200
@@ -114,10 +114,10 @@ async def relay_restarted() -> list[Line]:
     ]
 
 
-async def one_link(scene: Scene) -> bool:
-    """Tell whether the relay has its client."""
+async def all_links(scene: Scene) -> bool:
+    """Tell whether the relay has its client, with all its links."""
     try:
-        return bool((await scene.ready())["links"] == 1)
+        return bool((await scene.ready())["links"] == scene.links)
     except OSError:
         return False
 

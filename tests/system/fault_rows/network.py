@@ -13,7 +13,7 @@ from tests.helpers.agent import call
 from tests.helpers.packets import losing
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.integration.scene import Scene, eventually, open_scene
-from tests.system.fault_rows.killed import in_flight, one_link, twice
+from tests.system.fault_rows.killed import all_links, in_flight, twice
 from tests.system.fault_rows.table import Line, at_most, exactly, quantile, row, shown
 
 SWIFT = {"limits.ping_interval": "5s", "limits.ping_deadline": "5s"}
@@ -25,8 +25,8 @@ GIVEN_UP = ("link cut", "link lost")
 
 @asynccontextmanager
 async def over_wire(limits: Mapping[str, object]) -> AsyncIterator[tuple[Scene, TcpProxy]]:
-    """Start everything, the client's link through a proxy."""
-    async with TcpProxy() as proxy, open_scene(limits, via=proxy) as scene:
+    """Start everything, the client's one link through a proxy."""
+    async with TcpProxy() as proxy, open_scene(limits, via=proxy, links=1) as scene:
         yield scene, proxy
 
 
@@ -53,7 +53,7 @@ async def silent(
             relay, client = await asyncio.gather(
                 *(noticed(scene, program, since) for program in ("relay", "client"))
             )
-        await eventually(lambda: one_link(scene))
+        await eventually(lambda: all_links(scene))
         await scene.serves()
     return {"relay": relay, "client": client}
 
@@ -75,7 +75,7 @@ async def frozen(program: str, watcher: str) -> float:
         process = scene.lab.client if program == "client" else scene.lab.relay
         with still(process):
             gone = await noticed(scene, watcher, time.monotonic())
-        await eventually(lambda: one_link(scene))
+        await eventually(lambda: all_links(scene))
         await scene.serves()
     return gone
 

@@ -17,7 +17,8 @@ from shared.policy.model import Policy
 from shared.wire.tools import PinState, ToolWord
 from tests.shared.policy.test_rules import RULE_SETS
 from tests.shared.policy.texts import policy
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.judge import Asks, Judge, Narrow, Passed, Verdict
 from tunnel_relay.policy.default import default_policy

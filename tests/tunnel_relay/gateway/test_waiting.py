@@ -16,7 +16,8 @@ import pytest
 
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, MODERN, VERSION_KEY, parse
 from tests.tunnel_relay.gateway.test_binding import a_session
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
 from tunnel_relay.gateway.approvals import Go
@@ -50,9 +51,9 @@ class Stand:
         self.waiting = WaitingCalls(cast(Any, self), 5.0)
         self.verdict: asyncio.Future[Go] = asyncio.get_running_loop().create_future()
         self.link = Link(self.registry, SESSION.tunnel, "0" * 32, 1)
-        self.link.driver = cast(Any, SimpleNamespace(full=False, open_streams=0))
+        self.link.driver = cast(Any, SimpleNamespace(full=False, open_streams=0, load=0))
         self.link.upstreams = frozenset({SESSION.upstream})
-        self.registry._tunnels[SESSION.tunnel] = {self.link.instance: self.link}
+        self.registry._tunnels[SESSION.tunnel] = {self.link.instance: [self.link]}
 
     def judge_late(self, _: Request) -> Answer | None:
         return self.late

@@ -4,8 +4,9 @@ import pytest
 
 from shared.policy.classes import ToolClass
 from shared.wire.tools import PinState, ToolWord
-from tunnel_relay.clients import registry
-from tunnel_relay.clients.registry import Link, Registry
+from tunnel_relay.clients import link as links
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
 
 
 def a_word(digest: str) -> ToolWord:
@@ -17,7 +18,7 @@ def test_what_a_client_says_again_and_again_makes_few_records(
 ) -> None:
     """A11, T32: of what is left out the next record says how much it was."""
     told: list[object] = []
-    monkeypatch.setattr(registry, "note", lambda *_, **facts: told.append(facts["left_out"]))
+    monkeypatch.setattr(links, "note", lambda *_, **facts: told.append(facts["left_out"]))
     link = Link(Registry(30.0), "t", "0" * 32, 1)
     link.on_tools("ab", [a_word("d")])
     link.on_tools("ab", [a_word("d")])

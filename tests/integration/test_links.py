@@ -1,0 +1,338 @@
+"""A client with two links: one is cut, lost, drained or refused, and agents do not notice."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from shared.errors import CloseCode
+from shared.grant import Grant
+from shared.link.driver import STREAMS_TOGETHER
+from shared.wire.limits import MAX_LINKS
+from tests.helpers.agent import call
+from tests.helpers.raw_link import RawLink, joined
+from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
+from tests.helpers.tcp_proxy import TcpProxy
+from tests.helpers.tunnel import TUNNEL, end
+from tests.integration.hostile import Stage
+from tests.integration.scene import LINKS, OTHER, SERVER, Scene, eventually, open_scene
+from tests.integration.test_link_failures import UNKNOWN
+from tests.integration.test_mcp_sessions import TOOL, begin, named
+from tests.shared.link.ends import Lane
+from tunnel_relay.keyfiles import read_relay_key
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+PROCESS, NEXT = "a" * 32, "b" * 32
+SEVERAL = 10
+SESSION = "5" * 32
+
+
+class Ways:
+    """A scene whose client has a way of its own to the relay for each link, the first one busy."""
+
+    def __init__(self, scene: Scene, first: TcpProxy, second: TcpProxy) -> None:
+        self.scene = scene
+        self.first = first
+        self.second = second
+
+    async def links(self) -> list[dict[str, Any]]:
+        """Return the links as the relay sees them."""
+        found: list[dict[str, Any]] = (await self.scene.lab.relay_json("status"))["links"]
+        return found
+
+    async def status(self) -> dict[str, Any]:
+        """Return what the client says."""
+        found: dict[str, Any] = json.loads(await self.scene.lab.client_command("status", "--json"))
+        return found
+
+    def lose(self, proxy: TcpProxy) -> None:
+        """Cut one way, for as long as nobody mends it."""
+        proxy.refusing = True
+        proxy.cut()
+
+    async def lost(self, proxy: TcpProxy) -> None:
+        """Cut one way, and wait until the client cannot come back by it."""
+        before = proxy.turned_away
+        self.lose(proxy)
+        await eventually(lambda: proxy.turned_away > before)
+
+    async def whole(self) -> None:
+        """Mend all, and wait for both links."""
+        self.first.refusing = self.second.refusing = False
+        await self.scene.linked()
+        await eventually(self._all_attached)
+
+    async def _all_attached(self) -> bool:
+        links = await self.links()
+        return len(links) == LINKS and not any(link["detached"] for link in links)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def made() -> AsyncIterator[Ways]:
+    limits = {"limits.resume_closed_seconds": "60s", "limits.resume_seconds": "60s"}
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        open_scene(limits, via=(first, second)) as scene,
+    ):
+        yield Ways(scene, first, second)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ways(made: Ways) -> Ways:
+    await made.whole()
+    made.scene.upstream.seen.clear()
+    return made
+
+
+async def test_both_ends_show_both_links(ways: Ways) -> None:
+    links = await ways.links()
+    assert [link["slot"] for link in links] == [0, 1]
+    assert len({link["instance"] for link in links}) == 1
+    shown = await ways.status()
+    assert shown["connected"]
+    assert [(each["slot"], each["connected"]) for each in shown["links"]] == [(0, True), (1, True)]
+    ports = [each["relay"].rpartition(":")[2] for each in shown["links"]]
+    assert ports == [str(ways.first.port), str(ways.second.port)]
+
+
+async def test_while_one_link_is_cut_calls_go_over_the_other_and_none_waits(ways: Ways) -> None:
+    """The first way stays shut until all calls are answered; the call that was on it goes on."""
+    scene = ways.scene
+    async with scene.agent.open(call("driven", id=1, case="held")) as reply:
+        seen = await scene.upstream.arrived("held")
+        await ways.lost(ways.first)
+        for at in range(SEVERAL):
+            assert (await scene.agent.ask(call("echo", case=f"meanwhile-{at}"))).status == 200
+        assert len([one for one in scene.upstream.seen if one.case]) == SEVERAL + 1
+        ways.first.refusing = False
+        await seen.result({"still": "here"})
+        assert (await reply.end()).document["result"] == {"still": "here"}
+
+
+async def test_an_mcp_session_goes_on_over_the_other_link(ways: Ways) -> None:
+    scene = ways.scene
+    name = await begin(scene.agent)
+    await ways.lost(ways.first)
+    assert (await scene.agent.ask(TOOL, headers=named(name))).status == 200
+    async with scene.agent.open(method="GET", headers=named(name)) as stream:
+        (pushed,) = await scene.upstream.streams()
+        await pushed.event_stream()
+        await pushed.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
+        await stream.text(b"notifications/message")
+    ended = await scene.agent.ask(method="DELETE", headers=named(name))
+    assert ended.status == 204
+    assert ways.first.refusing
+
+
+async def test_a_revoke_cuts_on_both_links_and_says_so(ways: Ways) -> None:
+    scene = ways.scene
+    grant = await scene.grant()
+    async with grant.agent.open(call("driven", id=1, case="on-first")) as one:
+        await scene.upstream.arrived("on-first")
+        await ways.lost(ways.first)
+        async with grant.agent.open(call("driven", id=2, case="on-second")) as two:
+            await scene.upstream.arrived("on-second")
+            await ways.whole()
+            assert [link["streams"] for link in await ways.links()] == [1, 1]
+            cut = (await scene.lab.relay_json("session", "revoke", grant.id))["cut"]
+            for reply in (one, two):
+                assert (await reply.end()).error["data"] == UNKNOWN
+    assert (cut["streams"], cut["links"], cut["silent"]) == (2, LINKS, [])
+    (client,) = cut["clients"]
+    assert (client["links"], client["ended"]) == (LINKS, 2)
+    for case in ("on-first", "on-second"):
+        (seen,) = scene.upstream.calls(case)
+        await scene.upstream.until(seen.closed.is_set)
+
+
+async def test_a_revoke_while_one_link_is_cut_ends_its_calls_through_the_other(ways: Ways) -> None:
+    """The upstream's work ends though the order cannot come by the link that carries it."""
+    scene = ways.scene
+    grant = await scene.grant()
+    async with grant.agent.open(call("driven", id=1, case="cut-off")) as reply:
+        seen = await scene.upstream.arrived("cut-off")
+        await ways.lost(ways.first)
+        cut = (await scene.lab.relay_json("session", "revoke", grant.id))["cut"]
+        await scene.upstream.until(seen.closed.is_set)
+        assert (await reply.end()).error["data"] == UNKNOWN
+    assert (cut["links"], cut["silent"]) == (1, [])
+    assert cut["clients"][0]["ended"] == 1
+    assert ways.first.refusing
+
+
+async def test_a_program_that_was_started_anew_takes_the_place_of_both_links(ways: Ways) -> None:
+    scene = ways.scene
+    before = {link["epoch"] for link in await ways.links()}
+    assert scene.lab.client is not None
+    os.killpg(scene.lab.client.pid, signal.SIGKILL)
+    await scene.lab.client.wait()
+    await scene.lab.start_client([SERVER, OTHER])
+    await ways.whole()
+    assert min(link["epoch"] for link in await ways.links()) > max(before)
+    await scene.serves()
+
+
+async def test_streams_beyond_the_share_of_one_link_go_over_the_next(ways: Ways) -> None:
+    scene, more = ways.scene, 8
+    async with AsyncExitStack() as stack:
+        for number in range(STREAMS_TOGETHER + more):
+            message = call("driven", id=number, case="spread")
+            await stack.enter_async_context(scene.agent.open(message))
+        await scene.upstream.arrived("spread", STREAMS_TOGETHER + more)
+        assert [link["streams"] for link in await ways.links()] == [STREAMS_TOGETHER, more]
+    await eventually(lambda: _nothing_runs(ways))
+
+
+async def _nothing_runs(ways: Ways) -> bool:
+    return not any(link["streams"] for link in await ways.links())
+
+
+async def test_calls_of_a_link_that_is_lost_are_told_and_new_ones_do_not_wait() -> None:
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        open_scene({"limits.resume_seconds": "0s"}, via=(first, second)) as scene,
+    ):
+        ways = Ways(scene, first, second)
+        await ways.whole()
+        async with scene.agent.open(call("driven", id=1, case="gone")) as reply:
+            await scene.upstream.arrived("gone")
+            ways.lose(first)
+            assert (await reply.end()).error["data"] == UNKNOWN
+        for at in range(SEVERAL):
+            await scene.serves(case=f"after-{at}")
+        assert (await scene.ready())["links"] == 1
+        # What nobody lets in does not end a client that has another way.
+        assert (await ways.status())["connected"]
+
+
+async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
+    async with open_scene({"limits.links_per_client": 1}) as scene:
+        await eventually(lambda: "MT2507" in scene.log("client.log"))
+        await scene.linked(1)
+        await scene.serves()
+        assert "too many of one client" in scene.log("relay.log")
+        await end(scene.lab.client)
+
+
+# A relay that wants a client gone -----------------------------------------------------------------
+
+
+@dataclass
+class Two:
+    """A client with one link and two relays that it may be on."""
+
+    scene: Scene
+    one: RawRelay
+    two: RawRelay
+
+    def call(self, link: RawRelayLink, case: str) -> Lane:
+        """Have a relay send a call of a session that it granted."""
+        now = time.time()
+        whose = Grant(
+            *(SESSION, "ada", "test", TUNNEL, SERVER, (), (), now, now + 600),
+            *(link.instance, link.epoch),
+        )
+        link.driver.grant(link.signed(whose))
+        return link.call(SESSION, SERVER, call("driven", case=case, modern=False))
+
+
+@asynccontextmanager
+async def two_relays() -> AsyncIterator[Two]:
+    async with open_scene(start=False, links=1) as scene:
+        folder = scene.lab.folder
+        key = read_relay_key(folder / "relay" / "state" / "relay.key")
+        state = folder / "client" / "state"
+        async with raw_relay(key, state) as one, raw_relay(key, state) as two:
+            urls = [f"ws://127.0.0.1:{each.port}" for each in (one, two)]
+            scene.lab.environment["TUNNEL_CLIENT_RELAY__URL"] = json.dumps(urls)
+            lab = scene.lab
+            lab.client = await lab._start("tunnel-client", "run", lab.client_config, "client.log")
+            yield Two(scene, one, two)
+            await end(lab.client)
+
+
+async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_there() -> None:
+    async with two_relays() as pair:
+        before = await pair.one.linked()
+        runs = pair.call(before, "runs")
+        seen = await pair.scene.upstream.arrived("runs")
+        before.driver.drain("another version is installed")
+        after = await pair.two.linked()
+        assert not before.lost
+        fresh = pair.call(after, "fresh")
+        for case in ("runs", "fresh"):
+            await (await pair.scene.upstream.arrived(case)).result({"case": case})
+        await eventually(lambda: runs.ended and fresh.ended)
+        assert not seen.closed.is_set()
+        await eventually(lambda: before.lost)
+        assert before.lost[0][0] == CloseCode.NORMAL
+        assert not after.lost
+        assert "the relay asks to move" in pair.scene.log("client.log")
+
+
+async def test_an_address_that_is_refused_for_good_is_left_out_until_none_is_left() -> None:
+    async with two_relays() as pair:
+        first = await pair.one.linked()
+        first.driver.close(CloseCode.REVOKED, "not here")
+        second = await pair.two.linked()
+        assert "address given up" in pair.scene.log("client.log")
+        second.driver.close(CloseCode.REVOKED, "nor here")
+        assert pair.scene.lab.client is not None
+        with anyio.fail_after(20):
+            assert await pair.scene.lab.client.wait() == 77
+
+
+# What the relay lets in ---------------------------------------------------------------------------
+
+
+async def answers(stage: Stage, link: RawLink) -> None:
+    """See that the relay sends a call over this link, the only one that offers the server."""
+    async with stage.agent.open(call("echo", id=7)) as reply:
+        link.answer(await link.opened(), b'{"by":"this link"}')
+        assert (await reply.end()).body == b'{"by":"this link"}'
+
+
+async def test_links_of_one_process_live_beside_each_other(stage: Stage) -> None:
+    port, mine, stranger = stage.port, stage.honest, await stage.member()
+    async with joined(port, mine, process=PROCESS) as one:
+        one.catalog(SERVER)
+        async with joined(port, mine, process=PROCESS, slot=1) as two:
+            await answers(stage, one)
+            async with joined(port, mine, process=PROCESS, slot=1) as again:
+                assert (await two.closed())[0] == CloseCode.REPLACED
+                await answers(stage, one)
+                async with joined(port, stranger, process=NEXT):
+                    await answers(stage, one)
+                async with joined(port, mine, process=NEXT) as anew:
+                    assert (await one.closed())[0] == CloseCode.REPLACED
+                    assert (await again.closed())[0] == CloseCode.REPLACED
+                    anew.catalog(SERVER)
+                    await answers(stage, anew)
+    await stage.scene.linked(0)
+
+
+async def test_another_process_cannot_go_on_with_a_link(stage: Stage) -> None:
+    async with joined(stage.port, stage.honest, process=PROCESS) as first:
+        changed = {"process": NEXT, "resume": first.name, "taken": 0}
+        async with joined(stage.port, stage.honest, **changed) as second:
+            assert second.resumed is None
+            assert (await first.closed())[0] == CloseCode.REPLACED
+    await stage.scene.linked(0)
+
+
+async def test_a_slot_beyond_the_last_ends_the_handshake(stage: Stage) -> None:
+    with pytest.raises((ConnectionError, anyio.EndOfStream, EOFError)):
+        async with joined(stage.port, stage.honest, process=PROCESS, slot=MAX_LINKS):
+            pass
+    await stage.alive()

@@ -1,0 +1,63 @@
+"""What all links of this process share: who we are, what we serve, and what ends everywhere."""
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+
+from shared.wire.handshake import PROCESS_HEX
+from tunnel_client.audit.calls import Calls
+from tunnel_client.grants import WallClock
+from tunnel_client.identity import Identity
+from tunnel_client.judge import Judge
+from tunnel_client.lease import Lease
+from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.tally import Tally
+from tunnel_client.upstream.base import Upstream
+
+if TYPE_CHECKING:
+    from tunnel_client.client_link import ClientLink
+
+
+def _nothing(_link: "ClientLink") -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """This process as its links see it; `name` is drawn at each start, and the relay is told it."""
+
+    tunnel: str
+    relay_key: bytes
+    identity: Identity
+    upstreams: Mapping[str, Upstream]
+    judge: Judge
+    permits: PermitDesk
+    calls: Calls
+    lease: Lease
+    jitter: Callable[[], float] = random.random
+    on_link: "Callable[[ClientLink], None]" = _nothing
+    """Called when a link is up, before anything is served on it."""
+    name: str = field(default_factory=lambda: secrets.token_hex(PROCESS_HEX // 2))
+    clock: WallClock = field(default_factory=WallClock)
+    tally: Tally = field(default_factory=Tally)
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held from a join counter to its READY: the relay takes a smaller one for a copied key."""
+    links: "list[ClientLink]" = field(default_factory=list)
+    """Those that are not over."""
+
+    def end_session(self, session: str) -> int:
+        """End a session on every link and what upstreams hold for it; returns its exchanges."""
+        ended = 0
+        for link in list(self.links):
+            link.grants.end(session)
+            ended += link.bridge.cut_session(session)
+        for upstream in self.upstreams.values():
+            upstream.end_session(session)
+        return ended
+
+    def granted(self, session: str) -> bool:
+        """Tell whether a session has a living grant on any link."""
+        return any(link.grants.find(session) is not None for link in self.links)
