@@ -125,7 +125,7 @@ async def test_calls_survive_a_network_that_swallowed_everything(fresh: Wire) ->
 @pytest.mark.slow
 async def test_a_connection_that_is_stuck_is_left_where_another_one_works() -> None:
     """R6: long before a ping is due, as TCP on its own would try again ever more seldom."""
-    async with TcpProxy() as proxy, open_scene(via=proxy) as scene:
+    async with TcpProxy() as proxy, open_scene(via=proxy, links=1) as scene:
         wire = Wire(scene, proxy)
         before = await link_of(wire)
         async with running(scene) as calls:
