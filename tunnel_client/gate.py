@@ -46,7 +46,7 @@ def admit_head(payload: bytes) -> Head:
     head = decode_open(payload)
     # CGI-like servers read `Content_Encoding` as `Content-Encoding`.
     names = [name.lower().replace(b"_", b"-") for name, _ in head.headers]
-    if not _NEVER.isdisjoint(names):
+    if not _NEVER.isdisjoint(names) or any(name.startswith(b"mcp_") for name, _ in head.headers):
         raise GateError("the relay forwarded a header that is not forwarded")
     if head.method == "POST" and _KIND in names:
         kinds = [

@@ -26,4 +26,5 @@ def test_calls_and_searches_have_figures() -> None:
 
 
 def test_our_document_has_the_markers() -> None:
-    replaced(DOCUMENT.read_text(), "new", scale.START, scale.END)
+    for markers in ((scale.START, scale.END), (scale.SEARCH_START, scale.SEARCH_END)):
+        replaced(DOCUMENT.read_text(), "new", *markers)

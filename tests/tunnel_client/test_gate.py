@@ -50,6 +50,7 @@ def test_a_header_no_relay_of_ours_sends_is_refused(name: bytes) -> None:
         [(b"content-type", b"application/json"), (b"content-type", b"application/json")],
         [(b"content-type", b"application/json"), (b"content_type", b"text/plain")],
         [(b"content_encoding", b"gzip")],
+        [(b"content-type", b"application/json"), (b"mcp_name", b"other")],
     ],
 )
 def test_h19_a_body_that_could_be_read_in_another_way_is_refused(headers: Headers) -> None:
