@@ -34,7 +34,7 @@ from shared.wire.keepalive import Keepalive, RoundTrips
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Mux, Role
 
-STREAMS_TOGETHER = 32
+STREAMS_TOGETHER = 128
 """Streams that share a link before the next one of a client gets its part."""
 BEHIND, DRAINED = 1 << 20, 1 << 21
 
