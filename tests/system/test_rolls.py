@@ -26,7 +26,9 @@ async def scene() -> AsyncIterator[Scene]:
         yield scene
 
 
+@pytest.mark.slow
 async def test_a_relay_is_replaced_and_no_call_fails(scene: Scene) -> None:
+    """Agents here repeat nothing: one that could not write in a second is closed on meanwhile."""
     load, upstream = Load(scene.agent), scene.upstream
     assert isinstance(upstream, Slow)
     async with anyio.create_task_group() as tasks:
@@ -40,7 +42,6 @@ async def test_a_relay_is_replaced_and_no_call_fails(scene: Scene) -> None:
     assert scene.log("relay.log").count("waiting_for_state") >= 1
 
 
-@pytest.mark.slow
 async def test_whoever_calls_while_no_relay_runs_is_answered_by_the_next(scene: Scene) -> None:
     """As `systemctl restart` does it: the old one goes, then the new one comes."""
     await end(scene.lab.relay)
