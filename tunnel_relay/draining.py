@@ -77,7 +77,9 @@ class Draining:
 
     def _asked(self, known: set[AgentConnection], patience: float) -> bool:
         """Tell whether every connection that was taken since brought its request."""
-        return self._gateway.connections <= known or anyio.current_time() >= patience
+        gateway = self._gateway
+        all_known = not gateway.arriving and gateway.connections <= known
+        return all_known or anyio.current_time() >= patience
 
     async def _until(self, over: Callable[[], bool]) -> None:
         while not self._now.is_set() and not over():
