@@ -31,7 +31,6 @@ class AgentConnection(Reader):
     """One connection; made by uvicorn's server for every accepted socket."""
 
     __slots__ = (
-        "__weakref__",
         "_agents",
         "_body",
         "_chunked",
@@ -66,7 +65,6 @@ class AgentConnection(Reader):
         links: bool = True,
     ) -> None:
         self._gateway = gateway
-        gateway.arriving.add(self)
         self._agents, self._links = agents, links
         self._config = config
         self._server_state = server_state
@@ -94,7 +92,6 @@ class AgentConnection(Reader):
         self.transport.set_write_buffer_limits(high=patience.WRITE_HIGH_WATER)
         self._server_state.connections.add(self)
         self._gateway.connections.add(self)
-        self._gateway.arriving.discard(self)
         self.deadline = self._gateway.time() + patience.HEAD_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from weakref import WeakSet
 
 import anyio.abc
 import structlog
@@ -92,8 +91,6 @@ class Gateway:
     ) -> None:
         self.edge = edge
         self.connections: set[AgentConnection] = set()
-        self.arriving: WeakSet[AgentConnection] = WeakSet()
-        """Accepted, and not agreed on TLS yet; nobody says of one that fails at it."""
         self.draining = False
         self.bodies = bodies
         self.binding = binding
