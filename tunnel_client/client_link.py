@@ -71,6 +71,7 @@ class ClientLink:
 
     def _look(self) -> None:
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self.grants.admit_before(self.driver.keepalive.answered_at)
         for session in self.grants.over():
             if self._process.granted(session):
                 continue  # the relay said more on another link
@@ -98,8 +99,14 @@ class ClientLink:
         self._news.set()
 
     def on_revoke(self, order: int, session: str) -> None:
-        """The relay cuts a session: end all that is its, then say so."""
-        ended = self._process.end_session(session)
+        """The relay cuts a session: end all that is its, then say so.
+
+        What another link was told first was done then; what began elsewhere since may live.
+        """
+        if self.grants.admit(session):
+            ended = self.bridge.cut_session(session)
+        else:
+            ended = self._process.end_session(session, by=self)
         self.driver.revoked(order, ended)
         events.note("session.cut", link=self.driver.link, session=session[:8], ended=ended)
         log.info("session cut", session=session[:8], ended=ended)

@@ -82,6 +82,8 @@ class Grants:
         self._weight = 0
         # When each session's last grant was issued: an older one is a recording.
         self._issued: dict[str, float] = {}
+        # Sessions that an order on another link ended, and when we heard it.
+        self._barred: dict[str, float] = {}
         self._difference: float | None = None
         self._next_end = 0.0
         self.seldom = Seldom()
@@ -98,6 +100,8 @@ class Grants:
         now = self._clock.now()
         if (grant.tunnel, grant.instance, grant.epoch) != self._link:
             raise RefusedGrantError("a grant for another link")
+        if grant.session in self._barred:
+            raise RefusedGrantError("a grant from before its session was ended")
         before = self._held.get(grant.session)
         if before is not None and before.grant.upstream != grant.upstream:
             raise RefusedGrantError("a grant that moves a session to another upstream")
@@ -142,6 +146,26 @@ class Grants:
         held = self._held.pop(session, None)
         if held is not None:
             self._weight -= held.weight
+
+    def bar(self, session: str, now: float) -> None:
+        """End a session by another link's order: what is under way here is older than that.
+
+        It is kept out until the order comes here as well; `now` is of a monotonic clock.
+        """
+        self.end(session)
+        self._barred.pop(session, None)
+        self._barred[session] = now
+        if len(self._barred) > MAX_HELD:
+            del self._barred[next(iter(self._barred))]
+
+    def admit(self, session: str) -> bool:
+        """Take a session in again: the order came here too; tells whether it was kept out."""
+        return self._barred.pop(session, None) is not None
+
+    def admit_before(self, asked: float) -> None:
+        """Take those in again that were kept out before `asked`: no order will come here."""
+        while self._barred and next(iter(self._barred.values())) < asked:
+            del self._barred[next(iter(self._barred))]
 
     def over(self) -> list[str]:
         """Return the sessions whose time is over, and forget them; cheap while none is."""

@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -48,11 +49,18 @@ class Process:
     links: "list[ClientLink]" = field(default_factory=list)
     """Those that are not over."""
 
-    def end_session(self, session: str) -> int:
-        """End a session on every link and what upstreams hold for it; returns its exchanges."""
-        ended = 0
+    def end_session(self, session: str, by: "ClientLink | None" = None) -> int:
+        """End a session on every link and what upstreams hold for it; returns its exchanges.
+
+        `by` is the link that the order came by. The same order is under way on the others, behind
+        calls that shall not begin any more.
+        """
+        ended, now = 0, time.monotonic()
         for link in list(self.links):
-            link.grants.end(session)
+            if by is None or link is by:
+                link.grants.end(session)
+            else:
+                link.grants.bar(session, now)
             ended += link.bridge.cut_session(session)
         for upstream in self.upstreams.values():
             upstream.end_session(session)

@@ -139,7 +139,7 @@ class RelayApp:
 
     def protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of an accepted connection (uvicorn's `http` class)."""
-        return AgentConnection(self.gateway, config, server_state)
+        return self.draining.taken(AgentConnection(self.gateway, config, server_state))
 
     def _tool(self, session: Session, name: str) -> ToolWord | None:
         links = self.registry.of_tunnel(session.tunnel)
@@ -151,11 +151,13 @@ class RelayApp:
 
     def agents_protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of a listener that takes no links."""
-        return AgentConnection(self.gateway, config, server_state, links=False)
+        return self.draining.taken(AgentConnection(self.gateway, config, server_state, links=False))
 
     def links_protocol(self, *, config: Any, server_state: Any, **_: Any) -> AgentConnection:
         """Make the protocol of a listener that takes nothing but links and enrolments."""
-        return AgentConnection(self.gateway, config, server_state, agents=False)
+        return self.draining.taken(
+            AgentConnection(self.gateway, config, server_state, agents=False)
+        )
 
     async def _readyz(self, _request: Request) -> JSONResponse:
         counts = {"links": self.registry.connected, "streams": self.gateway.live}

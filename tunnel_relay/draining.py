@@ -6,6 +6,7 @@ waited for while it still listens: where no other relay takes over, nothing is r
 """
 
 from collections.abc import Callable, Iterable
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -41,6 +42,13 @@ class Draining:
         self._gateway = gateway
         self._seconds, self._notice = limits.drain_seconds, limits.drain_notice
         self._now = anyio.Event()
+        # Nobody says of one that fails at TLS.
+        self._taken: WeakSet[AgentConnection] = WeakSet()
+
+    def taken(self, connection: AgentConnection) -> AgentConnection:
+        """Remember a connection that was accepted: one that agrees on TLS is nowhere else yet."""
+        self._taken.add(connection)
+        return connection
 
     def now(self) -> None:
         """Wait for nothing any more."""
@@ -77,7 +85,9 @@ class Draining:
 
     def _asked(self, known: set[AgentConnection], patience: float) -> bool:
         """Tell whether every connection that was taken since brought its request."""
-        return self._gateway.connections <= known or anyio.current_time() >= patience
+        agreeing = any(each.transport is None for each in self._taken)
+        all_known = not agreeing and self._gateway.connections <= known
+        return all_known or anyio.current_time() >= patience
 
     async def _until(self, over: Callable[[], bool]) -> None:
         while not self._now.is_set() and not over():

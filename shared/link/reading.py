@@ -23,7 +23,7 @@ _BUFFER = _Buffer()
 class Reader(asyncio.BufferedProtocol):
     """A protocol whose `data_received` gets a view that is only valid during the call."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the buffer to the transport."""

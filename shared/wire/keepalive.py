@@ -40,6 +40,7 @@ class Keepalive:
 
     __slots__ = (
         *("_answer_due", "_asked_at", "_counter", "_deadline", "_next_ask"),
+        "answered_at",
         "interval",
         "last_heard",
     )
@@ -50,6 +51,8 @@ class Keepalive:
         self._counter = 0
         self.last_heard = now
         self._asked_at = now
+        self.answered_at = -inf
+        """When the last PING that has an answer was sent: all that is older came before it."""
         self._answer_due = inf
         self._next_ask = now + interval
 
@@ -91,4 +94,5 @@ class Keepalive:
         if payload != _STAMP.pack(self._counter) or self._answer_due == inf:
             return None
         self._answer_due = inf
+        self.answered_at = self._asked_at
         return now - self._asked_at

@@ -44,7 +44,6 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
 """Modules with nothing to test, and why."""
 
 TESTED_BY: dict[str, str] = {
-    "tunnel_relay/draining.py": "tests/integration/test_draining.py",
     "tunnel_client/proxy_connection.py": "tests/tunnel_client/test_dial.py",
     "tunnel_client/references.py": "tests/integration/test_diag.py",
     "tunnel_client/service/apply.py": "tests/tunnel_client/test_cli_service.py",
@@ -83,7 +82,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/report/relay_checks.py": "tests/tunnel_relay/report/test_document.py",
     "tunnel_relay/report/rule_checks.py": "tests/tunnel_relay/report/test_document.py",
     "shared/audit/export/wording.py": "tests/integration/test_audit_export.py",
-    "tunnel_relay/clients/orders.py": "tests/integration/test_revocation.py",
     "tunnel_client/app.py": "tests/integration/test_link_failures.py",
     "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",
     "tunnel_client/audit/commands.py": "tests/integration/test_audit_client.py",

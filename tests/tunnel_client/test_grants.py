@@ -251,3 +251,36 @@ def test_a_relay_that_goes_on_and_on_fills_no_log() -> None:
         now[0] = module.QUIET_SECONDS
         seldom.log("refused", reason="x")
     assert [line["left_out"] for line in logs] == [0, 99]
+
+
+# What another link was told first -----------------------------------------------------------------
+
+
+def test_a_session_that_ended_elsewhere_is_kept_out_until_the_order_came_here() -> None:
+    link = Link()
+    link.take()
+    link.table.bar(GRANT.session, 5.0)
+    assert link.find() is None
+    with pytest.raises(RefusedGrantError):
+        link.take(issued=NOW + 1)
+    assert link.table.admit(GRANT.session)
+    assert not link.table.admit(GRANT.session)
+    assert link.take(issued=NOW + 2) == link.find()
+
+
+def test_it_is_taken_in_again_when_nothing_older_can_come() -> None:
+    link = Link()
+    link.table.bar(GRANT.session, 5.0)
+    link.table.admit_before(5.0)
+    with pytest.raises(RefusedGrantError):
+        link.take()
+    link.table.admit_before(5.1)
+    assert link.take(issued=NOW + 2) == link.find()
+
+
+def test_the_sessions_that_are_kept_out_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HELD", 2)
+    link = Link()
+    for at in range(3):
+        link.table.bar(session(at), float(at))
+    assert [link.table.admit(session(at)) for at in range(3)] == [False, True, True]

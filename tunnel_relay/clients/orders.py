@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from tunnel_relay.clients.link import Link
 
 
+BESIDE_SECONDS = 0.25
+"""For a client's other links once it said on one that all of them did it: one may be stuck."""
+
+
 class Revoking:
     """Orders that were given; `away` reports the clients that could not be told."""
 
@@ -27,14 +31,17 @@ class Revoking:
         how many seconds its `lease` ends, if it is silent or lost its links so lately that it may
         still be serving. A client ends a session on all its links when it hears of it on one.
         """
-        with anyio.move_on_after(wait):
+        clients: dict[str, list[Orders]] = {}
+        for link, asked in self._orders.items():
+            clients.setdefault(link.instance, []).append(asked)
+        with anyio.move_on_after(wait) as scope:
+            for each in clients.values():
+                await _one_of(each)
+            scope.deadline = min(scope.deadline, anyio.current_time() + BESIDE_SECONDS)
             for asked in self._orders.values():
                 await asked.answered()
         for link, asked in self._orders.items():  # who stays silent is not waited for any more
             link.orders = {order: told for order, told in link.orders.items() if told != asked.told}
-        clients: dict[str, list[Orders]] = {}
-        for link, asked in self._orders.items():
-            clients.setdefault(link.instance, []).append(asked)
         reports = [_report(instance, asked, self._lease) for instance, asked in clients.items()]
         return reports + self._away
 
@@ -77,6 +84,19 @@ class Orders:
         if self._waiting > 0 or self._refused or self._last is None:
             return None
         return self._ended, round((self._last - self._started) * 1000, 2)
+
+
+async def _one_of(asked: list[Orders]) -> None:
+    """Wait until a client answered every order on one link, or will on none."""
+
+    async def one(orders: Orders) -> None:
+        await orders.answered()
+        if orders.answer is not None:
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for each in asked:
+            tasks.start_soon(one, each)
 
 
 def _report(instance: str, asked: list[Orders], lease: float) -> dict[str, Any]:
