@@ -37,6 +37,7 @@ def test_every_code_is_used_once_and_has_a_section_with_its_exit_code() -> None:
     for end in (
         Reconnect().after_close(CloseCode.REVOKED, up_for=0, jitter=0),
         Reconnect().after_close(CloseCode.REPLACED, up_for=0, jitter=0),
+        Reconnect().after_close(CloseCode.TOO_MANY, up_for=0, jitter=0),
         Reconnect().after_error(AuthError(""), up_for=0, jitter=0),
     ):
         assert isinstance(end, GiveUp)
