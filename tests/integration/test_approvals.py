@@ -178,7 +178,7 @@ async def an_office(
         key = read_relay_key(lab.folder / "relay" / "state" / "relay.key").public
         async with joined(made.port, made.honest) as link:
             link.catalog(SERVER)
-            await scene.linked()
+            await scene.linked(1)
             client = Gated(link, Permits.open(tmp_path, time.time), key, session.id, **how)
             serving = asyncio.create_task(client.run())
             try:
@@ -357,6 +357,7 @@ async def test_what_ends_by_time_while_no_relay_runs_is_told_once_by_the_next(
         audit = lab.folder / "relay" / "state" / "audit"
         office.client.detail = {"ttl": 1.5}
         assert (await office.told(call("send", to="a@example.com")))["isError"] is True
+        await eventually(lambda: len(records(audit, "approval.asked")) == 1)
         assert lab.relay is not None
         lab.relay.kill()
         await lab.relay.wait()
