@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from tests.fuzz.targets import SEEDS, TARGETS
-from tests.helpers.agent import call
+from tests.helpers.agent import Agent, call
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import BIN, end
 from tests.integration.scene import SERVER, Scene, open_scene
@@ -30,7 +30,7 @@ STARTS = 10
 class Soak:
     """How large both programs were, and what became of the calls."""
 
-    scene: Scene
+    agent: Agent
     began: float = field(default_factory=time.monotonic)
     samples: list[tuple[float, dict[str, Size]]] = field(default_factory=list)
     made: int = 0
@@ -40,7 +40,7 @@ class Soak:
         """Make one call."""
         self.made += 1
         try:
-            self.failed += (await self.scene.agent.ask(call("echo", id=self.made))).status != 200
+            self.failed += (await self.agent.ask(call("echo", id=self.made))).status != 200
         except (OSError, TimeoutError):
             self.failed += 1
 
@@ -83,7 +83,7 @@ class Soak:
 async def soak() -> list[Line]:
     """Neither program grows."""
     async with TcpProxy() as proxy, open_scene(via=proxy, upstream=Deaf()) as scene:
-        load = Soak(scene)
+        load = Soak((await scene.grant(ttl="12h")).agent)  # longer than the load
         async with asyncio.TaskGroup() as calls:
             due, flap = load.began, load.began + FLAP_SECONDS
             while (now := time.monotonic()) < load.began + SOAK:
