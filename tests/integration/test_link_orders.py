@@ -7,22 +7,16 @@ import pytest
 import pytest_asyncio
 
 from tests.helpers.agent import call
-from tests.helpers.tcp_proxy import TcpProxy
-from tests.integration.scene import eventually, open_scene
-from tests.integration.test_links import Ways
+from tests.integration.scene import eventually
+from tests.integration.test_links import Ways, two_ways
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def made() -> AsyncIterator[Ways]:
-    limits = {"limits.resume_closed_seconds": "60s", "limits.resume_seconds": "60s"}
-    async with (
-        TcpProxy() as first,
-        TcpProxy() as second,
-        open_scene(limits, via=(first, second)) as scene,
-    ):
-        yield Ways(scene, first, second)
+    async with two_ways() as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -76,8 +76,9 @@ class Ways:
         return len(links) == LINKS and not any(link["detached"] for link in links)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def made() -> AsyncIterator[Ways]:
+@asynccontextmanager
+async def two_ways() -> AsyncIterator[Ways]:
+    """Start everything, with a client that has two links, each through a proxy of its own."""
     limits = {"limits.resume_closed_seconds": "60s", "limits.resume_seconds": "60s"}
     async with (
         TcpProxy() as first,
@@ -85,6 +86,12 @@ async def made() -> AsyncIterator[Ways]:
         open_scene(limits, via=(first, second)) as scene,
     ):
         yield Ways(scene, first, second)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def made() -> AsyncIterator[Ways]:
+    async with two_ways() as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
