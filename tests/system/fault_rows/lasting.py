@@ -52,15 +52,11 @@ class Soak:
         spread = sum((at - mean) ** 2 for at, _ in late)
         return sum((at - mean) * size for at, size in late) / spread * 3600
 
-    def fewest_files(self, who: str, *, late: bool) -> int:
-        """Return the fewest files a program had open in one half.
-
-        What leaks stays. The most is a matter of chance: the calls that piled up in a cut arrive at
-        once, and each has a connection to the upstream for a few seconds.
-        """
+    def most_files(self, who: str, *, late: bool) -> int:
+        """Return the most files a program had open in one half; a cut makes calls pile up."""
         middle = len(self.samples) // 2
         half = self.samples[middle:] if late else self.samples[:middle]
-        return min(found[who].descriptors for _, found in half)
+        return max(found[who].descriptors for _, found in half)
 
     def lines(self) -> list[Line]:
         """Hold them to the bounds; memory only when it had time to settle."""
@@ -73,8 +69,8 @@ class Soak:
                 was, now = first[who].memory / MIB, last[who].memory / MIB
                 said = f"{was:.1f} to {now:.1f} MiB (too short for a slope: SOAK=7200)"
                 lines.append(shown(f"the {who} in the later half", said))
-            more = self.fewest_files(who, late=True) - self.fewest_files(who, late=False)
-            what = f"fewest open files of the {who}, later half beyond the earlier"
+            more = self.most_files(who, late=True) - self.most_files(who, late=False)
+            what = f"most open files of the {who}, later half beyond the earlier"
             lines.append(at_most(what, more, DESCRIPTORS, "files", 0))
         return lines
 
