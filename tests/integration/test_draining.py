@@ -200,14 +200,17 @@ async def test_a_link_that_is_cut_meanwhile_goes_on_and_no_other_is_taken(
         seen = await scene.upstream.arrived("cut")
         tell(scene)
         await eventually(lambda: stopping(scene))
-        taken = wire.proxy.taken
+        taken, before = wire.proxy.taken, len(scene.log("relay.log"))
         wire.proxy.cut()
         await eventually(lambda: wire.proxy.taken > taken)
         assert (await scene.agent.ask(call("echo"))).status == 200
         await seen.result({"survived": True})
         assert (await runs.end()).document["result"] == {"survived": True}
     assert await left(scene) == 0
-    assert scene.log("relay.log").count("link resumed") == 1
+    # The client leaves the link without a call soon after the drain begins, before the cut or after.
+    since = scene.log("relay.log")[before:]
+    assert since.count("link resumed") in {1, 2}
+    assert "link up" not in since
 
 
 async def test_with_nothing_to_wait_for_it_is_gone_at_once(scene: Scene) -> None:
