@@ -1,24 +1,15 @@
-"""Makes the indexes of closed segments before anybody asks, in a process of its own.
+"""Makes the indexes of closed segments before anybody asks, in the process that closes them.
 
-A thread would hold up the event loop, which shares the interpreter with it. The process is as
-patient as the thread that starts it, is given no environment, and may compute for a minute or two.
-What it does not come to is made by whoever asks, or the next time.
-
-`python -m shared.audit.indexing FOLDER`
+It may compute for a minute or two. What it does not come to is made by whoever asks, or the next
+time.
 """
 
 import contextlib
 import resource
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 
-import structlog
-
 from shared.audit.segments import Segment, segment_name, segments
-
-log = structlog.get_logger("shared.audit")
 
 INDEX_SUFFIX = ".index"
 WORTH = 1024 * 1024
@@ -37,35 +28,9 @@ def without(folder: Path) -> list[Segment]:
     return [each for each in found if not index_path(folder, each.first).exists()]
 
 
-class Indexing:
-    """Starts that process for one log, one at a time; for one thread."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def look(self) -> None:
-        """Have missing indexes made if that is worth a process; raises AuditError, OSError."""
-        if self._child is not None and self._child.poll() is None:
-            return  # it looks again before it ends
-        if self._child is not None and self._child.returncode:
-            log.warning("indexes are made by whoever asks", ended_with=self._child.returncode)
-        self._child = None
-        if sum(each.path.stat().st_size for each in without(self._folder)) < WORTH:
-            return
-        # Isolated: nothing of the environment or of the folder it is started in is imported.
-        command = [sys.executable, "-I", "-m", "shared.audit.indexing", str(self._folder)]
-        nothing = subprocess.DEVNULL
-        self._child = subprocess.Popen(  # noqa: S603
-            command, env={}, stdin=nothing, stdout=nothing, stderr=nothing
-        )
-
-    def stop(self) -> None:
-        """End it."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            self._child = None
+def is_worth(folder: Path) -> bool:
+    """Tell whether so much has no index that somebody would notice; raises AuditError, OSError."""
+    return sum(each.path.stat().st_size for each in without(folder)) >= WORTH
 
 
 def make(folder: Path) -> None:
@@ -88,7 +53,10 @@ def make(folder: Path) -> None:
                 where.unlink(missing_ok=True)
 
 
-if __name__ == "__main__":
+def make_bounded(folder: Path) -> None:
+    """Make them as `make` does, and be killed when that takes more than its time; raises those."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + MAX_CPU_SECONDS
     with contextlib.suppress(OSError, ValueError):  # less is allowed already
-        resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_SECONDS, MAX_CPU_SECONDS))
-    make(Path(sys.argv[1]))
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    make(folder)

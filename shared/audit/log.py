@@ -2,8 +2,8 @@
 
 Used on the event loop's thread. What is added is in memory until the turn of the loop ends, or
 until somebody has it written now; lines that could not be written stay, in order, and go first, so
-that a disk that was full leaves no gap in the numbers. Waiting for the disk, and compressing, is
-done by two threads of the log's own.
+that a disk that was full leaves no gap in the numbers. A thread of the log's own waits for the
+disk, and a process closes what is full.
 """
 
 import asyncio
@@ -112,7 +112,7 @@ class AuditLog:
 
     def _begin(self, found: Found) -> None:
         """Write down who begins, and end what the writer before left behind."""
-        self._signing.compress([segment.path for segment in found.unsettled])
+        self._signing.compress(found.unsettled)
         facts = {"key": encode_public(self.public), "origin": self.origin}
         if found.segment is not None and not found.clean:
             lost = {"open": len(found.open_calls), "torn": found.torn}
@@ -301,7 +301,7 @@ class AuditLog:
             if not disk.offset or not (old or disk.offset >= self._segment_bytes):
                 return disk
             self._grow()
-            self._signing.border(self._first, disk.path, self._tree, self._written_hash)
+            self._signing.border(self._first, self._tree, self._written_hash)
             self._syncing.leave(disk)
             self._disk = None
         self._look_at = 0

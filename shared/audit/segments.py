@@ -12,7 +12,7 @@ import secrets
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
@@ -82,7 +82,12 @@ def _plain_or_compressed(path: Path) -> BinaryIO:
         if path.suffix == ".gz":
             raise
         # It was compressed since it was listed.
-        return path.with_name(path.name + ".gz").open("rb", buffering=_BUFFER)
+        return compressed_path(path).open("rb", buffering=_BUFFER)
+
+
+def compressed_path(path: Path) -> Path:
+    """Return where a plain segment lies once it is compressed."""
+    return path.with_name(path.name + ".gz")
 
 
 def born(path: Path) -> int | None:
@@ -92,30 +97,23 @@ def born(path: Path) -> int | None:
     return None if matched is None else int(matched[1])
 
 
-def compress(path: Path, stopped: Callable[[], bool] = lambda: False) -> bool:
-    """Put a compressed segment in the place of a plain one; raises OSError. Takes a while.
-
-    False when it was `stopped` before it was done; everything is as it was then.
-    """
+def compress(path: Path) -> None:
+    """Put a compressed segment in the place of a plain one; raises OSError. Takes a while."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with path.open("rb") as source, os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
             for block in _blocks(source):
-                if stopped():
-                    draft.unlink()
-                    return False
                 file.write(member(block))
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path.with_name(path.name + ".gz"))
+        draft.replace(compressed_path(path))
         sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
     path.unlink()
-    return True
 
 
 def clear_drafts(folder: Path) -> None:

@@ -1,11 +1,10 @@
 """Closed segments have their indexes before anybody asks, made by a process that nothing needs."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from shared.audit import indexing
+from shared.audit import closing
 from shared.audit.indexing import index_path, make, without
 from shared.audit.log import AuditLog
 from shared.audit.query import Query, Wanted
@@ -16,6 +15,12 @@ from tests.shared.audit.test_log import records
 
 CALLS = 12_000
 """Of which the log is several MiB, so that a process is worth it."""
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run beside others: the process would wait for a processor that is never idle."""
+    monkeypatch.setattr(closing, "PATIENT", -1)
 
 
 def asked(folder: Path) -> list[int]:
@@ -31,7 +36,7 @@ async def test_a_writer_has_the_indexes_of_closed_segments_made(tmp_path: Path) 
     closed = segments(log.folder)[:-1]
     assert len(closed) > 1
     await eventually(lambda: all(index_path(log.folder, each.first).exists() for each in closed))
-    await eventually(lambda: log._signing._indexing._child.poll() is not None)  # type: ignore[union-attr]
+    await eventually(lambda: not without(log.folder))
     made = {path.name: path.stat() for path in log.folder.glob("*.index")}
     assert {stat.st_mode & 0o777 for stat in made.values()} == {0o600}
     log.close()
@@ -55,25 +60,6 @@ async def test_what_was_not_made_is_made_at_the_next_start(tmp_path: Path) -> No
     again = AuditLog(log.folder, ORIGIN, segment_bytes=2 << 20)
     await eventually(index_path(log.folder, first).exists)
     again.close()
-
-
-async def test_a_writer_that_closes_ends_the_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(indexing, "WORTH", 1)
-    log = await written(tmp_path / "log", 200, segment_bytes=8_000)
-    for each in segments(log.folder)[:-1]:
-        if not each.compressed:
-            compress(each.path)
-    beside = indexing.Indexing(log.folder)
-    beside.look()
-    child = beside._child
-    assert child is not None
-    beside.look()
-    assert beside._child is child, "one at a time"
-    beside.stop()
-    with pytest.raises(ProcessLookupError):
-        os.kill(child.pid, 0)
 
 
 async def test_nothing_is_left_of_a_segment_that_is_removed_meanwhile(

@@ -1,0 +1,82 @@
+"""The process that closes segments: `python -m shared.audit.closer FOLDER [patient]`.
+
+Its work is on standard input; of each part that is done it says, a line each, which calls are
+under way there. A patient one computes while a processor has nothing else to do, from the start:
+what it needs is imported after.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shared.audit.closing import Full
+
+_NICEST = 19
+
+
+def work(folder: Path, told: bytes) -> Iterator[dict[str, Any]]:
+    """Do what was told, in order, and yield what is said of each part; raises ValueError."""
+    from shared.audit.closing import Full
+    from shared.audit.private import AuditError
+    from shared.audit.segments import segment_name
+    from shared.audit.tombstones import start_of
+
+    given = json.loads(told)
+    calls: dict[str, int] = given["open"]
+    for each in given["left"]:
+        end = None if each["end"] is None else start_of(each["end"])
+        try:
+            calls = _close(folder, Full(each["first"], end, each["note"]), calls)
+        except (OSError, AuditError) as error:
+            # What follows rests on which calls are under way here.
+            yield {"why": f"{segment_name(each['first'])}: {error}"}
+            return
+        yield {"open": calls}
+
+
+def _close(folder: Path, full: "Full", calls: dict[str, int]) -> dict[str, int]:
+    from shared.audit.ends import End, open_after, write_end
+    from shared.audit.segments import compress, compressed_path, segment_name
+
+    path = folder / segment_name(full.first)
+    if not (path.exists() or compressed_path(path).exists()):
+        return calls  # removed by retention meanwhile
+    if full.end is not None:
+        calls = open_after(path, calls)
+        write_end(folder, full.first, End(full.end, full.note, calls))
+    with contextlib.suppress(FileNotFoundError):  # by who was killed before he could say so
+        compress(path)
+    return calls
+
+
+def _be_patient() -> None:
+    """Let everything else on this machine go first."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICEST)
+
+
+def main() -> None:
+    """Close what standard input says, then make the indexes that are missing."""
+    folder, *how = sys.argv[1:]
+    # Leaves by an exception, so that nothing half made stays behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    if how:
+        _be_patient()
+    from shared.audit.indexing import make_bounded
+
+    for said in work(Path(folder), sys.stdin.buffer.read()):
+        sys.stdout.write(f"{json.dumps(said)}\n")
+        sys.stdout.flush()
+    make_bounded(Path(folder))
+
+
+if __name__ == "__main__":
+    main()
