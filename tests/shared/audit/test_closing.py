@@ -1,7 +1,6 @@
 """Full segments are closed by a process beside the writer; nothing is lost when it dies."""
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
@@ -9,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from shared.audit import closing
-from shared.audit.closer import work
-from shared.audit.closing import Closing, Full
-from shared.audit.ends import end_path, open_after, read_end
+from shared.audit.closing import Closing
+from shared.audit.ends import end_path, read_end
 from shared.audit.log import AuditLog
-from shared.audit.segments import compress, segments
+from shared.audit.segments import segments
 from tests.helpers.log_lines import ORIGIN, intent, write_calls
 from tests.integration.scene import eventually
 from tests.shared.audit.test_log import records
@@ -133,24 +131,6 @@ async def test_a_folder_that_takes_nothing_is_told_and_tried_again(tmp_path: Pat
     await eventually(lambda: closed(log))
     assert all(begun in calls.values() for calls in ends(log).values())
     log.close()
-
-
-async def test_what_was_removed_or_closed_meanwhile_is_passed_over(tmp_path: Path) -> None:
-    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=8_000)
-    closing = log._signing._closing
-    closing.stop()  # everything is left as it is
-    write_calls(log, 100)
-    await durable(log)
-    log.close()
-    parts = segments(log.folder)[:-1]
-    assert len(parts) > 3
-    parts[0].path.unlink()
-    compress(parts[1].path)
-    before = open_after(parts[2].path, {})
-    told = {"open": {"kept": 1}, "left": [Full(each.first).spelled() for each in parts[:3]]}
-    assert list(work(log.folder, json.dumps(told).encode())) == [{"open": {"kept": 1}}] * 3
-    assert segments(log.folder)[1].compressed
-    assert open_after(parts[2].path, {}) == before
 
 
 def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:
