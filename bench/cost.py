@@ -91,18 +91,23 @@ def added(corner: list[float], off: list[float]) -> float:
     return statistics.median(one - other for one, other in zip(corner, off, strict=True))
 
 
+def loaded(corner: Corner, off: Corner) -> list[str]:
+    """Return what a table says of a corner under load, a text a cell."""
+    cells = [f"{statistics.median(corner.us[end]):.1f}" for end in ENDS]
+    cells.append(f"{statistics.median(corner.all_us):.1f}")
+    cells.append(f"{more(corner.all_us, off.all_us):+.1f} %")
+    cells.append(f"{statistics.median(corner.rate):,.0f}")
+    cells.append(f"{more(corner.rate, off.rate):+.1f} %")
+    return cells
+
+
 def table(corners: dict[str, Corner]) -> str:
     """Return the figures as Markdown tables."""
     off = corners[OFF]
     lines = ["| log at | relay us | client us | both us | more | calls/s | more |"]
     lines.append("| --- |" + " ---: |" * 6)
     for name, corner in corners.items():
-        cells = [f"{statistics.median(corner.us[end]):.1f}" for end in ENDS]
-        cells.append(f"{statistics.median(corner.all_us):.1f}")
-        cells.append(f"{more(corner.all_us, off.all_us):+.1f} %")
-        cells.append(f"{statistics.median(corner.rate):,.0f}")
-        cells.append(f"{more(corner.rate, off.rate):+.1f} %")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | " + " | ".join(loaded(corner, off)) + " |")
     lines += ["", "| one call alone, p50 | no log, ms | both, ms | added, ms |"]
     lines.append("| --- | ---: | ---: | ---: |")
     both = corners[BOTH]
@@ -135,6 +140,18 @@ def counting(times: int = 20_000) -> float:
     return least(count, times)
 
 
+def rounds(corners: dict[str, Corner], reps: int, seconds: float, alone: Sequence[str]) -> None:
+    """Load all in turn, after a second that does not count; `alone` make lone calls as well."""
+    for corner in corners.values():
+        corner.load(1)
+        corner.us, corner.rate = {end: [] for end in ENDS}, []
+    for _ in range(reps):
+        for corner in corners.values():
+            corner.load(seconds)
+        for name in alone:
+            corners[name].wait(seconds / 2)
+
+
 def measure(folder: Path, reps: int, seconds: float) -> dict[str, Corner]:
     """Measure all corners, interleaved."""
     with Group(folder / "upstream") as under:
@@ -144,14 +161,7 @@ def measure(folder: Path, reps: int, seconds: float) -> dict[str, Corner]:
         try:
             for name, audited in CORNERS.items():
                 corners[name] = start(folder / name.replace(" ", "-"), upstream, audited)
-            for corner in corners.values():
-                corner.load(1)
-                corner.us, corner.rate = {end: [] for end in ENDS}, []
-            for _ in range(reps):
-                for corner in corners.values():
-                    corner.load(seconds)
-                for name in (OFF, BOTH):
-                    corners[name].wait(seconds / 2)
+            rounds(corners, reps, seconds, alone=(OFF, BOTH))
         finally:
             for corner in corners.values():
                 corner.peer.group.stop()

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from bench import doc
-from bench.cost import ENDS, READS, Corner, added, more
+from bench.cost import READS, Corner, added, loaded, rounds
 from bench.load import open_mcp_session
 from bench.procs import Group
 from bench.product import tunnel_deciding
@@ -47,11 +47,7 @@ def table(corners: dict[str, Corner]) -> str:
     ]
     lines.append("| --- |" + " ---: |" * 8)
     for name, corner in corners.items():
-        cells = [f"{statistics.median(corner.us[end]):.1f}" for end in ENDS]
-        cells.append(f"{statistics.median(corner.all_us):.1f}")
-        cells.append(f"{more(corner.all_us, off.all_us):+.1f} %")
-        cells.append(f"{statistics.median(corner.rate):,.0f}")
-        cells.append(f"{more(corner.rate, off.rate):+.1f} %")
+        cells = loaded(corner, off)
         cells.append(f"{statistics.median(corner.p50[READS]):.3f}")
         cells.append(f"{added(corner.p50[READS], off.p50[READS]):+.3f}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -67,14 +63,7 @@ def measure(folder: Path, reps: int, seconds: float) -> dict[str, Corner]:
         try:
             for number, (name, kind) in enumerate(KINDS.items()):
                 corners[name] = start(folder / str(number), upstream, kind)
-            for corner in corners.values():
-                corner.load(1)
-                corner.us, corner.rate = {end: [] for end in ENDS}, []
-            for _ in range(reps):
-                for corner in corners.values():
-                    corner.load(seconds)
-                for corner in corners.values():
-                    corner.wait(seconds / 2)
+            rounds(corners, reps, seconds, alone=tuple(corners))
         finally:
             for corner in corners.values():
                 corner.peer.group.stop()
