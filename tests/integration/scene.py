@@ -136,8 +136,8 @@ async def open_scene(
     """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
 
     With `via` the client dials the relay through that proxy, or a link through each; without
-    `start` it does not run yet. It keeps so many `links`: a scene about what becomes of one has
-    one. `prepare` may change the lab before anything runs.
+    `start` it does not run yet. It keeps so many `links`, and all of them are up: a scene about
+    what becomes of one has one. `prepare` may change the lab before anything runs.
     """
 
     def prepare_all(lab: Lab) -> None:
@@ -159,4 +159,7 @@ async def open_scene(
         targets = {SERVER: HttpUpstream(serving.url), OTHER: HttpUpstream(serving.url)}
         async with make_lab(targets, start=start, prepare=prepare_all) as lab:
             main = await grant(lab)
-            yield Scene(lab, serving, main.agent, main, links)
+            scene = Scene(lab, serving, main.agent, main, links)
+            if start:
+                await scene.linked()
+            yield scene
