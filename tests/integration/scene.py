@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from pydantic import SecretStr
 
 from tests.helpers.agent import Agent, call
 from tests.helpers.recording_upstream import RecordingUpstream, recording_upstream
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
+from tunnel_relay.admin.call import call_control
 
 DEADLINE = 30.0
 SERVER = "server"
@@ -59,6 +61,17 @@ class Scene:
     ) -> Grant:
         """Make a session."""
         return await grant(self.lab, server, user=user, ttl=ttl, idle=idle, agent=agent)
+
+    async def order(self, command: str, **words: Any) -> Any:
+        """Give the relay a command now: a program for it takes seconds where much else runs."""
+        control = self.lab.folder / "relay" / "state" / "control.sock"
+        return await anyio.to_thread.run_sync(call_control, control, command, words)
+
+    async def quick_grant(self, ttl: float = 3600.0, *, idle: float = 3600.0) -> Grant:
+        """Make a session for `server` that has all its seconds, or all but a few, to come."""
+        words = {"ttl": ttl, "idle": min(ttl, idle), "server": f"{TUNNEL}/{SERVER}"}
+        made = await self.order("session_create", user="ada", agent="test", **words)
+        return Grant(self.agent.with_token(SecretStr(made["token"])), made["session"]["id"])
 
     async def serves(self, agent: Agent | None = None, case: str = "still-serves") -> None:
         """Make a good call and see that exactly this call is answered."""
