@@ -96,7 +96,7 @@ async def comes_back(scene: Scene) -> None:
 
 async def is_whole(scene: Scene) -> bool:
     """Tell whether nothing waits to be stored, and balancers are told to come."""
-    ready, status = await scene.ready(), await scene.lab.relay_json("status")
+    ready, status = await scene.ready(), await scene.order("status")
     return ready["reason"] is None and status["unstored"] == 0
 
 
