@@ -68,7 +68,7 @@ class Scene:
         return await anyio.to_thread.run_sync(call_control, control, command, words)
 
     async def quick_grant(self, ttl: float = 3600.0, *, idle: float = 3600.0) -> Grant:
-        """Make a session for `server` that has all its seconds, or all but a few, to come."""
+        """Make a session for `server` whose few seconds are all to come."""
         words = {"ttl": ttl, "idle": min(ttl, idle), "server": f"{TUNNEL}/{SERVER}"}
         made = await self.order("session_create", user="ada", agent="test", **words)
         return Grant(self.agent.with_token(SecretStr(made["token"])), made["session"]["id"])

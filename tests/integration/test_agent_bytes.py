@@ -99,7 +99,7 @@ async def test_h20_chunk_extensions_without_end_are_refused(scene: Scene) -> Non
         for _ in range(200):
             reply.transport.write(b"x" * 65_536)
             await asyncio.sleep(0)
-        # For what came: it has longer than we wait to send a body.
+        # For what it sent: a body that is only slow has longer than we wait.
         assert BODY_SECONDS > DEADLINE
         await reply.broken()
     assert reply.status in (0, 400, 413, 431)
