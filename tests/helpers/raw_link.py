@@ -6,10 +6,10 @@ import json
 import os
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -32,6 +32,7 @@ DEADLINE = 20.0
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 BROKE = (1006, "")
 OPENING = frozenset({FrameType.OPEN, FrameType.REQUEST})
+T = TypeVar("T")
 
 
 @dataclass
@@ -90,6 +91,8 @@ class RawLink:
         self.sent = 0
         self.taken = 0
         self._frames: list[Frame] = []
+        self._held = bytearray()
+        self._close: bytes | None = None
 
     async def upgrade(self, lines: Sequence[str], path: str = "/tunnel") -> int:
         """Ask for a WebSocket with these header lines; returns the status."""
@@ -178,15 +181,56 @@ class RawLink:
                     if kind is FrameType.PING:
                         self.frame(FrameType.PONG, 0, said)
 
+    async def meanwhile(self, work: Awaitable[T]) -> T:
+        """Return what `work` comes to; PINGs are answered meanwhile, the rest is for later."""
+        answering = asyncio.ensure_future(self._answer_pings())
+        try:
+            return await work
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+    async def _answer_pings(self) -> None:
+        while True:
+            opcode, payload = await self._read()
+            if opcode == CLOSE:
+                self._close = payload
+                return
+            if opcode == BINARY:
+                for frame in decode_frames(payload):
+                    if frame[0] is FrameType.PING:
+                        self.frame(FrameType.PONG, 0, frame[3])
+                    else:
+                        self._frames.append(frame)
+
     async def _read(self) -> tuple[int, bytes]:
+        if self._close is not None:
+            return CLOSE, self._close
         with anyio.fail_after(DEADLINE):
-            first, size = await self._reader.readexactly(2)
-            assert size < 128, "servers do not mask"
-            if size == 126:
-                (size,) = struct.unpack(">H", await self._reader.readexactly(2))
-            elif size == 127:
-                (size,) = struct.unpack(">Q", await self._reader.readexactly(8))
-            return first & 0x0F, await self._reader.readexactly(size)
+            while (found := self._whole()) is None:
+                piece = await self._reader.read(65536)
+                if not piece:
+                    raise asyncio.IncompleteReadError(bytes(self._held), None)
+                self._held += piece
+            return found
+
+    def _whole(self) -> tuple[int, bytes] | None:
+        """Take the next WebSocket frame of what came: its opcode and payload."""
+        held, at = self._held, 2
+        if len(held) < at:
+            return None
+        first, size = held[:at]
+        assert size < 128, "servers do not mask"
+        if size > 125:
+            at += 2 if size == 126 else 8
+            size = int.from_bytes(held[2:at])
+            if len(held) < at:
+                return None
+        if len(held) < at + size:
+            return None
+        payload = bytes(held[at : at + size])
+        del held[: at + size]
+        return first & 0x0F, payload
 
     # The handshake, step by step
 

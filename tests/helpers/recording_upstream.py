@@ -17,6 +17,8 @@ import httptools
 DEADLINE = 20.0
 UPSTREAM_SESSION = "upstream-own-session-"
 """How the MCP session ids of this server begin: they must never reach an agent."""
+CLIENT = "tunnel-client"
+"""What the client calls itself when it asks something in its own name."""
 Fields = Iterable[tuple[str, str]]
 
 
@@ -110,7 +112,11 @@ class RecordingUpstream:
     def __init__(self) -> None:
         self.port = 0
         self.seen: list[Seen] = []
+        """What agents asked."""
+        self.own: list[Seen] = []
+        """What the client asked in its own name: it lists every server now and then."""
         self.sessions: set[str] = set()
+        self.own_sessions: set[str] = set()
         self.connections: set[_Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.begun = 0
@@ -150,14 +156,25 @@ class RecordingUpstream:
     def _gets(self) -> list[Seen]:
         return [seen for seen in self.seen if seen.method == "GET"]
 
+    def is_own(self, seen: Seen) -> bool:
+        """Tell whether the client asks that in its own name."""
+        if any(name in self.own_sessions for name in seen.values("mcp-session-id")):
+            return True
+        params = seen.document.get("params")
+        meta = params.get("_meta") if isinstance(params, dict) else None
+        told = [(params, "clientInfo"), (meta, "io.modelcontextprotocol/clientInfo")]
+        found = [where.get(key) for where, key in told if isinstance(where, dict)]
+        return any(isinstance(each, dict) and each.get("name") == CLIENT for each in found)
+
     async def serve(self, seen: Seen) -> None:
         """Answer one request."""
         document = seen.document
         held = seen.values("mcp-session-id")
-        if held and held[0] not in self.sessions:
+        if held and held[0] not in self.sessions | self.own_sessions:
             await seen.answer(404, b"no such MCP session")
         elif seen.method == "DELETE":
-            self.sessions.discard(held[0] if held else "")
+            for sessions in (self.sessions, self.own_sessions):
+                sessions.discard(held[0] if held else "")
             await seen.answer(204)
         elif seen.method == "GET":
             if not held:
@@ -176,7 +193,7 @@ class RecordingUpstream:
         if self.stateful:
             self.begun += 1
             name = f"{UPSTREAM_SESSION}{self.begun}"
-            self.sessions.add(name)
+            (self.own_sessions if self.is_own(seen) else self.sessions).add(name)
             headers = [("Mcp-Session-Id", name)]
         told = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
         await seen.result(told | {"serverInfo": {"name": "recorder", "version": "1"}}, headers)
@@ -260,7 +277,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         seen = Seen(self, self._parser.get_method().decode(), self._url.decode())
         seen.headers, seen.body = self._fields, self._body
-        self._server.seen.append(seen)
+        (self._server.own if self._server.is_own(seen) else self._server.seen).append(seen)
         task = asyncio.get_running_loop().create_task(self._server.serve(seen))
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)

@@ -10,7 +10,7 @@ import anyio
 
 from shared.keys import encode_public
 from tests.helpers.agent import Agent, Message, Reply, call
-from tests.helpers.raw_link import Member, joined
+from tests.helpers.raw_link import Member, RawLink, joined
 from tests.helpers.tunnel import TUNNEL
 from tests.integration.scene import SERVER, Scene, eventually
 
@@ -57,9 +57,10 @@ class Stage:
     async def _unlinked(self) -> bool:
         return bool((await self.scene.ready())["links"] == 0)
 
-    async def instance(self, member: Member) -> dict[str, Any]:
-        """Return what admins see of a client."""
-        shown = await self.scene.lab.relay_json("tunnel", "show", TUNNEL)
+    async def instance(self, member: Member, link: RawLink | None = None) -> dict[str, Any]:
+        """Return what admins see of a client, whose link lives meanwhile."""
+        asked = self.scene.lab.relay_json("tunnel", "show", TUNNEL)
+        shown = await (asked if link is None else link.meanwhile(asked))
         (found,) = [one for one in shown["tunnel"]["instances"] if one["id"] == member.instance]
         assert isinstance(found, dict)
         return found

@@ -195,4 +195,5 @@ async def open_desk(
         tokens = {name: await _approver(scene.lab, name) for name in approvers}
         if start:
             await scene.lab.start_client([SERVER])
+            await scene.linked()
         yield Desk(scene, f"http://127.0.0.1:{port}", tokens)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from pydantic import SecretStr
 
 from tests.helpers.agent import Agent, call
 from tests.helpers.recording_upstream import RecordingUpstream, recording_upstream
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, HttpUpstream, Lab, make_lab
+from tunnel_relay.admin.call import call_control
 
 DEADLINE = 30.0
 SERVER = "server"
@@ -59,6 +61,17 @@ class Scene:
     ) -> Grant:
         """Make a session."""
         return await grant(self.lab, server, user=user, ttl=ttl, idle=idle, agent=agent)
+
+    async def order(self, command: str, **words: Any) -> Any:
+        """Give the relay a command now: a program for it takes seconds where much else runs."""
+        control = self.lab.folder / "relay" / "state" / "control.sock"
+        return await anyio.to_thread.run_sync(call_control, control, command, words)
+
+    async def quick_grant(self, ttl: float = 3600.0, *, idle: float = 3600.0) -> Grant:
+        """Make a session for `server` whose few seconds are all to come."""
+        words = {"ttl": ttl, "idle": min(ttl, idle), "server": f"{TUNNEL}/{SERVER}"}
+        made = await self.order("session_create", user="ada", agent="test", **words)
+        return Grant(self.agent.with_token(SecretStr(made["token"])), made["session"]["id"])
 
     async def serves(self, agent: Agent | None = None, case: str = "still-serves") -> None:
         """Make a good call and see that exactly this call is answered."""
@@ -136,8 +149,8 @@ async def open_scene(
     """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
 
     With `via` the client dials the relay through that proxy, or a link through each; without
-    `start` it does not run yet. It keeps so many `links`: a scene about what becomes of one has
-    one. `prepare` may change the lab before anything runs.
+    `start` it does not run yet. It keeps so many `links`, and all of them are up: a scene about
+    what becomes of one has one. `prepare` may change the lab before anything runs.
     """
 
     def prepare_all(lab: Lab) -> None:
@@ -159,4 +172,7 @@ async def open_scene(
         targets = {SERVER: HttpUpstream(serving.url), OTHER: HttpUpstream(serving.url)}
         async with make_lab(targets, start=start, prepare=prepare_all) as lab:
             main = await grant(lab)
-            yield Scene(lab, serving, main.agent, main, links)
+            scene = Scene(lab, serving, main.agent, main, links)
+            if start:
+                await scene.linked()
+            yield scene

@@ -92,7 +92,7 @@ async def test_a_revoked_session_is_refused_on_a_connection_it_had_open(scene: S
 
 
 async def test_an_expired_session_is_refused_on_a_connection_it_had_open(scene: Scene) -> None:
-    grant = await scene.grant(ttl="2s")
+    grant = await scene.quick_grant(2.0)
     async with connected(scene.lab.port) as reply:
         kept = Kept(reply)
 

@@ -68,7 +68,7 @@ async def test_s15_nothing_resumes_after_a_revocation(scene: Scene) -> None:
 
 
 async def test_s15_nothing_resumes_after_the_end_of_the_time(scene: Scene) -> None:
-    victim = await scene.grant(ttl="2s")
+    victim = await scene.quick_grant(2.0)
     named = await begun(victim.agent)
     seen = len([each for each in scene.upstream.seen if each.method == "GET"])
     await eventually(lambda: ended(scene, victim), every=0.2)

@@ -61,6 +61,7 @@ async def test_a_disabled_tunnel_stops_its_client_and_its_sessions_at_once(alone
     assert (await alone.agent.ask(call("echo"))).status == 401
     await alone.lab.relay_json("tunnel", "enable", TUNNEL)
     await alone.lab.start_client([SERVER, OTHER])
+    await alone.linked()
     await alone.serves()
     assert len(alone.upstream.calls("disabled")) == 1
 

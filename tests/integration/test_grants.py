@@ -213,7 +213,7 @@ async def test_a_grant_that_ends_cuts_the_call_that_runs_though_the_relay_is_sil
 async def test_a_blackholed_relay_cannot_keep_a_session_alive() -> None:
     """The client ends the upstream's work by its own clock."""
     async with TcpProxy() as proxy, open_scene(via=proxy, links=1) as scene:
-        made = await scene.grant(ttl="4s")
+        made = await scene.quick_grant(4.0)
         async with made.agent.open(call("driven", id=1, case="dark")) as reply:
             seen = await running(scene, reply, "dark")
             proxy.stall()

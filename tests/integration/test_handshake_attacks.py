@@ -91,7 +91,7 @@ async def test_t03_a_captured_handshake_opens_nothing_a_second_time(stage: Stage
             assert await replayed.closed() == NOT_AUTHENTICATED
         # The one who was copied keeps its link, and its key is not locked.
         link.catalog("copied")
-        assert (await stage.instance(member))["connected"]
+        assert (await stage.instance(member, link))["connected"]
     assert (await stage.instance(member))["locked"] is None
 
 
@@ -159,7 +159,7 @@ async def test_a_link_is_resumed_by_its_own_client_alone(stage: Stage) -> None:
         async with joined(stage.port, member, resume=link.name, taken=0) as again:
             assert again.resumed == 0
             assert await link.closed() == BROKE
-            assert (await stage.instance(member))["connected"]
+            assert (await stage.instance(member, again))["connected"]
             # The relay waits a second for an answer to its close.
             closing = asyncio.create_task(again.closed())
             async with joined(stage.port, member, resume="0" * 16, taken=0) as fresh:
@@ -176,8 +176,8 @@ async def test_a_client_that_asks_for_frames_nobody_sent_loses_its_connection(
         joined(stage.port, member) as link,
         joined(stage.port, member, resume=link.name, taken=taken) as again,
     ):
-        assert (await again.closed())[0] == PROTOCOL
-        assert (await stage.instance(member))["connected"]
+        assert (await link.meanwhile(again.closed()))[0] == PROTOCOL
+        assert (await stage.instance(member, link))["connected"]
         link.catalog("still")
 
 
@@ -188,7 +188,7 @@ async def test_the_newest_link_of_a_client_wins(stage: Stage) -> None:
         for old in links[:-1]:
             assert (await old.closed())[0] == REPLACED
         links[-1].catalog("newest")
-        shown = await stage.instance(member)
+        shown = await stage.instance(member, links[-1])
         assert (shown["connected"], shown["locked"], shown["connects"]) == (True, None, 3)
 
 
@@ -196,7 +196,7 @@ async def test_t08_features_nobody_knows_are_left_out(stage: Stage) -> None:
     member = await stage.member()
     async with joined(stage.port, member, features=["time-travel"], versions=[1, 2, 99]) as link:
         link.catalog("plain")
-        assert (await stage.instance(member))["connected"]
+        assert (await stage.instance(member, link))["connected"]
 
 
 async def test_t08_without_a_common_version_there_is_no_link(stage: Stage) -> None:

@@ -366,7 +366,7 @@ async def over(link: RawLink) -> None:
 async def test_t25_a_catalog_of_every_name_opens_no_other_tunnel(stage: Stage) -> None:
     async with joined(stage.port, stage.honest) as link:
         link.catalog(SERVER, "other", "admin", "lab")
-        shown = await stage.scene.lab.relay_json("tunnel", "show", "lab")
+        shown = await link.meanwhile(stage.scene.lab.relay_json("tunnel", "show", "lab"))
         assert shown["tunnel"]["upstreams"] == ["admin", "lab", "other", "server"]
         link.catalog(SERVER)
         async with stage.agent.open(call("echo")) as reply:

@@ -224,7 +224,8 @@ async def test_calls_of_a_link_that_is_lost_are_told_and_new_ones_do_not_wait() 
 
 
 async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
-    async with open_scene({"limits.links_per_client": 1}) as scene:
+    async with open_scene({"limits.links_per_client": 1}, start=False) as scene:
+        await scene.lab.start_client([SERVER, OTHER])
         await eventually(lambda: "MT2507" in scene.log("client.log"))
         await scene.linked(1)
         await scene.serves()

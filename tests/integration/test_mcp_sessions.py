@@ -173,6 +173,7 @@ async def test_a_restarted_client_knows_none_and_the_person_is_told_what_to_do(
     assert scene.upstream.seen == []
     fresh = await begin(scene.agent, name)
     assert (await scene.agent.ask(TOOL, headers=named(fresh))).status == 200
+    await scene.linked()
 
 
 async def links(scene: Scene, count: int) -> bool:

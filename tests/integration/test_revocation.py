@@ -20,6 +20,7 @@ from tests.helpers.tunnel import TUNNEL, StdioUpstream, make_lab
 from tests.helpers.upstream_peer import is_alive
 from tests.integration.scene import DEADLINE, LINKS, Grant, Scene, eventually, grant, open_scene
 from tests.integration.test_sessions import check_last_event, refused, running
+from tunnel_relay import render
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -58,7 +59,8 @@ async def answered_while_revoked(scene: Scene, number: int) -> str:
             await asyncio.sleep(0.001)
         await seen.event(result)
         await seen.end()
-        await revoking
+        (client,) = (await revoking)["cut"]["clients"]
+        assert client["ms"] < 1000
         await reply.end()
     told = [event for event in reply.events if "n" not in event]
     assert len(told) == 1, told
@@ -109,7 +111,7 @@ async def test_a_silent_client_is_named_with_the_lease_that_bounds_it(scene: Sce
     made, other = await scene.grant(), await scene.grant()
     with stopped(scene.lab.client):
         async with made.agent.open(call("driven", id=1, case="silent")) as reply:
-            report = await scene.lab.relay_json("session", "revoke", made.id)
+            report = await scene.order("session_revoke", session=made.id)
             await reply.end()
             assert reply.status in (403, 502)
         (client,) = report["cut"]["clients"]
@@ -117,7 +119,7 @@ async def test_a_silent_client_is_named_with_the_lease_that_bounds_it(scene: Sce
         assert (client["ended"], client["connected"]) == (None, True)
         assert 0 < client["lease"] <= 4
         await scene.linked(0)
-        said = await scene.lab.relay_command("session", "revoke", other.id)
+        said = render.cut(await scene.order("session_revoke", session=other.id))
         assert f"{client['instance'][:12]}: not connected; its lease ends in" in said
     await scene.linked()
     await eventually(lambda: knows_nobody_away(scene))

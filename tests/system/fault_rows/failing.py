@@ -3,10 +3,10 @@
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import anyio
-from pydantic import SecretStr
 
 from tests.helpers.agent import call
 from tests.helpers.disks import fill, small_disk
@@ -15,7 +15,6 @@ from tests.integration import test_store_failures as stores
 from tests.integration.scene import Grant, Scene, eventually, open_scene
 from tests.integration.test_sessions import running
 from tests.system.fault_rows.table import Line, at_most, exactly, quantile, row, shown
-from tunnel_relay.admin.call import call_control
 
 REVOCATIONS = 100
 OUTAGE_SECONDS = 60.0
@@ -26,15 +25,13 @@ async def revoked() -> list[Line]:
     """By the command that admins give, a hundred times."""
     cut, upstream = [], []
     async with open_scene() as scene:
-        control = scene.lab.folder / "relay" / "state" / "control.sock"
         for number in range(REVOCATIONS):
-            made, case = await quick_grant(scene, control), f"revoked-{number}"
+            made, case = await scene.quick_grant(), f"revoked-{number}"
             async with made.agent.open(call("driven", id=number, case=case)) as reply:
                 seen = await running(scene, reply, case)
                 began = time.monotonic()
                 async with anyio.create_task_group() as tasks:
-                    words: dict[str, object] = {"session": made.id}
-                    tasks.start_soon(order, control, "session_revoke", words)
+                    tasks.start_soon(partial(scene.order, "session_revoke", session=made.id))
                     await reply.end()
                     cut.append(time.monotonic() - began)
                     await seen.closed.wait()
@@ -45,23 +42,6 @@ async def revoked() -> list[Line]:
         at_most("the upstream's call cut, p99", quantile(upstream, 0.99) * 1000, 1000, "ms", 1),
         shown("both, the slowest", f"{max(*cut, *upstream) * 1000:.1f} ms of {REVOCATIONS}"),
     ]
-
-
-async def order(control: Path, command: str, words: dict[str, object]) -> dict[str, object]:
-    """Give the running relay a command, off the loop that takes the times."""
-    answer: dict[str, object] = await anyio.to_thread.run_sync(
-        call_control, control, command, words
-    )
-    return answer
-
-
-async def quick_grant(scene: Scene, control: Path) -> Grant:
-    """Make a session without a process of its own."""
-    words: dict[str, object] = {"user": "ada", "agent": "test", "server": "lab/server"}
-    made = await order(control, "session_create", words)
-    token, session = made["token"], made["session"]
-    assert isinstance(session, dict)
-    return Grant(scene.agent.with_token(SecretStr(str(token))), session["id"])
 
 
 @row("R14", "the database held by another process for 60 s")

@@ -7,6 +7,7 @@ import pytest
 
 from shared.configfile import SecretRef
 from tests.tunnel_client.credentials.support import CANARY, secret_file
+from tests.tunnel_client.upstream.http_support import eventually
 from tunnel_client.credentials import sources as sources_module
 from tunnel_client.credentials.settings import Place
 from tunnel_client.credentials.sources import Sources, read_reference, run_command
@@ -137,11 +138,20 @@ async def test_a_command_that_fails_is_told_by_kind(script: str, why: str) -> No
 async def test_a_command_that_does_not_end_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources_module, "COMMAND_SECONDS", 0.3)
     script = f"sleep 100 & echo $! > {tmp_path}/pid; echo {CANARY}; wait"
-    with pytest.raises(CredentialError, match="longer than"):
-        await run_command(("/bin/sh", "-c", script), ENVIRON)
-    assert ended((tmp_path / "pid").read_text().strip())
+    child = ""
+    for seconds in (0.3, 3.0, 30.0):
+        monkeypatch.setattr(sources_module, "COMMAND_SECONDS", seconds)
+        with pytest.raises(CredentialError, match="longer than"):
+            await run_command(("/bin/sh", "-c", script), ENVIRON)
+        if child := written(tmp_path / "pid"):
+            break  # otherwise it was killed before it had a child
+    assert child
+    await eventually(lambda: ended(child))
+
+
+def written(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
 
 
 def ended(pid: str) -> bool:

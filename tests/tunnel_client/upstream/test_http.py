@@ -122,6 +122,7 @@ async def test_who_waits_too_long_is_refused_and_nothing_of_it_is_sent() -> None
     limits: dict[str, Any] = {"connections": 1, "waiting_seconds": 0.05}
     async with raw_server(silence) as server, pool(server.url, **limits) as upstream:
         begin(upstream)
+        await server.until(lambda: len(server.seen) == 1)
         assert code(await ask(upstream)) is ResetCode.REFUSED
         assert len(server.seen) == 1
 

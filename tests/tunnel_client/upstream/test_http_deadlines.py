@@ -25,7 +25,7 @@ async def test_an_upstream_that_never_answers_runs_into_the_deadline() -> None:
         reply = await ask(upstream)
         assert reply.failure is not None
         assert reply.failure[0] is ResetCode.TIMEOUT
-        await server.until(lambda: server.open == 0)
+        await server.until(lambda: bool(server.seen) and server.open == 0)
         assert len(server.seen) == 1
 
 

@@ -15,9 +15,8 @@ from tunnel_relay.store.sql import SqlStore
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.1)
-    monkeypatch.setattr(database, "QUEUE_TIMEOUT", 0.3)
     monkeypatch.setattr(database, "MAX_WAITING", 8)
 
 
@@ -36,8 +35,11 @@ async def tried(store: SqlStore) -> str:
     return ""
 
 
-async def test_d18_a_locked_database_piles_nothing_up(tmp_path: Path) -> None:
+async def test_d18_a_locked_database_piles_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of 40 callers at once one is served, 8 wait within their deadline, the others go away."""
+    monkeypatch.setattr(database, "QUEUE_TIMEOUT", 0.3)
     path = tmp_path / "relay.db"
     store = await SqlStore.open(path)
     try:
