@@ -35,19 +35,31 @@ class StoreWatch:
                 await anyio.sleep(min(BEAT if heard else RETRY, self._lease.seconds / 3))
 
     async def beat(self) -> bool:
-        """Ask once; tells whether the store could be written."""
-        asked = self._lease.clock()
+        """Ask, again at once while answers are late; tells whether the store could be written."""
         try:
-            # Without a deadline: a disk that hangs cannot be called off, and the lease runs on.
-            await self._store.ping()
+            while not await self._write():
+                pass
         except StoreError as error:
             if self._lease.failed(str(error)):
                 log.error("store_failed", reason=str(error), left=round(self._lease.left, 1))
             return False
-        if self._lease.heard(asked):
-            log.warning("store_mended", serving=self._lease.held)
         await self._mended()
         return True
+
+    async def _write(self) -> bool:
+        """Write once, for the lease; tells whether that was prompt.
+
+        A late answer counts from when it was asked for, so what it begins may end before the next
+        question comes. It keeps a lease that is held, but one that lapsed waits for a prompt
+        answer: then who serves again goes on serving.
+        """
+        asked = self._lease.clock()
+        # Without a deadline: a disk that hangs cannot be called off, and the lease runs on.
+        await self._store.ping()
+        prompt = self._lease.clock() - asked < self._lease.seconds / 3
+        if (prompt or self._lease.held) and self._lease.heard(asked):
+            log.warning("store_mended")
+        return prompt
 
     async def _tell_lapses(self) -> None:
         while True:
