@@ -18,18 +18,20 @@ log = structlog.get_logger("tunnel_relay.store")
 
 
 class StoreWatch:
-    """Keeps a lease by writing to the store; `mended` runs after every write that succeeded."""
+    """Keeps a lease by writing to the store; `mended` runs after writes that succeeded."""
 
     def __init__(self, store: Store, lease: Lease, mended: Callable[[], Awaitable[object]]) -> None:
         self._store = store
         self._lease = lease
         self._mended = mended
         self._lapsed = False
+        self._writable = anyio.Event()
 
     async def run(self) -> None:
         """Ask until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_lapses)
+            tasks.start_soon(self._mend)
             while True:
                 heard = await self.beat()
                 await anyio.sleep(min(BEAT if heard else RETRY, self._lease.seconds / 3))
@@ -43,7 +45,7 @@ class StoreWatch:
             if self._lease.failed(str(error)):
                 log.error("store_failed", reason=str(error), left=round(self._lease.left, 1))
             return False
-        await self._mended()
+        self._writable.set()
         return True
 
     async def _write(self) -> bool:
@@ -60,6 +62,13 @@ class StoreWatch:
         if (prompt or self._lease.held) and self._lease.heard(asked):
             log.warning("store_mended")
         return prompt
+
+    async def _mend(self) -> None:
+        """Store what is left beside the beats: when that is much, it takes longer than a lease."""
+        while True:
+            await self._writable.wait()
+            self._writable = anyio.Event()
+            await self._mended()
 
     async def _tell_lapses(self) -> None:
         while True:
