@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import resource
 import shutil
@@ -33,6 +34,7 @@ AT_A_TIME = 100
 ENROL_SECONDS = 400
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 IDLE_SECONDS = 10.0
+PACED_SECONDS = 15.0
 
 
 @asynccontextmanager
@@ -140,7 +142,7 @@ async def idle_streams() -> list[Line]:
         AsyncExitStack() as stack,
     ):
         grants = [await scene.grant(SERVERS[each % len(SERVERS)]) for each in range(SESSIONS)]
-        alone = await paced(scene, 5)
+        alone = await paced(scene, PACED_SECONDS)
 
         async def begin(number: int) -> None:
             agent = grants[number % SESSIONS].agent
@@ -152,13 +154,15 @@ async def idle_streams() -> list[Line]:
         for start in range(0, count, AT_A_TIME):
             numbers = range(start, min(count, start + AT_A_TIME))
             await asyncio.gather(*map(begin, numbers))
+        gc.freeze()  # both other ends are here, and looking through them would hold up the calls
+        stack.callback(gc.unfreeze)
         held = (await scene.ready())["streams"]
         assert scene.lab.relay is not None
         pid = scene.lab.relay.pid
         busy = busy_ns(pid)
         await asyncio.sleep(IDLE_SECONDS)
         share = (busy_ns(pid) - busy) / 1e9 / IDLE_SECONDS * 100
-        beside = await paced(scene, 5)
+        beside = await paced(scene, PACED_SECONDS)
         added = (quantile(beside, 0.99) - quantile(alone, 0.99)) * 1000
         memory = {who: size.memory / MIB for who, size in sizes(scene).items()}
         return [
