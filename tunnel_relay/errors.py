@@ -47,7 +47,9 @@ EXPLAINED = {
         UNAVAILABLE, "a relay holds this state folder but does not answer", "tunnel-relay status"
     ),
     Code.STATE_IN_USE: Explained(
-        UNAVAILABLE, "another relay or command uses this state folder", "tunnel-relay status"
+        UNAVAILABLE,
+        "another relay or command uses this state folder or its database",
+        "tunnel-relay status",
     ),
     Code.NOT_YET_STORED: Explained(
         UNAVAILABLE,

@@ -144,13 +144,15 @@ async def open_scene(
     upstream: RecordingUpstream | None = None,
     start: bool = True,
     links: int = LINKS,
+    servers: Sequence[str] = (SERVER, OTHER),
     prepare: Callable[[Lab], None] = lambda _: None,
 ) -> AsyncIterator[Scene]:
     """Start everything; `relay` overrides the relay's configuration, as `limits.sse_comment`.
 
     With `via` the client dials the relay through that proxy, or a link through each; without
     `start` it does not run yet. It keeps so many `links`, and all of them are up: a scene about
-    what becomes of one has one. `prepare` may change the lab before anything runs.
+    what becomes of one has one. The client knows the upstream by the names of `servers`. `prepare`
+    may change the lab before anything runs.
     """
 
     def prepare_all(lab: Lab) -> None:
@@ -169,7 +171,7 @@ async def open_scene(
             lab.environment[f"TUNNEL_RELAY_{key.replace('.', '__').upper()}"] = text
 
     async with recording_upstream(upstream) as serving:
-        targets = {SERVER: HttpUpstream(serving.url), OTHER: HttpUpstream(serving.url)}
+        targets = {name: HttpUpstream(serving.url) for name in servers}
         async with make_lab(targets, start=start, prepare=prepare_all) as lab:
             main = await grant(lab)
             scene = Scene(lab, serving, main.agent, main, links)

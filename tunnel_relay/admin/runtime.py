@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -34,7 +34,7 @@ async def open_admin(
     patience: float = 0.0,
     waits: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Admin]:
-    """Hold the state folder alone, open the store, read it into memory; write back at the end.
+    """Hold the state alone, open the store, read it into memory; write back at the end.
 
     `patience` is for how many seconds another process may go on holding it; `waits` is called once
     if one does.
@@ -43,7 +43,7 @@ async def open_admin(
     """
     check_state_dir(settings.state_dir)
     with ExitStack() as held:
-        await _hold_state(held, settings.state_dir, patience, waits)
+        await _hold_state(held, settings, patience, waits)
         records = held.enter_context(kept(settings, serving=serving))
         key = read_relay_key(settings.relay_key)
         store = await SqlStore.open(settings.database)
@@ -64,13 +64,16 @@ async def open_admin(
 
 
 async def _hold_state(
-    held: ExitStack, state_dir: Path, patience: float, waits: Callable[[], None]
+    held: ExitStack, settings: Settings, patience: float, waits: Callable[[], None]
 ) -> None:
     """Take the state, waiting for who has it; raises RelayError STATE_IN_USE in the end."""
     give_up, told = anyio.current_time() + patience, False
     while True:
         try:
-            held.enter_context(lock_state(state_dir))
+            with ExitStack() as both:
+                both.enter_context(lock_state(settings.state_dir))
+                both.enter_context(_lock_database(settings.database))
+                held.push(both.pop_all())
         except RelayError as error:
             if error.code is not Code.STATE_IN_USE or anyio.current_time() >= give_up:
                 raise
@@ -82,18 +85,32 @@ async def _hold_state(
         await anyio.sleep(LOOK_SECONDS)
 
 
-@contextmanager
-def lock_state(state_dir: Path) -> Iterator[None]:
-    """Make this process the only one that writes the state; raises RelayError STATE_IN_USE.
+def lock_state(state_dir: Path) -> AbstractContextManager[None]:
+    """Make this process the only one that writes the state; see `_lock`."""
+    return _lock(state_dir / "lock", state_dir)
 
-    The kernel lets go of the lock when the process dies, however it dies.
+
+def _lock_database(database: Path) -> AbstractContextManager[None]:
+    """The same for a database: the configurations of two state folders may name one."""
+    real = database.resolve()
+    return _lock(real.with_name(f"{real.name}.lock"), database)
+
+
+@contextmanager
+def _lock(path: Path, what: Path) -> Iterator[None]:
+    """Hold a lock file; the kernel lets go of it when the process dies, however it dies.
+
+    Raises RelayError STATE_IN_USE, and StoreError where there can be no such file.
     """
-    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot open {path}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RelayError(Code.STATE_IN_USE, f"{state_dir} is in use") from None
+            raise RelayError(Code.STATE_IN_USE, f"{what} is in use") from None
         yield
     finally:
         os.close(descriptor)

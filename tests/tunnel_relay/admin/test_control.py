@@ -39,6 +39,16 @@ async def cannot_start(settings: Settings, code: Code) -> None:
         await open_admin(settings, serving=True).__aenter__()
 
 
+async def test_one_database_has_one_relay_whatever_the_state_folder(tmp_path: Path) -> None:
+    """Verdicts come from memory: each of two would serve what the other revoked."""
+    settings, other = (make_relay(tmp_path / name) for name in ("one", "other"))
+    async with open_admin(settings, serving=True):
+        shared = other.model_copy(update={"database_file": settings.database})
+        await cannot_start(shared, Code.STATE_IN_USE)
+    async with open_admin(shared, serving=True):
+        await cannot_start(settings, Code.STATE_IN_USE)
+
+
 async def test_commands_reach_a_running_relay(settings: Settings) -> None:
     async with (
         open_admin(settings, serving=True) as admin,
