@@ -111,7 +111,7 @@ class Client:
             "links_made": sum(kept.made for kept in self._kept),
             "last_error": told[0] if told else None,
             "retry_at": min(waiting, default=None),
-            "links": [kept.facts() for kept in self._kept],
+            "links": [facts for kept in self._kept for facts in kept.facts()],
         }
         links = [each.facts() for each in self.links]
         if links:

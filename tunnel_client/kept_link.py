@@ -265,15 +265,25 @@ class KeptLink:
             slot=self.slot,
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Return what `tunnel-client status` shows of a slot; `connected` says if it has a link."""
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what `tunnel-client status` shows of a slot; `connected` says if it has a link.
+
+        Behind that come the links that another took over from, as long as calls run on them.
+        """
         link = self.link
         shown: dict[str, Any] = {
             "slot": self.slot,
             "relay": self._target.relay.authority,
             "connected": False,
+            "draining": False,
             "made": self.made,
             "last_error": self.last_error,
             "retry_at": self.retry_at,
         }
-        return shown if link is None else shown | link.facts()
+        own = shown if link is None else shown | link.facts()
+        left = [
+            shown | each.facts() | {"last_error": None, "retry_at": None}
+            for each in self._process.links
+            if each.slot == self.slot and each is not link
+        ]
+        return [own, *left]

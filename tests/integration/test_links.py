@@ -277,6 +277,7 @@ async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_the
         before.driver.drain("another version is installed")
         after = await pair.two.linked()
         assert not before.lost
+        await shows_both(pair)
         fresh = pair.call(after, "fresh")
         for case in ("runs", "fresh"):
             await (await pair.scene.upstream.arrived(case)).result({"case": case})
@@ -286,6 +287,20 @@ async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_the
         assert before.lost[0][0] == CloseCode.NORMAL
         assert not after.lost
         assert "the relay asks to move" in pair.scene.log("client.log")
+
+
+async def shows_both(pair: Two) -> None:
+    """See that the client says of the link that it left, and of the one that took over."""
+    lab = pair.scene.lab
+    shown = json.loads(await lab.client_command("status", "--json"))
+    ports = [int(each["relay"].rpartition(":")[2]) for each in shown["links"]]
+    assert ports == [pair.two.port, pair.one.port]
+    assert [each["slot"] for each in shown["links"]] == [0, 0]
+    assert [each["draining"] for each in shown["links"]] == [False, True]
+    assert [each["streams"] for each in shown["links"]] == [0, 1]
+    text = await lab.client_command("status")
+    (line,) = [line for line in text.splitlines() if line.endswith("DRAINING")]
+    assert f"127.0.0.1:{pair.one.port}: " in line
 
 
 async def test_an_address_that_is_refused_for_good_is_left_out_until_none_is_left() -> None:

@@ -39,7 +39,11 @@ async def daemon(scene: Scene) -> str:
     if scene.daemon is None:
         raise SkippedError("none runs here", "tunnel-client run")
     said = f"pid {scene.daemon.get('pid')}, version {scene.daemon.get('version')}"
-    links = [bool(each.get("connected")) for each in scene.daemon.get("links", ())]
+    slots: dict[int, bool] = {}  # one may have a link that ends beside the one that it has now
+    for each in scene.daemon.get("links", ()):
+        slot = each.get("slot", 0)
+        slots[slot] = bool(each.get("connected")) or slots.get(slot, False)
+    links = list(slots.values())
     if not scene.daemon.get("connected"):
         return f"{said}, WITHOUT A LINK"
     if not all(links):
