@@ -135,7 +135,7 @@ async def _serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            again = functools.partial(read_again, settings.upstream, upstreams)
+            again = functools.partial(_again, settings, client, upstreams)
             tasks.start_soon(_keep_policy, policy, notifier, hangups, again)
             tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())
@@ -222,6 +222,14 @@ def _policy_facts(file: PolicyFile) -> dict[str, Any]:
 
 def _inner(upstream: Upstream) -> Upstream:
     return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
+
+
+async def _again(
+    settings: ClientSettings, client: Client, upstreams: Mapping[str, Upstream]
+) -> bool:
+    """Do what else a SIGHUP asks for; tells whether the files of upstreams can be used."""
+    client.try_again()
+    return await read_again(settings.upstream, upstreams)
 
 
 async def _keep_policy(

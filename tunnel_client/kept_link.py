@@ -18,7 +18,16 @@ from shared.wire.handshake import Hello
 from tunnel_client.client_link import LOOK_SECONDS, ClientLink
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.process import Process
-from tunnel_client.reconnect import AT_ONCE_SECONDS, WORTH_SECONDS, GiveUp, Next, Reconnect, RetryIn
+from tunnel_client.reconnect import (
+    AT_ONCE_SECONDS,
+    PLACE_SECONDS,
+    PLACE_SOONEST,
+    WORTH_SECONDS,
+    GiveUp,
+    Next,
+    Reconnect,
+    RetryIn,
+)
 from tunnel_client.stuck import is_stuck
 from tunnel_client.tally import close_name
 
@@ -37,6 +46,8 @@ class KeptLink:
         self._process = process
         self._reconnect = Reconnect()
         self._targets = list(targets)
+        self._full: dict[DialTarget, GiveUp] = {}
+        """Addresses whose relay has no place for this link."""
         self._target = self._targets[0]
         self._link: ClientLink | None = None
         self._fresh: ClientWebSocket | None = None
@@ -53,21 +64,43 @@ class KeptLink:
         return link if link is not None and not link.driver.lost else None
 
     async def run(self) -> GiveUp:
-        """Keep the link up; returns when there is no point in trying again."""
-        try:
-            while True:
-                decision = await self._once()
-                if isinstance(decision, GiveUp):
-                    self._targets.remove(self._target)
-                    if not self._targets:
-                        return decision
-                    relay = self._target.relay.authority
-                    log.error("address given up", relay=relay, reason=decision.reason)
-                    self._target, decision = self._targets[0], RetryIn(0.0)
-                await self._pause(decision)
-        finally:
-            if (link := self.link) is not None:
-                link.driver.close(CloseCode.GOING_AWAY, "the client stops")
+        """Keep the link up; returns when there is no point in trying again, or not soon.
+
+        What runs on a link that drains goes on.
+        """
+        self._dial_full_ones()
+        if self._target not in self._targets:
+            self._target = self._targets[0]
+        while True:
+            decision = await self._once()
+            if isinstance(decision, GiveUp):
+                self._targets.remove(self._target)
+                if decision.no_place:
+                    self._full[self._target] = decision
+                if not self._targets:
+                    break
+                relay = self._target.relay.authority
+                log.error("address given up", relay=relay, reason=decision.reason)
+                self._target, decision = self._targets[0], RetryIn(0.0)
+            await self._pause(decision)
+        if (link := self.link) is not None:
+            link.leave()
+        return next(iter(self._full.values()), decision)
+
+    def _dial_full_ones(self) -> None:
+        """Dial those again in turn that had no place."""
+        self._targets += self._full
+        self._full.clear()
+
+    async def wait_for_place(self) -> None:
+        """Wait until the relay may have a place: a link of ours ended, or much time passed."""
+        place, jitter = self._process.place, self._process.jitter()
+        seconds = PLACE_SECONDS * (1 + jitter) / 2
+        self.retry_at = time.time() + seconds
+        with anyio.move_on_after(seconds):
+            await place.wait()
+            await anyio.sleep(jitter * PLACE_SOONEST)
+        self.retry_at = None
 
     async def _pause(self, decision: RetryIn) -> None:
         """Wait before the next attempt: not for long where calls wait for the link."""
@@ -226,6 +259,7 @@ class KeptLink:
         link.attach(socket, agreed.limits, agreed.link)
         inbox.hand_over(link.driver)
         self._link = link
+        self._dial_full_ones()
         facts = {"relay": relay.authority, "epoch": counter}
         instance = process.identity.instance
         events.note("link.up", link=agreed.link, **facts, instance=instance)

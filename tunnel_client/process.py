@@ -48,6 +48,13 @@ class Process:
     """Held from a join counter to its READY: the relay takes a smaller one for a copied key."""
     links: "list[ClientLink]" = field(default_factory=list)
     """Those that are not over."""
+    place: anyio.Event = field(default_factory=anyio.Event)
+    """Set when a relay that had no place for a link may have one."""
+
+    def maybe_place(self) -> None:
+        """Have links tried again that a relay had no place for."""
+        self.place.set()
+        self.place = anyio.Event()
 
     def end_session(self, session: str, by: "ClientLink | None" = None) -> int:
         """End a session on every link and what upstreams hold for it; returns its exchanges.

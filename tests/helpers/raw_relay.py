@@ -62,11 +62,15 @@ class _Hearing(LinkDriver):
 
 @dataclass
 class RawRelay:
-    """Takes links of the client whose state is in `state_dir`, one at a time, newest last."""
+    """Takes links of the client whose state is in `state_dir`, newest last.
+
+    It takes `most` at a time, by their slots: one is enough to be hostile on.
+    """
 
     key: PrivateKey
     state_dir: Path
     port: int = 0
+    most: int = 1
     links: list[RawRelayLink] = field(default_factory=list)
     _greeting: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -86,8 +90,8 @@ class RawRelay:
     async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         origins = frozenset({f"ws://127.0.0.1:{self.port}"})
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
-        if claim.hello.slot:
-            socket.close(CloseCode.TOO_MANY, "one link is enough to be hostile on")
+        if claim.hello.slot >= self.most:
+            socket.close(CloseCode.TOO_MANY, "no more")
             return
         handshake.ready(socket, claim, LinkLimits(), self.key)
         link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)

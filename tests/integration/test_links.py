@@ -232,6 +232,29 @@ async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
         await end(scene.lab.client)
 
 
+async def test_a_link_that_was_refused_is_made_once_a_relay_takes_it() -> None:
+    """One that has another limit was started anew, so the link that there was is over."""
+    async with open_scene({"limits.links_per_client": 1}) as scene:
+        await eventually(lambda: "MT2507" in scene.log("client.log"))
+        await end(scene.lab.relay)
+        scene.lab.environment["TUNNEL_RELAY_LIMITS__LINKS_PER_CLIENT"] = "2"
+        await scene.lab.start_relay()
+        await scene.linked()
+
+
+async def test_a_link_that_was_refused_waits_and_sighup_has_it_tried() -> None:
+    async with two_relays(links=2) as pair:
+        scene = pair.scene
+        await pair.one.linked()
+        await eventually(lambda: "MT2507" in scene.log("client.log"))
+        shown = json.loads(await scene.lab.client_command("status", "--json"))
+        assert shown["links"][1]["retry_at"] - time.time() > 60
+        pair.two.most = 2
+        assert scene.lab.client is not None
+        scene.lab.client.send_signal(signal.SIGHUP)
+        assert (await pair.two.linked()).instance == (await pair.one.linked()).instance
+
+
 # A relay that wants a client gone -----------------------------------------------------------------
 
 
@@ -255,8 +278,8 @@ class Two:
 
 
 @asynccontextmanager
-async def two_relays() -> AsyncIterator[Two]:
-    async with open_scene(start=False, links=1) as scene:
+async def two_relays(links: int = 1) -> AsyncIterator[Two]:
+    async with open_scene(start=False, links=links) as scene:
         folder = scene.lab.folder
         key = read_relay_key(folder / "relay" / "state" / "relay.key")
         state = folder / "client" / "state"
