@@ -35,6 +35,8 @@ log = structlog.get_logger("tunnel_client.link")
 
 CONNECT_SECONDS = 10.0
 """For dialling, the upgrade and the handshake together."""
+SILENT_SECONDS = 1.0
+"""So long other links wait for a relay that does not answer HELLO."""
 _LATER = frozenset((CUT, CloseCode.GOING_AWAY, CloseCode.INTERNAL))
 """How an attempt may end and the next one still resume the link."""
 
@@ -192,13 +194,7 @@ class KeptLink:
         socket = fresh or await self._open()
         try:
             inbox = await socket.opened()
-            async with process.turn:
-                if counter != process.identity.counter:  # another link of ours was faster
-                    counter = process.identity.next_counter()
-                hello = self._hello(counter, before)
-                agreed = await handshake.prove(
-                    socket, inbox, hello, process.identity.key, process.relay_key
-                )
+            counter, agreed = await self._shake_hands(socket, inbox, counter, before)
             process.lease.check(agreed.limits)
             if before is not None and agreed.taken is not None:
                 return self._resume(before, socket, inbox, agreed.taken)
@@ -209,6 +205,34 @@ class KeptLink:
         except BaseException:
             socket.abort()
             raise
+
+    async def _shake_hands(
+        self, socket: ClientWebSocket, inbox: Inbox, counter: int, before: ClientLink | None
+    ) -> tuple[int, handshake.Agreed]:
+        """Prove who we are; returns the counter that was used, and what was agreed.
+
+        Other links wait for that, but not for a relay that says nothing: without a proof its
+        handshake used no counter.
+        """
+        process = self._process
+        async with process.turn:
+            if counter < process.proved:  # another link of ours was faster
+                counter = process.identity.next_counter()
+            hello = self._hello(counter, before)
+            proving = handshake.Proving(
+                socket, inbox, hello, process.identity.key, process.relay_key
+            )
+            with anyio.move_on_after(SILENT_SECONDS) as silent:
+                await proving.challenged()
+            if not silent.cancelled_caught:
+                process.proved = counter
+                return counter, await proving.ready()
+        await proving.challenged()
+        async with process.turn:
+            if counter < process.proved:
+                raise LinkLostError(CUT, "another link was made while the relay was silent")
+            process.proved = counter
+            return counter, await proving.ready()
 
     async def _open(self) -> ClientWebSocket:
         """Dial the relay and have it take us for a WebSocket; raises as both."""

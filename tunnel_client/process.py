@@ -45,7 +45,9 @@ class Process:
     clock: WallClock = field(default_factory=WallClock)
     tally: Tally = field(default_factory=Tally)
     turn: anyio.Lock = field(default_factory=anyio.Lock)
-    """Held from a join counter to its READY: the relay takes a smaller one for a copied key."""
+    """Held from a proof to its READY: a smaller counter that comes later looks like a copied key."""
+    proved: int = 0
+    """The greatest join counter whose proof has left."""
     links: "list[ClientLink]" = field(default_factory=list)
     """Those that are not over."""
     place: anyio.Event = field(default_factory=anyio.Event)

@@ -266,6 +266,11 @@ class Two:
     one: RawRelay
     two: RawRelay
 
+    async def start(self) -> None:
+        """Start the client."""
+        lab = self.scene.lab
+        lab.client = await lab._start("tunnel-client", "run", lab.client_config, "client.log")
+
     def call(self, link: RawRelayLink, case: str) -> Lane:
         """Have a relay send a call of a session that it granted."""
         now = time.time()
@@ -278,7 +283,7 @@ class Two:
 
 
 @asynccontextmanager
-async def two_relays(links: int = 1) -> AsyncIterator[Two]:
+async def two_relays(links: int = 1, *, begin: bool = True) -> AsyncIterator[Two]:
     async with open_scene(start=False, links=links) as scene:
         folder = scene.lab.folder
         key = read_relay_key(folder / "relay" / "state" / "relay.key")
@@ -286,10 +291,11 @@ async def two_relays(links: int = 1) -> AsyncIterator[Two]:
         async with raw_relay(key, state) as one, raw_relay(key, state) as two:
             urls = [f"ws://127.0.0.1:{each.port}" for each in (one, two)]
             scene.lab.environment["TUNNEL_CLIENT_RELAY__URL"] = json.dumps(urls)
-            lab = scene.lab
-            lab.client = await lab._start("tunnel-client", "run", lab.client_config, "client.log")
-            yield Two(scene, one, two)
-            await end(lab.client)
+            pair = Two(scene, one, two)
+            if begin:
+                await pair.start()
+            yield pair
+            await end(scene.lab.client)
 
 
 async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_there() -> None:
@@ -336,6 +342,24 @@ async def test_an_address_that_is_refused_for_good_is_left_out_until_none_is_lef
         assert pair.scene.lab.client is not None
         with anyio.fail_after(20):
             assert await pair.scene.lab.client.wait() == 77
+
+
+async def test_a_relay_that_says_nothing_does_not_hold_up_the_link_to_another() -> None:
+    """When it speaks at last, the counter of that handshake was overtaken: the key is not lost."""
+    async with two_relays(links=2, begin=False) as pair:
+        silent, other = pair.one, pair.two
+        other.most, other.shut = 2, True
+        silent.speak.clear()
+        await pair.start()
+        await eventually(lambda: silent.silent_to)
+        other.shut = False
+        second = await other.linked()
+        assert "no link within" not in pair.scene.log("client.log")
+        assert len(silent.silent_to) == 1
+        silent.speak.set()
+        first = await silent.linked()
+        assert first.epoch > second.epoch
+        assert not second.lost
 
 
 # What the relay lets in ---------------------------------------------------------------------------
