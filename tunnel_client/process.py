@@ -45,7 +45,7 @@ class Process:
     clock: WallClock = field(default_factory=WallClock)
     tally: Tally = field(default_factory=Tally)
     turn: anyio.Lock = field(default_factory=anyio.Lock)
-    """Held from a proof to its READY: a smaller counter that comes later looks like a copied key."""
+    """Held from a proof to its READY: a smaller counter that came later would be a copied key's."""
     proved: int = 0
     """The greatest join counter whose proof has left."""
     links: "list[ClientLink]" = field(default_factory=list)
