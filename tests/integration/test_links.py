@@ -223,6 +223,42 @@ async def test_calls_of_a_link_that_is_lost_are_told_and_new_ones_do_not_wait() 
         assert (await ways.status())["connected"]
 
 
+@asynccontextmanager
+async def three_ways(resume: str) -> AsyncIterator[tuple[Ways, TcpProxy]]:
+    """Start everything, with a client that has two links and three addresses; yields the spare."""
+    limits = {"limits.resume_closed_seconds": resume, "limits.resume_seconds": resume}
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        TcpProxy() as spare,
+        open_scene(limits, via=(first, second, spare)) as scene,
+    ):
+        ways = Ways(scene, first, second)
+        await ways.whole()
+        yield ways, spare
+
+
+async def test_with_more_addresses_than_links_no_call_waits_for_one_that_died() -> None:
+    async with three_ways("60s") as (ways, spare):
+        scene = ways.scene
+        name = await begin(scene.agent)
+        await ways.lost(ways.first)
+        for at in range(SEVERAL):
+            await scene.serves(case=f"meanwhile-{at}")
+        assert (await scene.agent.ask(TOOL, headers=named(name))).status == 200
+        assert [link["detached"] for link in await ways.links()] == [True, False]
+        assert spare.taken == 0
+
+
+async def test_a_link_goes_to_a_spare_address_when_its_own_died() -> None:
+    async with three_ways("1s") as (ways, spare):
+        ways.lose(ways.first)
+        await eventually(lambda: spare.taken)
+        await ways.scene.linked()
+        await ways.scene.serves()
+        assert ways.first.refusing
+
+
 async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
     async with open_scene({"limits.links_per_client": 1}) as scene:
         await eventually(lambda: "MT2507" in scene.log("client.log"))
