@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from shared.audit import events
+from shared.hangup import Hangups
 from shared.keys import decode_public
 from shared.link import loop
 from shared.notify import Notifier
@@ -55,7 +56,7 @@ SCHEMA_VERSION = 1
 STOP_SECONDS = 10.0
 
 
-def run(settings: ClientSettings) -> int:
+def run(settings: ClientSettings, hangups: Hangups) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Raises ClientError before it dials."""
     configure_logging()
     with StateLock(settings.state_dir):
@@ -67,7 +68,7 @@ def run(settings: ClientSettings) -> int:
             upstream.name: make_upstream(upstream, os.environ, guards, settings.vault)
             for upstream in settings.upstream
         }
-        return loop.run(serve(settings, identity, policy, permits, upstreams))
+        return loop.run(serve(settings, identity, policy, permits, upstreams, hangups))
 
 
 async def serve(
@@ -76,6 +77,7 @@ async def serve(
     policy: PolicyFile,
     permits: Permits,
     upstreams: dict[str, Upstream],
+    hangups: Hangups,
 ) -> int:
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     catalog = make_catalog(settings)
@@ -94,7 +96,7 @@ async def serve(
             links=settings.relay.links,
             lease=settings.relay.lease,
         )
-        return await _serve(settings, client, policy, upstreams, catalog, audit)
+        return await _serve(settings, client, policy, upstreams, catalog, audit, hangups)
 
 
 async def _serve(
@@ -104,6 +106,7 @@ async def _serve(
     upstreams: dict[str, Upstream],
     catalog: Catalog,
     audit: Kept,
+    hangups: Hangups,
 ) -> int:
     teller = Teller(client, catalog, sorted(upstreams))
     client.each_link(teller.tell)
@@ -132,8 +135,8 @@ async def _serve(
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            again = functools.partial(read_again, settings.upstream, upstreams)
-            tasks.start_soon(_keep_policy, policy, notifier, again)
+            again = functools.partial(_again, settings, client, upstreams)
+            tasks.start_soon(_keep_policy, policy, notifier, hangups, again)
             tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
@@ -221,8 +224,19 @@ def _inner(upstream: Upstream) -> Upstream:
     return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
 
 
+async def _again(
+    settings: ClientSettings, client: Client, upstreams: Mapping[str, Upstream]
+) -> bool:
+    """Do what else a SIGHUP asks for; tells whether the files of upstreams can be used."""
+    client.try_again()
+    return await read_again(settings.upstream, upstreams)
+
+
 async def _keep_policy(
-    policy: PolicyFile, notifier: Notifier, again: Callable[[], Awaitable[bool]]
+    policy: PolicyFile,
+    notifier: Notifier,
+    hangups: Hangups,
+    again: Callable[[], Awaitable[bool]],
 ) -> None:
     """Look at the file and hear SIGHUP; reading happens in a thread, one at a time.
 
@@ -230,7 +244,7 @@ async def _keep_policy(
     """
     turn = anyio.Lock()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_reload_on_signal, policy, turn, notifier, again)
+        tasks.start_soon(_reload_on_signal, policy, turn, notifier, hangups, again)
         while True:
             await anyio.sleep(POLL)
             async with turn:
@@ -240,16 +254,22 @@ async def _keep_policy(
 
 
 async def _reload_on_signal(
-    policy: PolicyFile, turn: anyio.Lock, notifier: Notifier, again: Callable[[], Awaitable[bool]]
+    policy: PolicyFile,
+    turn: anyio.Lock,
+    notifier: Notifier,
+    hangups: Hangups,
+    again: Callable[[], Awaitable[bool]],
 ) -> None:
-    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            notifier.reloading()
-            async with turn:
-                outcome = await anyio.to_thread.run_sync(policy.reload)
-            _log_policy(outcome)
-            said = "policy read" if outcome.problem is None else "policy refused"
-            notifier.ready(said if await again() else f"{said}, files of an upstream refused")
+    if hangups.pending:
+        log.info("a reload was asked for while the client started")
+    while True:
+        await hangups.next()
+        notifier.reloading()
+        async with turn:
+            outcome = await anyio.to_thread.run_sync(policy.reload)
+        _log_policy(outcome)
+        said = "policy read" if outcome.problem is None else "policy refused"
+        notifier.ready(said if await again() else f"{said}, files of an upstream refused")
 
 
 def _log_policy(outcome: Outcome) -> None:

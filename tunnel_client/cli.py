@@ -129,10 +129,13 @@ def _join_code(source: str | None) -> Any:
 @config_option
 def run(config: Path | None) -> None:
     """Serve the configured upstreams through the relay until told to stop."""
+    from shared.hangup import Hangups
+
+    hangups = Hangups()
     settings = _settings(config)
     from tunnel_client import app
 
-    sys.exit(app.run(settings))
+    sys.exit(app.run(settings, hangups))
 
 
 @cli.command("check-config")

@@ -83,12 +83,23 @@ class Client:
     async def run(self) -> GiveUp:
         """Keep the links up; returns when there is no point in trying again with any."""
         ends: list[GiveUp] = []
+        given_up, told = set[int](), set[int]()
 
         async def keep(kept: KeptLink) -> None:
-            end = await kept.run()
-            ends.append(end)
-            if len(ends) < len(self._kept):
-                log.error("a link is given up, the others go on", slot=kept.slot, why=end.reason)
+            while True:
+                end = await kept.run()
+                given_up.add(kept.slot)
+                if len(given_up) == len(self._kept):
+                    ends.append(end)
+                    tasks.cancel_scope.cancel()
+                    return
+                say = log.info if kept.slot in told else log.error
+                say("a link is given up, the others go on", slot=kept.slot, why=end.reason)
+                told.add(kept.slot)
+                if not end.no_place:
+                    return
+                await kept.wait_for_place()
+                given_up.remove(kept.slot)
 
         try:
             async with anyio.create_task_group() as tasks:
@@ -97,7 +108,11 @@ class Client:
         finally:
             for link in list(self.links):  # also those that others took over from
                 link.driver.close(CloseCode.GOING_AWAY, "the client stops")
-        return ends[-1]
+        return ends[0]
+
+    def try_again(self) -> None:
+        """Try the links again that the relay had no place for."""
+        self._process.maybe_place()
 
     def status(self) -> dict[str, Any]:
         """Return what `tunnel-client status` shows: of all links together, and of each."""
@@ -111,7 +126,7 @@ class Client:
             "links_made": sum(kept.made for kept in self._kept),
             "last_error": told[0] if told else None,
             "retry_at": min(waiting, default=None),
-            "links": [kept.facts() for kept in self._kept],
+            "links": [facts for kept in self._kept for facts in kept.facts()],
         }
         links = [each.facts() for each in self.links]
         if links:

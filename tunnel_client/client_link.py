@@ -135,6 +135,7 @@ class ClientLink:
             log.info("link drained", relay=self.relay, slot=self.slot, code=code, reason=reason)
         self._gone(code, reason)
         self._process.links.remove(self)
+        self._process.maybe_place()
 
     def _gone(self, code: int, reason: str) -> None:
         self._close = (code, reason)

@@ -18,7 +18,16 @@ from shared.wire.handshake import Hello
 from tunnel_client.client_link import LOOK_SECONDS, ClientLink
 from tunnel_client.dial import DialTarget, dial
 from tunnel_client.process import Process
-from tunnel_client.reconnect import AT_ONCE_SECONDS, WORTH_SECONDS, GiveUp, Next, Reconnect, RetryIn
+from tunnel_client.reconnect import (
+    AT_ONCE_SECONDS,
+    PLACE_SECONDS,
+    PLACE_SOONEST,
+    WORTH_SECONDS,
+    GiveUp,
+    Next,
+    Reconnect,
+    RetryIn,
+)
 from tunnel_client.stuck import is_stuck
 from tunnel_client.tally import close_name
 
@@ -26,6 +35,8 @@ log = structlog.get_logger("tunnel_client.link")
 
 CONNECT_SECONDS = 10.0
 """For dialling, the upgrade and the handshake together."""
+SILENT_SECONDS = 1.0
+"""So long other links wait for a relay that does not answer HELLO."""
 _LATER = frozenset((CUT, CloseCode.GOING_AWAY, CloseCode.INTERNAL))
 """How an attempt may end and the next one still resume the link."""
 
@@ -37,6 +48,8 @@ class KeptLink:
         self._process = process
         self._reconnect = Reconnect()
         self._targets = list(targets)
+        self._full: dict[DialTarget, GiveUp] = {}
+        """Addresses whose relay has no place for this link."""
         self._target = self._targets[0]
         self._link: ClientLink | None = None
         self._fresh: ClientWebSocket | None = None
@@ -53,21 +66,43 @@ class KeptLink:
         return link if link is not None and not link.driver.lost else None
 
     async def run(self) -> GiveUp:
-        """Keep the link up; returns when there is no point in trying again."""
-        try:
-            while True:
-                decision = await self._once()
-                if isinstance(decision, GiveUp):
-                    self._targets.remove(self._target)
-                    if not self._targets:
-                        return decision
-                    relay = self._target.relay.authority
-                    log.error("address given up", relay=relay, reason=decision.reason)
-                    self._target, decision = self._targets[0], RetryIn(0.0)
-                await self._pause(decision)
-        finally:
-            if (link := self.link) is not None:
-                link.driver.close(CloseCode.GOING_AWAY, "the client stops")
+        """Keep the link up; returns when there is no point in trying again, or not soon.
+
+        What runs on a link that drains goes on.
+        """
+        self._dial_full_ones()
+        if self._target not in self._targets:
+            self._target = self._targets[0]
+        while True:
+            decision = await self._once()
+            if isinstance(decision, GiveUp):
+                self._targets.remove(self._target)
+                if decision.no_place:
+                    self._full[self._target] = decision
+                if not self._targets:
+                    break
+                relay = self._target.relay.authority
+                log.error("address given up", relay=relay, reason=decision.reason)
+                self._target, decision = self._targets[0], RetryIn(0.0)
+            await self._pause(decision)
+        if (link := self.link) is not None:
+            link.leave()
+        return next(iter(self._full.values()), decision)
+
+    def _dial_full_ones(self) -> None:
+        """Dial those again in turn that had no place."""
+        self._targets += self._full
+        self._full.clear()
+
+    async def wait_for_place(self) -> None:
+        """Wait until the relay may have a place: a link of ours ended, or much time passed."""
+        place, jitter = self._process.place, self._process.jitter()
+        seconds = PLACE_SECONDS * (1 + jitter) / 2
+        self.retry_at = time.time() + seconds
+        with anyio.move_on_after(seconds):
+            await place.wait()
+            await anyio.sleep(jitter * PLACE_SOONEST)
+        self.retry_at = None
 
     async def _pause(self, decision: RetryIn) -> None:
         """Wait before the next attempt: not for long where calls wait for the link."""
@@ -159,13 +194,7 @@ class KeptLink:
         socket = fresh or await self._open()
         try:
             inbox = await socket.opened()
-            async with process.turn:
-                if counter != process.identity.counter:  # another link of ours was faster
-                    counter = process.identity.next_counter()
-                hello = self._hello(counter, before)
-                agreed = await handshake.prove(
-                    socket, inbox, hello, process.identity.key, process.relay_key
-                )
+            counter, agreed = await self._shake_hands(socket, inbox, counter, before)
             process.lease.check(agreed.limits)
             if before is not None and agreed.taken is not None:
                 return self._resume(before, socket, inbox, agreed.taken)
@@ -176,6 +205,34 @@ class KeptLink:
         except BaseException:
             socket.abort()
             raise
+
+    async def _shake_hands(
+        self, socket: ClientWebSocket, inbox: Inbox, counter: int, before: ClientLink | None
+    ) -> tuple[int, handshake.Agreed]:
+        """Prove who we are; returns the counter that was used, and what was agreed.
+
+        Other links wait for that, but not for a relay that says nothing: without a proof its
+        handshake used no counter.
+        """
+        process = self._process
+        async with process.turn:
+            if counter < process.proved:  # another link of ours was faster
+                counter = process.identity.next_counter()
+            hello = self._hello(counter, before)
+            proving = handshake.Proving(
+                socket, inbox, hello, process.identity.key, process.relay_key
+            )
+            with anyio.move_on_after(SILENT_SECONDS) as silent:
+                await proving.challenged()
+            if not silent.cancelled_caught:
+                process.proved = counter
+                return counter, await proving.ready()
+        await proving.challenged()
+        async with process.turn:
+            if counter < process.proved:
+                raise LinkLostError(CUT, "another link was made while the relay was silent")
+            process.proved = counter
+            return counter, await proving.ready()
 
     async def _open(self) -> ClientWebSocket:
         """Dial the relay and have it take us for a WebSocket; raises as both."""
@@ -226,6 +283,7 @@ class KeptLink:
         link.attach(socket, agreed.limits, agreed.link)
         inbox.hand_over(link.driver)
         self._link = link
+        self._dial_full_ones()
         facts = {"relay": relay.authority, "epoch": counter}
         instance = process.identity.instance
         events.note("link.up", link=agreed.link, **facts, instance=instance)
@@ -265,15 +323,25 @@ class KeptLink:
             slot=self.slot,
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Return what `tunnel-client status` shows of a slot; `connected` says if it has a link."""
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what `tunnel-client status` shows of a slot; `connected` says if it has a link.
+
+        Behind that come the links that another took over from, as long as calls run on them.
+        """
         link = self.link
         shown: dict[str, Any] = {
             "slot": self.slot,
             "relay": self._target.relay.authority,
             "connected": False,
+            "draining": False,
             "made": self.made,
             "last_error": self.last_error,
             "retry_at": self.retry_at,
         }
-        return shown if link is None else shown | link.facts()
+        own = shown if link is None else shown | link.facts()
+        left = [
+            shown | each.facts() | {"last_error": None, "retry_at": None}
+            for each in self._process.links
+            if each.slot == self.slot and each is not link
+        ]
+        return [own, *left]

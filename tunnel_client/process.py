@@ -45,9 +45,18 @@ class Process:
     clock: WallClock = field(default_factory=WallClock)
     tally: Tally = field(default_factory=Tally)
     turn: anyio.Lock = field(default_factory=anyio.Lock)
-    """Held from a join counter to its READY: the relay takes a smaller one for a copied key."""
+    """Held from a proof to its READY: a smaller counter that came later would be a copied key's."""
+    proved: int = 0
+    """The greatest join counter whose proof has left."""
     links: "list[ClientLink]" = field(default_factory=list)
     """Those that are not over."""
+    place: anyio.Event = field(default_factory=anyio.Event)
+    """Set when a relay that had no place for a link may have one."""
+
+    def maybe_place(self) -> None:
+        """Have links tried again that a relay had no place for."""
+        self.place.set()
+        self.place = anyio.Event()
 
     def end_session(self, session: str, by: "ClientLink | None" = None) -> int:
         """End a session on every link and what upstreams hold for it; returns its exchanges.

@@ -35,6 +35,10 @@ MOVED_SECONDS = 0.1
 """The same where the relay said that it goes: calls wait at the one that takes over."""
 SOON_SECONDS = 0.5
 """A relay waits a second for the client of a connection that was closed."""
+PLACE_SECONDS = 300.0
+"""After this, at most, a relay that had no place for a link is asked again."""
+PLACE_SOONEST = 1.0
+"""The same, at most, where a link of ours ended."""
 MAX_AT_ONCE = 8
 MAX_SOON = 64
 """So often in a row a connection may be cut in a hurry before each next one comes less soon."""
@@ -52,10 +56,14 @@ class RetryIn:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Stop for good with this exit code; `reason` is for the operator."""
+    """Stop with this exit code; `reason` is for the operator.
+
+    With `no_place` only for as long as the relay has no place for this link.
+    """
 
     exit_code: int
     reason: str
+    no_place: bool = False
 
 
 Next = RetryIn | GiveUp
@@ -82,7 +90,7 @@ class Reconnect:
         if code == CloseCode.REPLACED:
             return GiveUp(EXIT_NOT_PERMITTED, _REPLACED)
         if code == CloseCode.TOO_MANY:
-            return GiveUp(EXIT_CONFIGURATION, _TOO_MANY)
+            return GiveUp(EXIT_CONFIGURATION, _TOO_MANY, no_place=True)
         if code in FINAL_CLOSE_CODES:
             return GiveUp(EXIT_NOT_PERMITTED, _REVOKED)
         if code == CloseCode.POLICY:

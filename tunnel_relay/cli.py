@@ -146,10 +146,13 @@ def init(
 @config_option
 def serve(config: Path | None) -> None:
     """Serve agents and clients until told to stop."""
+    from shared.hangup import Hangups
+
+    hangups = Hangups()
     settings = read(config)
     from tunnel_relay import serve as program
 
-    program.run(settings)
+    program.run(settings, hangups)
 
 
 @cli.command("check-config")

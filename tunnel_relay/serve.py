@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import SecretBytes
 
 from shared.audit.events import note
 from shared.errors import CloseCode
+from shared.hangup import Hangups
 from shared.link import loop
 from shared.notify import Notifier
 from tunnel_relay.activation import Inherited, take_sockets
@@ -58,7 +59,7 @@ HAND_OVER_SECONDS = 15.0
 """For a relay that drained to close and store what is left."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, hangups: Hangups) -> None:
     """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
     events = EventRing()
     configure_logging(events)
@@ -66,7 +67,7 @@ def run(settings: Settings) -> None:
     raise_file_limit()
     map_tls_buffers()
     try:
-        loop.run(serve(settings, events, sockets))
+        loop.run(serve(settings, events, sockets, hangups))
     except BaseExceptionGroup as group:
         refused = _refusal_in(group)
         if refused is None:
@@ -83,7 +84,9 @@ def _refusal_in(group: BaseExceptionGroup[Any]) -> RelayError | None:
     return None
 
 
-async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> None:
+async def serve(
+    settings: Settings, events: EventRing, sockets: Inherited, hangups: Hangups
+) -> None:
     """Open everything in order, listen, and close everything in reverse."""
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
@@ -114,7 +117,8 @@ async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> No
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
-            tasks.start_soon(keep_policy, policy, notifier, certificates.read_again)
+            about = policy, notifier, hangups, certificates.read_again
+            tasks.start_soon(_once_ready, app, keep_policy, *about)
             tasks.start_soon(_tell, notifier, app, admin.lease)
             if hook is not None:
                 admin.approvals.announce = hook.announce
@@ -133,6 +137,12 @@ async def serve(settings: Settings, events: EventRing, sockets: Inherited) -> No
 def _waits(notifier: Notifier, seconds: float) -> None:
     log.info("waiting_for_state", seconds=seconds)
     notifier.send("STATUS=waiting for the relay before this one")
+
+
+async def _once_ready(app: RelayApp, run: Callable[..., Awaitable[None]], *about: Any) -> None:
+    """Run what would say READY=1 once that is true."""
+    await app.listening.wait()
+    await run(*about)
 
 
 async def _tell(notifier: Notifier, app: RelayApp, lease: Lease) -> None:

@@ -78,24 +78,54 @@ async def receive_frame(inbox: Inbox, due: FrameType) -> bytes:
 async def prove(
     transport: MessageTransport, inbox: Inbox, hello: Hello, key: PrivateKey, relay_key: bytes
 ) -> Agreed:
-    """Run the client's side (steps 1, 4, 5, 7); returns what was agreed.
+    """Run the client's side as `Proving` does; returns what was agreed, raises the same."""
+    proving = Proving(transport, inbox, hello, key, relay_key)
+    await proving.challenged()
+    return await proving.ready()
 
-    Raises WrongRelayError for a key that is not pinned, AuthError, PeerError, LinkLostError.
+
+class Proving:
+    """The client's side (steps 1, 4, 5, 7) in its two waits; HELLO leaves when it is made.
+
+    The relay takes the counter of HELLO for used only with the proof, which `ready` sends.
     """
-    hello_payload = encode(hello)
-    send_frame(transport, FrameType.HELLO, hello_payload)
-    challenge_payload = await receive_frame(inbox, FrameType.CHALLENGE)
-    challenge = decode_challenge(challenge_payload)
-    if challenge.relay_key != encode_public(relay_key):
-        raise WrongRelayError("the relay shows another key than the one pinned at enrolment")
-    check_choice(hello, challenge)
-    proof = key.sign(client_transcript(hello_payload, challenge_payload))
-    send_frame(transport, FrameType.PROOF, proof)
-    ready = await receive_frame(inbox, FrameType.READY)
-    limits, taken = decode_ready(ready, hello_payload, challenge_payload, proof, relay_key, verify)
-    if taken is not None and not hello.resume:
-        raise PeerError("the relay resumes a link that nobody asked for")
-    return Agreed(limits, link_id(hello_payload, challenge_payload), taken)
+
+    def __init__(
+        self,
+        transport: MessageTransport,
+        inbox: Inbox,
+        hello: Hello,
+        key: PrivateKey,
+        relay_key: bytes,
+    ) -> None:
+        self._transport, self._inbox, self._hello = transport, inbox, hello
+        self._key, self._relay_key = key, relay_key
+        self._hello_payload = encode(hello)
+        self._challenge_payload = b""
+        send_frame(transport, FrameType.HELLO, self._hello_payload)
+
+    async def challenged(self) -> None:
+        """Wait for CHALLENGE; one that was cancelled may be called again.
+
+        Raises WrongRelayError for a key that is not pinned, AuthError, PeerError, LinkLostError.
+        """
+        payload = await receive_frame(self._inbox, FrameType.CHALLENGE)
+        challenge = decode_challenge(payload)
+        if challenge.relay_key != encode_public(self._relay_key):
+            raise WrongRelayError("the relay shows another key than the one pinned at enrolment")
+        check_choice(self._hello, challenge)
+        self._challenge_payload = payload
+
+    async def ready(self) -> Agreed:
+        """Send PROOF and wait for READY; raises AuthError, PeerError, LinkLostError."""
+        said = self._hello_payload, self._challenge_payload
+        proof = self._key.sign(client_transcript(*said))
+        send_frame(self._transport, FrameType.PROOF, proof)
+        ready = await receive_frame(self._inbox, FrameType.READY)
+        limits, taken = decode_ready(ready, *said, proof, self._relay_key, verify)
+        if taken is not None and not self._hello.resume:
+            raise PeerError("the relay resumes a link that nobody asked for")
+        return Agreed(limits, link_id(*said), taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/app.py": "tests/integration/test_sessions.py",
     "tunnel_relay/checks.py": "tests/tunnel_relay/test_init.py",
     "tunnel_relay/cli_grants.py": "tests/tunnel_relay/test_cli.py",
-    "tunnel_relay/clients/listen.py": "tests/integration/test_link_failures.py",
     "tunnel_relay/clients/registry.py": "tests/integration/test_links.py",
     "shared/link/control.py": "tests/shared/link/test_driver.py",
     "tunnel_relay/console/agents.py": "tests/tunnel_relay/console/test_pages.py",

@@ -62,11 +62,19 @@ class _Hearing(LinkDriver):
 
 @dataclass
 class RawRelay:
-    """Takes links of the client whose state is in `state_dir`, one at a time, newest last."""
+    """Takes links of the client whose state is in `state_dir`, newest last.
+
+    It takes `most` at a time, by their slots: one is enough to be hostile on. While it is `shut`
+    it refuses upgrades; while it does not `speak` it takes them, and answers to nothing.
+    """
 
     key: PrivateKey
     state_dir: Path
     port: int = 0
+    most: int = 1
+    shut: bool = False
+    speak: asyncio.Event = field(default_factory=asyncio.Event)
+    silent_to: list[ServerWebSocket] = field(default_factory=list)
     links: list[RawRelayLink] = field(default_factory=list)
     _greeting: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -77,6 +85,10 @@ class RawRelay:
                 await asyncio.sleep(0.01)
         return self.links[-1]
 
+    def judge(self, _request: Request) -> tuple[int, str] | None:
+        """Say which upgrades are refused, and with what."""
+        return (503, "not now") if self.shut else None
+
     def opened(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         """Shake hands with who upgraded."""
         task = asyncio.get_running_loop().create_task(self._greet(socket, inbox))
@@ -84,10 +96,13 @@ class RawRelay:
         task.add_done_callback(self._greeting.discard)
 
     async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
+        self.silent_to.append(socket)
+        await self.speak.wait()
+        self.silent_to.remove(socket)
         origins = frozenset({f"ws://127.0.0.1:{self.port}"})
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
-        if claim.hello.slot:
-            socket.close(CloseCode.TOO_MANY, "one link is enough to be hostile on")
+        if claim.hello.slot >= self.most:
+            socket.close(CloseCode.TOO_MANY, "no more")
             return
         handshake.ready(socket, claim, LinkLimits(), self.key)
         link = RawRelayLink(self, claim.hello.instance, claim.hello.counter)
@@ -99,16 +114,13 @@ class RawRelay:
         return Identity.read(self.state_dir).key.public
 
 
-def _admit(_request: Request) -> None:
-    return None
-
-
 @asynccontextmanager
 async def raw_relay(key: PrivateKey, state_dir: Path) -> AsyncIterator[RawRelay]:
     """Listen with a key that a client pinned; links are gone afterwards."""
     relay = RawRelay(key, state_dir)
+    relay.speak.set()
     server = await asyncio.get_running_loop().create_server(
-        lambda: ServerWebSocket(_admit, relay.opened), "127.0.0.1", 0
+        lambda: ServerWebSocket(relay.judge, relay.opened), "127.0.0.1", 0
     )
     relay.port = server.sockets[0].getsockname()[1]
     try:

@@ -8,6 +8,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from shared.keys import PrivateKey, encode_public
+from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, end
 from tests.integration.scene import OTHER, SERVER, Scene, open_scene
 from tests.tunnel_client.doctor.doctored import Verdict, verdict
@@ -69,6 +70,34 @@ async def test_with_a_daemon_its_own_link_is_asked_about_and_stays(scene: Scene)
     finally:
         await end(scene.lab.client)
         await scene.linked(0)
+
+
+@pytest.mark.parametrize("daemon", [False, True])
+async def test_every_address_is_looked_at(daemon: bool) -> None:
+    async with (
+        TcpProxy() as one,
+        TcpProxy() as two,
+        TcpProxy() as three,
+        open_scene(via=(one, two, three), start=daemon) as scene,
+    ):
+        settings = load_settings(scene.lab.client_config, scene.lab.environment)
+        if daemon:
+            await scene.linked()
+        found = await verdict(settings, through_relay=True)
+        assert found.broken is None, text(found)
+        places = [f"127.0.0.1:{each.port}" for each in (one, two, three)]
+        outcomes = [found.outcome(f"signature {place}") for place in places]
+        assert outcomes == ["PASS", "PASS", "SKIP" if daemon else "PASS"]
+        assert outcomes == [found.outcome(f"round trip {place}") for place in places]
+        assert f"call through relay {places[2]}" in found.lines
+        two.refusing = True
+        two.cut()
+        found = await verdict(settings)
+        assert found.broken is not None
+        assert found.broken.endswith(f" {places[1]}")
+        assert found.outcome(f"websocket {places[0]}") == "PASS", text(found)
+        if not daemon:
+            assert found.outcome(f"signature {places[2]}") == "PASS", text(found)
 
 
 async def test_a_clock_two_hours_off(scene: Scene) -> None:

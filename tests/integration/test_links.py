@@ -223,6 +223,42 @@ async def test_calls_of_a_link_that_is_lost_are_told_and_new_ones_do_not_wait() 
         assert (await ways.status())["connected"]
 
 
+@asynccontextmanager
+async def three_ways(resume: str) -> AsyncIterator[tuple[Ways, TcpProxy]]:
+    """Start everything, with a client that has two links and three addresses; yields the spare."""
+    limits = {"limits.resume_closed_seconds": resume, "limits.resume_seconds": resume}
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        TcpProxy() as spare,
+        open_scene(limits, via=(first, second, spare)) as scene,
+    ):
+        ways = Ways(scene, first, second)
+        await ways.whole()
+        yield ways, spare
+
+
+async def test_with_more_addresses_than_links_no_call_waits_for_one_that_died() -> None:
+    async with three_ways("60s") as (ways, spare):
+        scene = ways.scene
+        name = await begin(scene.agent)
+        await ways.lost(ways.first)
+        for at in range(SEVERAL):
+            await scene.serves(case=f"meanwhile-{at}")
+        assert (await scene.agent.ask(TOOL, headers=named(name))).status == 200
+        assert [link["detached"] for link in await ways.links()] == [True, False]
+        assert spare.taken == 0
+
+
+async def test_a_link_goes_to_a_spare_address_when_its_own_died() -> None:
+    async with three_ways("1s") as (ways, spare):
+        ways.lose(ways.first)
+        await eventually(lambda: spare.taken)
+        await ways.scene.linked()
+        await ways.scene.serves()
+        assert ways.first.refusing
+
+
 async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
     async with open_scene({"limits.links_per_client": 1}, start=False) as scene:
         await scene.lab.start_client([SERVER, OTHER])
@@ -231,6 +267,29 @@ async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
         await scene.serves()
         assert "too many of one client" in scene.log("relay.log")
         await end(scene.lab.client)
+
+
+async def test_a_link_that_was_refused_is_made_once_a_relay_takes_it() -> None:
+    """One that has another limit was started anew, so the link that there was is over."""
+    async with open_scene({"limits.links_per_client": 1}) as scene:
+        await eventually(lambda: "MT2507" in scene.log("client.log"))
+        await end(scene.lab.relay)
+        scene.lab.environment["TUNNEL_RELAY_LIMITS__LINKS_PER_CLIENT"] = "2"
+        await scene.lab.start_relay()
+        await scene.linked()
+
+
+async def test_a_link_that_was_refused_waits_and_sighup_has_it_tried() -> None:
+    async with two_relays(links=2) as pair:
+        scene = pair.scene
+        await pair.one.linked()
+        await eventually(lambda: "MT2507" in scene.log("client.log"))
+        shown = json.loads(await scene.lab.client_command("status", "--json"))
+        assert shown["links"][1]["retry_at"] - time.time() > 60
+        pair.two.most = 2
+        assert scene.lab.client is not None
+        scene.lab.client.send_signal(signal.SIGHUP)
+        assert (await pair.two.linked()).instance == (await pair.one.linked()).instance
 
 
 # A relay that wants a client gone -----------------------------------------------------------------
@@ -244,6 +303,11 @@ class Two:
     one: RawRelay
     two: RawRelay
 
+    async def start(self) -> None:
+        """Start the client."""
+        lab = self.scene.lab
+        lab.client = await lab._start("tunnel-client", "run", lab.client_config, "client.log")
+
     def call(self, link: RawRelayLink, case: str) -> Lane:
         """Have a relay send a call of a session that it granted."""
         now = time.time()
@@ -256,18 +320,19 @@ class Two:
 
 
 @asynccontextmanager
-async def two_relays() -> AsyncIterator[Two]:
-    async with open_scene(start=False, links=1) as scene:
+async def two_relays(links: int = 1, *, begin: bool = True) -> AsyncIterator[Two]:
+    async with open_scene(start=False, links=links) as scene:
         folder = scene.lab.folder
         key = read_relay_key(folder / "relay" / "state" / "relay.key")
         state = folder / "client" / "state"
         async with raw_relay(key, state) as one, raw_relay(key, state) as two:
             urls = [f"ws://127.0.0.1:{each.port}" for each in (one, two)]
             scene.lab.environment["TUNNEL_CLIENT_RELAY__URL"] = json.dumps(urls)
-            lab = scene.lab
-            lab.client = await lab._start("tunnel-client", "run", lab.client_config, "client.log")
-            yield Two(scene, one, two)
-            await end(lab.client)
+            pair = Two(scene, one, two)
+            if begin:
+                await pair.start()
+            yield pair
+            await end(scene.lab.client)
 
 
 async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_there() -> None:
@@ -278,6 +343,7 @@ async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_the
         before.driver.drain("another version is installed")
         after = await pair.two.linked()
         assert not before.lost
+        await shows_both(pair)
         fresh = pair.call(after, "fresh")
         for case in ("runs", "fresh"):
             await (await pair.scene.upstream.arrived(case)).result({"case": case})
@@ -287,6 +353,20 @@ async def test_a_draining_relay_is_left_for_another_and_what_runs_there_ends_the
         assert before.lost[0][0] == CloseCode.NORMAL
         assert not after.lost
         assert "the relay asks to move" in pair.scene.log("client.log")
+
+
+async def shows_both(pair: Two) -> None:
+    """See that the client says of the link that it left, and of the one that took over."""
+    lab = pair.scene.lab
+    shown = json.loads(await lab.client_command("status", "--json"))
+    ports = [int(each["relay"].rpartition(":")[2]) for each in shown["links"]]
+    assert ports == [pair.two.port, pair.one.port]
+    assert [each["slot"] for each in shown["links"]] == [0, 0]
+    assert [each["draining"] for each in shown["links"]] == [False, True]
+    assert [each["streams"] for each in shown["links"]] == [0, 1]
+    text = await lab.client_command("status")
+    (line,) = [line for line in text.splitlines() if line.endswith("DRAINING")]
+    assert f"127.0.0.1:{pair.one.port}: " in line
 
 
 async def test_an_address_that_is_refused_for_good_is_left_out_until_none_is_left() -> None:
@@ -299,6 +379,24 @@ async def test_an_address_that_is_refused_for_good_is_left_out_until_none_is_lef
         assert pair.scene.lab.client is not None
         with anyio.fail_after(20):
             assert await pair.scene.lab.client.wait() == 77
+
+
+async def test_a_relay_that_says_nothing_does_not_hold_up_the_link_to_another() -> None:
+    """When it speaks at last, the counter of that handshake was overtaken: the key is not lost."""
+    async with two_relays(links=2, begin=False) as pair:
+        silent, other = pair.one, pair.two
+        other.most, other.shut = 2, True
+        silent.speak.clear()
+        await pair.start()
+        await eventually(lambda: silent.silent_to)
+        other.shut = False
+        second = await other.linked()
+        assert "no link within" not in pair.scene.log("client.log")
+        assert len(silent.silent_to) == 1
+        silent.speak.set()
+        first = await silent.linked()
+        assert first.epoch > second.epoch
+        assert not second.lost
 
 
 # What the relay lets in ---------------------------------------------------------------------------

@@ -8,16 +8,24 @@ from pathlib import Path
 
 import anyio
 
-from tests.helpers.tunnel import BIN, end
+from tests.helpers.tunnel import BIN, end, handing
+from tunnel_relay.admin.runtime import lock_state
+from tunnel_relay.settings import POLICY_FILE
 
 DEADLINE = 30.0
 
 
-async def test_the_relay_is_ready_when_it_listens_and_says_that_it_stops(tmp_path: Path) -> None:
+async def made(tmp_path: Path) -> Path:
+    """Make a relay; returns its configuration."""
     config = tmp_path / "relay.toml"
     words = ["init", "--demo", "--config", str(config), "--state-dir", str(tmp_path / "s")]
-    made = await asyncio.create_subprocess_exec(BIN / "tunnel-relay", *words, stdout=-3)
-    assert await made.wait() == 0
+    done = await asyncio.create_subprocess_exec(BIN / "tunnel-relay", *words, stdout=-3)
+    assert await done.wait() == 0
+    return config
+
+
+async def test_the_relay_is_ready_when_it_listens_and_says_that_it_stops(tmp_path: Path) -> None:
+    config = await made(tmp_path)
     place = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(place)
@@ -49,6 +57,43 @@ async def test_the_relay_is_ready_when_it_listens_and_says_that_it_stops(tmp_pat
             await end(process)
         while await heard(manager) != b"STOPPING=1":
             pass
+
+
+async def test_one_that_waits_for_the_state_reloads_once_it_serves(tmp_path: Path) -> None:
+    """SIGHUP would end it as it ends any program that did not think of it."""
+    config, place = await made(tmp_path), str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.create_server(("127.0.0.1", 0)) as handed,
+    ):
+        manager.bind(place)
+        manager.setblocking(False)
+        with lock_state(tmp_path / "s"), (tmp_path / "relay.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *handing(handed),
+                *(BIN / "tunnel-relay", "serve", "--config", str(config)),
+                env={
+                    **os.environ,
+                    "NOTIFY_SOCKET": place,
+                    "TUNNEL_RELAY_LISTEN__PORT": "0",
+                    "TUNNEL_RELAY_ADMIN__PORT": "0",
+                },
+                pass_fds=[handed.fileno()],
+                stderr=log,
+                start_new_session=True,
+            )
+            assert await heard(manager) == b"STATUS=waiting for the relay before this one"
+            (tmp_path / POLICY_FILE).write_text("none")
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGHUP)
+        try:
+            with anyio.fail_after(DEADLINE):
+                while await heard(manager) != b"READY=1\nSTATUS=policy refused":
+                    pass
+        finally:
+            await end(process)
+        assert process.returncode == 0
+    assert (tmp_path / "relay.log").read_text().count("reload_was_asked") == 1
 
 
 async def heard(manager: socket.socket) -> bytes:

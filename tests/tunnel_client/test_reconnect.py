@@ -111,3 +111,12 @@ def test_of_many_failures_in_a_row_fewer_and_fewer_are_told() -> None:
     assert told == [1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128, 192]
     plan.after_error(OSError(), up_for=60.0, jitter=0.5)
     assert plan.news
+
+
+def test_a_relay_that_takes_no_more_links_may_do_so_later() -> None:
+    ended = Reconnect().after_close(CloseCode.TOO_MANY, up_for=0, jitter=1.0)
+    assert isinstance(ended, GiveUp)
+    assert (ended.exit_code, ended.no_place) == (78, True)
+    revoked = Reconnect().after_close(CloseCode.REVOKED, up_for=0, jitter=1.0)
+    assert isinstance(revoked, GiveUp)
+    assert not revoked.no_place

@@ -8,6 +8,8 @@ the state folder, with a counter of its own; it offers no upstream, so no call i
 
 import secrets
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import anyio
 
@@ -76,12 +78,11 @@ class _Idle:
 async def signature(scene: Scene) -> str:
     """Does the relay accept our key, and we its?"""
     if scene.daemon is not None:
-        if not scene.daemon.get("connected"):
-            why = scene.daemon.get("last_error") or "it is dialling"
-            raise NoLinkError(f"the daemon that runs here has no link: {why}")
-        return f"accepted: the daemon's link, epoch {scene.daemon.get('epoch')}"
-    scene.stack.enter_context(StateLock(scene.settings.state_dir))
-    identity = Identity.read(scene.settings.state_dir)
+        return f"accepted: the daemon's link, epoch {_daemons(scene, scene.daemon).get('epoch')}"
+    identity = _held(scene)
+    if scene.driver is not None and not scene.driver.lost:  # at the address before this one
+        scene.driver.close(CloseCode.NORMAL, "the doctor goes on")
+    scene.driver = None
     target, relay = scene.way(), scene.settings.relay
     address = f"{target.relay.scheme}://{target.relay.authority}"
     _, socket = await dial(
@@ -119,6 +120,32 @@ async def signature(scene: Scene) -> str:
     return f"accepted: key {key_fingerprint(identity.key.public)}, epoch {hello.counter}"
 
 
+def _held(scene: Scene) -> Identity:
+    """Return who we are, and hold the state folder from now on."""
+    if scene.held is None:
+        scene.stack.enter_context(StateLock(scene.settings.state_dir))
+        scene.held = Identity.read(scene.settings.state_dir)
+    return scene.held
+
+
+def _daemons(scene: Scene, daemon: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the daemon says of its link: of several addresses, to the one looked at.
+
+    Raises NoLinkError, and SkippedError where it keeps no link to this address.
+    """
+    where, links = "", [daemon]
+    if len(scene.targets) > 1 and "links" in daemon:
+        where, there = " there", scene.way().relay.authority
+        links = [each for each in daemon["links"] if each.get("relay") == there]
+        if not links:
+            raise SkippedError("the daemon keeps no link there now: it has fewer than addresses")
+    for each in links:
+        if each.get("connected"):
+            return each
+    why = links[0].get("last_error") or "it is dialling"
+    raise NoLinkError(f"the daemon that runs here has no link{where}: {why}")
+
+
 def _close(owner: _Idle, socket: ClientWebSocket) -> None:
     if owner.driver is None:
         socket.abort()
@@ -145,7 +172,8 @@ def judge_close(code: int, reason: str) -> ClientError:
 async def round_trip(scene: Scene) -> str:
     """Does a ping come back over a link?"""
     if scene.daemon is not None:
-        trip, heard = scene.daemon.get("round_trip_ms"), scene.daemon.get("heard_ago")
+        link = _daemons(scene, scene.daemon)
+        trip, heard = link.get("round_trip_ms"), link.get("heard_ago")
         if not trip:
             raise NoLinkError("no ping has come back on the daemon's link yet")
         return f"{trip} ms on the daemon's link, last heard {heard} s ago"

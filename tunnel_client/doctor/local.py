@@ -12,7 +12,7 @@ from tunnel_client.errors import UnsafeFileError
 from tunnel_client.files import check_folder
 from tunnel_client.identity import Identity
 from tunnel_client.policy.load import load_policy
-from tunnel_client.settings import dial_target
+from tunnel_client.settings import dial_targets
 
 MIN_FREE = 16 * 1024 * 1024
 """Bytes on the disk of the log below which it is about to fail."""
@@ -21,10 +21,11 @@ MIN_FREE = 16 * 1024 * 1024
 async def config(scene: Scene) -> str:
     """Can the way to the relay be read from the configuration?"""
     settings = scene.settings
-    scene.target = dial_target(settings.relay, scene.environ)
-    if scene.target.relay.secure:
-        tls_context(settings.relay.ca_file)
-    choose_proxy(scene.target)
+    scene.targets = dial_targets(settings.relay, scene.environ)
+    for target in scene.targets:
+        if target.relay.secure:
+            tls_context(settings.relay.ca_file)
+        choose_proxy(target)
     return f"tunnel {settings.relay.tunnel} at {', '.join(settings.relay.url)}"
 
 
@@ -39,7 +40,11 @@ async def daemon(scene: Scene) -> str:
     if scene.daemon is None:
         raise SkippedError("none runs here", "tunnel-client run")
     said = f"pid {scene.daemon.get('pid')}, version {scene.daemon.get('version')}"
-    links = [bool(each.get("connected")) for each in scene.daemon.get("links", ())]
+    slots: dict[int, bool] = {}  # one may have a link that ends beside the one that it has now
+    for each in scene.daemon.get("links", ()):
+        slot = each.get("slot", 0)
+        slots[slot] = bool(each.get("connected")) or slots.get(slot, False)
+    links = list(slots.values())
     if not scene.daemon.get("connected"):
         return f"{said}, WITHOUT A LINK"
     if not all(links):

@@ -30,10 +30,15 @@ class Scene:
     """A session token, for a call through the relay."""
     server: str | None = None
     """The upstream that is called through the relay."""
+    targets: list[DialTarget] = field(default_factory=list)
+    """Every address of the relay."""
     target: DialTarget | None = None
+    """The one that a check is about."""
     identity: Identity | None = None
     relay_time: tuple[float, float] | None = None
     """The time that the relay told, and the time here then."""
+    held: Identity | None = None
+    """The same, once this run holds its folder: no daemon can begin meanwhile."""
     driver: LinkDriver | None = None
     """A link of our own, while it is up."""
     session: str | None = None

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 from pydantic import SecretStr
@@ -14,38 +14,66 @@ from tunnel_client.doctor import link, local, through, upstreams, way
 from tunnel_client.doctor.errors import CheckFailedError, CheckSlowError
 from tunnel_client.doctor.scene import Scene
 from tunnel_client.errors import ClientError, NotRunningError
+from tunnel_client.relay_url import RelayUrl
 from tunnel_client.settings import ClientSettings
 
 SECONDS = 5.0
 """For one layer of the way."""
 LINK_SECONDS = 10.0
+Look = Callable[[Scene], Awaitable[str]]
 
 
 def checks(settings: ClientSettings, through_relay: bool) -> list[Check[Scene]]:
     """Return the lines in their order: each names what has to hold before it."""
-    way_there = ("config", "dns", "tcp", "proxy", "tls", "relay", "websocket")
+    names = [RelayUrl.parse(url).authority for url in settings.relay.url]
+    # One address needs no name; of several each has lines of its own.
+    ends = [f" {name}" for name in names] if len(names) > 1 else [""]
     table: list[Check[Scene]] = [
         Check("config", local.config),
         Check("identity", local.identity, ("config",)),
         Check("policy file", local.policy, ("config",)),
         Check("audit", local.audit, ("config",)),
         Check("daemon", local.daemon, ("config",)),
-        Check("dns", way.dns, way_there[:1], SECONDS),
-        Check("tcp", way.tcp, way_there[:2], SECONDS),
-        Check("proxy", way.proxy, way_there[:3], SECONDS),
-        Check("tls", way.tls, way_there[:4], SECONDS),
-        Check("relay", way.ready, way_there[:5], SECONDS),
-        Check("websocket", way.upgrade, way_there[:6], SECONDS),
-        Check("clock", way.clock, way_there[:6], SECONDS),
-        Check("signature", link.signature, (*way_there, "identity"), LINK_SECONDS),
-        Check("round trip", link.round_trip, ("signature",), SECONDS),
+        *(check for number, end in enumerate(ends) for check in _way(number, end)),
         *upstreams.checks_of(settings.upstream),
     ]
     if through_relay:
-        served = ("round trip",)
-        table.append(Check("call through relay", through.call, served, through.SECONDS))
-        table.append(Check("revocation", through.revocation, ("call through relay",)))
+        calls = [f"call through relay{end}" for end in ends]
+        for number, (call, end) in enumerate(zip(calls, ends, strict=True)):
+            look, served = _at(number, through.call), (f"round trip{end}",)
+            table.append(Check(call, look, served, through.SECONDS))
+        table.append(Check("revocation", through.revocation, tuple(calls)))
     return table
+
+
+def _way(number: int, end: str) -> list[Check[Scene]]:
+    """Return the lines about one address of the relay; their names have this end."""
+    layers = (
+        *(("dns", way.dns), ("tcp", way.tcp), ("proxy", way.proxy), ("tls", way.tls)),
+        *(("relay", way.ready), ("websocket", way.upgrade)),
+    )
+    below: tuple[str, ...] = ("config",)
+    lines: list[Check[Scene]] = []
+    for name, look in layers:
+        lines.append(Check(f"{name}{end}", _at(number, look), below, SECONDS))
+        below += (f"{name}{end}",)
+    signature = f"signature{end}"
+    return [
+        *lines,
+        Check(f"clock{end}", _at(number, way.clock), below[:-1], SECONDS),
+        Check(signature, _at(number, link.signature), (*below, "identity"), LINK_SECONDS),
+        Check(f"round trip{end}", _at(number, link.round_trip), (signature,), SECONDS),
+    ]
+
+
+def _at(number: int, look: Look) -> Look:
+    """Return a check that looks at one address."""
+
+    async def there(scene: Scene) -> str:
+        scene.target = scene.targets[number]
+        return await look(scene)
+
+    return there
 
 
 def explain(error: Exception) -> Fault:

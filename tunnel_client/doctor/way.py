@@ -142,7 +142,7 @@ class _Asked(OneExchange):
 
 async def ready(scene: Scene) -> str:
     """Is it a relay, and does it say that it is ready?"""
-    target = scene.way()
+    target, scene.relay_time = scene.way(), None
     request = f"GET /readyz HTTP/1.1\r\nHost: {target.relay.authority}\r\nConnection: close\r\n\r\n"
     transport, asked = await dial(target, lambda: _Asked(request.encode("ascii")))
     try:

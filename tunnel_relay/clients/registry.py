@@ -38,6 +38,7 @@ class Registry:
         self.closed_seconds = closed_seconds
         self.draining = False
         """No new links: only those that were cut may go on over another connection."""
+        self._detail = ""
         self._lease = lease
         self._ended = ended
         self._tunnels: dict[str, dict[str, list[Link]]] = {}
@@ -89,6 +90,8 @@ class Registry:
         for session in self._ended(link.tunnel):
             self._order = self._order % 0xFFFFFFFF + 1
             link.driver.revoke(self._order, session)
+        if self.draining:  # its handshake began before that
+            link.driver.drain(self._detail)
 
     def remove(self, link: Link) -> None:
         """Forget a link, unless a newer one took its place."""
@@ -213,7 +216,7 @@ class Registry:
 
     def drain(self, detail: str) -> None:
         """Ask every client to be on a link to another relay soon."""
-        self.draining = True
+        self.draining, self._detail = True, detail
         for link in self._each():
             link.driver.drain(detail)
 

@@ -3,13 +3,13 @@
 A program hears a signal in one place, so the certificates are read again from here.
 """
 
-import signal
 from collections.abc import Callable
 
 import anyio
 import structlog
 
 from shared.audit.events import note
+from shared.hangup import Hangups
 from shared.notify import Notifier
 from shared.policy.keeping import Outcome, PolicyFile
 from tunnel_relay.policy.load import POLL
@@ -18,7 +18,7 @@ log = structlog.get_logger("tunnel_relay.policy")
 
 
 async def keep_policy(
-    policy: PolicyFile, notifier: Notifier, certificates: Callable[[], bool] = lambda: True
+    policy: PolicyFile, notifier: Notifier, hangups: Hangups, certificates: Callable[[], bool]
 ) -> None:
     """Work until cancelled; reading and parsing happen in a thread, one at a time.
 
@@ -26,7 +26,7 @@ async def keep_policy(
     """
     turn = anyio.Lock()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_on_signal, policy, turn, notifier, certificates)
+        tasks.start_soon(_on_signal, policy, turn, notifier, hangups, certificates)
         while True:
             await anyio.sleep(POLL)
             async with turn:
@@ -36,17 +36,23 @@ async def keep_policy(
 
 
 async def _on_signal(
-    policy: PolicyFile, turn: anyio.Lock, notifier: Notifier, certificates: Callable[[], bool]
+    policy: PolicyFile,
+    turn: anyio.Lock,
+    notifier: Notifier,
+    hangups: Hangups,
+    certificates: Callable[[], bool],
 ) -> None:
-    with anyio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            notifier.reloading()
-            async with turn:
-                outcome = await anyio.to_thread.run_sync(policy.reload)
-                good = await anyio.to_thread.run_sync(certificates)
-            _say(outcome)
-            said = "policy read" if outcome.problem is None else "policy refused"
-            notifier.ready(said if good else f"{said}, certificate refused")
+    if hangups.pending:
+        log.info("reload_was_asked", when="while the relay started")
+    while True:
+        await hangups.next()
+        notifier.reloading()
+        async with turn:
+            outcome = await anyio.to_thread.run_sync(policy.reload)
+            good = await anyio.to_thread.run_sync(certificates)
+        _say(outcome)
+        said = "policy read" if outcome.problem is None else "policy refused"
+        notifier.ready(said if good else f"{said}, certificate refused")
 
 
 def _say(outcome: Outcome) -> None:

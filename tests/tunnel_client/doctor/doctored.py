@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
         return self.lines[name].outcome.value
 
 
-def enrolled(folder: Path, url: str, *more: str, upstreams: str = "") -> ClientSettings:
+def enrolled(folder: Path, url: str | list[str], *more: str, upstreams: str = "") -> ClientSettings:
     """Write what an enrolled client has, and return its settings; `more` goes into [relay]."""
     key = encode_public(PrivateKey.generate().public)
     text = [

@@ -148,6 +148,21 @@ async def test_a_balancer_that_passes_no_websockets(tmp_path: Path) -> None:
     assert found.outcome("relay") == "PASS"
 
 
+async def test_each_address_has_its_lines_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    dead = free_port()
+    async with answering(relay_like) as port:
+        urls = [f"ws://127.0.0.1:{port}", f"ws://127.0.0.1:{dead}"]
+        found = await verdict(enrolled(tmp_path, urls))
+        turned = await verdict(enrolled(tmp_path / "turned", urls[::-1]))
+    here, there = f"127.0.0.1:{port}", f"127.0.0.1:{dead}"
+    assert (found.broken, turned.broken) == (f"websocket {here}", f"tcp {there}")
+    for each in (found, turned):
+        assert each.outcome(f"relay {here}") == each.outcome(f"clock {here}") == "PASS"
+        assert each.outcome(f"tcp {there}") == "FAIL"
+        assert each.lines[f"signature {there}"].note == f"needs: tcp {there}"
+        assert "tcp" not in each.lines
+
+
 async def test_a_clock_that_is_off(tmp_path: Path) -> None:
     def later(line: str) -> bytes:
         return ready(time.time() + 7200) if "/readyz" in line else said(404, b"")

@@ -1,0 +1,50 @@
+"""SIGHUP in a program that is not ready for it, that is, and that is on its way out."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """\
+import signal
+import sys
+
+import anyio
+
+from shared.hangup import Hangups
+from shared.link import loop
+
+hangups = Hangups()
+signal.raise_signal(signal.SIGHUP)
+signal.raise_signal(signal.SIGHUP)
+
+async def main():
+    print("early", hangups.pending, flush=True)
+    await hangups.next()
+    print("heard", hangups.pending, flush=True)
+    await hangups.next()
+    print("again", hangups.pending, flush=True)
+    with anyio.move_on_after(0):
+        await hangups.next()
+
+if sys.argv[1] == "ours":
+    loop.run(main())
+else:
+    anyio.run(main)
+signal.raise_signal(signal.SIGHUP)
+print("lives", hangups.pending, flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "ours"])
+def test_it_is_heard_late_heard_at_once_and_never_the_end(kind: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "early True\n"
+        assert program.stdout.readline() == "heard False\n"
+        program.send_signal(signal.SIGHUP)
+        assert program.communicate(timeout=30)[0] == "again False\nlives True\n"
+        assert program.returncode == 0
