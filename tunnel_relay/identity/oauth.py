@@ -46,7 +46,6 @@ from tunnel_relay.identity.requests import (
     single,
 )
 from tunnel_relay.identity.shared_routes import shared_route
-from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.identity.tokens import TokenEndpoint
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.settings import Settings
@@ -82,7 +81,6 @@ class AuthorizationServer:
         self._waiting: Held[Waiting] = Held()
         self._codes: Held[Code] = Held()
         self._logins: Held[Login] = Held()
-        self._throttle = LoginThrottle()
         self._begun = RateLimit(*PER_ADDRESS)
         self._verifying = 0
         secure = self.issuer.startswith("https:")
@@ -163,7 +161,7 @@ class AuthorizationServer:
         address = request.client.host if request.client else ""
         # What nobody has time to verify is no attempt: it counts against no account.
         busy = self._verifying >= VERIFYING
-        wait = 1.0 if busy else self._throttle.take(account, address, self._clock())
+        wait = 1.0 if busy else self._admin.throttle.take(account, address, self._clock())
         if wait:
             log.warning("login_throttled", address=address)
             note("login.throttled", at="oauth", source=address)
@@ -178,7 +176,7 @@ class AuthorizationServer:
             known = account if account in self._admin.directory.users else None
             note("login.failed", who={"user": known}, at="oauth", source=address)
             return self._ask_login(name, waiting, "The name or the password is wrong.", 401)
-        self._throttle.succeeded(account, address)
+        self._admin.throttle.succeeded(account, address)
         return await self.logged_in(user, name, waiting)
 
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:
