@@ -31,7 +31,7 @@ from tunnel_relay.identity.pending import (
     REQUEST_SECONDS,
     USED_SECONDS,
     Code,
-    Held,
+    Kept,
     Login,
     Waiting,
 )
@@ -78,9 +78,10 @@ class AuthorizationServer:
         self._clock = clock
         self.issuer = settings.public_url[0]
         self.finder = AgentFinder(admin, settings.oauth, clock=clock)
-        self._waiting: Held[Waiting] = Held()
-        self._codes: Held[Code] = Held()
-        self._logins: Held[Login] = Held()
+        # By address, then by user: nobody's request, code or login goes for another's.
+        self._waiting: Kept[Waiting] = Kept(REQUEST_SECONDS)
+        self._codes: Kept[Code] = Kept(USED_SECONDS)
+        self._logins: Kept[Login] = Kept(LOGIN_SECONDS)
         self._begun = RateLimit(*PER_ADDRESS)
         self._verifying = 0
         secure = self.issuer.startswith("https:")
@@ -146,7 +147,9 @@ class AuthorizationServer:
         login = self._logged_in(request)
         waiting = Waiting(asked, agent, browser, login=login)
         name = secrets.token_urlsafe(32)
-        self._waiting.put(name, waiting, self._clock() + REQUEST_SECONDS)
+        wait = self._waiting.put(name, waiting, address_key(address), self._clock())
+        if wait:
+            return self._problem("Too many logins wait for their user. Try again.", 429, wait)
         shown = self._ask_login(name, waiting) if login is None else self._ask(name, waiting)
         self._browser_cookie.set(shown, browser)
         return shown
@@ -183,9 +186,10 @@ class AuthorizationServer:
         """Go on with a user who proved who they are, by whatever way."""
         await self._admin.note_login(user.key)
         waiting.login = Login(user.key, user.password)
-        # A new value: whoever planted a cookie before is not logged in by this.
+        # A new value: whoever planted a cookie before is not logged in by this. Where there is no
+        # place for it, the next agent has its user asked for the password again.
         login = self._login_cookie.fresh()
-        self._logins.put(login, waiting.login, self._clock() + LOGIN_SECONDS)
+        self._logins.put(login, waiting.login, user.key, self._clock())
         note("login.ok", who={"user": user.key}, at="oauth", agent=waiting.agent.id)
         log.info("logged_in", user=user.key, agent=waiting.agent.id)
         answer = _redirect(f"/oauth/consent?request={name}")
@@ -221,7 +225,9 @@ class AuthorizationServer:
             text = secrets.token_urlsafe(32)
             now = self._clock()
             code = Code(asked, waiting.user or "", now + CODE_SECONDS, classes)
-            self._codes.put(text, code, now + USED_SECONDS)
+            wait = self._codes.put(text, code, code.user, now)
+            if wait:
+                return self._problem("You were given too many codes. Try again.", 429, wait)
             server = f"{asked.tunnel}/{asked.upstream}"
             log.info(
                 "consented",
