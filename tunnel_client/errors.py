@@ -179,6 +179,14 @@ class ConnectBusyError(ClientError):
     next_command = "wait for what is running, then try again"
 
 
+class LogoutUntoldError(ClientError):
+    """A login was forgotten here, and the server that gave it does not know."""
+
+    code = "MT2059"
+    exit_code = EXIT_UNAVAILABLE
+    next_command = "on the relay: tunnel-relay session list, then tunnel-relay session revoke ID"
+
+
 # 21xx: identity and state
 
 
