@@ -20,8 +20,8 @@ from tunnel_client.connect.grant import Grant, tokens
 from tunnel_client.connect.notes import Notes
 from tunnel_client.connect.token_endpoint import OAuthError, give_back, post_form, register
 from tunnel_client.connect.token_store import TokenStore
-from tunnel_client.errors import (
-    ClientError,
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import (
     LoginRefusedError,
     LoginTimeoutError,
     LogoutUntoldError,

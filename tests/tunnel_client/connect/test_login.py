@@ -17,8 +17,8 @@ from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import challenge_values
 from tunnel_client.connect.login import Login
 from tunnel_client.connect.token_store import TokenStore
-from tunnel_client.errors import (
-    ClientError,
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import (
     ConnectBusyError,
     LoginRefusedError,
     LoginTimeoutError,
