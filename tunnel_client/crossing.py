@@ -223,7 +223,7 @@ class Crossing:
         else:
             self._refused(verdict.why, request, verdict)
             self._bridge.tally.denied(self, self._upstream.name)
-            self.head(200, [(b"content-type", b"application/json")])
+            self.head(verdict.status, [(b"content-type", b"application/json")])
             self.data(verdict.body, end=True)
 
     def _refused(

@@ -11,6 +11,7 @@ from shared.jsonrpc.envelope import parse
 from shared.jsonrpc.headers import Routing, check_routing, read_routing
 from shared.jsonrpc.media import is_json
 from shared.jsonrpc.methods import refusal
+from shared.jsonrpc.param_headers import PARAM_PREFIX
 from shared.jsonrpc.reserved import headers_fault
 from shared.wire.codec import OpenHead, decode_open
 from shared.wire.limits import MIB
@@ -46,7 +47,7 @@ def admit_head(payload: bytes) -> Head:
     head = decode_open(payload)
     # CGI-like servers read `Content_Encoding` as `Content-Encoding`.
     names = [name.lower().replace(b"_", b"-") for name, _ in head.headers]
-    if not _NEVER.isdisjoint(names) or any(name.startswith(b"mcp_") for name, _ in head.headers):
+    if not _NEVER.isdisjoint(names) or any(map(_is_misspelt, names, head.headers)):
         raise GateError("the relay forwarded a header that is not forwarded")
     if head.method == "POST" and _KIND in names:
         kinds = [
@@ -60,6 +61,12 @@ def admit_head(payload: bytes) -> Head:
     if fault is not None:
         raise GateError(fault)
     return Head(head, read_routing(head.headers))
+
+
+def _is_misspelt(spelled: bytes, field: tuple[bytes, bytes]) -> bool:
+    """Tell whether a header of MCP's own is spelled with `_`; a mirrored argument may have one."""
+    name = field[0]
+    return spelled.startswith(b"mcp-") and spelled != name and not name.startswith(PARAM_PREFIX)
 
 
 def admit(admitted: Head, body: bytes) -> UpstreamRequest:

@@ -4,9 +4,10 @@ Security steps, in order; the first that fails answers, and nothing reaches the 
 
 1. a tool is one an operator pinned, as it is now (else it does not exist)
 2. its class is one that the session may use
-3. no argument that the pinned definition does not declare, for tools that change something
-4. the policy file of this client
-5. where that asks for a person: a permit for exactly this call, used once
+3. `Mcp-Param-*` headers say what the arguments say, as the pinned definition has it
+4. no argument that it does not declare, for tools that change something
+5. the policy file of this client
+6. where that asks for a person: a permit for exactly this call, used once
 
 What is written here needs nobody's word but the operator's; the relay is asked for nothing.
 """
@@ -23,12 +24,12 @@ import structlog
 from shared.few import Few
 from shared.grant import Grant
 from shared.jsonrpc.canonical import exact
-from shared.jsonrpc.envelope import Envelope, Kind
+from shared.jsonrpc.envelope import Envelope, EnvelopeError, Kind
+from shared.jsonrpc.header_values import Headers
 from shared.passkey import ApproverKey, approver_fingerprint, read_approver_key
 from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
-from shared.policy.arguments import undeclared
 from shared.policy.classes import ToolClass
 from shared.policy.methods import FROM_SERVER, TOOL
 from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
@@ -37,6 +38,7 @@ from tunnel_client.asked import Forbids
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind as ItemKind
 from tunnel_client.catalog.pins import Pin
+from tunnel_client.catalog.schemas import Schemas
 from tunnel_client.permits import Expectation
 from tunnel_client.upstream.base import UpstreamRequest
 
@@ -65,7 +67,7 @@ class Refused(NamedTuple):
     """The request ends here with this JSON-RPC message.
 
     The rest is for records: `why` by which `rule`, of what `pin`; `request` is what the agent is
-    told instead.
+    told instead. `status` is the HTTP status.
     """
 
     body: bytes
@@ -73,6 +75,7 @@ class Refused(NamedTuple):
     rule: str | None = None
     request: str | None = None
     pin: Pin | None = None
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ class Judge:
         self._policy = policy
         self._catalog = catalog
         self._subjects: dict[str, tuple[Grant, Subject]] = {}
-        self._schemas: dict[str, dict[str, Any]] = {}
+        self._schemas = Schemas()
         self._open: dict[str, tuple[Grant, Policy, bool]] = {}
 
     def judge(self, grant: Grant, request: UpstreamRequest) -> Verdict:
@@ -166,7 +169,7 @@ class Judge:
             return _PASSED  # an answer to what was let through
         method = envelope.method
         if method == TOOL:
-            return self._tool(policy, grant, envelope)
+            return self._tool(policy, grant, envelope, request.headers)
         action = action_of(grant.upstream, envelope, None)
         if action is None:
             return _PASSED
@@ -219,7 +222,7 @@ class Judge:
 
     # Tools --------------------------------------------------------------------------------------
 
-    def _tool(self, policy: Policy, grant: Grant, envelope: Envelope) -> Verdict:
+    def _tool(self, policy: Policy, grant: Grant, envelope: Envelope, headers: Headers) -> Verdict:
         name = envelope.name
         pin = None if name is None else self._catalog.callable(grant.upstream, name)
         tool_class = None if pin is None else pin.tool_class
@@ -229,8 +232,12 @@ class Judge:
         if not _within(grant, tool_class):
             why = "the session's classes do not hold it"
             return self._deny(grant, envelope, why, None, pin)
-        extra = self._undeclared(pin, action)
-        if extra:
+        try:
+            self._schemas.check_headers(pin, envelope, headers)
+        except EnvelopeError as error:
+            self._log("header_mismatch", grant, envelope, error.message)
+            return Refused(error.body(), error.message, None, None, pin, error.status)
+        if self._schemas.undeclared(pin, action.args):
             why = "arguments that the tool does not declare"
             return self._deny(grant, envelope, why, None, pin)
         subject = self.subject(grant)
@@ -243,12 +250,6 @@ class Judge:
             return self._unknown(grant, envelope, decision.why, decision.rule, pin)
         return self._deny(grant, envelope, decision.why, decision.rule, pin)
 
-    def _undeclared(self, pin: Pin, action: Action) -> bool:
-        """Tell whether a tool that changes something gets more than its definition says (P07)."""
-        if pin.tool_class is None or not pin.tool_class.changes or not action.args:
-            return False
-        return bool(undeclared(self._schema(pin), action.args))
-
     @property
     def policy_digest(self) -> str:
         """The digest of the policy that holds now."""
@@ -256,18 +257,7 @@ class Judge:
 
     def declared(self, pin: Pin) -> Collection[str]:
         """Return the names of the arguments that a tool's pinned definition declares."""
-        properties = self._schema(pin).get("properties") if pin.definition else None
-        return properties.keys() if isinstance(properties, dict) else ()
-
-    def _schema(self, pin: Pin) -> dict[str, Any]:
-        schema = self._schemas.get(pin.sha256)
-        if schema is None:
-            definition = exact(pin.definition.encode())
-            found = definition.get("inputSchema") if isinstance(definition, dict) else None
-            if len(self._schemas) >= MAX_REMEMBERED:
-                self._schemas.clear()
-            schema = self._schemas[pin.sha256] = found if isinstance(found, dict) else {}
-        return schema
+        return self._schemas.declared(pin)
 
     # Lists and introductions --------------------------------------------------------------------
 

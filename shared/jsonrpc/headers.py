@@ -24,6 +24,7 @@ from shared.jsonrpc.envelope import (
     Kind,
 )
 from shared.jsonrpc.header_values import Headers, decode_value, text_of
+from shared.jsonrpc.param_headers import PARAM_PREFIX
 from shared.jsonrpc.param_headers import check_params as check_params
 
 VERSION_HEADER = b"mcp-protocol-version"
@@ -39,7 +40,11 @@ _NAME_DEMANDED = frozenset({"tools/call", "prompts/get", "resources/read"})
 
 
 class Routing(NamedTuple):
-    """What the routing headers of one head say; `twice` names one that came more than once."""
+    """What the routing headers of one head say; `twice` names one that came more than once.
+
+    Two `Mcp-Param-*` that differ in `_` and `-` alone are one that came twice: servers of the CGI
+    kind read them as one.
+    """
 
     version: str | None
     method: str | None
@@ -50,12 +55,17 @@ class Routing(NamedTuple):
 def read_routing(headers: Headers) -> Routing:
     """Pick the routing headers out of a head; total."""
     found: dict[bytes, str] = {}
-    twice = None
+    twice, params = None, set[bytes]()
     for name, value in headers:
         if name in _ROUTING:
             if name in found:
                 twice = name.decode()
             found[name] = text_of(value)
+        elif name.startswith(PARAM_PREFIX):
+            spelled = name.replace(b"_", b"-")
+            if spelled in params:
+                twice = "mcp-param-*"
+            params.add(spelled)
     get = found.get
     return Routing(get(VERSION_HEADER), get(METHOD_HEADER), get(NAME_HEADER), twice)
 

@@ -31,6 +31,7 @@ WITHOUT_BEHAVIOUR: dict[str, str] = {
     "tunnel_client/doctor/errors.py": "names and texts; docs/ is compared with them",
     "tunnel_client/doctor/scene.py": "values",
     "tunnel_client/upstream/base.py": "protocols, and a look at one header",
+    "tunnel_client/errors_connect.py": "names and texts; docs/ is compared with them",
     "tunnel_client/errors_service.py": "names and texts; docs/ is compared with them",
     "tunnel_client/errors_upstreams.py": "names and texts; docs/ is compared with them",
     "tunnel_relay/doctor/scene.py": "values",

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from shared.configfile import SecretRef
 from shared.errors import AuthError, CloseCode
-from tunnel_client import errors_service, errors_upstreams
+from tunnel_client import errors_connect, errors_service, errors_upstreams
 from tunnel_client.credentials.settings import Place
 from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError
@@ -226,6 +226,7 @@ def final_ends() -> list[GiveUp]:
 _MODULES = (
     ClientError.__module__,
     errors_upstreams.__name__,
+    errors_connect.__name__,
     errors_doctor.__name__,
     errors_service.__name__,
 )

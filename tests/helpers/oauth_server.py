@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -40,6 +40,8 @@ class OAuthServer:
         self.expires_in = 3600
         self.denies = False
         self.token_status = 200
+        self.revoke_status = 200
+        self.before_revoking: Callable[[], None] = lambda: None
         self.hold: asyncio.Event | None = None
 
     @property
@@ -153,8 +155,10 @@ class OAuthServer:
     async def _revoke(self, request: Request) -> Response:
         form = {key: str(value) for key, value in (await request.form()).items()}
         self.asked.append(("revoke", form))
-        self.access.clear()
-        return Response()
+        self.before_revoking()
+        if self.revoke_status == 200:
+            self.access.clear()
+        return Response(status_code=self.revoke_status)
 
 
 @asynccontextmanager

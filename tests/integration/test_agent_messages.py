@@ -246,8 +246,20 @@ async def test_an_unknown_version_gets_the_upstreams_word(scene: Scene) -> None:
 
 
 async def test_the_routing_headers_reach_the_upstream(scene: Scene) -> None:
-    reply = await scene.agent.ask(call("headers"), headers=[("Mcp-Param-Case", "x")])
+    shown = [("Mcp-Param-Case", "x"), ("Mcp-Param-User_Id", "ada")]
+    reply = await scene.agent.ask(call("headers"), headers=shown)
     told = dict(reply.document["result"]["headers"])
     assert told["mcp-protocol-version"] == MODERN
     assert (told["mcp-method"], told["mcp-name"]) == ("tools/call", "headers")
-    assert told["mcp-param-case"] == "x"
+    assert (told["mcp-param-case"], told["mcp-param-user_id"]) == ("x", "ada")
+
+
+async def test_two_mirrored_headers_that_a_server_could_read_as_one_are_refused(
+    scene: Scene,
+) -> None:
+    """H32: servers of the CGI kind read `_` as `-`."""
+    for second in ("Mcp-Param-User_Id", "Mcp-Param-User-Id"):
+        shown = [("Mcp-Param-User_Id", "ada"), (second, "eve")]
+        reply = await scene.agent.ask(call("headers", case="alike"), headers=shown)
+        assert (reply.status, reply.document["error"]["code"]) == (400, -32020)
+    assert scene.upstream.calls("alike") == []

@@ -9,10 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from tests.helpers.agent import call
+from tests.helpers.login import Browser
 from tests.helpers.tunnel import BIN, free_port
 from tests.integration.scene import LINKS, Scene, open_scene
 from tests.tunnel_relay.console.stage import PASSWORD, Hand, cookie_of
 from tunnel_relay.admin.logins import COOKIE
+
+CALLBACK = "http://127.0.0.1:9/callback"
 
 
 async def add_admin(scene: Scene, user: str) -> None:
@@ -72,6 +75,43 @@ async def test_the_console_sees_and_ends_what_the_relay_serves() -> None:
             assert secret not in scene.log("relay.log")
         await scene.lab.relay_command("user", "token-revoke", made["admin_token"]["id"])
         assert (await http.post("/v1/status", json={}, headers=bearer)).status_code == 401
+
+
+async def test_one_password_is_guessed_at_as_often_at_two_doors_as_at_one() -> None:
+    """U10: guesses at the console count at the login of agents' users, and the other way."""
+    port = free_port()
+    async with (
+        open_scene({"admin.port": port}) as scene,
+        httpx2.AsyncClient(base_url=f"http://localhost:{port}", trust_env=False) as http,
+    ):
+        for user in ("root", "mia"):
+            await add_admin(scene, user)
+        await scene.lab.relay_command("agent", "add", "desk", "--redirect-uri", CALLBACK)
+        browser = Browser(http, scene.lab.origin)
+        query = {
+            "response_type": "code",
+            "client_id": "desk",
+            "redirect_uri": CALLBACK,
+            "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+            "code_challenge_method": "S256",
+            "resource": scene.lab.url("server"),
+        }
+        await browser.open(str(httpx2.URL(f"{scene.lab.origin}/oauth/authorize", params=query)))
+
+        async def at_console(user: str, password: str = PASSWORD) -> int:
+            return (
+                await Hand(http).post("/login", {"user": user, "password": password})
+            ).status_code
+
+        async def at_oauth(user: str, password: str = PASSWORD) -> int:
+            await browser.log_in(user, password)
+            assert browser.page is not None
+            return browser.page.status_code
+
+        assert [await at_console("root", "wrong") for _ in range(5)] == [403] * 5
+        assert await at_oauth("root") == 429
+        assert [await at_oauth("mia", "wrong") for _ in range(5)] == [401] * 5
+        assert await at_console("mia") == 429
 
 
 @pytest.mark.parametrize("which", ["admin", "listen"])

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tunnel_client.errors import BadServerUrlError
+from tunnel_client.errors_connect import BadServerUrlError
 from tunnel_client.relay_url import is_loopback
 
 MAX_URL = 2048

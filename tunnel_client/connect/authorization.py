@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import LoginPlace
-from tunnel_client.errors import LoginRefusedError
+from tunnel_client.errors_connect import LoginRefusedError
 
 MAX_CODE = 4096
 

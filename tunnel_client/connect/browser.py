@@ -5,7 +5,7 @@ import webbrowser
 from collections.abc import Mapping
 
 from tunnel_client.connect.address import MAX_URL, WebUrl
-from tunnel_client.errors import BadServerUrlError
+from tunnel_client.errors_connect import BadServerUrlError
 
 _LONGEST = 4 * MAX_URL
 

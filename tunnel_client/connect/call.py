@@ -21,12 +21,8 @@ from tunnel_client.connect.http import (
 from tunnel_client.connect.listing import learn_tools
 from tunnel_client.connect.mcp_session import McpSession
 from tunnel_client.connect.server import Server
-from tunnel_client.errors import (
-    ClientError,
-    McpSessionEndedError,
-    ServerAnswerError,
-    TokenRefusedError,
-)
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import McpSessionEndedError, ServerAnswerError, TokenRefusedError
 
 MAX_ERROR_BODY = 1024 * 1024
 RESUMES = 5

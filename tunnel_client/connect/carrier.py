@@ -29,7 +29,8 @@ from tunnel_client.connect.listener import listen
 from tunnel_client.connect.mcp_session import McpSession
 from tunnel_client.connect.notes import Notes
 from tunnel_client.connect.server import Server
-from tunnel_client.errors import ClientError, ConnectBusyError
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import ConnectBusyError
 
 AT_ONCE = 64
 """Requests under way; more wait."""

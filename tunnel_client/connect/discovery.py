@@ -18,7 +18,7 @@ import jiter
 
 from tunnel_client.connect.address import WebUrl, reachable_from
 from tunnel_client.connect.http import http_for, read_body, translated
-from tunnel_client.errors import BadServerUrlError, LoginMetadataError
+from tunnel_client.errors_connect import BadServerUrlError, LoginMetadataError
 
 MAX_DOCUMENT = 64 * 1024
 FETCH_SECONDS = 5.0

@@ -5,7 +5,7 @@ from typing import Any, TypeGuard
 
 from pydantic import SecretStr
 
-from tunnel_client.errors import LoginMetadataError
+from tunnel_client.errors_connect import LoginMetadataError
 
 MAX_TOKEN = 16 * 1024
 _MAX_SECONDS = 10 * 365 * 86400

@@ -19,8 +19,8 @@ from tunnel_client.errors import (
     ConnectError,
     DialSettingsError,
     ProxyError,
-    ServerAnswerError,
 )
+from tunnel_client.errors_connect import ServerAnswerError
 
 CONNECT_SECONDS = 10.0
 WRITE_SECONDS = 30.0

@@ -7,7 +7,8 @@ from tunnel_client.connect.call import Agent, read_events
 from tunnel_client.connect.events import LONGEST_PAUSE
 from tunnel_client.connect.notes import Notes
 from tunnel_client.connect.server import Server
-from tunnel_client.errors import ClientError, TokenRefusedError
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import TokenRefusedError
 
 FIRST_WAIT = 1.0
 

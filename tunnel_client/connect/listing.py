@@ -12,7 +12,7 @@ from tunnel_client.connect.events import EventReader
 from tunnel_client.connect.headers import ToolHeaders, message_headers
 from tunnel_client.connect.http import check_encoding
 from tunnel_client.connect.server import Server
-from tunnel_client.errors import ServerAnswerError
+from tunnel_client.errors_connect import ServerAnswerError
 
 MAX_PAGES = 50
 MAX_PAGE = 8 * 1024 * 1024

@@ -20,10 +20,11 @@ from tunnel_client.connect.grant import Grant, tokens
 from tunnel_client.connect.notes import Notes
 from tunnel_client.connect.token_endpoint import OAuthError, give_back, post_form, register
 from tunnel_client.connect.token_store import TokenStore
-from tunnel_client.errors import (
-    ClientError,
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import (
     LoginRefusedError,
     LoginTimeoutError,
+    LogoutUntoldError,
     NotRegisteredError,
     TokenRefusedError,
 )
@@ -83,17 +84,31 @@ class Login:
             await asyncio.wait([self._task])
 
     async def log_out(self) -> bool:
-        """Give the session back and forget it; False when there was none. Raises ClientError."""
+        """Give the session back, then forget it; False when there was none. Raises ClientError.
+
+        It is forgotten whatever the server says: who logs out leaves nothing behind on a machine.
+        LogoutUntoldError says that the server does not know.
+        """
         async with self._store.locked(LOCK_SECONDS):
-            kept = await self._store.load()
+            kept, untold = await self._store.load(), None
+            try:
+                if kept is not None:
+                    await self._given_back(kept)
+            except ClientError as error:
+                untold = error
             await self._store.forget()
-        if kept is None:
-            return False
+            self._grant = None
+        if kept is not None and untold is not None:
+            where = kept.revocation_endpoint or kept.issuer
+            text = f"forgotten here, but {where} was not told that it is over: {untold.cause}"
+            raise LogoutUntoldError(text)
+        return kept is not None
+
+    async def _given_back(self, kept: Grant) -> None:
         if kept.revocation_endpoint is not None:
             token = (kept.refresh or kept.access).get_secret_value()
             endpoint = WebUrl.parse(kept.revocation_endpoint)
             await give_back(endpoint, token, kept.client_id, self._trust)
-        return True
 
     async def _renewed(self, refused: SecretStr | None, challenge: str, may_ask: bool) -> SecretStr:
         while True:

@@ -24,7 +24,8 @@ from tunnel_client.connect.server import FixedToken, Server
 from tunnel_client.connect.threads import in_thread
 from tunnel_client.connect.token_store import TokenStore, system_keyring
 from tunnel_client.dial import tls_context
-from tunnel_client.errors import SecretError, ServerAnswerError
+from tunnel_client.errors import SecretError
+from tunnel_client.errors_connect import ServerAnswerError
 from tunnel_client.files import read_guarded
 
 TOKEN_VARIABLE = "MCP_TUNNEL_TOKEN"  # noqa: S105 - the name, not the token

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.http import READ_SECONDS
-from tunnel_client.errors import TokenRefusedError
+from tunnel_client.errors_connect import TokenRefusedError
 
 MAX_CHALLENGE = 4096
 

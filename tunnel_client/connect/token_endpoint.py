@@ -10,7 +10,7 @@ import httpx2
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import MAX_DOCUMENT, json_object
 from tunnel_client.connect.http import http_for, read_body, translated
-from tunnel_client.errors import LoginMetadataError, LoginRefusedError, ServerAnswerError
+from tunnel_client.errors_connect import LoginMetadataError, LoginRefusedError, ServerAnswerError
 
 ANSWER_SECONDS = 15.0
 CLIENT_NAME = "tunnel-client connect"

@@ -23,7 +23,8 @@ from pydantic import SecretStr
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.grant import Grant, is_token_text
 from tunnel_client.connect.threads import in_thread
-from tunnel_client.errors import BadServerUrlError, ConnectBusyError, StateWriteError
+from tunnel_client.errors import StateWriteError
+from tunnel_client.errors_connect import BadServerUrlError, ConnectBusyError
 from tunnel_client.files import make_folder, read_guarded, write_private
 
 KEYRING_SECONDS = 30.0

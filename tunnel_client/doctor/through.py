@@ -11,7 +11,8 @@ from shared.checkup import SkippedError
 from tunnel_client.dial import dial
 from tunnel_client.doctor.errors import CallFailedError
 from tunnel_client.doctor.scene import Scene
-from tunnel_client.errors import ConnectError, EnrolRefusedError, TokenRefusedError
+from tunnel_client.errors import ConnectError, EnrolRefusedError
+from tunnel_client.errors_connect import TokenRefusedError
 from tunnel_client.http_once import OneExchange
 from tunnel_client.upstream_ask import LEGACY
 

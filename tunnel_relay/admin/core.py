@@ -35,6 +35,7 @@ from tunnel_relay.bars import BarTable
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import Passwords
+from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.lease import Lease
 from tunnel_relay.passkeys import Passkeys
 from tunnel_relay.sessions import SessionTable
@@ -102,6 +103,8 @@ class AdminCore:
         self.policy: PolicyFile | None = None
         """The policy that calls are held against; set by whoever serves."""
         self.passwords = Passwords()
+        self.throttle = LoginThrottle()
+        """One for every door that takes a password: at two a guesser would have twice the tries."""
         self.records = Records()
         """The log; set by whoever opens it."""
         self.purges = Purges()

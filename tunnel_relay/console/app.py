@@ -31,7 +31,6 @@ from tunnel_relay.console.scrape import metrics_route
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
 from tunnel_relay.identity.oidc import OidcClient
-from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.metrics import Metrics
 from tunnel_relay.web.pages import static_route
 
@@ -52,7 +51,7 @@ class ConsoleApp:
     ) -> None:
         self.logins = Logins()
         callers = Callers(admin, self.logins)
-        self.site = Site(admin, events, self.logins, callers, LoginThrottle())
+        self.site = Site(admin, events, self.logins, callers)
         self.routes: list[BaseRoute] = [
             *Api(admin, callers).routes(),
             *LoginPages(self.site, oidc, origin).routes(),

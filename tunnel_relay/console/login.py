@@ -66,7 +66,7 @@ class LoginPages:
             name, password = form.text("user").strip(), SecretStr(form.text("password"))
             self._may_try(request, name)
             user = await self._verified(name, password, _address(request))
-            self._site.throttle.succeeded(name, _address(request))
+            self._site.admin.throttle.succeeded(name, _address(request))
         except RelayError as error:
             return self._page(error)
         answer = RedirectResponse("/", 303, headers())
@@ -111,7 +111,11 @@ class LoginPages:
     def _may_try(self, request: Request, name: str) -> None:
         # What nobody has time to verify is no attempt: it counts against no account.
         busy = self._busy >= AT_ONCE
-        wait = 1.0 if busy else self._site.throttle.take(name, _address(request), time.monotonic())
+        wait = (
+            1.0
+            if busy
+            else self._site.admin.throttle.take(name, _address(request), time.monotonic())
+        )
         if wait:
             log.warning("console_login_limited", address=_address(request))
             note("login.throttled", at=CONSOLE, source=_address(request))

@@ -39,7 +39,7 @@ async def prove(visit: Visit) -> None:
         raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and decide again")
     client = visit.request.client
     address = client.host if client else ""
-    wait = visit.site.throttle.take(login.user, address, time.monotonic())
+    wait = admin.throttle.take(login.user, address, time.monotonic())
     if wait:
         note("login.throttled", at="console", source=address)
         raise too_many(wait, f"Too many attempts. Try again in {math.ceil(wait)} s.")

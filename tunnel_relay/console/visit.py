@@ -21,7 +21,6 @@ from tunnel_relay.admin.service import Admin
 from tunnel_relay.console.forms import Form, read_form
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.events import EventRing
-from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.store.base import Role
 from tunnel_relay.web.pages import headers, page
 
@@ -53,7 +52,6 @@ class Site:
     events: EventRing
     logins: Logins
     callers: Callers
-    throttle: LoginThrottle
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from shared.jsonrpc.param_headers import PARAM_PREFIX
+
 Headers = list[tuple[bytes, bytes]]
 
 _HOP_BY_HOP = {
@@ -53,7 +55,10 @@ class _Rule:
         spelled = name.replace(b"_", b"-")
         if spelled in self._never or spelled.startswith(self._prefixes):
             return False
-        return spelled == name or not (spelled in _JUDGED or spelled.startswith(_JUDGED_PREFIX))
+        # What mirrors an argument is called what the tool calls it, `_` and all.
+        if spelled == name or name.startswith(PARAM_PREFIX):
+            return True
+        return spelled not in _JUDGED and not spelled.startswith(_JUDGED_PREFIX)
 
 
 _IN = _Rule(_NEVER_IN, _NEVER_IN_PREFIXES)

@@ -23,7 +23,7 @@ from tunnel_relay.identity.documents import (
     is_document_url,
     read_document,
 )
-from tunnel_relay.identity.pending import Held
+from tunnel_relay.identity.pending import Held, Kept
 from tunnel_relay.identity.redirects import is_redirect
 from tunnel_relay.identity.requests import RequestError
 from tunnel_relay.quotas import Waiting
@@ -37,6 +37,9 @@ FAILURE_SECONDS = 30.0
 """How long one that could not be fetched is not tried again."""
 DYNAMIC_SECONDS = 86400.0
 """How long an agent that registered itself may wait for a first consent."""
+DYNAMIC_OF_ONE = 50
+"""Of these, the most that come from one address. Those that somebody consented to count no more."""
+MAX_DYNAMIC = 5000
 MAX_CACHED = 1000
 FETCHES = 4
 """Documents fetched at a time."""
@@ -67,7 +70,7 @@ class AgentFinder:
         self._private_hosts = tuple(host.lower() for host in settings.document_hosts)
         self._documents: Held[Agent] = Held(MAX_CACHED)
         self._failures: Held[str] = Held(MAX_CACHED)
-        self._dynamic: Held[Agent] = Held(MAX_CACHED)
+        self._dynamic: Kept[Agent] = Kept(DYNAMIC_SECONDS, MAX_DYNAMIC, DYNAMIC_OF_ONE)
         self._by_address = RateLimit(*PER_ADDRESS)
         self._fetches = anyio.CapacityLimiter(FETCHES)
         self._waiting = Waiting(WAITING_FETCHES, WAITING_OF_ADDRESS)
@@ -128,8 +131,8 @@ class AgentFinder:
         self._documents.put(url, agent, self._clock() + DOCUMENT_SECONDS)
         return agent
 
-    def register(self, wanted: dict[str, Any]) -> Agent:
-        """Register an agent that described itself (RFC 7591); raises RequestError.
+    def register(self, wanted: dict[str, Any], address: str) -> Agent:
+        """Register an agent that described itself (RFC 7591) at an address; raises RequestError.
 
         What it says of its secret is not looked at: every such agent is a public client.
         """
@@ -148,7 +151,10 @@ class AgentFinder:
             raise RequestError("invalid_client_metadata", "client_name is unusable")
         agent, _ = self._admin.new_agent(f"dyn-{new_id()}", name, AgentKind.DYNAMIC, uris)
         # In memory until somebody consents: strangers fill no table.
-        self._dynamic.put(agent.id, agent, self._clock() + DYNAMIC_SECONDS)
+        wait = self._dynamic.put(agent.id, agent, address_key(address), self._clock())
+        if wait:
+            text = "too many agents that nobody has consented to yet"
+            raise RequestError("slow_down", text, wait)
         log.info("agent_registered_itself", agent=agent.id)
         return agent
 
@@ -157,6 +163,7 @@ class AgentFinder:
         before = self._admin.directory.agents.get(agent.id)
         if before is None:
             await self._admin.put_agent(agent)
+            self._dynamic.drop(agent.id)
         elif (before.name, before.redirect_uris) != (agent.name, agent.redirect_uris):
             # What an admin decided about it stays.
             changed = replace(before, name=agent.name, redirect_uris=agent.redirect_uris)

@@ -31,7 +31,7 @@ from tunnel_relay.identity.pending import (
     REQUEST_SECONDS,
     USED_SECONDS,
     Code,
-    Held,
+    Kept,
     Login,
     Waiting,
 )
@@ -46,7 +46,6 @@ from tunnel_relay.identity.requests import (
     single,
 )
 from tunnel_relay.identity.shared_routes import shared_route
-from tunnel_relay.identity.throttle import LoginThrottle
 from tunnel_relay.identity.tokens import TokenEndpoint
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.settings import Settings
@@ -79,10 +78,10 @@ class AuthorizationServer:
         self._clock = clock
         self.issuer = settings.public_url[0]
         self.finder = AgentFinder(admin, settings.oauth, clock=clock)
-        self._waiting: Held[Waiting] = Held()
-        self._codes: Held[Code] = Held()
-        self._logins: Held[Login] = Held()
-        self._throttle = LoginThrottle()
+        # By address, then by user: nobody's request, code or login goes for another's.
+        self._waiting: Kept[Waiting] = Kept(REQUEST_SECONDS)
+        self._codes: Kept[Code] = Kept(USED_SECONDS)
+        self._logins: Kept[Login] = Kept(LOGIN_SECONDS)
         self._begun = RateLimit(*PER_ADDRESS)
         self._verifying = 0
         secure = self.issuer.startswith("https:")
@@ -148,7 +147,9 @@ class AuthorizationServer:
         login = self._logged_in(request)
         waiting = Waiting(asked, agent, browser, login=login)
         name = secrets.token_urlsafe(32)
-        self._waiting.put(name, waiting, self._clock() + REQUEST_SECONDS)
+        wait = self._waiting.put(name, waiting, address_key(address), self._clock())
+        if wait:
+            return self._problem("Too many logins wait for their user. Try again.", 429, wait)
         shown = self._ask_login(name, waiting) if login is None else self._ask(name, waiting)
         self._browser_cookie.set(shown, browser)
         return shown
@@ -163,7 +164,7 @@ class AuthorizationServer:
         address = request.client.host if request.client else ""
         # What nobody has time to verify is no attempt: it counts against no account.
         busy = self._verifying >= VERIFYING
-        wait = 1.0 if busy else self._throttle.take(account, address, self._clock())
+        wait = 1.0 if busy else self._admin.throttle.take(account, address, self._clock())
         if wait:
             log.warning("login_throttled", address=address)
             note("login.throttled", at="oauth", source=address)
@@ -178,16 +179,17 @@ class AuthorizationServer:
             known = account if account in self._admin.directory.users else None
             note("login.failed", who={"user": known}, at="oauth", source=address)
             return self._ask_login(name, waiting, "The name or the password is wrong.", 401)
-        self._throttle.succeeded(account, address)
+        self._admin.throttle.succeeded(account, address)
         return await self.logged_in(user, name, waiting)
 
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:
         """Go on with a user who proved who they are, by whatever way."""
         await self._admin.note_login(user.key)
         waiting.login = Login(user.key, user.password)
-        # A new value: whoever planted a cookie before is not logged in by this.
+        # A new value: whoever planted a cookie before is not logged in by this. Where there is no
+        # place for it, the next agent has its user asked for the password again.
         login = self._login_cookie.fresh()
-        self._logins.put(login, waiting.login, self._clock() + LOGIN_SECONDS)
+        self._logins.put(login, waiting.login, user.key, self._clock())
         note("login.ok", who={"user": user.key}, at="oauth", agent=waiting.agent.id)
         log.info("logged_in", user=user.key, agent=waiting.agent.id)
         answer = _redirect(f"/oauth/consent?request={name}")
@@ -223,7 +225,9 @@ class AuthorizationServer:
             text = secrets.token_urlsafe(32)
             now = self._clock()
             code = Code(asked, waiting.user or "", now + CODE_SECONDS, classes)
-            self._codes.put(text, code, now + USED_SECONDS)
+            wait = self._codes.put(text, code, code.user, now)
+            if wait:
+                return self._problem("You were given too many codes. Try again.", 429, wait)
             server = f"{asked.tunnel}/{asked.upstream}"
             log.info(
                 "consented",

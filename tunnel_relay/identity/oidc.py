@@ -20,7 +20,7 @@ from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import RelayError
 from tunnel_relay.identity.claims import Person, read_login
 from tunnel_relay.identity.fetching import FetchError
-from tunnel_relay.identity.pending import REQUEST_SECONDS, Held
+from tunnel_relay.identity.pending import REQUEST_SECONDS, Kept
 from tunnel_relay.identity.providers import Provider, endpoint
 from tunnel_relay.identity.rights import Rules
 from tunnel_relay.identity.signed import TokenError, check_signature, read
@@ -73,18 +73,22 @@ class OidcClient:
         self._secret = secret
         self._clock = clock
         self._rules = Rules(admin.settings)
-        self._flows: Held[Flow] = Held()
+        self._flows: Kept[Flow] = Kept(REQUEST_SECONDS)
         self._exchanging = 0
 
-    def begin(self, browser: str, then: str, redirect_uri: str) -> str:
-        """Return where the browser goes; `then` is what `finish` gives back. Raises LoginError."""
+    def begin(self, browser: str, then: str, redirect_uri: str, source: str) -> str:
+        """Return where a browser goes; `then` is what `finish` gives back. Raises LoginError.
+
+        `source` is what the login is counted under, of those that are begun and not finished.
+        """
         where = endpoint(self.provider, "authorization_endpoint")
         if not self.provider.ready or where is None:
             raise LoginError(
                 f"{self.name} cannot be reached now. Try again soon.", "no metadata", 503
             )
         flow, state = Flow(browser, then, redirect_uri), secrets.token_urlsafe(32)
-        self._flows.put(state, flow, self._clock() + REQUEST_SECONDS)
+        if self._flows.put(state, flow, source, self._clock()):
+            raise LoginError("Too many logins were begun. Try again soon.", "no place left", 429)
         challenge = hashlib.sha256(flow.verifier.encode()).digest()
         query = {
             "response_type": "code",

@@ -81,7 +81,8 @@ class OidcPages:
                 raise LoginError("This login is over. Start again.", "nothing waits for it")
             browser = self._cookie.read(request) or self._cookie.fresh()
             back = f"{self._place.origin}{self._place.prefix}/callback"
-            answer = _redirect(self._client.begin(browser, then, back))
+            source = address_key(_address(request))
+            answer = _redirect(self._client.begin(browser, then, back, source))
         except LoginError as error:
             return self._problem(error)
         self._cookie.set(answer, browser)

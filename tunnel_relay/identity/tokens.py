@@ -21,7 +21,7 @@ from tunnel_relay.directory import may_open
 from tunnel_relay.errors import Code as ErrorCode
 from tunnel_relay.errors import RelayError
 from tunnel_relay.identity.agents import AgentFinder
-from tunnel_relay.identity.pending import USED_SECONDS, Code, Held
+from tunnel_relay.identity.pending import Code, Kept
 from tunnel_relay.identity.reading import read_body
 from tunnel_relay.identity.requests import RequestError, single, verifies
 from tunnel_relay.identity.resources import server_of
@@ -58,7 +58,7 @@ class TokenEndpoint:
         admin: Admin,
         settings: OAuth,
         finder: AgentFinder,
-        codes: Held[Code],
+        codes: Kept[Code],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._admin = admin
@@ -90,7 +90,7 @@ class TokenEndpoint:
             )
             if not isinstance(wanted, dict):
                 raise ValueError
-            agent = self._finder.register(wanted)
+            agent = self._finder.register(wanted, address)
         except RequestError as error:
             return refusal(error)
         except ValueError:
@@ -173,7 +173,7 @@ class TokenEndpoint:
             await self._replayed(code)
             raise RequestError("invalid_grant", "the code is unknown, used or too old")
         code.used = True
-        self._codes.put(text, code, now + USED_SECONDS)
+        self._codes.put(text, code, code.user, now)
         asked = code.request
         if sent.get("redirect_uri") != asked.redirect_uri:
             raise RequestError("invalid_grant", "the redirect_uri is another one")

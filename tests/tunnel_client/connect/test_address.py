@@ -3,7 +3,7 @@
 import pytest
 
 from tunnel_client.connect.address import WebUrl, reachable_from
-from tunnel_client.errors import BadServerUrlError
+from tunnel_client.errors_connect import BadServerUrlError
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.authorization import Authorization
 from tunnel_client.connect.discovery import LoginPlace
-from tunnel_client.errors import LoginRefusedError
+from tunnel_client.errors_connect import LoginRefusedError
 
 SERVER = WebUrl.parse("https://relay.example/t/a/b/mcp")
 

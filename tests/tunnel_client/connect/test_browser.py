@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunnel_client.connect.browser import open_page
-from tunnel_client.errors import BadServerUrlError
+from tunnel_client.errors_connect import BadServerUrlError
 
 URL = "https://login.example/go?state=a&redirect_uri=http%3A%2F%2F127.0.0.1%3A5%2Fcallback"
 

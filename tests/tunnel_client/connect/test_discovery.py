@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.oauth_server import METADATA, PRM, oauth_server
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import discover, json_object
-from tunnel_client.errors import LoginMetadataError
+from tunnel_client.errors_connect import LoginMetadataError
 
 TRUST = ssl.create_default_context()
 EVIL = "https://evil.example"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tunnel_client.connect.faults import error_of, fault
-from tunnel_client.errors import ConnectBusyError, LoginTimeoutError
+from tunnel_client.errors_connect import ConnectBusyError, LoginTimeoutError
 
 
 def test_a_fault_says_code_cause_next_and_whether_the_call_ran() -> None:

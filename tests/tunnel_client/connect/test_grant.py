@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from tunnel_client.connect.grant import Grant, tokens
-from tunnel_client.errors import LoginMetadataError
+from tunnel_client.errors_connect import LoginMetadataError
 
 GOOD: dict[str, Any] = {"token_type": "bearer", "access_token": "mts_canary", "expires_in": 60}
 

@@ -17,8 +17,8 @@ from tunnel_client.errors import (
     ConnectError,
     DialSettingsError,
     ProxyError,
-    ServerAnswerError,
 )
+from tunnel_client.errors_connect import ServerAnswerError
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 

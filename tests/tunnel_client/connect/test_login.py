@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,11 +17,12 @@ from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import challenge_values
 from tunnel_client.connect.login import Login
 from tunnel_client.connect.token_store import TokenStore
-from tunnel_client.errors import (
-    ClientError,
+from tunnel_client.errors import ClientError
+from tunnel_client.errors_connect import (
     ConnectBusyError,
     LoginRefusedError,
     LoginTimeoutError,
+    LogoutUntoldError,
     NotRegisteredError,
     ServerAnswerError,
     TokenRefusedError,
@@ -256,6 +257,39 @@ async def test_a_logout_gives_the_session_back_and_forgets(tmp_path: Path) -> No
         assert server.requests("revoke") == [{"token": refresh, "client_id": "dyn-1"}]
         assert not await login.log_out()
         assert [each.suffix for each in (tmp_path / "state" / "connect").iterdir()] == [".lock"]
+
+
+async def test_a_logout_forgets_nothing_before_the_server_was_told(tmp_path: Path) -> None:
+    """Killed in between, there is something to try again with."""
+    async with oauth_server() as server, made(server, tmp_path) as (login, _):
+        await login.renew(None, "", may_ask=True)
+        folder, kept = tmp_path / "state" / "connect", list[Path]()
+        server.before_revoking = lambda: kept.extend(folder.glob("*.json"))
+        assert await login.log_out()
+        assert len(kept) == 1
+        assert list(folder.glob("*.json")) == []
+
+
+@pytest.mark.parametrize("status", [400, 503, None])
+async def test_a_logout_that_the_server_did_not_take_forgets_and_says_so(
+    tmp_path: Path, status: int | None
+) -> None:
+    """`None`: the server is gone."""
+    async with AsyncExitStack() as running:
+        server = await running.enter_async_context(oauth_server())
+        login, _ = await running.enter_async_context(made(server, tmp_path))
+        token = (await login.renew(None, "", may_ask=True)).get_secret_value()
+        server.revoke_status = status or 200
+        if status is None:
+            await running.aclose()
+        with pytest.raises(LogoutUntoldError) as caught:
+            await login.log_out()
+        assert caught.value.exit_code == 69
+        assert server.origin in str(caught.value)
+        assert token not in str(caught.value)
+        assert list((tmp_path / "state" / "connect").glob("*.json")) == []
+        assert await login.token() is None
+        assert not await login.log_out()
 
 
 async def test_a_token_that_is_none_is_not_taken(tmp_path: Path) -> None:

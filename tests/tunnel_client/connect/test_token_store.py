@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.grant import Grant
 from tunnel_client.connect.token_store import Keyring, TokenStore, system_keyring
-from tunnel_client.errors import ConnectBusyError, UnsafeFileError
+from tunnel_client.errors import UnsafeFileError
+from tunnel_client.errors_connect import ConnectBusyError
 
 SERVER = WebUrl.parse("https://relay.example/t/a/b/mcp")
 

@@ -6,7 +6,7 @@ import pytest
 
 from tunnel_client.doctor.errors import CallFailedError
 from tunnel_client.doctor.through import judge_call, session_command
-from tunnel_client.errors import TokenRefusedError
+from tunnel_client.errors_connect import TokenRefusedError
 
 RESULT = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"protocolVersion": "2025-11-25"}})
 REFUSED = json.dumps(

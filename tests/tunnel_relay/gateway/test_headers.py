@@ -27,6 +27,11 @@ def test_the_relays_own_and_nobodys_fields_stay_here_in_either_spelling(name: by
 def test_a_second_spelling_of_a_judged_field_does_not_pass_beside_it() -> None:
     sent = (b"mcp-method", b"mcp_method", b"mcp-param-x", b"mcp_param_x", b"content_type")
     assert names(*sent, b"content-type") == [b"mcp-method", b"mcp-param-x", b"content-type"]
+    assert names(b"mcp-param_x", b"mcp-protocol_version") == []
+
+
+def test_what_mirrors_an_argument_passes_under_the_arguments_name() -> None:
+    assert names(b"mcp-param-user_id", b"mcp-param-a-b") == [b"mcp-param-user_id", b"mcp-param-a-b"]
 
 
 def test_other_fields_pass_as_they_came() -> None:

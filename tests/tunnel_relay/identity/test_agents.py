@@ -206,7 +206,7 @@ async def test_every_agent_can_be_locked_by_its_identifier(tmp_path: Path) -> No
 async def test_an_agent_that_registered_itself_waits_a_day_for_a_consent(tmp_path: Path) -> None:
     trust = ssl.create_default_context()
     async with finding(tmp_path, trust) as (finder, admin, clock):
-        agent = finder.register({"redirect_uris": ["http://127.0.0.1/cb"]})
+        agent = finder.register({"redirect_uris": ["http://127.0.0.1/cb"]}, ADDRESS)
         assert await finder.find(agent.id, ADDRESS) == agent
         with pytest.raises(RequestError):
             finder.known(agent.id)

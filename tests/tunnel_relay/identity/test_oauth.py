@@ -1,5 +1,6 @@
 """Pages: who is asked what, what stays between two of them, and what everybody is told alike."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.tunnel_relay.admin.test_service import broken, mended
 from tests.tunnel_relay.identity.authorization import CALLBACK, RESOURCE, Scene, a_server
 from tests.tunnel_relay.making import URL
 from tunnel_relay.identity.oauth import VERIFYING
+from tunnel_relay.identity.pending import MAX_OF_ONE, REQUEST_SECONDS
 
 Change = Callable[[Scene], Awaitable[Any]]
 
@@ -297,3 +299,23 @@ async def test_switched_off_there_is_nothing(tmp_path: Path) -> None:
             assert (await http.post(path)).status_code == 404
         path = RESOURCE.removeprefix(URL)
         assert (await http.get("/.well-known/oauth-protected-resource" + path)).status_code == 404
+
+
+async def test_a_flood_of_logins_that_are_begun_ends_nobody_elses(tmp_path: Path) -> None:
+    """One address has so many that wait; a further one waits, and those of others stay."""
+    async with a_server(tmp_path) as scene:
+        browser, flood = await scene.browser(), await scene.http("192.0.2.2")
+        await browser.open(scene.authorize())
+        statuses: Counter[int] = Counter()
+        for _ in range(MAX_OF_ONE + 20):
+            scene.now += 0.5  # as fast as one address may
+            answer = await flood.get(scene.authorize())
+            statuses[answer.status_code] += 1
+        assert statuses == {200: MAX_OF_ONE, 429: 20}
+        assert 200 < int(answer.headers["retry-after"]) < REQUEST_SECONDS
+        await browser.log_in("bob")
+        assert "Allow desk" in text(browser)
+        await browser.submit("allow")
+        assert browser.brought["code"]
+        scene.now += int(answer.headers["retry-after"])
+        assert (await flood.get(scene.authorize())).status_code == 200

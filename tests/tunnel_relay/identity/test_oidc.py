@@ -19,7 +19,7 @@ from tests.tunnel_relay.making import make_relay
 from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.identity.oidc import EXCHANGES, LoginError, OidcClient
-from tunnel_relay.identity.pending import REQUEST_SECONDS
+from tunnel_relay.identity.pending import MAX_OF_ONE, REQUEST_SECONDS
 from tunnel_relay.settings_issuers import AllowRule, OidcSettings
 from tunnel_relay.store.base import Role
 
@@ -45,7 +45,7 @@ class Stage:
 
     def begin(self, browser: str = "b", **claims: Any) -> dict[str, str]:
         """Begin a login; returns what the provider sends the browser back with."""
-        self.address = self.client.begin(browser, "waiting", BACK)
+        self.address = self.client.begin(browser, "waiting", BACK, "192.0.2.1")
         parsed = parse_qs(urlsplit(self.address).query, strict_parsing=True)
         self.query = {name: value for name, (value,) in parsed.items()}
         self.provider.answers(self.address, **claims)
@@ -104,6 +104,17 @@ async def test_a_user_logs_in_and_is_what_their_groups_make_them(stage: Stage) -
     assert (stage.query["code_challenge"], stage.query["code_challenge_method"]) == (
         *(challenge, "S256"),
     )
+
+
+async def test_logins_begun_elsewhere_do_not_end_this_one(stage: Stage) -> None:
+    sent = stage.begin()
+    for _ in range(MAX_OF_ONE):
+        stage.client.begin("f", "waiting", BACK, "192.0.2.2")
+    with pytest.raises(LoginError) as caught:
+        stage.client.begin("f", "waiting", BACK, "192.0.2.2")
+    assert caught.value.status == 429
+    assert (await stage.client.finish(sent, "b"))[0].key == stage.user
+    assert stage.begin()
 
 
 async def test_a_state_works_once_in_its_browser_and_for_ten_minutes(stage: Stage) -> None:
@@ -218,7 +229,7 @@ async def test_how_the_relay_shows_its_secret(tmp_path: Path) -> None:
 async def test_without_metadata_nobody_is_sent_anywhere(stage: Stage) -> None:
     client = OidcClient(stage.admin, stage.admin.settings.oidc, None)  # type: ignore[arg-type]
     with pytest.raises(LoginError) as caught:
-        client.begin("b", "waiting", BACK)
+        client.begin("b", "waiting", BACK, "192.0.2.1")
     assert caught.value.status == 503
     stage.client._exchanging = EXCHANGES
     assert (await stage.refused(stage.begin())).status == 503

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.tunnel_relay.identity.authorization import (
     refresh_form,
 )
 from tests.tunnel_relay.making import URL
+from tunnel_relay.identity.agents import DYNAMIC_OF_ONE, DYNAMIC_SECONDS
 from tunnel_relay.store.base import Door
 
 
@@ -303,3 +305,35 @@ async def test_registering_is_bounded_and_off_unless_asked_for(tmp_path: Path) -
     async with a_server(tmp_path / "off") as scene:
         http = await scene.http()
         assert (await http.post("/oauth/register", json=wanted)).status_code == 404
+
+
+async def test_a_flood_of_registrations_ends_nobody_elses(tmp_path: Path) -> None:
+    """One address has so many that nobody consented to; those of others stay and are added to."""
+    wanted = {"redirect_uris": [CALLBACK]}
+    async with a_server(tmp_path, dynamic_registration=True) as scene:
+        mine = (await registered(scene, wanted))[1]["client_id"]
+        flood, statuses = await scene.http("192.0.2.2"), Counter[int]()
+        for _ in range(DYNAMIC_OF_ONE + 5):
+            scene.now += 6  # as fast as one address may
+            answer = await flood.post("/oauth/register", json=wanted)
+            statuses[answer.status_code] += 1
+        assert statuses == {201: DYNAMIC_OF_ONE, 429: 5}
+        assert answer.json()["error"] == "slow_down"
+        assert 80_000 < int(answer.headers["retry-after"]) < DYNAMIC_SECONDS
+        assert (await registered(scene, wanted))[0] == 201
+        assert await scene.consented(mine)
+
+
+async def test_an_agent_that_is_used_makes_room_for_another(tmp_path: Path) -> None:
+    wanted = {"redirect_uris": [CALLBACK]}
+    async with a_server(tmp_path, dynamic_registration=True) as scene:
+        agents = []
+        for _ in range(DYNAMIC_OF_ONE):
+            scene.now += 6
+            agents.append((await registered(scene, wanted))[1]["client_id"])
+        scene.now += 6
+        assert (await registered(scene, wanted))[0] == 429
+        await scene.tokens(agents[0])
+        scene.now += 6
+        assert (await registered(scene, wanted))[0] == 201
+        await scene.tokens(agents[0])
