@@ -51,13 +51,16 @@ def spans(collector: HttpServer) -> list[dict[str, Any]]:
 
 def durations(collector: HttpServer) -> Counter[tuple[str, str, str]]:
     """Count calls by metric, method and tool, as a collector that decodes them finds them."""
-    found: Counter[tuple[str, str, str]] = Counter()
+    newest: dict[tuple[str, frozenset[tuple[str, str]]], int] = {}
     for path, body in zip(collector.paths, collector.bodies, strict=True):
         if path == "/v1/metrics":
             for name, labels, point in points_of(body):
                 assert sum(point.bucket_counts) == point.count
-                tool = labels.get("gen_ai.tool.name", "")
-                found[name, labels["mcp.method.name"], tool] += point.count
+                newest[name, frozenset(labels.items())] = point.count
+    found: Counter[tuple[str, str, str]] = Counter()
+    for (name, labelled), count in newest.items():
+        labels = dict(labelled)
+        found[name, labels["mcp.method.name"], labels.get("gen_ai.tool.name", "")] += count
     return found
 
 

@@ -77,7 +77,10 @@ async def test_a_call_stands_in_both_logs_under_one_name_with_one_digest() -> No
             assert here["who"][name] == there["who"][name]
         assert here["what"] == there["what"]
         assert here["why"] | {"policy": ""} == {
-            **{"by": "rule", "decision": "allow", "policy": "", "rule": "what-sessions-open"}
+            "by": "rule",
+            "decision": "allow",
+            "policy": "",
+            "rule": "what-sessions-open",
         }
         done = await ended(scene, here["call"])
         assert (done["result"], done["status"], done["delivery"]) == ("ok", 200, "done")

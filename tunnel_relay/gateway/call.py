@@ -25,8 +25,8 @@ class Call:
 
     `permit` is what humans signed for this very call, or "". `state_ends` is when the state that it
     used up would have ended, 0 when it used none; `what` is what it asks for, where that matters.
-    `edit` has to see the response before the agent. `decision` is the relay's own policy's, None for
-    what no rule is asked about.
+    `edit` has to see the response before the agent. `decision` is the relay's own policy's,
+    None for what no rule is asked about.
     """
 
     __slots__ = (

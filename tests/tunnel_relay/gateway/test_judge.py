@@ -119,7 +119,7 @@ def test_a_session_asks_for_more_where_a_user_can_consent_to_it() -> None:
 
 def test_of_rules_that_allow_everything_the_first_by_its_name_is_told() -> None:
     rules = ALL + '\n- {id: an, match: {method: "*"}, effect: allow}'
-    rules += '\n- {id: a, match: {tool: ab}, effect: allow}'
+    rules += "\n- {id: a, match: {tool: ab}, effect: allow}"
     assert verdict(a_judge(rules), a_session(), call("ab"), a_link()) == passed("all")
 
 
