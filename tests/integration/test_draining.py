@@ -207,7 +207,7 @@ async def test_a_link_that_is_cut_meanwhile_goes_on_and_no_other_is_taken(
         await seen.result({"survived": True})
         assert (await runs.end()).document["result"] == {"survived": True}
     assert await left(scene) == 0
-    # The client leaves the link without a call soon after the drain begins, before the cut or after.
+    # The client leaves a link without a call soon after the drain begins: before the cut or after.
     since = scene.log("relay.log")[before:]
     assert since.count("link resumed") in {1, 2}
     assert "link up" not in since
