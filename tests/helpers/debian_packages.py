@@ -1,4 +1,4 @@
-"""Install Debian packages that the tests need and that pip cannot bring: a browser, a sandbox, systemd.
+"""Install Debian packages that tests need and pip cannot bring: a browser, a sandbox, systemd.
 
     python -m tests.helpers.debian_packages     # as root: what is missing, else nothing
 

@@ -1,4 +1,4 @@
-"""The tools of systemd, for tests of units: installed where that is allowed, or said to be missing."""
+"""The tools of systemd, for tests of units: installed where that is allowed, else missed aloud."""
 
 import shutil
 
