@@ -156,7 +156,8 @@ async def desk() -> AsyncIterator[str]:
     assert process.stdout is not None
     try:
         with anyio.fail_after(COMMAND_SECONDS):
-            yield (await process.stdout.readline()).decode().strip()
+            url = (await process.stdout.readline()).decode().strip()
+        yield url
     finally:
         process.terminate()
         await process.wait()
