@@ -246,8 +246,8 @@ def _borrowed_proxy(plan: EnrolPlan) -> str:
     if plan.target.proxy is not None or is_loopback(relay.host) or not proxy_of_environment(relay):
         return ""
     return (
-        "This went through the proxy of HTTPS_PROXY, which a service does not have: write it down as\n"
-        f"relay.proxy, and its login as relay.proxy_auth, in {plan.config}.\n"
+        "This went through the proxy of HTTPS_PROXY. A service does not have that: it needs\n"
+        f"relay.proxy in {plan.config}, and relay.proxy_auth for a login.\n"
     )
 
 

@@ -246,7 +246,7 @@ class NameLookupError(DialError):
     """The relay's (or proxy's) host name has no address."""
 
     code = "MT2201"
-    next_command = "getent hosts RELAY; where only a proxy knows it, name the proxy: --proxy, later relay.proxy"
+    next_command = "getent hosts RELAY; where a proxy alone knows it: --proxy, later relay.proxy"
 
 
 class ConnectError(DialError):
