@@ -269,21 +269,26 @@ async def test_a_missing_ca_file_is_a_matter_of_configuration(tmp_path: Path) ->
 
 
 async def test_a_dial_that_is_given_up_leaves_no_connection() -> None:
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     class Silent(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            begun.set()
+
         def connection_lost(self, exc: Exception | None) -> None:
             ended.set()
 
     server = await asyncio.get_running_loop().create_server(Silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     for proxy in ("none", f"http://127.0.0.1:{port}"):
+        begun.clear()
         ended.clear()
         host = "localhost" if proxy == "none" else "relay.test"
-        with anyio.move_on_after(0.2) as scope:
-            await dial(at(host, port, proxy=proxy), Caller)
-        assert scope.cancelled_caught
         with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(dial, at(host, port, proxy=proxy), Caller)
+                await begun.wait()
+                tasks.cancel_scope.cancel()
             await ended.wait()
     server.close()
 
