@@ -267,9 +267,7 @@ class ProxyLoginError(ProxyError):
     """The proxy wants a user and a password, or others than those it got."""
 
     code = "MT2711"
-    next_command = (
-        "put user:password into a file of mode 0600; --proxy-auth file:FILE, later relay.proxy_auth"
-    )
+    next_command = "user:password into a 0600 file; --proxy-auth file:FILE, later relay.proxy_auth"
 
 
 class CertificateError(DialError):
