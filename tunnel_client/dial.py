@@ -88,7 +88,7 @@ def choose_proxy(target: DialTarget) -> "Proxy | None":
 
     if target.proxy == "none" or is_loopback(target.relay.host):
         return None
-    address = target.proxy or _proxy_of_environment(target.relay)
+    address = target.proxy or proxy_of_environment(target.relay)
     if not address:
         return None
     if "://" not in address:
@@ -107,7 +107,8 @@ def choose_proxy(target: DialTarget) -> "Proxy | None":
     return proxy
 
 
-def _proxy_of_environment(relay: RelayUrl) -> str | None:
+def proxy_of_environment(relay: RelayUrl) -> str | None:
+    """Return what HTTPS_PROXY and NO_PROXY say of a relay; it may hold a password."""
     host = f"[{relay.host}]" if ":" in relay.host else relay.host
     if urllib.request.proxy_bypass(f"{host}:{relay.port}"):
         return None
@@ -251,7 +252,7 @@ async def connect_through(proxy: "Proxy", target: DialTarget) -> asyncio.Transpo
         status = error.response.status_code
         said = f"{name} answered {status} to CONNECT"
         if status == 407:
-            wants = "it wants a user and password: set relay.proxy_auth"
+            wants = "it wants a user and password: --proxy-auth, relay.proxy_auth"
             raise ProxyLoginError(f"{said} ({wants})") from None
         why = _PROXY_SAYS.get(status, "")
         raise ProxyError(f"{said} {relay.authority}{why}", look) from None

@@ -26,7 +26,7 @@ from shared.ids import JOIN_PREFIX, is_name, is_token
 from shared.keys import BadKeyError, decode_public, encode_public, key_fingerprint
 from shared.version import VERSION
 from tunnel_client.config_text import first_config, upstreams_of
-from tunnel_client.dial import DialTarget, dial
+from tunnel_client.dial import DialTarget, dial, proxy_of_environment
 from tunnel_client.errors import (
     AlreadyEnrolledError,
     BadJoinCodeError,
@@ -41,7 +41,7 @@ from tunnel_client.files import write_private
 from tunnel_client.http_once import OneExchange, write_post
 from tunnel_client.identity import Identity, StateLock, refuse_enrolled
 from tunnel_client.policy.start import write_default
-from tunnel_client.relay_url import RelayUrl
+from tunnel_client.relay_url import RelayUrl, is_loopback
 from tunnel_client.settings import (
     POLICY_FILE,
     check_proxy,
@@ -233,9 +233,21 @@ def next_steps(plan: EnrolPlan, enrolled: Enrolled, environ: Mapping[str, str]) 
         f"Enrolled in tunnel {enrolled.tunnel}; relay key {fingerprint} is pinned.\n"
         f"Wrote {plan.config} and the key in {plan.state_dir}.\n"
         f"What agents may do is in {plan.config.parent / POLICY_FILE}; read it.\n"
+        f"{_borrowed_proxy(plan)}"
         "Next, name a private MCP server and run:\n"
         f"  tunnel-client upstream add{option} NAME --url http://127.0.0.1:3000/mcp\n"
         f"  tunnel-client run{option}"
+    )
+
+
+def _borrowed_proxy(plan: EnrolPlan) -> str:
+    """Say that a proxy was found in the environment, which is not everybody's; never its login."""
+    relay = plan.target.relay
+    if plan.target.proxy is not None or is_loopback(relay.host) or not proxy_of_environment(relay):
+        return ""
+    return (
+        "This went through the proxy of HTTPS_PROXY. A service does not have that: it needs\n"
+        f"relay.proxy in {plan.config}, and relay.proxy_auth for a login.\n"
     )
 
 

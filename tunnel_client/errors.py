@@ -167,7 +167,7 @@ class NameLookupError(DialError):
     """The relay's (or proxy's) host name has no address."""
 
     code = "MT2201"
-    next_command = "getent hosts RELAY; compare the URL with public_url of the relay"
+    next_command = "getent hosts RELAY; where a proxy alone knows it: --proxy, later relay.proxy"
 
 
 class ConnectError(DialError):
@@ -188,7 +188,7 @@ class ProxyLoginError(ProxyError):
     """The proxy wants a user and a password, or others than those it got."""
 
     code = "MT2711"
-    next_command = "put user:password into a file of mode 0600 and set relay.proxy_auth to it"
+    next_command = "user:password into a 0600 file; --proxy-auth file:FILE, later relay.proxy_auth"
 
 
 class CertificateError(DialError):

@@ -103,6 +103,14 @@ class Decision(NamedTuple):
     approvers: Approvers | None = None
 
 
+def why_facts(decision: Decision | None, policy: str) -> dict[str, str | None]:
+    """Return what a record says of a decision by a policy's digest; None: no rule was asked."""
+    if decision is None:
+        return {"by": "free", "decision": Effect.ALLOW.value, "policy": policy, "rule": None}
+    effect = decision.effect.value
+    return {"by": decision.why, "decision": effect, "policy": policy, "rule": decision.rule}
+
+
 class Policy:
     """A whole policy file, checked. Its `digest` is the same for the same meaning of the text."""
 

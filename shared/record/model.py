@@ -116,7 +116,7 @@ MEMBERS = {
     "why.decision": "`allow`, `deny` or `require_approval`",
     "why.rule": "the rule of the policy",
     "why.policy": "SHA-256 of the policy",
-    "why.by": "what decided when it was no rule",
+    "why.by": "what decided: `rule`, or what did when it was none",
     "arguments": "by the names that the tool declares: a tag, or the value where it may be clear",
     "body": "SHA-256 of the request's bytes, as they passed",
     "trace": "W3C trace id, a dash and the agent's span, when the agent sent them",

@@ -1,4 +1,4 @@
-"""Install Debian packages that the tests need and that pip cannot bring: a browser, a sandbox.
+"""Install Debian packages that tests need and pip cannot bring: a browser, a sandbox, systemd.
 
     python -m tests.helpers.debian_packages     # as root: what is missing, else nothing
 
@@ -18,6 +18,8 @@ BROWSER = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 """The programs of the browser tests, and the packages they come in."""
 SANDBOX = {"bwrap": "bubblewrap"}
 """The program that the sandbox of stdio servers is made with, and its package."""
+SYSTEMD = {"systemd-analyze": "systemd", "systemctl": "systemd"}
+"""The programs that judge and enable units, and their package; nothing of it has to run."""
 INSTALL_SECONDS = 600.0
 NEVER = "TUNNEL_TESTS_NO_APT"
 """The environment variable that keeps the tests from installing anything."""
@@ -67,7 +69,7 @@ def _only_one_installer() -> Iterator[None]:
 
 def main() -> None:
     """Install all of it, or say why not."""
-    problem = install(BROWSER | SANDBOX)
+    problem = install(BROWSER | SANDBOX | SYSTEMD)
     if problem is not None:
         raise SystemExit(problem)
 

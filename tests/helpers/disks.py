@@ -68,6 +68,19 @@ def turn_read_only(folder: Path) -> None:
     _run("mount", "-o", "remount,abort", str(folder))
 
 
+@contextlib.contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """Have an ext4 disk refuse every change in a folder, files in use or not, for a while.
+
+    A disk in use that turned read-only never comes back before it is unmounted; this does.
+    """
+    _run("chattr", "-R", "+i", str(folder))
+    try:
+        yield
+    finally:
+        _run("chattr", "-R", "-i", str(folder))
+
+
 def repaired(image: Path, folder: Path) -> None:
     """Do what an operator does about such a disk: unmount, check, mount. Nobody may use it."""
     _run("umount", str(folder))

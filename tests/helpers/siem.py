@@ -108,6 +108,12 @@ class HttpServer:
         """Return all lines that it took."""
         return [line for body in list(self.bodies) for line in body.splitlines()]
 
+    def take(self, path: str, body: bytes, head: dict[str, str]) -> None:
+        """Keep what was posted."""
+        self.paths.append(path)
+        self.bodies.append(body)
+        self.heads.append(head)
+
     @contextmanager
     def up(self, context: ssl.SSLContext | None = None) -> Iterator[None]:
         """Listen in the block."""
@@ -122,13 +128,16 @@ class HttpServer:
                     kept.asked.add(mode)
                     self.rfile.read(1)
                     return
+                if mode == "lost":
+                    # Taken, and nobody hears of it.
+                    kept.take(self.path, body, dict(self.headers))
+                    kept.asked.add(mode)
+                    return
                 status = {"ok": 200, "broken": 500, "large": 413, "moved": 302}[mode]
                 if mode == "large" and body.count(b"\n") <= 2:
                     status = 200
                 if status == 200:
-                    kept.paths.append(self.path)
-                    kept.bodies.append(body)
-                    kept.heads.append(dict(self.headers))
+                    kept.take(self.path, body, dict(self.headers))
                 kept.asked.add(mode)
                 self.send_response(status)
                 if status == 302:

@@ -99,6 +99,8 @@ class Lab:
     """Are the tools of every upstream pinned as they are? Otherwise nobody asks for pins."""
     handed: socket.socket | None = None
     """What relays get to serve at, as from a service manager; without it they open their own."""
+    under: Sequence[str] = ()
+    """The words of a command that both daemons are started by."""
 
     @property
     def relay_config(self) -> Path:
@@ -163,6 +165,7 @@ class Lab:
         with (self.folder / log).open("ab") as sink:
             return await asyncio.create_subprocess_exec(
                 *([] if handed is None else handing(handed)),
+                *self.under,
                 str(BIN / program),
                 verb,
                 "--config",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.agent import Agent, call
 from tests.helpers.audit_log import records
-from tests.helpers.disks import ext4_disk, repaired, turn_read_only
+from tests.helpers.disks import ext4_disk, repaired, turn_read_only, unwritable
 from tests.helpers.tunnel import Lab, end, free_port
 from tests.integration.policies import desk_upstream
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
@@ -100,3 +100,48 @@ async def test_a_relays_disk_that_turned_read_only_lets_only_reads_through_when_
             await end(scene.lab.relay)
             has_whole_calls(disk / "log")
             assert await verified(scene.lab, disk / "log")
+
+
+@pytest.mark.parametrize("program", ["client", "relay"])
+async def test_what_no_file_takes_is_refused_until_it_does_again_without_a_restart(
+    tmp_path: Path, program: str
+) -> None:
+    """A08: at either end, reads too, and the gap is one record."""
+    disk, port = tmp_path / "disk", free_port()
+    log = disk / "log"
+
+    def prepare(lab: Lab) -> None:
+        pinned(lab)
+        lab.environment[f"TUNNEL_{program.upper()}_AUDIT__FOLDER"] = str(log)
+        lab.environment["TUNNEL_CLIENT_HEALTH__LISTEN"] = f"127.0.0.1:{port}"
+
+    with ext4_disk(tmp_path / "image", disk):
+        async with open_scene(prepare=prepare, upstream=desk_upstream()) as scene:
+            await classified(scene)
+            health = Agent(port if program == "client" else scene.lab.port, "/readyz", None)
+            assert (await scene.agent.ask(call("open_ticket", case="before"))).status == 200
+            with unwritable(log):
+                await eventually(lambda: refused(scene))
+                for name in ("open_ticket", "get_ticket"):
+                    assert said(await scene.agent.ask(call(name, case="during"))) == (
+                        503,
+                        NEVER_SENT,
+                    )
+                told = await health.ask(method="GET")
+                assert (told.status, told.document["reason"]) == (503, "audit")
+            await eventually(lambda: answers(scene))
+            await eventually(lambda: healthy(health))
+            assert scene.upstream.calls("during") == []
+            await scene.lab.stop()
+            has_whole_calls(log)
+            (gap,) = records(log, "audit.gap")
+            assert "not permitted" in gap["why"]
+            assert await verified(scene.lab, log)
+
+
+async def answers(scene: Scene) -> bool:
+    return (await scene.agent.ask(call("open_ticket", case="again"))).status == 200
+
+
+async def healthy(health: Agent) -> bool:
+    return (await health.ask(method="GET")).status == 200

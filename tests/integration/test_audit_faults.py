@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.agent import Reply, call
+from tests.helpers.agent import Agent, Reply, call
 from tests.helpers.audit_log import Record, records
 from tests.helpers.disks import fill, small_disk
 from tests.helpers.tcp_proxy import TcpProxy
-from tests.helpers.tunnel import CommandError, Lab, end
+from tests.helpers.tunnel import CommandError, Lab, end, free_port
 from tests.integration.policies import desk_upstream
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 from tests.integration.test_audit_client import folder, intent_of, pinned
@@ -43,11 +43,13 @@ def one_chain(found: list[Record]) -> None:
 
 
 async def test_a_full_disk_refuses_what_changes_and_recovers_without_a_gap(tmp_path: Path) -> None:
-    """A08: 503 before anything is dispatched, status says why, and no restart is needed."""
+    """A08: 503 before anything is dispatched, health says why, and no restart is needed."""
+    health = Agent(free_port(), "/readyz", None)
 
     def prepare(lab: Lab) -> None:
         pinned(lab)
         lab.environment["TUNNEL_CLIENT_AUDIT__FOLDER"] = str(tmp_path / "disk" / "log")
+        lab.environment["TUNNEL_CLIENT_HEALTH__LISTEN"] = f"127.0.0.1:{health.port}"
 
     with small_disk(tmp_path / "disk") as disk:
         log = disk / "log"
@@ -63,10 +65,13 @@ async def test_a_full_disk_refuses_what_changes_and_recovers_without_a_gap(tmp_p
             assert [said(reply) for reply in refused] == [(503, NEVER_SENT)] * 3
             assert scene.upstream.calls("full") == []
             assert "No space left" in (await status(scene.lab))["failing"]
+            told = await health.ask(method="GET")
+            assert (told.status, told.document["reason"]) == (503, "audit")
             with pytest.raises(CommandError, match="MT2321"):
                 await scene.lab.client_command("tool", "classify", SERVER, "get_ticket", "draft")
             filler.unlink()
             await eventually(lambda: status_is_fine(scene.lab))
+            assert (await health.ask(method="GET")).status == 200
             assert (await scene.agent.ask(call("open_ticket", case="after"))).status == 200
             await end(scene.lab.client)
             found = records(log)

@@ -1,6 +1,7 @@
 """The relay's log, of what admins ask of it and of calls: real programs, real files."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,13 @@ from tests.integration.test_audit_client import intent_of, pinned
 from tests.integration.test_audit_faults import NEVER_SENT, classified, refuses, said
 
 pytestmark = [pytest.mark.system]
+TURNS = """\
+version: 1
+default: deny
+rules:
+  - {id: odd, match: {tool: get_ticket}, when: 'args.case == "odd"', effect: allow}
+  - {id: even, match: {tool: get_ticket}, when: 'args.case == "even"', effect: allow}
+"""
 
 
 async def test_a_revocation_stands_in_the_relays_log_and_the_log_verifies() -> None:
@@ -68,10 +76,40 @@ async def test_a_call_stands_in_both_logs_under_one_name_with_one_digest() -> No
         for name in ("agent", "session", "user"):
             assert here["who"][name] == there["who"][name]
         assert here["what"] == there["what"]
+        assert here["why"] | {"policy": ""} == {
+            "by": "rule",
+            "decision": "allow",
+            "policy": "",
+            "rule": "what-sessions-open",
+        }
         done = await ended(scene, here["call"])
         assert (done["result"], done["status"], done["delivery"]) == ("ok", 200, "done")
         assert done["bytes"] == len(reply.body)
         assert done["intent"] == here["seq"] < done["seq"]
+
+
+async def test_an_intent_names_the_rule_that_let_the_call_pass_whatever_it_said() -> None:
+    """Two rules take turns by an argument; what no rule is asked about names none."""
+    async with open_scene(prepare=pinned, upstream=desk_upstream()) as scene:
+        await classified(scene)
+        policy = next(scene.lab.relay_config.parent.rglob("relay-policy.yaml"))
+        policy.write_text(TURNS)
+        assert scene.lab.relay is not None
+        scene.lab.relay.send_signal(signal.SIGHUP)
+        await eventually(lambda: len(records(relay_folder(scene), "policy.read")) >= 2)
+        for case in ("odd", "even", "odd", "even"):
+            reply = await scene.agent.ask(call("get_ticket", case=case))
+            assert b'"result"' in reply.body
+        await scene.agent.ask({"jsonrpc": "2.0", "id": 9, "method": "tools/list"})
+
+        def whys(method: str) -> list[Record]:
+            every = records(relay_folder(scene), "call.intent")
+            return [each["why"] for each in every if each["what"].get("method") == method]
+
+        calls, (listed,) = whys("tools/call")[-4:], whys("tools/list")[-1:]
+        assert [each["rule"] for each in calls] == ["odd", "even", "odd", "even"]
+        assert {(each["by"], each["decision"]) for each in calls} == {("rule", "allow")}
+        assert (listed["by"], listed["decision"], listed["rule"]) == ("free", "allow", None)
 
 
 async def test_a_call_that_is_revoked_in_flight_says_so() -> None:

@@ -156,7 +156,8 @@ async def desk() -> AsyncIterator[str]:
     assert process.stdout is not None
     try:
         with anyio.fail_after(COMMAND_SECONDS):
-            yield (await process.stdout.readline()).decode().strip()
+            url = (await process.stdout.readline()).decode().strip()
+        yield url
     finally:
         process.terminate()
         await process.wait()
@@ -222,8 +223,9 @@ def transcript(steps: list[tuple[str, str, float]]) -> str:
         "Behind a firewall that lets nothing out but a CONNECT proxy with a login, at a relay",
         "whose certificate a private authority signed: the README's commands on one machine, typed",
         "by `python -m tests.system.first_call --install --write docs/first-call.md`, which wrote",
-        f"this page ({machine}). The commands took **{total:.0f} s** together; reading and typing",
-        "come on top. `relay.example.com` has no address: only the proxy knows where it is.",
+        f"this page ({machine}). The commands took **{total:.0f} s** together, of the five minutes",
+        "that it may take with reading and typing. `relay.example.com` has no address: only the",
+        "proxy knows where it is.",
         "",
     ]
     for line, said, seconds in steps:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.helpers.systemd import tool
 from tunnel_client.cli import cli as client
 from tunnel_relay.cli import cli as relay
 
@@ -17,12 +18,11 @@ UNITS_OF_PROGRAMS = [
     "tunnel-client-user.service",
     "tunnel-relay.service",
 ]
-ANALYZE = shutil.which("systemd-analyze")
 
 
 def exposure(folder: Path, unit: str) -> float:
     done = subprocess.run(
-        [str(ANALYZE), "security", "--offline=true", "--no-pager", str(folder / unit)],
+        [tool("systemd-analyze"), "security", "--offline=true", "--no-pager", str(folder / unit)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -33,7 +33,6 @@ def exposure(folder: Path, unit: str) -> float:
     return float(found[1])
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize(
     ("unit", "drop_in", "bound"),
     [
@@ -84,7 +83,6 @@ def test_a_unit_starts_a_command_that_exists(unit: str, program: click.Group) ->
     assert {word for word in options if word.startswith("--")} <= known
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("unit", UNITS_OF_PROGRAMS)
 def test_a_unit_has_no_word_that_systemd_does_not_know(tmp_path: Path, unit: str) -> None:
     """The program is not installed where tests run, so another stands in its place."""
@@ -98,7 +96,7 @@ def test_a_unit_has_no_word_that_systemd_does_not_know(tmp_path: Path, unit: str
         (tmp_path / f"{unit}.d").mkdir()
         shutil.copy(UNITS / "tunnel-client-stdio.conf", tmp_path / f"{unit}.d")
     done = subprocess.run(
-        [str(ANALYZE), "verify", "--man=no", *checked],
+        [tool("systemd-analyze"), "verify", "--man=no", *checked],
         capture_output=True,
         text=True,
         timeout=60,

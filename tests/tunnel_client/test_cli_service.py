@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from shared.configfile import SecretRef
+from tests.helpers.systemd import tool
 from tests.tunnel_client.test_settings import HTTP, KEY, STDIO
 from tunnel_client.cli import cli
 from tunnel_client.credentials.sources import read_reference
@@ -23,8 +24,6 @@ from tunnel_client.service.units import MARK, UNIT
 from tunnel_client.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-ANALYZE = shutil.which("systemd-analyze")
-SYSTEMCTL = shutil.which("systemctl")
 RELAY = f"""[relay]
 url = "wss://relay.example"
 tunnel = "office"
@@ -66,10 +65,12 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-needs_systemctl = pytest.mark.skipif(SYSTEMCTL is None, reason="systemctl is not installed")
+@pytest.fixture(scope="module")
+def systemctl() -> str:
+    return tool("systemctl")
 
 
-@needs_systemctl
+@pytest.mark.usefixtures("systemctl")
 def test_an_installed_service_is_enabled_and_known_to_systemd(tmp_path: Path) -> None:
     folder = enrolled(tmp_path)
     done = install(tmp_path)
@@ -77,8 +78,7 @@ def test_an_installed_service_is_enabled_and_known_to_systemd(tmp_path: Path) ->
     assert set(files(folder)) == {UNIT, f"{UNIT}.d/local.conf"}
     link = folder / "multi-user.target.wants" / UNIT
     assert link.is_symlink()
-    if ANALYZE is not None:
-        verified(folder)
+    verified(folder)
 
 
 def verified(folder: Path) -> None:
@@ -86,7 +86,7 @@ def verified(folder: Path) -> None:
     text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.M)
     unit.write_text(text)
     done = subprocess.run(
-        [str(ANALYZE), "verify", "--man=no", str(unit)],
+        [tool("systemd-analyze"), "verify", "--man=no", str(unit)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -95,7 +95,7 @@ def verified(folder: Path) -> None:
     assert (done.returncode, [x for x in done.stderr.splitlines() if "tunnel-" in x]) == (0, [])
 
 
-@needs_systemctl
+@pytest.mark.usefixtures("systemctl")
 def test_again_changes_nothing_and_uninstall_leaves_what_it_did_not_write(tmp_path: Path) -> None:
     folder = enrolled(tmp_path, HEAD + STDIO)
     assert install(tmp_path).exit_code == 0
@@ -115,7 +115,7 @@ def test_again_changes_nothing_and_uninstall_leaves_what_it_did_not_write(tmp_pa
     assert (once_more.exit_code, "Nothing is installed" in once_more.stdout) == (0, True)
 
 
-@needs_systemctl
+@pytest.mark.usefixtures("systemctl")
 def test_another_profile_takes_the_drop_in_of_the_last_away(tmp_path: Path) -> None:
     folder = enrolled(tmp_path)
     install(tmp_path, "--profile", "stdio")

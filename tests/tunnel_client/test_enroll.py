@@ -20,6 +20,7 @@ from tests.helpers.tls import Authority
 from tunnel_client import enroll as enroll_module
 from tunnel_client.dial import DialTarget
 from tunnel_client.enroll import (
+    Enrolled,
     EnrolPlan,
     check_code,
     check_room,
@@ -137,6 +138,26 @@ async def test_enrolling_goes_through_a_proxy(relay: Relay, tmp_path: Path) -> N
     assert "\r\nHost: relay.test\r\n" in relay.heads[0]
     written = tomllib.loads(made.config.read_text())["relay"]
     assert (written["proxy"], written["proxy_auth"]) == (target.proxy, "env:LOGIN")
+    assert "HTTPS_PROXY" not in next_steps(made, Enrolled("office", RELAY_KEY), {})
+
+
+async def test_a_proxy_of_the_environment_is_told_and_its_login_is_not(
+    relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another terminal, or a service, does not have the variable."""
+    with anyio.fail_after(10):
+        async with (
+            relay.listening(),
+            ConnectProxy({"relay.test:443": ("127.0.0.1", relay.port)}, login="a:bcd") as proxy,
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://a:bcd@127.0.0.1:{proxy.port}")
+            monkeypatch.setenv("NO_PROXY", "elsewhere.test")
+            target = DialTarget(RelayUrl(True, "relay.test", 443), tmp_path / "ca.pem")
+            made = plan(relay, tmp_path, target=target)
+            steps = next_steps(made, await enroll(made, CODE), {})
+    assert proxy.asked == ["relay.test:443"]
+    assert "relay.proxy" in steps
+    assert "bcd" not in steps + made.config.read_text()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from shared.grant import Grant
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.permit import PermitError, decode
 from shared.policy.methods import TOOL
-from shared.policy.model import Decision
+from shared.policy.model import Decision, why_facts
 from shared.record.encode import INTENT, before, said, traced
 from shared.record.redact import LARGE, MAX_BODY, NOTHING, Fields, Redactor
 from shared.wire.codec import OpenHead
@@ -101,7 +101,7 @@ class Spelling:
     ) -> Known:
         envelope, policy = request.envelope, self._judge.policy_digest
         what = self._what_facts(grant.upstream, request, pin)
-        spelled = said(what, _who_facts(grant, claim), _why_facts(decision, policy))
+        spelled = said(what, _who_facts(grant, claim), why_facts(decision, policy))
         tool_class = "read" if pin is None or pin.tool_class is None else pin.tool_class.value
         declared = () if pin is None else self._judge.declared(pin)
         tool = f"{grant.upstream}/{None if envelope is None else envelope.name}"
@@ -226,13 +226,6 @@ def _who_facts(grant: Grant, claim: str | None) -> dict[str, Any]:
         "session": grant.session,
         "user": grant.user,
     }
-
-
-def _why_facts(decision: Decision | None, policy: str) -> dict[str, Any]:
-    if decision is None:
-        return {"by": "free", "decision": "allow", "policy": policy, "rule": None}
-    effect = decision.effect.value
-    return {"by": decision.why, "decision": effect, "policy": policy, "rule": decision.rule}
 
 
 def _approval(permit: str) -> bytes:

@@ -18,6 +18,7 @@ from shared.jsonrpc.outcome import Look, Outcome, suspicious
 from shared.link.driver import LinkDriver
 from shared.permit import decode
 from shared.policy.methods import TOOL
+from shared.policy.model import why_facts
 from shared.record.encode import before, said, traced
 from shared.wire.tools import ToolWord
 from tunnel_relay.audit.saying import Claims
@@ -116,7 +117,7 @@ class Known(NamedTuple):
     """`what`, `who` and `why`, as they end a record."""
 
 
-_Key = tuple[str, str | bytes | None, str, bool, str | None]
+_Key = tuple[str, str | bytes | None, str, str | None, bool, str | None]
 _Ready = tuple["Exchange", bytes, bytes, Known]
 
 
@@ -219,7 +220,8 @@ class Calls:
         permitted = bool(call.permit)
         # An agent may call what does not exist: only a name that the client told is repeated.
         claim = self._claims.of(session.id, call.request, envelope)
-        key = (session.id, method, "" if tool is None else tool.name, permitted, claim)
+        rule = None if call.decision is None else call.decision.rule
+        key = (session.id, method, "" if tool is None else tool.name, rule, permitted, claim)
         known = self._known.get(key)
         if known is not None and known.tool is tool and known.policy == policy:
             return known
@@ -269,6 +271,4 @@ def _facts(
         "session": session.id,
         "user": session.user,
     }
-    decided = "permitted" if call.permit else "allow"
-    why = {"decision": decided, "policy": policy}
-    return said(what, who, why)
+    return said(what, who, why_facts(call.decision, policy))

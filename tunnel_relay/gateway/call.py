@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.jsonrpc.envelope import MODERN, Envelope, Kind
 from shared.jsonrpc.headers import VERSION_HEADER
+from shared.policy.model import Decision
 from shared.wire.codec import OpenHead, encode_open
 from tunnel_relay.gateway.checks import Request
 from tunnel_relay.gateway.claims import RESUMED, Claim, read_claim
@@ -24,13 +25,14 @@ class Call:
 
     `permit` is what humans signed for this very call, or "". `state_ends` is when the state that it
     used up would have ended, 0 when it used none; `what` is what it asks for, where that matters.
-    `edit` has to see the response before the agent.
+    `edit` has to see the response before the agent. `decision` is the relay's own policy's,
+    None for what no rule is asked about.
     """
 
     __slots__ = (
-        *("body", "claim", "edit", "envelope", "initializes", "instance", "mcp_session"),
-        *("message_id", "modern", "permit", "pushes", "request", "session", "state_ends", "trace"),
-        "what",
+        *("body", "claim", "decision", "edit", "envelope", "initializes", "instance"),
+        *("mcp_session", "message_id", "modern", "permit", "pushes", "request", "session"),
+        *("state_ends", "trace", "what"),
     )
 
     def __init__(self, request: Request, session: Session, envelope: Envelope | None) -> None:
@@ -50,6 +52,7 @@ class Call:
         self.body = b""
         """The request's, while an approval may still be asked for it."""
         self.edit: Edit | None = None
+        self.decision: Decision | None = None
         if envelope is not None:
             self.claim = read_claim(envelope, self.modern)
             if self.claim is not None:

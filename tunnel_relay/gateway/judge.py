@@ -35,9 +35,13 @@ Edit = Callable[[Document], Document | None]
 
 
 class Passed(NamedTuple):
-    """The request may go to the client; `edit`, where there is one, has to see the response."""
+    """The request may go to the client; `edit`, where there is one, has to see the response.
+
+    `decision` is the policy's, None for what no rule is asked about.
+    """
 
     edit: Edit | None = None
+    decision: Decision | None = None
 
 
 class Narrow(NamedTuple):
@@ -67,7 +71,7 @@ class Judge:
         self._policy = policy
         self._groups_of = groups_of
         self._subjects: dict[tuple[str, str], Subject] = {}
-        self._open: tuple[Policy | None, bool] = (None, False)
+        self._open: tuple[Policy | None, Passed | None] = (None, None)
         self._few = Few()
 
     @property
@@ -84,8 +88,8 @@ class Judge:
             # A stream that is resumed brings the answers of earlier requests, lists among them; and
             # it lives for long, so a policy that is open now may narrow under it.
             return Passed(self._any_list(session, link)) if http == b"GET" else _PASSED
-        if not session.classes and self._permits_all(policy):
-            return _PASSED
+        if not session.classes and (passed := self._permits_all(policy)) is not None:
+            return passed if envelope.method in RULED else _PASSED
         if envelope.kind is Kind.RESPONSE:
             return _PASSED
         method = envelope.method
@@ -102,9 +106,10 @@ class Judge:
         decision = decide(policy, subject, action)
         if decision.effect is Effect.ALLOW:
             listed = LISTS.get(action.method)
-            if listed is None or self._permits_all(policy):
-                return _PASSED  # what the session's classes leave out, the client filters
-            return Passed(self._list_filter(policy, session, subject, listed, link))
+            if listed is None or self._permits_all(policy) is not None:
+                # What the session's classes leave out, the client filters.
+                return Passed(None, decision)
+            return Passed(self._list_filter(policy, session, subject, listed, link), decision)
         if decision.effect is Effect.REQUIRE_APPROVAL and method == TOOL:
             return Asks(action, decision, tool, policy)
         if method == TOOL and not visible(policy, subject, action):
@@ -113,10 +118,12 @@ class Judge:
 
     # Inside -------------------------------------------------------------------------------------
 
-    def _permits_all(self, policy: Policy) -> bool:
-        """Tell whether a policy narrows nothing, as the one that new relays start with."""
+    def _permits_all(self, policy: Policy) -> Passed | None:
+        """Return what a policy that narrows nothing says to all; new relays start with one."""
         if self._open[0] is not policy:
-            self._open = policy, _permits_all(policy)
+            rule = _permits_all(policy)
+            decision = None if rule is None else Decision(Effect.ALLOW, rule, "rule")
+            self._open = policy, None if decision is None else Passed(None, decision)
         return self._open[1]
 
     def _subject(self, session: Session) -> Subject:
@@ -148,7 +155,7 @@ class Judge:
     def _any_list(self, session: Session, link: Link) -> Edit:
         def edit(document: Document) -> Document | None:
             policy = self._policy()
-            if self._permits_all(policy):
+            if self._permits_all(policy) is not None:
                 return None
             subject = self._subject(session)
             changed: Document | None = None
@@ -202,11 +209,12 @@ def _answer(body: bytes, why: Why) -> Answer:
     return Answer(200, body, [JSON, NO_STORE], why)
 
 
-def _permits_all(policy: Policy) -> bool:
-    """Tell whether every rule allows and one of them asks for nothing."""
+def _permits_all(policy: Policy) -> str | None:
+    """Return the rule that allows everything and asks for nothing, if no other does but allow."""
     if any(rule.effect is not Effect.ALLOW for rule in policy.rules):
-        return False
-    return any(not rule.is_conditional and _asks_nothing(rule.match) for rule in policy.rules)
+        return None
+    wide = (rule for rule in policy.rules if not rule.is_conditional and _asks_nothing(rule.match))
+    return min((rule.id for rule in wide), default=None)
 
 
 def _asks_nothing(match: Any) -> bool:

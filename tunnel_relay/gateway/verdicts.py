@@ -54,13 +54,14 @@ class Verdicts:
         envelope, asking = call.envelope, self._asking
         verdict = self._judge.judge(call.session, envelope, link, call.request.method)
         if isinstance(verdict, Passed):
-            call.edit = verdict.edit
+            call.edit, call.decision = verdict.edit, verdict.decision
             ready = asking is not None and asking.ready(call.session.id, envelope)
             if ready and asking is not None and envelope is not None:
                 return Later(self._taken(asking, call.session, envelope, call.request.body))
             return None if call.claim is None else self._binding.admit(call)
         if not isinstance(verdict, Asks):
             return verdict
+        call.decision = verdict.decision
         if asking is None or envelope is None:
             return answers.NOT_FOUND
         return Later(self._asked(asking, call, envelope, verdict))

@@ -3,9 +3,11 @@
 import json
 import re
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from shared.audit.private import AuditError, read_private, write_private
+from shared.record.export.otlp_metrics import Kept
 
 _HASH = re.compile(r"[0-9a-f]{64}|")
 
@@ -21,6 +23,8 @@ class Cursor(NamedTuple):
     """Number of the oldest intent that a completion to come may name."""
     missed: int = 0
     """Records that were removed before they were exported, ever."""
+    totals: Kept = MappingProxyType({})
+    """What was counted up to there, by a format that counts."""
 
 
 def cursor_path(folder: Path, name: str) -> Path:
@@ -40,11 +44,20 @@ def read_cursor(path: Path) -> Cursor:
         counts = [found.get(name) for name in ("next", "open", "missed")]
         mark = found.get("hash")
         whole = all(type(each) is int and each >= 0 for each in counts)
-        if whole and isinstance(mark, str) and _HASH.fullmatch(mark):
-            return Cursor(found["next"], mark, found["open"], found["missed"])
+        totals = found.get("totals", {})
+        if whole and isinstance(mark, str) and _HASH.fullmatch(mark) and _are_totals(totals):
+            return Cursor(found["next"], mark, found["open"], found["missed"], totals)
     raise AuditError(f"{path} does not say how far the export is; remove it to send all again")
+
+
+def _are_totals(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(each, list) and all(type(count) is int and count >= 0 for count in each)
+        for each in found.values()
+    )
 
 
 def write_cursor(path: Path, cursor: Cursor) -> None:
     """Keep the place reached, whole or not at all; raises AuditError."""
-    write_private(path, json.dumps(cursor._asdict(), sort_keys=True).encode() + b"\n")
+    kept = cursor._asdict() | {"totals": dict(cursor.totals)}
+    write_private(path, json.dumps(kept, sort_keys=True).encode() + b"\n")

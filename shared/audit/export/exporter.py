@@ -222,6 +222,8 @@ class Exporter:
             return False
         timed = _TIME.search(batch.lines[0], RECORD_AT)
         self._oldest = int(timed[1]) if timed is not None else 0
+        # Whatever was spelled before and not sent: totals are of what the cursor is behind.
+        self._formatter.go_on_from(cursor.totals)
         lines = self._spelled(batch)
         missed = batch.first - cursor.next
         if missed:
@@ -236,6 +238,7 @@ class Exporter:
             batch.lines[-1][_BEGINS : _BEGINS + 64].decode("ascii", "replace"),
             after if first_open is None else first_open,
             cursor.missed + missed,
+            self._formatter.totals,
         )
         return True
 

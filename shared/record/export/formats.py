@@ -10,7 +10,7 @@ from shared.record.export.joined import UNREADABLE, Event, Joiner, Origin, missi
 from shared.record.export.names import Format
 from shared.record.export.ocsf import ocsf
 from shared.record.export.otlp import request, span
-from shared.record.export.otlp_metrics import measured, metrics_request
+from shared.record.export.otlp_metrics import Kept, Totals, metrics_request
 from shared.record.export.syslog import message
 from shared.record.export.words import compact
 
@@ -24,9 +24,12 @@ def _span(event: Event, origin: Origin) -> bytes:
     return b"" if found is None else compact(found)
 
 
-def _measured(event: Event, origin: Origin) -> bytes:
-    found = measured(event)
-    return b"" if found is None else compact(found)
+def _measured(totals: Totals) -> Callable[[Event, Origin], bytes]:
+    def spell(event: Event, _: Origin) -> bytes:
+        found = totals.measured(event)
+        return b"" if found is None else compact(found)
+
+    return spell
 
 
 _SPELLED: dict[Format, Callable[[Event, Origin], bytes]] = {
@@ -34,7 +37,6 @@ _SPELLED: dict[Format, Callable[[Event, Origin], bytes]] = {
     "ecs": _json(ecs),
     "cef": cef,
     "otlp": _span,
-    "otlp-metrics": _measured,
 }
 
 
@@ -43,7 +45,9 @@ class Formatter:
 
     def __init__(self, name: Format, origin: Origin, *, syslog: bool = False) -> None:
         self.origin = origin
-        self._spell = _SPELLED.get(name)
+        self._totals = Totals()
+        metrics = _measured(self._totals) if name == "otlp-metrics" else None
+        self._spell = metrics or _SPELLED.get(name)
         self._syslog = syslog
         self._joiner = Joiner()
         self.joins = name != "jsonl"
@@ -53,6 +57,15 @@ class Formatter:
     def first_open(self) -> int | None:
         """Number of the oldest intent that a later line may need."""
         return self._joiner.first_open if self.joins else None
+
+    @property
+    def totals(self) -> Kept:
+        """What lines so far come to, where they add up."""
+        return self._totals.kept
+
+    def go_on_from(self, totals: Kept) -> None:
+        """Let the lines to come add up to what others did."""
+        self._totals.restore(totals)
 
     def line(self, seq: int, line: bytes) -> bytes:
         """Return a line of the log in this format, without its end; empty for nothing to say."""

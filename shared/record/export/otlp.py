@@ -106,10 +106,10 @@ def attributes_of(event: Event) -> dict[str, str | int]:
 
 def listed(values: dict[str, Any]) -> list[dict[str, Any]]:
     """Return attributes as OTLP lists them."""
-    return [
-        {
-            "key": key,
-            "value": {"stringValue": value} if isinstance(value, str) else {"intValue": str(value)},
-        }
-        for key, value in values.items()
-    ]
+    return [{"key": key, "value": _value(value)} for key, value in values.items()]
+
+
+def _value(value: str | int | bool) -> dict[str, str | bool]:
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    return {"stringValue": value} if isinstance(value, str) else {"intValue": str(value)}

@@ -1,16 +1,16 @@
 """Durations of calls as OTLP/HTTP has metrics in JSON, named by the MCP conventions.
 
-A line says how long one call took, and what it was. A request counts its lines into histograms of
-delta temporality: what is counted is what the request's records say, so nothing is kept between two
-requests. Only calls that went out are counted, and only names that an operator knows are labels: an
-agent cannot make series of its own.
+A line says how long one call took, what it was, and what all calls of its kind come to with it. A
+request has the newest line of each kind, as histograms of cumulative temporality: one that is sent
+again says what was said before, and counts nothing twice. Only calls that went out are counted, and
+only names that an operator knows are labels: an agent cannot make series of its own.
 Source: github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/mcp.md; the boundaries are
 those it recommends.
 """
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared.record.export.joined import Event, Origin
@@ -19,7 +19,10 @@ from shared.record.export.words import FAILURE, outcome
 from shared.record.model import COMPLETION
 
 BOUNDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-_DELTA = 1
+MAX_SERIES = 1000
+"""Series that are kept; calls of more kinds are one more together, as SDKs have it."""
+_OTHERS = {"otel.metric.overflow": True}
+_CUMULATIVE = 2
 _NAMES = {True: "mcp.server.operation.duration", False: "mcp.client.operation.duration"}
 _LABELS = frozenset(
     (
@@ -27,53 +30,86 @@ _LABELS = frozenset(
         *("error.type", "mcp_tunnel.server", "mcp_tunnel.class"),
     )
 )
+Kept = Mapping[str, list[int]]
+"""By labels, as JSON: begin and newest end in nanoseconds, microseconds together, then buckets."""
+_HEAD = 3
 
 
-def measured(event: Event) -> dict[str, Any] | None:
-    """Return what a call took; None for every record but its completion."""
-    record = event.record
-    if record.kind != COMPLETION or event.intent is None:
-        return None
+class Totals:
+    """What all calls come to so far, by their labels."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, list[int]] = {}
+
+    @property
+    def kept(self) -> Kept:
+        """All of it, to be restored later; stays as it is."""
+        return dict(self._series)
+
+    def restore(self, kept: Kept) -> None:
+        """Go on from there; series of other boundaries begin anew."""
+        size = _HEAD + len(BOUNDS) + 1
+        self._series = {name: each for name, each in kept.items() if len(each) == size}
+
+    def measured(self, event: Event) -> dict[str, Any] | None:
+        """Count a call and return its line; None for every record but a call's completion."""
+        record = event.record
+        if record.kind != COMPLETION or event.intent is None:
+            return None
+        labels = _labels(event)
+        name = json.dumps(labels, sort_keys=True)
+        if name not in self._series and len(self._series) >= MAX_SERIES:
+            labels = _OTHERS
+            name = json.dumps(labels)
+        ended, took = record.time * 1000, record.us
+        # An interval excludes its begin.
+        fresh = [max(0, ended - took * 1000 - 1), 0, 0, *[0] * (len(BOUNDS) + 1)]
+        begun, newest, sum_, *counts = self._series.get(name, fresh)
+        counts[bisect_left(BOUNDS, took / 1e6)] += 1
+        # A clock that was set back makes no point older than one that was sent.
+        newest, sum_ = max(newest, ended), sum_ + took
+        self._series[name] = [begun, newest, sum_, *counts]
+        said = {"buckets": counts, "count": sum(counts), "start": begun, "sum_us": sum_}
+        return {"labels": labels, "time": newest, "us": took, **said}
+
+
+def _labels(event: Event) -> dict[str, Any]:
     labels = {name: value for name, value in attributes_of(event).items() if name in _LABELS}
     if not event.what.definition:
         labels.pop("gen_ai.tool.name", None)  # not pinned: whatever an agent calls it
-    if outcome(event) != FAILURE and record.result not in ("", "ok"):
-        labels["error.type"] = record.result  # of a timeout nobody knows what the upstream did
-    return {"labels": labels, "time": record.time * 1000, "us": record.us}
+    result = event.record.result
+    if outcome(event) != FAILURE and result not in ("", "ok"):
+        labels["error.type"] = result  # of a timeout nobody knows what the upstream did
+    return labels
 
 
 def metrics_request(lines: Iterable[bytes], origin: Origin) -> dict[str, Any]:
-    """Return lines of `measured` as the body of one request."""
-    series: dict[str, list[dict[str, Any]]] = {}
+    """Return lines of `measured`, in order, as the body of one request."""
+    newest: dict[str, dict[str, Any]] = {}
     for line in lines:
         found = json.loads(line)
-        series.setdefault(json.dumps(found["labels"], sort_keys=True), []).append(found)
+        newest[json.dumps(found["labels"], sort_keys=True)] = found
     metric = {
         "name": _NAMES[kind_of(origin) == SERVER],
         "description": "Duration of MCP requests and notifications",
         "unit": "s",
         "histogram": {
-            "aggregationTemporality": _DELTA,
-            "dataPoints": [_point(each) for each in series.values()],
+            "aggregationTemporality": _CUMULATIVE,
+            "dataPoints": [_point(each) for each in newest.values()],
         },
     }
     resource, scope = resource_of(origin)
-    scoped = [{"scope": scope, "metrics": [metric]}] if series else []
+    scoped = [{"scope": scope, "metrics": [metric]}] if newest else []
     return {"resourceMetrics": [{"resource": resource, "scopeMetrics": scoped}]}
 
 
-def _point(found: list[dict[str, Any]]) -> dict[str, Any]:
-    counts = [0] * (len(BOUNDS) + 1)
-    for each in found:
-        counts[bisect_left(BOUNDS, each["us"] / 1e6)] += 1
-    times = [each["time"] for each in found]
+def _point(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "attributes": listed(found[0]["labels"]),
-        # An interval excludes its begin.
-        "startTimeUnixNano": str(max(0, min(times) - 1)),
-        "timeUnixNano": str(max(times)),
-        "count": str(len(found)),
-        "sum": sum(each["us"] for each in found) / 1e6,
-        "bucketCounts": [str(each) for each in counts],
+        "attributes": listed(found["labels"]),
+        "startTimeUnixNano": str(found["start"]),
+        "timeUnixNano": str(found["time"]),
+        "count": str(found["count"]),
+        "sum": found["sum_us"] / 1e6,
+        "bucketCounts": [str(each) for each in found["buckets"]],
         "explicitBounds": list(BOUNDS),
     }

@@ -13,7 +13,7 @@ from shared.ids import new_id
 from shared.jsonrpc.envelope import Envelope, parse
 from shared.policy.classes import ToolClass
 from shared.policy.document import read_policy
-from shared.policy.model import Policy
+from shared.policy.model import Decision, Effect, Policy
 from shared.wire.tools import PinState, ToolWord
 from tests.shared.policy.test_rules import RULE_SETS
 from tests.shared.policy.texts import policy
@@ -59,6 +59,10 @@ def verdict(judge: Judge, session: Session, envelope: Envelope, link: Link) -> V
     return judge.judge(session, envelope, link, b"POST")
 
 
+def passed(rule: str) -> Passed:
+    return Passed(None, Decision(Effect.ALLOW, rule, "rule"))
+
+
 def said(found: Verdict) -> str:
     assert isinstance(found, Answer)
     assert (found.status, json.loads(found.body)["id"]) == (200, 7)
@@ -67,8 +71,9 @@ def said(found: Verdict) -> str:
 
 def test_the_policy_of_a_new_relay_narrows_nothing() -> None:
     judge = Judge(lambda: read_policy(default_policy(), "policy"), lambda _: ())
-    for envelope in (call("ab"), asked("tools/list"), asked("resources/read", uri="a")):
-        assert verdict(judge, a_session(), envelope, a_link()) == Passed()
+    for envelope in (call("ab"), asked("resources/read", uri="a")):
+        assert verdict(judge, a_session(), envelope, a_link()) == passed("what-sessions-open")
+    assert verdict(judge, a_session(), asked("tools/list"), a_link()) == Passed()
     found = judge.judge(a_session(), None, a_link(), b"GET")
     assert isinstance(found, Passed)
     assert found.edit is not None
@@ -96,7 +101,7 @@ def test_a_class_is_the_clients_word_and_without_one_the_strictest_counts() -> N
     rules = ALL + "\n- {id: no, match: {class: admin}, effect: deny}"
     judge, link = a_judge(rules), a_link(ab=ToolClass.ADMIN, b=ToolClass.READ)
     assert "Unknown tool" in said(verdict(judge, a_session(), call("ab"), link))
-    assert verdict(judge, a_session(), call("b"), link) == Passed()
+    assert verdict(judge, a_session(), call("b"), link) == passed("all")
     # Nothing was said yet, as on a link that has just come up.
     assert "Unknown tool" in said(verdict(judge, a_session(), call("b"), a_link()))
 
@@ -104,18 +109,24 @@ def test_a_class_is_the_clients_word_and_without_one_the_strictest_counts() -> N
 def test_a_session_asks_for_more_where_a_user_can_consent_to_it() -> None:
     judge, link = a_judge(ALL), a_link(ab=ToolClass.WRITE, b=ToolClass.READ)
     by_login = a_session("read", door=Door.OAUTH)
-    assert verdict(judge, by_login, call("b"), link) == Passed()
+    assert verdict(judge, by_login, call("b"), link) == passed("all")
     assert verdict(judge, by_login, call("ab"), link) == Narrow(("read", ToolClass.WRITE))
     by_admin = a_session("read")
     assert "denied by policy" in said(verdict(judge, by_admin, call("ab"), link))
     # What nobody gave a class is the client's to judge: it lets narrowed sessions use none of it.
-    assert verdict(judge, by_admin, call("c"), link) == Passed()
+    assert verdict(judge, by_admin, call("c"), link) == passed("all")
+
+
+def test_of_rules_that_allow_everything_the_first_by_its_name_is_told() -> None:
+    rules = ALL + '\n- {id: an, match: {method: "*"}, effect: allow}'
+    rules += "\n- {id: a, match: {tool: ab}, effect: allow}"
+    assert verdict(a_judge(rules), a_session(), call("ab"), a_link()) == passed("all")
 
 
 def test_a_condition_on_arguments_denies_without_hiding_the_tool() -> None:
     rules = "- {id: a, match: {tool: ab}, when: 'args.n < 5', effect: allow}"
     judge, link = a_judge(rules), a_link(ab=ToolClass.WRITE)
-    assert verdict(judge, a_session(), call("ab", n=1), link) == Passed()
+    assert verdict(judge, a_session(), call("ab", n=1), link) == passed("a")
     for bad in ({"n": 9}, {"n": "1"}, {}):
         assert "denied by policy" in said(verdict(judge, a_session(), call("ab", **bad), link))
 
@@ -137,11 +148,11 @@ def test_groups_are_those_of_now() -> None:
     found = policy("- {id: a, match: {group: ops}, effect: allow}")
     judge = Judge(lambda: found, lambda _: tuple(groups))
     session, link = a_session(), a_link(ab=ToolClass.READ)
-    assert verdict(judge, session, call("ab"), link) == Passed()
+    assert verdict(judge, session, call("ab"), link) == passed("a")
     groups[:] = ["sales"]
     assert "Unknown tool" in said(verdict(judge, session, call("ab"), link))
     groups[:] = ["ops"]
-    assert verdict(judge, session, call("ab"), link) == Passed()
+    assert verdict(judge, session, call("ab"), link) == passed("a")
 
 
 ENTRIES: list[Any] = [{"name": "ab"}, {"name": "b"}, {"name": 5}, {}, "b"]

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,12 +26,14 @@ from shared.backoff import Backoff
 from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from tests.helpers.log_lines import write_calls, written
+from tests.helpers.otlp import points_of
 from tests.helpers.siem import HttpServer, SyslogServer
 from tests.helpers.tls import Authority
 from tests.integration.scene import eventually
 from tunnel_client.cli import cli
 
 ORIGIN = Origin("tunnel-client", "tests/log", "1.0", "host.example")
+TOTALS = '{"next":1,"hash":"","open":0,"missed":0,"totals":{"a":[-1]}}'
 CODES = Codes("MT2610", "MT2611")
 
 
@@ -68,6 +71,10 @@ def lines_of(folder: Path) -> list[bytes]:
 
 def sent_to(status: dict[str, Any], log: AuditLog) -> bool:
     return status["next"] == log.size and status["problem"] is None
+
+
+def all_taken(export: Exporter, log: AuditLog) -> bool:
+    return sent_to(export.status(), log)
 
 
 @pytest.mark.parametrize("mode", ["broken", "moved", "slow", "large"])
@@ -174,6 +181,50 @@ def _intent(log: AuditLog) -> bytes:
     return intent(log.size, 77)
 
 
+async def test_calls_that_are_sent_twice_count_once(tmp_path: Path) -> None:
+    """After an answer that got lost, a restart, and a kill before the place was written down."""
+    log, server = AuditLog(tmp_path / "log", "tests/log"), HttpServer()
+    to = f"otlp+http://127.0.0.1:{server.port}"
+    settings = {"to": to, "format": "otlp-metrics"}
+    with server.up():
+        server.mode = "lost"
+        with running(log, **settings) as export:
+            write_calls(log, 5)
+            await until(lambda: export.status()["problem"] and len(server.bodies) > 1)
+            server.mode = "ok"
+            await until(lambda: sent_to(export.status(), log))
+        place = cursor_path(log.folder, "siem")
+        before = place.read_bytes()
+        for count, killed in ((3, True), (2, False)):
+            write_calls(log, count, first=log.size)
+            with running(log, **settings) as export:
+                await until(lambda: sent_to(export.status(), log))
+            if killed:
+                place.write_bytes(before)
+    assert log.close() is None
+    points = [point for body in server.bodies for _, _, point in points_of(body)]
+    assert [point.count for point in points[-2:]] == [8, 10]
+    assert {sum(point.bucket_counts) for point in points} <= set(range(1, 11))
+    assert len({point.start_time_unix_nano for point in points}) == 1
+    times = [point.time_unix_nano for point in points]
+    assert times == sorted(times)
+    assert points[-1].sum == pytest.approx(10 * points[0].sum / points[0].count)
+
+
+async def test_another_log_counts_from_nothing(tmp_path: Path) -> None:
+    server = HttpServer()
+    settings = {"to": f"otlp+http://127.0.0.1:{server.port}", "format": "otlp-metrics"}
+    with server.up():
+        for calls in (4, 3):
+            log = await written(tmp_path / "log", calls)
+            with running(log, **settings) as export:
+                await until(partial(all_taken, export, log))
+            for part in segments(log.folder):
+                part.path.unlink()
+            (log.folder / "checkpoints").unlink()
+    assert [point.count for body in server.bodies for _, _, point in points_of(body)] == [4, 3]
+
+
 def test_a_sink_that_fails_again_and_again_writes_few_lines(tmp_path: Path) -> None:
     found = exporter(SimpleNamespace(folder=tmp_path), to="syslog+tcp://127.0.0.1:9")
     with capture_logs() as lines:
@@ -214,7 +265,9 @@ async def test_another_log_is_exported_from_its_beginning(tmp_path: Path) -> Non
     assert out.read_bytes().splitlines() == lines_of(tmp_path / "log")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"next":-1,"hash":"","open":0,"missed":0}', "{"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", TOTALS, '{"next":-1,"hash":"","open":0,"missed":0}', "{"]
+)
 def test_a_place_that_cannot_be_read_is_not_guessed(tmp_path: Path, text: str) -> None:
     path = cursor_path(tmp_path, "siem")
     assert read_cursor(path) == Cursor()

@@ -1,11 +1,13 @@
 """How long calls took, as histograms that a collector decodes."""
 
 import json
+from pathlib import Path
 
+from shared.audit.export.cursor import Cursor, cursor_path, read_cursor, write_cursor
 from shared.record import encode
 from shared.record.export.formats import Formatter, otlp_body
 from shared.record.export.joined import Origin
-from shared.record.export.otlp_metrics import BOUNDS
+from shared.record.export.otlp_metrics import BOUNDS, MAX_SERIES
 from tests.helpers.log_lines import SAID, call_name, chained, completion, intent
 from tests.helpers.otlp import points_of
 
@@ -64,6 +66,40 @@ def test_agents_make_no_series_of_their_own() -> None:
     ((_, labels, _),) = points_of(body_of(CLIENT, *records))
     assert "gen_ai.tool.name" not in labels
     assert set(labels) == {"mcp.method.name", "gen_ai.operation.name", "mcp_tunnel.server"}
+
+
+def test_a_clock_that_was_set_back_makes_no_older_point() -> None:
+    formatter = Formatter("otlp-metrics", CLIENT)
+    late, early = ended(2, 0, 0, 7), ended(3, 1, 1, 9)
+    early = early.replace(b'"time":1795', b'"time":1794')
+    records = chained([intent(0, 0), intent(1, 1), late, early])
+    lines = [
+        json.loads(each) for seq, line in enumerate(records) if (each := formatter.line(seq, line))
+    ]
+    assert [line["time"] for line in lines] == [(1_795_000_000_000_000 + 2) * 1000] * 2
+    assert [line["count"] for line in lines] == [1, 2]
+
+
+def test_more_kinds_of_calls_than_are_kept_are_one_more_together(tmp_path: Path) -> None:
+    """And the place of an export that holds them all can be read again."""
+    formatter = Formatter("otlp-metrics", CLIENT)
+    records = []
+    for number in range(0, 2 * MAX_SERIES + 20, 2):
+        tool = f"{number:0128}"
+        what = {"server": "s" * 64, "http": "POST", "method": "tools/call", "name": tool}
+        said = encode.said(what | {"definition": "d", "class": "external_send"}, {}, {})
+        records += [intent(number, number, said), ended(number + 1, number, number, 7)]
+    lines = [formatter.line(seq, line) for seq, line in enumerate(chained(records))]
+    last = json.loads(lines[-1])
+    assert (last["labels"], last["count"]) == ({"otel.metric.overflow": True}, 10)
+    body = otlp_body("otlp-metrics", [each for each in lines if each], CLIENT)
+    assert len(list(points_of(body))) == MAX_SERIES + 1
+    place = cursor_path(tmp_path, "durations")
+    write_cursor(place, Cursor(totals=formatter.totals))
+    assert read_cursor(place).totals == formatter.totals
+    other = Formatter("otlp-metrics", CLIENT)
+    other.go_on_from(read_cursor(place).totals)
+    assert other.totals == formatter.totals
 
 
 def test_what_is_no_end_of_a_call_is_not_counted() -> None:
