@@ -119,6 +119,22 @@ async def admin(scene: Scene) -> str:
     return f"OPEN TO A NETWORK at {place.host}:{place.port}, by TLS"
 
 
+async def balancer(scene: Scene) -> str:
+    """Are agents told apart by address, when somebody in front ends their TLS?"""
+    settings = scene.settings
+    if settings.trusted_proxies:
+        return (
+            f"forwarded addresses are believed of {', '.join(map(str, settings.trusted_proxies))}"
+        )
+    # Plain HTTP is spoken on loopback alone then, and https there comes from elsewhere.
+    if settings.tls is not None or not settings.public_url[0].startswith("https:"):
+        raise SkippedError("none that ends TLS")
+    return (
+        "ALL AGENTS HAVE THE BALANCER'S ADDRESS, and one that guesses shuts out all: name it in "
+        "trusted_proxies, if it sets X-Forwarded-For"
+    )
+
+
 async def public_url(scene: Scene) -> str:
     """Do agents' requests to the public URL come here?"""
     if scene.running is None:

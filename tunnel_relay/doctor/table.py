@@ -27,6 +27,7 @@ CHECKS: list[Check[Scene]] = [
     Check("audit", local.audit, ("keys",), LONG_SECONDS),
     Check("clock", local.clock),
     Check("listeners", outside.listeners, ("config",)),
+    Check("balancer", outside.balancer),
     Check("admin listener", outside.admin, ("config",)),
     Check("public url", outside.public_url, ("config", "listeners", "certificate"), SECONDS),
     Check("issuers", outside.issuers, ("config",), LONG_SECONDS),

@@ -122,6 +122,28 @@ async def test_a_policy_that_is_gone(tmp_path: Path) -> None:
     assert (found.broken, found.code) == ("policy file", "MT1100")
 
 
+@pytest.mark.parametrize(
+    ("changed", "outcome", "note"),
+    [
+        ({}, "PASS", "ALL AGENTS HAVE THE BALANCER'S ADDRESS"),
+        ({"trusted_proxies": ("127.0.0.1/32",)}, "PASS", "127.0.0.1/32"),
+        ({"public_url": ("http://127.0.0.1:8443",)}, "SKIP", "none"),
+    ],
+)
+async def test_a_balancer_whose_forwarded_addresses_are_not_believed(
+    tmp_path: Path, changed: dict[str, object], outcome: str, note: str
+) -> None:
+    """Plain HTTP on loopback for a public URL of https: somebody in front ends TLS."""
+    found = await verdict(tmp_path, fresh(tmp_path, **changed))
+    assert found.outcome("balancer") == outcome
+    assert note in found.lines["balancer"].note
+
+
+async def test_with_its_own_certificate_there_is_no_balancer_to_name(tmp_path: Path) -> None:
+    found = await verdict(tmp_path, make_relay(tmp_path, demo=True))
+    assert found.outcome("balancer") == "SKIP"
+
+
 async def test_a_certificate_for_another_name(tmp_path: Path) -> None:
     """That of `init --demo` is for localhost, and the public URL is not."""
     made = make_relay(tmp_path, demo=True)
