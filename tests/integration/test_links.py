@@ -15,10 +15,12 @@ import pytest_asyncio
 
 from shared.errors import CloseCode
 from shared.grant import Grant
+from shared.link import handshake
 from shared.link.driver import STREAMS_TOGETHER
+from shared.wire.frames import FrameType
 from shared.wire.limits import MAX_LINKS
 from tests.helpers.agent import call
-from tests.helpers.raw_link import RawLink, joined
+from tests.helpers.raw_link import RawLink, joined, upgraded
 from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import TUNNEL, end
@@ -398,6 +400,30 @@ async def test_a_relay_that_says_nothing_does_not_hold_up_the_link_to_another() 
         assert not second.lost
 
 
+async def test_an_older_relay_gets_one_link_and_a_newer_one_after_it_gets_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It knows nothing of links beside each other, and would take the second for a copied key."""
+    async with two_relays(links=2, begin=False) as pair:
+        relay, scene = pair.one, pair.scene
+        relay.older, relay.most, pair.two.shut = True, 2, True
+        url = json.dumps([f"ws://127.0.0.1:{relay.port}"])
+        scene.lab.environment["TUNNEL_CLIENT_RELAY__URL"] = url
+        with monkeypatch.context() as then:
+            then.setattr(handshake, "FEATURES", frozenset())
+            await pair.start()
+            first = await relay.linked()
+            await eventually(lambda: "MT2507" in scene.log("client.log"))
+            asked = pair.call(first, "asked")
+            await (await scene.upstream.arrived("asked")).result({})
+            await eventually(lambda: asked.ended)
+            assert len(relay.links) == 1
+        relay.older = False
+        first.driver.close(CloseCode.GOING_AWAY, "another version is installed")
+        await relay.linked(3)
+        assert [each.lost for each in relay.links[1:]] == [[], []]
+
+
 # What the relay lets in ---------------------------------------------------------------------------
 
 
@@ -424,6 +450,30 @@ async def test_links_of_one_process_live_beside_each_other(stage: Stage) -> None
                     assert (await again.closed())[0] == CloseCode.REPLACED
                     anew.catalog(SERVER)
                     await answers(stage, anew)
+    await stage.scene.linked(0)
+
+
+async def test_an_older_client_has_one_link(stage: Stage) -> None:
+    """It says nothing of a process and a slot."""
+    async with joined(stage.port, stage.honest) as one, joined(stage.port, stage.honest) as two:
+        assert (await one.closed())[0] == CloseCode.REPLACED
+        two.catalog(SERVER)
+        await answers(stage, two)
+        async with joined(stage.port, stage.honest, process=PROCESS) as newer:
+            assert (await two.closed())[0] == CloseCode.REPLACED
+            newer.catalog(SERVER)
+            await answers(stage, newer)
+    await stage.scene.linked(0)
+
+
+async def test_what_a_newer_client_says_besides_is_let_be(stage: Stage) -> None:
+    async with upgraded(stage.port) as link:
+        origin = f"ws://127.0.0.1:{stage.port}"
+        hello = stage.honest.hello(origin, process=PROCESS, features=["links", "later"])
+        await link.prove(stage.honest, hello, weight=7, zone={"name": "b"})
+        await link.due(FrameType.READY)
+        link.catalog(SERVER)
+        await answers(stage, link)
     await stage.scene.linked(0)
 
 
