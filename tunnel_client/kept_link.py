@@ -244,7 +244,7 @@ class KeptLink:
             knows_links = handshake.LINKS in await proving.challenged()
         except LinkLostError as error:
             if error.code == CloseCode.PROTOCOL:
-                plain ^= {relay}
+                (plain.add if hello.process else plain.discard)(relay)
             raise
         if knows_links and not hello.process:
             plain.discard(relay)
