@@ -223,16 +223,34 @@ class KeptLink:
                 socket, inbox, hello, process.identity.key, process.relay_key
             )
             with anyio.move_on_after(SILENT_SECONDS) as silent:
-                await proving.challenged()
+                await self._challenged(proving, hello)
             if not silent.cancelled_caught:
                 process.proved = counter
                 return counter, await proving.ready()
-        await proving.challenged()
+        await self._challenged(proving, hello)
         async with process.turn:
             if counter < process.proved:
                 raise LinkLostError(CUT, "another link was made while the relay was silent")
             process.proved = counter
             return counter, await proving.ready()
+
+    async def _challenged(self, proving: handshake.Proving, hello: Hello) -> None:
+        """Wait for CHALLENGE; raises LinkLostError where HELLO was not one for this relay.
+
+        An older relay takes no HELLO with a process, and would take a second link for a copied key.
+        """
+        plain, relay = self._process.plain, self._target.relay.authority
+        try:
+            knows_links = handshake.LINKS in await proving.challenged()
+        except LinkLostError as error:
+            if error.code == CloseCode.PROTOCOL:
+                (plain.add if hello.process else plain.discard)(relay)
+            raise
+        if knows_links and not hello.process:
+            plain.discard(relay)
+            raise LinkLostError(CUT, "this relay can be told more")
+        if self.slot and not knows_links:
+            raise LinkLostError(CloseCode.TOO_MANY, "this relay takes one link of a client")
 
     async def _open(self) -> ClientWebSocket:
         """Dial the relay and have it take us for a WebSocket; raises as both."""
@@ -319,7 +337,7 @@ class KeptLink:
             program=f"tunnel-client/{VERSION}",
             resume=before.driver.link if before is not None and goes_on else "",
             taken=before.driver.taken if before is not None and goes_on else 0,
-            process=process.name,
+            process="" if relay.authority in process.plain else process.name,
             slot=self.slot,
         )
 

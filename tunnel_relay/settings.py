@@ -137,8 +137,8 @@ class Limits(ConfigModel):
     """How long a call is held for a client that is not connected; then 503."""
     sse_comment: Seconds = 15.0
     """Silence on an event stream after which the agent gets a comment."""
-    links: int = Field(default=10_000, ge=1)
-    """Most links at a time, of all clients."""
+    links: int = Field(default=20_000, ge=1)
+    """Most links at a time, of all clients: 10,000 that keep two each."""
     links_per_client: int = Field(default=wire.MAX_LINKS, ge=1, le=wire.MAX_LINKS)
     """Most links of one client; a further one is refused, and its client goes on without it."""
     session_calls_per_second: float = Field(default=200, ge=0, allow_inf_nan=False)

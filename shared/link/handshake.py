@@ -39,7 +39,9 @@ from shared.wire.handshake import (
 from shared.wire.limits import MAX_HANDSHAKE_BYTES, MESSAGE_HEADER_BYTES, LinkLimits
 
 VERSIONS = frozenset({WIRE_VERSION})
-FEATURES: frozenset[str] = frozenset()
+LINKS = "links"
+"""The relay keeps several links of a client's process beside each other."""
+FEATURES: frozenset[str] = frozenset({LINKS})
 """Optional abilities of this build; what only one side has is left out of the link."""
 _MAX_MESSAGE = MESSAGE_HEADER_BYTES + MAX_HANDSHAKE_BYTES + 256
 
@@ -104,8 +106,10 @@ class Proving:
         self._challenge_payload = b""
         send_frame(transport, FrameType.HELLO, self._hello_payload)
 
-    async def challenged(self) -> None:
-        """Wait for CHALLENGE; one that was cancelled may be called again.
+    async def challenged(self) -> list[str]:
+        """Wait for CHALLENGE, and return the features that the relay chose.
+
+        One that was cancelled may be called again.
 
         Raises WrongRelayError for a key that is not pinned, AuthError, PeerError, LinkLostError.
         """
@@ -115,6 +119,7 @@ class Proving:
             raise WrongRelayError("the relay shows another key than the one pinned at enrolment")
         check_choice(self._hello, challenge)
         self._challenge_payload = payload
+        return challenge.features
 
     async def ready(self) -> Agreed:
         """Send PROOF and wait for READY; raises AuthError, PeerError, LinkLostError."""

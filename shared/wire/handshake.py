@@ -45,7 +45,8 @@ class Hello:
     """What the client says first. `counter` rises with every connect and is the link's epoch.
 
     `resume` names the link that should go on, of which `taken` frames were taken; empty: none.
-    `process` is drawn anew at each start of the program; `slot` says which of its links this is.
+    `process` is drawn anew at each start of the program; `slot` says which of its links this is. An
+    older client says neither, and has one link.
     """
 
     tunnel: str
@@ -58,7 +59,7 @@ class Hello:
     program: str
     resume: str = ""
     taken: int = 0
-    process: str = "0" * PROCESS_HEX
+    process: str = ""
     slot: int = 0
 
 
@@ -74,15 +75,28 @@ class Challenge:
 
 
 def encode(value: Hello | Challenge) -> bytes:
-    """Return the payload of HELLO or CHALLENGE."""
-    return _dump(asdict(value))
+    """Return the payload of HELLO or CHALLENGE; without a process HELLO is an older client's."""
+    said = asdict(value)
+    if isinstance(value, Hello) and not value.process:
+        del said["process"], said["slot"]
+    return _dump(said)
 
 
 def decode_hello(payload: bytes) -> Hello:
-    """Read HELLO; raises PeerError."""
+    """Read HELLO; raises PeerError.
+
+    It comes before anything is agreed, so what a newer client says besides is let be.
+    """
+    value = _object(payload)
+    said: dict[str, Callable[[Any], bool]] = {}
+    if "process" in value:
+        said["process"] = _is_hex(PROCESS_HEX)
+        if "slot" in value:
+            said["slot"] = _is_slot
     return Hello(
-        **_fields(
-            payload,
+        **_checked(
+            value,
+            **said,
             tunnel=_is_label,
             instance=_is_hex(32),
             counter=_is_count,
@@ -93,8 +107,6 @@ def decode_hello(payload: bytes) -> Hello:
             program=_is_text,
             resume=_is_link,
             taken=_is_count,
-            process=_is_hex(PROCESS_HEX),
-            slot=_is_slot,
         )
     )
 
@@ -199,17 +211,31 @@ def _dump(value: dict[str, Any]) -> bytes:
 
 def _fields(payload: bytes, **checks: Callable[[Any], bool]) -> dict[str, Any]:
     """Read a JSON object with exactly these keys, each passing its check."""
+    value = _object(payload)
+    if value.keys() != checks.keys():
+        raise PeerError("handshake frame has other fields than due")
+    return _checked(value, **checks)
+
+
+def _checked(value: dict[str, Any], **checks: Callable[[Any], bool]) -> dict[str, Any]:
+    """Return the fields that there are checks for, each passing its own."""
+    if not value.keys() >= checks.keys():
+        raise PeerError("handshake frame has other fields than due")
+    for name, check in checks.items():
+        if not check(value[name]):
+            raise PeerError(f"handshake field {name} is malformed")
+    return {name: value[name] for name in checks}
+
+
+def _object(payload: bytes) -> dict[str, Any]:
     if len(payload) > MAX_HANDSHAKE_BYTES:
         raise TooBigError("handshake frame over its limit")
     try:
         value = json.loads(payload, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
         raise PeerError("handshake frame is not strict JSON") from None
-    if not isinstance(value, dict) or value.keys() != checks.keys():
-        raise PeerError("handshake frame has other fields than due")
-    for name, check in checks.items():
-        if not check(value[name]):
-            raise PeerError(f"handshake field {name} is malformed")
+    if not isinstance(value, dict):
+        raise PeerError("handshake frame is no object")
     return value
 
 

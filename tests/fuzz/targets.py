@@ -236,7 +236,9 @@ TARGETS: dict[str, Target] = {
 }
 
 HELLO = handshake.encode(
-    handshake.Hello("office", "0" * 32, 7, "wss://relay.example", [1], [], 1, "test/1")
+    handshake.Hello(
+        *("office", "0" * 32, 7, "wss://relay.example", [1], [], 1, "test/1"), process="0" * 32
+    )
 )
 CHALLENGE = handshake.encode(handshake.Challenge(1, [], "A" * 43, "ab" * 32, 1))
 READY = handshake.encode_ready(b"h", b"c", b"p", LIMITS, lambda _: bytes(64))

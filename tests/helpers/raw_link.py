@@ -239,9 +239,11 @@ class RawLink:
         self.handshake_frame(FrameType.HELLO, hello)
         return await self.due(FrameType.CHALLENGE)
 
-    async def prove(self, member: Member, hello: Hello) -> None:
-        """Run the handshake up to PROOF."""
+    async def prove(self, member: Member, hello: Hello, **more: Any) -> None:
+        """Run the handshake up to PROOF; `more` is said in HELLO besides."""
         payload = encode(hello)
+        if more:
+            payload = json.dumps(json.loads(payload) | more).encode()
         challenge = await self.challenged(payload)
         self.name = link_id(payload, challenge)
         proof = member.key.sign(client_transcript(payload, challenge))

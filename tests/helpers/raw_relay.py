@@ -19,6 +19,7 @@ from shared.link import handshake
 from shared.link.driver import LinkDriver
 from shared.link.websocket import Inbox, ServerWebSocket
 from shared.wire.codec import OpenHead, encode_open
+from shared.wire.frames import FrameType, encode_frame, encode_message
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 from tests.shared.link.ends import Lane, Owner
@@ -65,7 +66,8 @@ class RawRelay:
     """Takes links of the client whose state is in `state_dir`, newest last.
 
     It takes `most` at a time, by their slots: one is enough to be hostile on. While it is `shut`
-    it refuses upgrades; while it does not `speak` it takes them, and answers to nothing.
+    it refuses upgrades; while it does not `speak` it takes them, and answers to nothing. An `older`
+    one takes no HELLO that says more than it knows of.
     """
 
     key: PrivateKey
@@ -73,6 +75,7 @@ class RawRelay:
     port: int = 0
     most: int = 1
     shut: bool = False
+    older: bool = False
     speak: asyncio.Event = field(default_factory=asyncio.Event)
     silent_to: list[ServerWebSocket] = field(default_factory=list)
     links: list[RawRelayLink] = field(default_factory=list)
@@ -99,6 +102,13 @@ class RawRelay:
         self.silent_to.append(socket)
         await self.speak.wait()
         self.silent_to.remove(socket)
+        if self.older:
+            payload = await handshake.receive_frame(inbox, FrameType.HELLO)
+            if {"process", "slot"} & json.loads(payload).keys():
+                socket.close(CloseCode.PROTOCOL, "not authenticated")
+                return
+            frame = encode_frame(FrameType.HELLO, 0, payload)
+            inbox.message_received(encode_message(0, 0, frame))
         origins = frozenset({f"ws://127.0.0.1:{self.port}"})
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
         if claim.hello.slot >= self.most:

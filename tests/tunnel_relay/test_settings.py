@@ -27,6 +27,10 @@ def report(text: str) -> str:
     return str(caught.value)
 
 
+def test_ten_thousand_clients_have_room_for_the_two_links_that_each_keeps() -> None:
+    assert read(SMALLEST).limits.links == 2 * 10_000
+
+
 def test_the_smallest_configuration_has_the_documented_defaults() -> None:
     settings = read(SMALLEST)
     assert settings.public_url == ("https://relay.example.com",)

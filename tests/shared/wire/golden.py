@@ -18,7 +18,10 @@ from shared.wire.limits import LinkLimits
 from shared.wire.tools import PinState, ToolWord, encode_tools
 
 SESSION = "0123456789abcdef0123456789abcdef"
-HELLO = Hello("office", "0" * 32, 7, "wss://relay.example", [1], [], 1700000000, "test/1")
+HELLO = Hello(
+    *("office", "0" * 32, 7, "wss://relay.example", [1], [], 1700000000, "test/1"),
+    process="0" * 32,
+)
 CHALLENGE = Challenge(1, [], "A" * 43, "ab" * 32, 1700000001)
 SIGNATURE = bytes(range(64))
 

@@ -28,6 +28,8 @@ HELLO = Hello(
     features=["resume"],
     time=1_700_000_000,
     program="tunnel-client/0.1.0",
+    process="1" * 32,
+    slot=1,
 )
 CHALLENGE = Challenge(
     version=1,
@@ -225,7 +227,12 @@ def test_payloads_read_back_as_they_were_written() -> None:
         {"features": [1]},
         {"features": {"a": 1}},
         {"time": None},
-        {"extra": 1},
+        {"process": ""},
+        {"process": "1" * 31},
+        {"process": None},
+        {"slot": 8},
+        {"slot": -1},
+        {"slot": True},
     ],
 )
 def test_a_hello_with_a_malformed_field_is_refused(fields: dict[str, Any]) -> None:
@@ -234,12 +241,29 @@ def test_a_hello_with_a_malformed_field_is_refused(fields: dict[str, Any]) -> No
     assert caught.value.close_code == 1002
 
 
-@pytest.mark.parametrize("missing", sorted(asdict(HELLO)))
+@pytest.mark.parametrize("missing", sorted(asdict(HELLO).keys() - {"process", "slot"}))
 def test_a_hello_with_a_missing_field_is_refused(missing: str) -> None:
     fields = asdict(HELLO)
     del fields[missing]
     with pytest.raises(PeerError):
         handshake.decode_hello(json.dumps(fields).encode())
+
+
+def test_an_older_client_says_nothing_of_its_process_and_has_one_link() -> None:
+    older = replace(HELLO, process="", slot=0)
+    fields = json.loads(handshake.encode(older))
+    assert not {"process", "slot"} & fields.keys()
+    assert handshake.decode_hello(handshake.encode(older)) == older
+    # A slot belongs to a process.
+    assert handshake.decode_hello(json.dumps(fields | {"slot": 3}).encode()) == older
+    assert handshake.decode_hello(json.dumps(fields | {"process": "1" * 32}).encode()).slot == 0
+
+
+def test_what_a_newer_client_says_besides_is_not_read() -> None:
+    more = {"extra": [{"deep": None}], "Slot": 9, "": 1}
+    assert handshake.decode_hello(json.dumps(asdict(HELLO) | more).encode()) == HELLO
+    with pytest.raises(PeerError):
+        handshake.decode_challenge(json.dumps(asdict(CHALLENGE) | more).encode())
 
 
 @pytest.mark.parametrize(
