@@ -92,7 +92,7 @@ class Bench:
         made = await ask(
             self.control,
             "session_create",
-            user=f"u{call}",
+            user=f"https://id.example#{call}",
             agent="a",
             server="bench/slow",
             ttl=ttl,

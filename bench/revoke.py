@@ -197,7 +197,10 @@ async def measure(place: Target, control: Path, slow: Slow, count: int) -> Timin
     for number in range(count):
         call = FIRST_ID + number
         made = await ask(
-            control, "session_create", user=f"u{number}", agent="a", server="bench/slow"
+            *(control, "session_create"),
+            user=f"https://id.example#{number}",
+            agent="a",
+            server="bench/slow",
         )
         request = post(bearing(place, made["token"]), call_body("echo", {}, call))
         loop = asyncio.get_running_loop()

@@ -20,6 +20,8 @@ from pydantic import SecretStr
 
 BIN = Path(sys.executable).parent
 TUNNEL = "lab"
+OWNER = "ada"
+"""Whose the tunnel is, and so a user."""
 OPEN = """\
 version: 1
 rules:
@@ -128,13 +130,23 @@ class Lab:
         """Run a `tunnel-client` command and return what it printed; raises CommandError."""
         return await self._run("tunnel-client", *words, "--config", str(self.client_config))
 
-    async def session(self, upstream: str, user: str = "ada", ttl: str = "1h") -> dict[str, Any]:
+    async def session(self, upstream: str, user: str = OWNER, ttl: str = "1h") -> dict[str, Any]:
         """Create a session; the answer holds `token`."""
+        await self.known(user)
         made: dict[str, Any] = await self.relay_json(
             *("session", "create", "--user", user, "--agent", "test"),
             *("--server", f"{TUNNEL}/{upstream}", "--ttl", ttl),
         )
         return made
+
+    async def known(self, user: str) -> None:
+        """Make sure that the relay knows a user, without a login if they are new."""
+        try:
+            if user != OWNER:
+                await self.relay_command("user", "add", user, "--no-password")
+        except CommandError as error:
+            if "MT1041" not in error.stderr:
+                raise
 
     async def start_relay(self) -> None:
         """Serve, and wait until the port answers."""
@@ -306,7 +318,7 @@ async def make_lab(
 
 
 async def _enroll(lab: Lab) -> None:
-    made = await lab.relay_json("tunnel", "create", TUNNEL, "--owner", "ada")
+    made = await lab.relay_json("tunnel", "create", TUNNEL, "--owner", OWNER)
     code = lab.folder / "join-code"
     code.touch(mode=0o600)
     code.write_text(made["join_code"] + "\n")

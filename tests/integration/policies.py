@@ -154,6 +154,7 @@ class Desk:
 
     async def session(self, *words: str, user: str = "ada") -> Grant:
         """Make a session with more said about it."""
+        await self.lab.known(user)
         made = await self.lab.relay_json(
             *("session", "create", "--user", user, "--agent", "test"),
             *("--server", f"lab/{SERVER}", "--ttl", "1h", *words),

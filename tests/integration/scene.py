@@ -113,6 +113,7 @@ async def grant(
     agent: str = "test",
 ) -> Grant:
     """Make a session by the public command."""
+    await lab.known(user)
     words = ["--user", user, "--agent", agent, "--server", f"{TUNNEL}/{server}", "--ttl", ttl]
     if idle is not None:
         words += ["--idle", idle]

@@ -38,7 +38,7 @@ class Racer:
 
     async def run(self) -> None:
         server = f"{TUNNEL}/{SERVER}"
-        user = f"user-{self.number % USERS}"
+        user = f"https://id.example#{self.number % USERS}"
         made = await self.admin("session_create", user=user, agent="racer", server=server)
         lab = self.scene.lab
         host = lab.origin.partition("://")[2]

@@ -321,7 +321,7 @@ def welcome(stage: Stage) -> None:
 async def stay(stage: Stage) -> None:
     """Wait for Ctrl-C."""
     stage.step("It stays up: connect an agent of your own. Ctrl-C ends it")
-    stage.say(f"   $ tunnel-relay session create --user you --agent mine --server {TUNNEL}/time")
+    stage.say(f"   $ tunnel-relay session create --user ada --agent mine --server {TUNNEL}/time")
     stage.say(f"   $ tunnel-relay connect-info {TUNNEL}/time --for json")
     stage.say("   - or an agent that logs you in by itself, as the user of the console above")
     stage.say("   - agents need the certificate too, for example NODE_EXTRA_CA_CERTS or")

@@ -187,7 +187,7 @@ async def _client_side(somebody: Newcomer, proxy: int, tickets: str) -> None:
 
 async def _agent_side(somebody: Newcomer, port: int) -> str:
     await somebody.types(
-        "umask 077; tunnel-relay session create --user grace --agent curl --server office/tickets"
+        "umask 077; tunnel-relay session create --user ada --agent curl --server office/tickets"
         " --json > session.json"
     )
     await somebody.types(

@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.browser import Browser, browser
 from tests.tunnel_relay.console.stage import PASSWORD, Stage, a_console
+from tests.tunnel_relay.making import known
 
 pytestmark = pytest.mark.system
 
@@ -47,6 +48,7 @@ async def test_a_session_is_found_and_cut_without_leaving_the_page(tmp_path: Pat
         await stage.admin.tunnel_create("office", "uma")
         for number in range(1000):
             await quick_session(stage, f"user{number}")
+        await known(stage.admin, "wanted")
         await stage.admin.session_create("wanted", "bot", "office/git")
 
         def work() -> None:
@@ -113,6 +115,7 @@ async def test_the_feed_goes_on_by_itself_until_the_role_is_gone(tmp_path: Path)
 async def test_it_works_without_script(tmp_path: Path) -> None:
     async with a_console(tmp_path) as stage:
         await stage.admin.tunnel_create("office", "uma")
+        await known(stage.admin, "wanted")
         await stage.admin.session_create("wanted", "bot", "office/git")
 
         def work() -> None:

@@ -36,6 +36,12 @@ async def an_admin(folder: Path) -> AsyncIterator[Admin]:
         yield admin
 
 
+async def known(admin: Admin, *users: str) -> None:
+    """Make users without a login, as those of tunnels' owners are."""
+    for user in users:
+        await admin.person(user, "the user")
+
+
 @dataclass
 class RecordedLinks:
     """Links of another process's making: keeps what it was told, in order."""

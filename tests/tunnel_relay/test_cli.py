@@ -133,6 +133,7 @@ def test_a_tunnel_from_creation_to_deletion(shell: Shell) -> None:
 
 def test_a_session_from_creation_to_revocation(shell: Shell) -> None:
     shell.run("tunnel", "create", "office", "--owner", "alice")
+    shell.run("user", "add", "bob", "--no-password")
     grant = ("session", "create", "--user", "bob", "--agent", "claude", "--server", "office/git")
     said = shell.run(*grant, "--ttl", "8h", "--idle", "15m").stdout
     token = said.splitlines()[0]
@@ -263,6 +264,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
 
 def test_sessions_are_listed_by_user_by_text_and_not_all_of_them(shell: Shell) -> None:
     shell.run("tunnel", "create", "office", "--owner", "ada")
+    shell.run("user", "add", "bob", "--no-password")
     for user, agent in (("ada", "one"), ("ada", "two"), ("bob", "one")):
         words = ("--user", user, "--agent", agent, "--server", "office/git")
         shell.run("session", "create", *words)
@@ -286,6 +288,7 @@ def test_a_long_listing_is_asked_for_in_pages(
     shell.run("tunnel", "create", "office", "--owner", "ada")
     for number in range(5):
         words = ("--user", f"u{number}", "--agent", "a", "--server", "office/git")
+        shell.run("user", "add", f"u{number}", "--no-password")
         shell.run("session", "create", *words)
     for limit, users in (("9", "43210"), ("5", "43210"), ("4", "4321"), ("3", "432")):
         found = shell.json("session", "list", "--limit", limit)["sessions"]

@@ -31,7 +31,7 @@ def test_what_is_locked_gets_no_session_and_the_next_command(shell: Shell) -> No
     shell.run("tunnel", "create", "office", "--owner", "alice")
     shell.run("lock", "add", "--tunnel", "office", "--reason", "why")
     refused = shell.run(
-        *("session", "create", "--user", "u", "--agent", "a", "--server", "office/git"), code=77
+        *("session", "create", "--user", "alice", "--agent", "a", "--server", "office/git"), code=77
     )
     assert "MT1027" in refused.stderr
     assert "tunnel-relay lock list" in refused.stderr

@@ -10,7 +10,7 @@ from shared.audit.events import note
 from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
 from tunnel_relay.admin.changes import AddBar, EndSessions
-from tunnel_relay.admin.checks import MAX_TEXT, check_classes, check_text, split_server
+from tunnel_relay.admin.checks import MAX_TEXT, check_classes, check_text, check_user, split_server
 from tunnel_relay.admin.core import MIN_PREFIX, AdminCore, in_slices
 from tunnel_relay.admin.views import bar_view, tunnel_view
 from tunnel_relay.audit.facts import of_session
@@ -42,7 +42,7 @@ class SessionCommands(AdminCore):
         self.tunnel(place[0])
         agent = check_text(agent, "the agent")
         narrowed = check_classes(classes)
-        person = await self.person(user, "the user")
+        person = await self._grantee(user)
         session = self.new_session(person, agent, place, ttl, idle, classes=narrowed)
         token = new_token(SESSION_PREFIX)
         session = await self.open_session(session, token_digest(token))
@@ -51,6 +51,18 @@ class SessionCommands(AdminCore):
         missing = bool(offered) and place[1] not in offered
         warning = f"{place[0]} offers {', '.join(offered)} now, not {place[1]}" if missing else None
         return {"session": self.view(session), "token": token, "url": url, "warning": warning}
+
+    async def _grantee(self, user: str) -> User:
+        """Return who a session is for: a user there is, or anybody another issuer vouches for.
+
+        A local name that nobody has is a slip of the pen. The session would belong to somebody
+        whom no group, no lock and no `user disable` of the right name reaches.
+        """
+        key = check_user(user, "the user")
+        if key not in self.directory.users and "#" not in key:
+            how = "`user add` makes one, with --no-password if they need no login of their own"
+            raise RelayError(Code.USER_UNKNOWN, f"no user is called {key!r}: {how}")
+        return await self.person(key, "the user")
 
     def server_url(self, tunnel: str, upstream: str) -> str:
         """Return where agents reach a server: its canonical resource URI (RFC 8707)."""

@@ -7,7 +7,7 @@ import pytest
 
 from shared.ids import is_token, token_digest
 from tests.tunnel_relay.admin.test_service import refused
-from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tests.tunnel_relay.making import RecordedLinks, an_admin, known
 from tunnel_relay.errors import Code
 
 CALLBACK = "http://127.0.0.1/callback"
@@ -44,6 +44,7 @@ async def test_disabling_an_agent_ends_its_sessions(tmp_path: Path) -> None:
         links = admin.links = RecordedLinks()
         await admin.tunnel_create("office", "carol")
         await admin.agent_add("bot", [CALLBACK])
+        await known(admin, "bob")
         made = await admin.session_create("bob", "bot", "office/git")
         other = await admin.session_create("bob", "claude", "office/git")
         assert (await admin.agent_disable("bot"))["sessions"] == 1

@@ -9,7 +9,7 @@ import pytest
 from shared.errors import CloseCode
 from shared.keys import PrivateKey, encode_public
 from tests.tunnel_relay.admin.test_service import broken, granted, mended, refused
-from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tests.tunnel_relay.making import RecordedLinks, an_admin, known
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.errors import Code
 from tunnel_relay.sessions import Refusal
@@ -23,6 +23,7 @@ async def test_a_lock_cuts_every_session_it_hits_and_no_other(tmp_path: Path) ->
         links = admin.links = RecordedLinks()
         first, token = await granted(admin)
         second, _ = await granted(admin)
+        await known(admin, "carol")
         other = await admin.session_create("carol", "claude", "office/git")
         ended, _ = await granted(admin)
         await admin.session_revoke(ended)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from shared.policy.classes import ToolClass
 from shared.wire.tools import PinState
-from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tests.tunnel_relay.making import RecordedLinks, an_admin, known
 from tests.tunnel_relay.test_tools import ONE, told, word
 from tunnel_relay.admin import report
 from tunnel_relay.admin.commands import Who, run_command
@@ -85,6 +85,7 @@ async def test_what_there_is_too_much_of_is_left_out_and_counted(
         await admin.tunnel_create("office", "uma")
         for number in range(5):
             name = f"user{number}"
+            await known(admin, name)
             await admin.session_create(name, "bot", "office/git")
         found = await ask(admin, Role.AUDITOR)
         assert len(found["users"]) == len(found["map"]) == 3

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from shared.audit.keys import PUBLIC_FILE
 from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, is_token
-from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tests.tunnel_relay.making import RecordedLinks, an_admin, known
 from tunnel_relay.admin import pending
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
@@ -31,6 +31,7 @@ async def granted(admin: Admin, **arguments: Any) -> tuple[str, str]:
     """Create a tunnel and a session in it; returns the session's identifier and token."""
     if not await admin.tunnel_list():
         await admin.tunnel_create("office", "alice@example.com")
+    await known(admin, "bob@example.com")
     result = await admin.session_create("bob@example.com", "claude", "office/git", **arguments)
     return result["session"]["id"], result["token"]
 
@@ -89,6 +90,7 @@ async def test_a_user_that_would_forge_a_log_line_is_refused(tmp_path: Path, use
 async def test_a_session_is_found_by_its_token_and_shown_without_it(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         await admin.tunnel_create("office", "alice")
+        await known(admin, "bob")
         made = await admin.session_create("bob", "claude", "office/git", ttl=60.0)
         assert made["url"] == "https://relay.example.com/t/office/git/mcp"
         assert made["token"].startswith(SESSION_PREFIX)
@@ -120,6 +122,7 @@ async def test_sessions_live_no_longer_than_the_setting(tmp_path: Path) -> None:
 async def test_a_server_that_the_tunnel_does_not_offer_now_is_warned_of(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         await admin.tunnel_create("office", "alice")
+        await known(admin, "u")
         assert (await admin.session_create("u", "a", "office/gti"))["warning"] is None
         admin.links = RecordedLinks([{"tunnel": "office", "upstreams": ["git", "time"]}])
         assert (await admin.session_create("u", "a", "office/git"))["warning"] is None
@@ -190,6 +193,7 @@ async def test_a_broken_store_delays_only_the_storing(tmp_path: Path) -> None:
 async def test_nothing_is_granted_that_is_not_stored(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         await granted(admin)
+        await known(admin, "u")
         broken(tmp_path)
         with pytest.raises(StoreError):
             await admin.session_create("u", "a", "office/git")
@@ -208,6 +212,7 @@ async def test_a_disabled_tunnel_rests_until_it_is_enabled(tmp_path: Path) -> No
         closing = ("close_tunnel", "office", CloseCode.REVOKED)
         assert links.told == [("cut", session), closing], "told before its link is closed"
         assert admin.sessions.why(token, time.time()) is Refusal.DISABLED
+        await known(admin, "u")
         assert await refused(admin.session_create("u", "a", "office/git")) is Code.BAD_REQUEST
     async with an_admin(tmp_path) as admin:
         assert admin.sessions.find(token, time.time()) is None
@@ -350,3 +355,18 @@ async def test_what_ends_by_time_is_cut_and_told_to_the_clients(tmp_path: Path) 
         assert await admin.end_by_time() == 1
         assert links.told == [("cut", session)]
         assert await admin.end_by_time() == 0
+
+
+async def test_a_session_is_for_somebody_there_is(tmp_path: Path) -> None:
+    """A slip of the pen makes no user whom no lock and no group reaches."""
+    async with an_admin(tmp_path) as admin:
+        await admin.tunnel_create("office", owner="ada")
+        await admin.user_add("grace")
+        for slip in ("grcae", "Grace", "grace2"):
+            with pytest.raises(RelayError, match="`user add` makes one") as caught:
+                await admin.session_create(slip, "cron", "office/git")
+            assert caught.value.code is Code.USER_UNKNOWN
+        assert admin.directory.users.keys() == {"ada", "grace"}
+        for user in ("grace", " grace ", "ada", "https://id.example#sub-1"):
+            assert await admin.session_create(user, "cron", "office/git")
+        assert admin.directory.users.keys() == {"ada", "grace", "https://id.example#sub-1"}

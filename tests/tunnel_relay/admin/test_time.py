@@ -9,7 +9,7 @@ import anyio.lowlevel
 from structlog.testing import capture_logs
 
 from tests.tunnel_relay.admin.test_service import granted, refused
-from tests.tunnel_relay.making import RecordedLinks, an_admin
+from tests.tunnel_relay.making import RecordedLinks, an_admin, known
 from tunnel_relay.admin.core import KEEP_ENDED
 from tunnel_relay.errors import Code
 
@@ -41,6 +41,7 @@ async def test_a_clock_that_is_behind_is_told_and_makes_no_stillborn_session(
             Code.CLOCK_BEHIND
         ]
         for ttl, idle in ((3600.0, 3600.0), (86400.0, 3600.0)):
+            await known(admin, "bob")
             stillborn = admin.session_create("bob", "claude", "office/git", ttl, idle)
             assert await refused(stillborn) is Code.CLOCK_BEHIND
         made = await admin.session_create("bob", "claude", "office/git", 86400.0, 86400.0)

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from shared.errors import CloseCode
 from shared.keys import PrivateKey, encode_public
 from tests.tunnel_relay.admin.test_service import broken, mended, refused
-from tests.tunnel_relay.making import ORIGIN, RecordedLinks, an_admin
+from tests.tunnel_relay.making import ORIGIN, RecordedLinks, an_admin, known
 from tunnel_relay.admin.acting import acting
 from tunnel_relay.errors import Code
 from tunnel_relay.sessions import Refusal
@@ -53,8 +53,9 @@ async def test_what_cannot_be_a_user_is_refused(tmp_path: Path) -> None:
 async def test_a_user_an_admin_names_is_known_from_then_on(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         await admin.tunnel_create("office", "ada")
-        await admin.session_create("bob", "claude", "office/git")
-        assert [each["user"] for each in await admin.user_list()] == ["ada", "bob"]
+        await admin.session_create("https://idp#bob", "claude", "office/git")
+        users = [each["user"] for each in await admin.user_list()]
+        assert users == ["ada", "https://idp#bob"]
         assert not any(each["login"] for each in await admin.user_list())
 
 
@@ -66,6 +67,7 @@ async def test_disabling_a_user_ends_all_that_is_theirs_and_refuses_more(tmp_pat
         public = encode_public(PrivateKey.generate().public)
         await admin.enroll(code, public, INSTANCE, ORIGIN, {})
         hers = await admin.session_create("ada", "claude", "home/git")
+        await known(admin, "bob")
         through_hers = await admin.session_create("bob", "claude", "office/git")
         other = await admin.session_create("bob", "claude", "home/git")
         report = await admin.user_disable("ada", "left")
@@ -91,6 +93,7 @@ async def test_disabling_a_user_ends_all_that_is_theirs_and_refuses_more(tmp_pat
 async def test_a_disabled_user_stays_so_though_the_store_is_down(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         await admin.tunnel_create("office", "carol")
+        await known(admin, "bob")
         made = await admin.session_create("bob", "claude", "office/git")
         broken(tmp_path, "users")
         report = await admin.user_disable("bob")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.tunnel_relay.console.stage import PASSWORD, Hand, a_console
+from tests.tunnel_relay.making import known
 
 
 async def after(hand: Hand, answer: Any) -> str:
@@ -99,6 +100,7 @@ async def test_a_session_is_found_and_revoked(tmp_path: Path) -> None:
         hand = await stage.logged_in("ada")
         await stage.admin.tunnel_create("office", "uma")
         for number in range(60):
+            await known(stage.admin, f"user{number}")
             made = await stage.admin.session_create(f"user{number}", "bot", "office/git")
         which = made["session"]["id"]
         first = (await hand.get("/sessions")).text
