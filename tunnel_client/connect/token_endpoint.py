@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import httpx2
 
+from shared.escape import one_line
 from tunnel_client.connect.address import WebUrl
 from tunnel_client.connect.discovery import MAX_DOCUMENT, json_object
 from tunnel_client.connect.http import http_for, read_body, translated
@@ -85,6 +86,6 @@ def _refusal(response: httpx2.Response, body: bytes) -> OAuthError:
         said = {}
     error, text = said.get("error"), said.get("error_description")
     known = error if isinstance(error, str) else f"status {response.status_code}"
-    return OAuthError(
-        response.status_code, known[:100], text[:300] if isinstance(text, str) else ""
-    )
+    # A person reads it beside our own words: a line of its own could pose as those.
+    told = one_line(text, 300) if isinstance(text, str) else ""
+    return OAuthError(response.status_code, one_line(known, 100), told)

@@ -111,11 +111,8 @@ class LoginPages:
     def _may_try(self, request: Request, name: str) -> None:
         # What nobody has time to verify is no attempt: it counts against no account.
         busy = self._busy >= AT_ONCE
-        wait = (
-            1.0
-            if busy
-            else self._site.admin.throttle.take(name, _address(request), time.monotonic())
-        )
+        throttle = self._site.admin.throttle
+        wait = 1.0 if busy else throttle.take(name, _address(request), time.monotonic())
         if wait:
             log.warning("console_login_limited", address=_address(request))
             note("login.throttled", at=CONSOLE, source=_address(request))

@@ -37,9 +37,9 @@ FAILURE_SECONDS = 30.0
 """How long one that could not be fetched is not tried again."""
 DYNAMIC_SECONDS = 86400.0
 """How long an agent that registered itself may wait for a first consent."""
+MAX_DYNAMIC = 5000
 DYNAMIC_OF_ONE = 50
 """Of these, the most that come from one address. Those that somebody consented to count no more."""
-MAX_DYNAMIC = 5000
 MAX_CACHED = 1000
 FETCHES = 4
 """Documents fetched at a time."""
