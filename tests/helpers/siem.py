@@ -51,9 +51,8 @@ class SyslogServer:
             while True:
                 accepted, _ = listener.accept()
                 accepted.settimeout(WAIT)
-                readers.append(
-                    threading.Thread(target=self._serve, args=(accepted, context, peers))
-                )
+                given = (accepted, context, peers, readers[-1] if readers else None)
+                readers.append(threading.Thread(target=self._serve, args=given))
                 readers[-1].start()
         for peer in peers:
             with suppress(OSError):
@@ -66,6 +65,7 @@ class SyslogServer:
         accepted: socket.socket,
         context: ssl.SSLContext | None,
         peers: list[socket.socket],
+        before: threading.Thread | None,
     ) -> None:
         try:
             peer = accepted if context is None else context.wrap_socket(accepted, server_side=True)
@@ -75,6 +75,8 @@ class SyslogServer:
             return
         peers.append(peer)
         self.reading.wait(WAIT)
+        if before is not None:
+            before.join(WAIT)  # read as they came: what is kept is in order
         with peer, suppress(OSError, ValueError):
             self._read(peer)
 

@@ -265,7 +265,8 @@ async def test_a_relay_that_takes_one_link_of_a_client_gets_one() -> None:
 
 async def test_a_link_that_was_refused_is_made_once_a_relay_takes_it() -> None:
     """One that has another limit was started anew, so the link that there was is over."""
-    async with open_scene({"limits.links_per_client": 1}) as scene:
+    async with open_scene({"limits.links_per_client": 1}, start=False) as scene:
+        await scene.lab.start_client([SERVER, OTHER])
         await eventually(lambda: "MT2507" in scene.log("client.log"))
         await end(scene.lab.relay)
         scene.lab.environment["TUNNEL_RELAY_LIMITS__LINKS_PER_CLIENT"] = "2"

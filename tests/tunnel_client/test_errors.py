@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import AuthError, CloseCode
-from tunnel_client import errors_service, errors_upstreams
+from tunnel_client import errors_connect, errors_service, errors_upstreams
 from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError, DialError, SettingsError
 from tunnel_client.reconnect import GiveUp, Reconnect
@@ -18,6 +18,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "client-errors.md"
 MODULES = (
     ClientError.__module__,
     errors_upstreams.__name__,
+    errors_connect.__name__,
     errors_doctor.__name__,
     errors_service.__name__,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tunnel_relay.making import an_admin
+from tests.tunnel_relay.making import an_admin, known
 from tunnel_relay.admin.acting import actor
 from tunnel_relay.admin.commands import COMMANDS, Who, allows, run_command
 from tunnel_relay.admin.service import Admin
@@ -60,6 +60,7 @@ async def test_a_command_is_given_as_its_caller(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         ada = Who("ada", frozenset((Role.ADMIN,)))
         await run_command(admin, "tunnel_create", {"name": "office", "owner": "ada"}, ada)
+        await known(admin, "bob")
         given = {"user": "bob", "agent": "bot", "server": "office/git"}
         made = await run_command(admin, "session_create", given, ada)
         assert made["session"]["granted_by"] == "ada"
