@@ -28,6 +28,8 @@ log = structlog.get_logger("shared.audit")
 
 PATIENT = 3
 """Segments that may be left for when a processor has nothing else to do; of more none waits."""
+STOP_SECONDS = 1.0
+"""For the process to take back what is half made, when the log is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +119,8 @@ class Closing:
             self._stopped = True
             if self._child is not None:
                 self._child.terminate()
+                # A patient one is patient here too; a draft it leaves goes at the next start.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._child.wait(STOP_SECONDS)
+                self._child.kill()
         self._thread.shutdown(wait=True, cancel_futures=True)

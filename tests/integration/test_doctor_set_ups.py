@@ -81,10 +81,9 @@ class SetUp:
 
     def but(self, **changed: str) -> "SetUp":
         """Return it with other surroundings; an empty text takes one away."""
-        names = {"LOGIN": "LOGIN"}
         environ = dict(self.environ)
         for name, value in changed.items():
-            key = names.get(name, f"TUNNEL_CLIENT_RELAY__{name}")
+            key = name if name == "LOGIN" else f"TUNNEL_CLIENT_RELAY__{name}"
             environ.pop(key, None)
             if value:
                 environ[key] = value
