@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
+# The suite starts a thousand daemons: where the environment forbids it, each would compile the code anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-rest test-slow check conformance peers cuts kills faults bench clean
 

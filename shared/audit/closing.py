@@ -59,11 +59,17 @@ class Closing:
         self._lock = threading.Lock()
         self._stopped = False
         self._child: subprocess.Popen[bytes] | None = None
+        self._patient = False
+        """Does it wait for an idle processor?"""
+        self._ended = False
+        """Was it told to end?"""
         self._thread = ThreadPoolExecutor(1, "audit-close")
 
     def close(self, parts: Sequence[Full]) -> None:
         """Have these closed, and missing indexes made; returns at once."""
         self._left.extend(parts)
+        if len(self._left) > PATIENT:
+            self._hurry()
         with contextlib.suppress(RuntimeError):  # stopped: the next start does it
             self._thread.submit(self._work)
 
@@ -78,11 +84,13 @@ class Closing:
         """Run the process; what it does not come to is first in line the next time."""
         # Isolated: nothing of the environment or of the folder it is started in is imported.
         command = [sys.executable, "-I", "-m", "shared.audit.closer", str(self._folder)]
-        if len(self._left) <= PATIENT:
-            command.append("patient")
         with self._lock:
             if self._stopped:
                 return
+            self._ended = False
+            self._patient = len(self._left) <= PATIENT
+            if self._patient:
+                command.append("patient")
             child = self._child = subprocess.Popen(  # noqa: S603
                 command,
                 env={},
@@ -93,7 +101,7 @@ class Closing:
         work = {"open": self._open, "left": [each.spelled() for each in list(self._left)]}
         with child:
             self._talk(child, json.dumps(work).encode())
-        if child.returncode and not self._stopped:
+        if child.returncode and not self._ended:
             self._warn(f"the process ended with {child.returncode}")
 
     def _talk(self, child: "subprocess.Popen[bytes]", work: bytes) -> None:
@@ -110,13 +118,20 @@ class Closing:
             self._open = done["open"]
             self._left.popleft()
 
+    def _hurry(self) -> None:
+        """End a patient process, which may be starved: the next one does not wait."""
+        with self._lock:
+            if self._patient and self._child is not None:
+                self._ended = True
+                self._child.kill()
+
     def _warn(self, why: str) -> None:
         log.warning("a closed segment stays as it is", folder=str(self._folder), why=why)
 
     def stop(self) -> None:
         """End it: what is not closed yet will be when the log is opened again."""
         with self._lock:
-            self._stopped = True
+            self._stopped = self._ended = True
             if self._child is not None:
                 self._child.terminate()
                 # A patient one is patient here too; a draft it leaves goes at the next start.

@@ -99,6 +99,8 @@ def born(path: Path) -> int | None:
 
 def compress(path: Path) -> None:
     """Put a compressed segment in the place of a plain one; raises OSError. Takes a while."""
+    for left in path.parent.glob(f".{path.name}.*"):  # by one that was killed
+        left.unlink()
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -20,12 +20,6 @@ CALLS = 6_000
 PART = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests run beside others: the process would wait for a processor that is never idle."""
-    monkeypatch.setattr(closing, "PATIENT", -1)
-
-
 def ends(log: AuditLog) -> dict[int, dict[str, int]]:
     """Return the calls under way at the end of each segment that says so."""
     found = {}
@@ -130,6 +124,29 @@ async def test_a_folder_that_takes_nothing_is_told_and_tried_again(tmp_path: Pat
     await durable(log)
     await eventually(lambda: closed(log))
     assert all(begun in calls.values() for calls in ends(log).values())
+    log.close()
+
+
+async def test_a_process_that_waits_for_ever_is_replaced_when_too_much_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is never idle is one where a patient process gets no processor."""
+    monkeypatch.setattr(closing, "PATIENT", 3)
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=16 * PART)
+    log.take(intent(log.size, 999_999))
+    while len(segments(log.folder)) < 2:
+        write_calls(log, CALLS)
+    await durable(log)
+    await eventually(lambda: running(log))
+    starved = child_of(log)
+    os.kill(starved, signal.SIGSTOP)
+    while len(segments(log.folder)) < 6:
+        write_calls(log, CALLS)
+        await durable(log)
+    await eventually(lambda: closed(log))
+    assert child_of(log) != starved
+    assert set(ends(log)) == {each.first for each in segments(log.folder)[:-1]}
+    assert not list(log.folder.glob(".*")), "what the killed one had begun is gone"
     log.close()
 
 
