@@ -11,12 +11,16 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 from pydantic import SecretStr
+
+from tests.helpers import warm
 
 BIN = Path(sys.executable).parent
 TUNNEL = "lab"
@@ -191,22 +195,14 @@ class Lab:
             )
 
     async def _run(self, program: str, *words: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            str(BIN / program),
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self._env(),
-        )
-        with anyio.fail_after(START_SECONDS):
-            out, err = await process.communicate()
-        if process.returncode:
-            raise CommandError((program, *words), process.returncode, err.decode())
-        return out.decode()
+        run = partial(warm.run, program, words, self._env(), START_SECONDS)
+        ended = await anyio.to_thread.run_sync(run)
+        if ended.code:
+            raise CommandError((program, *words), ended.code, ended.err)
+        return ended.out
 
     def _env(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONWARNINGS": "default", **HURRIED, **self.environment}
+        return {**os.environ, "PYTHONWARNINGS": warm.WARNINGS, **HURRIED, **self.environment}
 
     async def _listens(self) -> bool:
         if self.handed is not None:  # connections are taken in any case

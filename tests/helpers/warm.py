@@ -1,0 +1,155 @@
+"""Runs commands of ours in processes forked from one that has imported both programs.
+
+A scene takes five commands and more, and most of what one costs is importing: started from nothing
+they would be half of what the suite costs. Each is a process of its own all the same, with its own
+arguments, environment and output; that the installed commands start is for tests of those.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PROGRAMS = {"tunnel-relay": "tunnel_relay.cli", "tunnel-client": "tunnel_client.cli"}
+LATER = ("tunnel_relay.admin.reach", "tunnel_relay.init", "tunnel_client.enroll")
+"""What commands import when they are run."""
+WARNINGS = "default"
+"""What Python warns of, in the process that the others come from and so in each."""
+_LARGEST = 128 * 1024
+_lock = threading.Lock()
+_there: list[socket.socket] = []
+
+
+class Ended(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(program: str, words: Sequence[str], env: Mapping[str, str], seconds: float) -> Ended:
+    """Run a command to its end; raises TimeoutError, and then it is killed. Blocks."""
+    ours, theirs = os.pipe()
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        os.fdopen(ours, "rb", buffering=0) as told,
+    ):
+        try:
+            asked = json.dumps({"program": program, "words": list(words), "env": dict(env)})
+            given = [out.fileno(), err.fileno(), theirs]
+            socket.send_fds(_server(), [asked.encode()], given)
+        finally:
+            os.close(theirs)
+        pid = int(_line(told, seconds))
+        try:
+            code = int(_line(told, seconds))
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        return Ended(code, _all(out), _all(err))
+
+
+def _line(told: Any, seconds: float) -> bytes:
+    if not select.select([told], [], [], seconds)[0]:
+        raise TimeoutError
+    line: bytes = told.readline()
+    return line
+
+
+def _all(file: Any) -> str:
+    file.seek(0)
+    text: str = file.read().decode()
+    return text
+
+
+def _server() -> socket.socket:
+    """Return the way to the process that forks, started with the first command."""
+    with _lock:
+        if not _there:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.helpers.warm", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, "PYTHONWARNINGS": WARNINGS},
+            )
+            theirs.close()
+            atexit.register(_end, ours, process)
+            _there.append(ours)
+        return _there[0]
+
+
+def _end(ours: socket.socket, process: "subprocess.Popen[bytes]") -> None:
+    ours.close()
+    process.wait()
+
+
+# In the process that forks ----------------------------------------------------------------------
+
+
+def serve(given: socket.socket) -> tuple[bytes, list[int]] | None:
+    """Fork for each command; returns in the process that is to be one, and at the end."""
+    while True:
+        asked, files, _, _ = socket.recv_fds(given, _LARGEST, 3)
+        if not asked:
+            return None
+        if os.fork() == 0:
+            given.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            command = os.fork()
+            if command == 0:
+                os.close(files.pop())
+                return asked, files
+            os.write(files[2], b"%d\n" % command)
+            _, status = os.waitpid(command, 0)
+            os.write(files[2], b"%d\n" % os.waitstatus_to_exitcode(status))
+            os._exit(0)
+        for file in files:
+            os.close(file)
+
+
+def become(asked: bytes, files: list[int]) -> None:
+    """Be the command, with nothing left of whom it was forked from."""
+    for number, file in enumerate(files, 1):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    wanted = json.loads(asked)
+    os.environ.clear()
+    os.environ.update(wanted["env"])
+    random.seed()
+    sys.argv = [wanted["program"], *wanted["words"]]
+    importlib.import_module(PROGRAMS[wanted["program"]]).main()
+
+
+def main() -> None:
+    """Import what commands need, then serve."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for name in (*PROGRAMS.values(), *LATER):
+        importlib.import_module(name)
+    importlib.import_module("tunnel_relay.cli").build()
+    gc.freeze()  # what is never looked at stays shared
+    with socket.socket(fileno=int(sys.argv[1])) as given:
+        found = serve(given)
+    if found is not None:
+        become(*found)
+
+
+if __name__ == "__main__":
+    main()
