@@ -56,6 +56,7 @@ class Load:
         """Make a call, on an open connection or a new one; returns one that stays open."""
         self.made += 1
         began, message = time.monotonic(), call("echo", case=f"call-{self.made}")
+        way = "a new connection" if reply is None else "a kept connection"
         try:
             if reply is None:
                 loop = asyncio.get_running_loop()
@@ -67,7 +68,8 @@ class Load:
             if reply.status != 200 or b'"result"' not in reply.body:
                 self.failed.append(f"{reply.status} {reply.body[:200]!r}")
         except (OSError, TimeoutError) as error:
-            self.failed.append(f"{type(error).__name__}: {error}")
+            after = time.monotonic() - began
+            self.failed.append(f"{way}, after {after:.3f} s: {type(error).__name__}: {error}")
         self.taken.append(time.monotonic() - began)
         if reply is not None and (reply.closed or reply.values("connection") == ["close"]):
             reply.close()
