@@ -1,7 +1,6 @@
 """Puts the client together and runs it until a signal, or until there is no point in going on."""
 
 import functools
-import gc
 import logging
 import os
 import resource
@@ -16,6 +15,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from shared.audit import events
+from shared.collector import quiet_collector
 from shared.hangup import Hangups
 from shared.keys import decode_public
 from shared.link import loop
@@ -128,9 +128,7 @@ async def _serve(
         pages = health_pages(status, client.tally)
         await stack.enter_async_context(health_port(health.place if health else None, pages))
         raise_file_limit()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 100)
+        quiet_collector()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             tasks.start_soon(keeper.run)

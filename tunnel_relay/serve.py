@@ -1,7 +1,6 @@
 """Runs the relay: opens the store, the command socket and the listeners, until a signal."""
 
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -18,6 +17,7 @@ import uvicorn
 from pydantic import SecretBytes
 
 from shared.audit.events import note
+from shared.collector import quiet_collector
 from shared.errors import CloseCode
 from shared.hangup import Hangups
 from shared.link import loop
@@ -269,17 +269,6 @@ class LinksServer(PublicServer):
     async def shutdown(self, sockets: Any = None) -> None:
         """Close what is left."""
         await Server.shutdown(self, sockets)
-
-
-def quiet_collector() -> None:
-    """Leave what was loaded at start out of garbage collection, and collect less often.
-
-    A full collection of a warm process costs milliseconds, which a call would have to wait for;
-    what a call allocates is freed by reference counts.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def raise_file_limit() -> None:
