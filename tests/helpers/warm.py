@@ -81,22 +81,18 @@ def _server() -> socket.socket:
     with _lock:
         if not _there:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            process = subprocess.Popen(
+            subprocess.run(
                 [sys.executable, "-m", "tests.helpers.warm", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd=Path(__file__).parents[2],
                 env={**os.environ, "PYTHONWARNINGS": WARNINGS},
+                check=True,
             )
             theirs.close()
-            atexit.register(_end, ours, process)
+            atexit.register(ours.close)
             _there.append(ours)
         return _there[0]
-
-
-def _end(ours: socket.socket, process: "subprocess.Popen[bytes]") -> None:
-    ours.close()
-    process.wait()
 
 
 # In the process that forks ----------------------------------------------------------------------
@@ -139,7 +135,9 @@ def become(asked: bytes, files: list[int]) -> None:
 
 
 def main() -> None:
-    """Import what commands need, then serve."""
+    """Import what commands need, then serve; no child of whom it serves, who counts their own."""
+    if os.fork():
+        return
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in (*PROGRAMS.values(), *LATER):
         importlib.import_module(name)

@@ -143,11 +143,14 @@ async def test_a_process_that_waits_for_ever_is_replaced_when_too_much_is_left(
     while len(segments(log.folder)) < 6:
         write_calls(log, CALLS)
         await durable(log)
-    await eventually(lambda: closed(log))
+    # Those that are left then may wait again.
+    await eventually(lambda: sum(each.compressed for each in segments(log.folder)) > 3)
     assert child_of(log) != starved
-    assert set(ends(log)) == {each.first for each in segments(log.folder)[:-1]}
-    assert not list(log.folder.glob(".*")), "what the killed one had begun is gone"
+    done = {each.first for each in segments(log.folder) if each.compressed}
+    assert done <= set(ends(log))
     log.close()
+    drafts = {int(path.name.split(".")[1]) for path in log.folder.glob(".*")}
+    assert not drafts & done, "what the killed one had begun is gone"
 
 
 def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:

@@ -34,15 +34,20 @@ class Soak:
     began: float = field(default_factory=time.monotonic)
     samples: list[tuple[float, dict[str, Size]]] = field(default_factory=list)
     made: int = 0
-    failed: int = 0
+    failed: list[str] = field(default_factory=list)
 
     async def one(self) -> None:
         """Make one call."""
         self.made += 1
+        at = time.monotonic()
         try:
-            self.failed += (await self.agent.ask(call("echo", id=self.made))).status != 200
-        except (OSError, TimeoutError):
-            self.failed += 1
+            reply = await self.agent.ask(call("echo", id=self.made))
+            why = "" if reply.status == 200 else f"{reply.status} {reply.body[:200]!r}"
+        except (OSError, TimeoutError) as error:
+            why = f"{type(error).__name__}: {error}"
+        if why:
+            took = time.monotonic() - at
+            self.failed.append(f"{at - self.began:.1f} s on, after {took:.2f} s: {why}")
 
     def slope(self, who: str) -> float:
         """Return by how much a program grew, least squares over the later half; MiB an hour."""
@@ -61,7 +66,7 @@ class Soak:
     def lines(self) -> list[Line]:
         """Hold them to the bounds; memory only when it had time to settle."""
         first, last = self.samples[len(self.samples) // 2][1], self.samples[-1][1]
-        lines = [exactly(f"calls that failed in {SOAK:,.0f} s", self.failed, 0, self.made)]
+        lines = [exactly(f"calls that failed in {SOAK:,.0f} s", len(self.failed), 0, self.made)]
         for who in last:
             if SOAK > 2 * SETTLED:
                 lines.append(at_most(f"the {who} grows", self.slope(who), 1, "MiB/h"))
@@ -90,6 +95,8 @@ async def soak() -> list[Line]:
                     flap += FLAP_SECONDS
                 due += 1 / PER_SECOND
                 await asyncio.sleep(due - time.monotonic())
+        for failure in load.failed[:5]:
+            print("R18 ", failure)
         return load.lines()
 
 
