@@ -64,7 +64,9 @@ def run(program: str, words: Sequence[str], env: Mapping[str, str], seconds: flo
 
 
 def _line(told: Any, seconds: float) -> bytes:
-    if not select.select([told], [], [], seconds)[0]:
+    coming = select.poll()  # `select` takes no descriptor above 1,023
+    coming.register(told, select.POLLIN)
+    if not coming.poll(seconds * 1000):
         raise TimeoutError
     line: bytes = told.readline()
     return line
