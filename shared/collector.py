@@ -2,8 +2,8 @@
 
 import gc
 
-_YOUNG, _MIDDLE, _OLD = 10_000, 500, 100
-"""Objects, then collections, that make the next one due."""
+_YOUNG, _MIDDLE, _OLD = 10_000, 10, 50
+"""Objects that make a look at the young ones due, and looks that make one at older ones due."""
 
 
 def quiet_collector() -> None:

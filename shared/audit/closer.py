@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,12 @@ def _close(folder: Path, full: "Full", calls: dict[str, int]) -> dict[str, int]:
     if full.end is not None:
         calls = open_after(path, calls)
         write_end(folder, full.first, End(full.end, full.note, calls))
-    with suppress(FileNotFoundError):  # by who was killed before he could say so
+    try:
         compress(path)
+    except FileNotFoundError:
+        if path.exists():
+            raise
+        # By who was killed before he could say so.
     return calls
 
 

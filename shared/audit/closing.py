@@ -21,6 +21,7 @@ import structlog
 
 from shared.audit.indexing import is_worth
 from shared.audit.private import AuditError
+from shared.audit.segments import clear_drafts
 from shared.audit.tombstones import facts_of
 from shared.record.verify import Start
 
@@ -101,8 +102,10 @@ class Closing:
         work = {"open": self._open, "left": [each.spelled() for each in list(self._left)]}
         with child:
             self._talk(child, json.dumps(work).encode())
-        if child.returncode and not self._ended:
-            self._warn(f"the process ended with {child.returncode}")
+        if child.returncode:
+            clear_drafts(self._folder, of_closing=True)  # nobody else writes any
+            if not self._ended:
+                self._warn(f"the process ended with {child.returncode}")
 
     def _talk(self, child: "subprocess.Popen[bytes]", work: bytes) -> None:
         told, said = child.stdin, child.stdout
@@ -111,6 +114,8 @@ class Closing:
         with contextlib.suppress(BrokenPipeError), told:
             told.write(work)
         for line in said:
+            if not line.endswith(b"\n"):
+                return  # killed while it said so: that segment is done again
             done = json.loads(line)
             if "why" in done:
                 self._warn(done["why"])
@@ -121,9 +126,10 @@ class Closing:
     def _hurry(self) -> None:
         """End a patient process, which may be starved: the next one does not wait."""
         with self._lock:
-            if self._patient and self._child is not None:
+            child = self._child
+            if self._patient and child is not None and child.poll() is None:
                 self._ended = True
-                self._child.kill()
+                child.kill()
 
     def _warn(self, why: str) -> None:
         log.warning("a closed segment stays as it is", folder=str(self._folder), why=why)
@@ -134,7 +140,7 @@ class Closing:
             self._stopped = self._ended = True
             if self._child is not None:
                 self._child.terminate()
-                # A patient one is patient here too; a draft it leaves goes at the next start.
+                # A patient one is patient here too.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._child.wait(STOP_SECONDS)
                 self._child.kill()

@@ -27,6 +27,7 @@ LEVEL = 2
 _BUFFER = 1024 * 1024
 _NAME = re.compile(r"([0-9]{16})\.jsonl(\.gz)?")
 _DRAFT = re.compile(r"\.[a-z0-9.-]{1,100}\.[0-9a-f]{8}")
+_OF_CLOSING = re.compile(r"\.[0-9]{16}\.(?:jsonl|end|index)\.[0-9a-f]{8}")
 _HEAD = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x08\0MT\x04\0"
 _HEAD_SIZE = len(_HEAD) + 4
 _TIME = re.compile(rb'"time":(\d{1,18}),')
@@ -99,8 +100,6 @@ def born(path: Path) -> int | None:
 
 def compress(path: Path) -> None:
     """Put a compressed segment in the place of a plain one; raises OSError. Takes a while."""
-    for left in path.parent.glob(f".{path.name}.*"):  # by one that was killed
-        left.unlink()
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -118,11 +117,15 @@ def compress(path: Path) -> None:
     path.unlink()
 
 
-def clear_drafts(folder: Path) -> None:
-    """Remove what somebody who was killed had begun to write; raises OSError."""
+def clear_drafts(folder: Path, *, of_closing: bool = False) -> None:
+    """Remove what somebody who was killed had begun to write; raises OSError.
+
+    `of_closing`: only what closing a segment writes, beside a writer that goes on.
+    """
+    pattern = _OF_CLOSING if of_closing else _DRAFT
     for path in folder.iterdir():
-        if _DRAFT.fullmatch(path.name) is not None:
-            path.unlink()
+        if pattern.fullmatch(path.name) is not None:
+            path.unlink(missing_ok=True)
 
 
 def member(block: bytes) -> bytes:

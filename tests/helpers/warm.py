@@ -6,6 +6,7 @@ arguments, environment and output; that the installed commands start is for test
 """
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -58,7 +59,8 @@ def run(program: str, words: Sequence[str], env: Mapping[str, str], seconds: flo
         try:
             code = int(_line(told, seconds))
         except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             raise
         return Ended(code, _all(out), _all(err))
 
@@ -115,7 +117,8 @@ def serve(given: socket.socket) -> tuple[bytes, list[int]] | None:
                 return asked, files
             os.write(files[2], b"%d\n" % command)
             _, status = os.waitpid(command, 0)
-            os.write(files[2], b"%d\n" % os.waitstatus_to_exitcode(status))
+            with contextlib.suppress(BrokenPipeError):  # nobody waits any more
+                os.write(files[2], b"%d\n" % os.waitstatus_to_exitcode(status))
             os._exit(0)
         for file in files:
             os.close(file)

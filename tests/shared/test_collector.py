@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,22 @@ def test_cycles_do_not_pile_up() -> None:
         alive.add(Held())
         most = max(most, len(alive))
     assert 0 < most < 15_000
+
+
+@pytest.mark.usefixtures("collecting")
+@pytest.mark.parametrize("links", [2, 20, 100, 300])
+def test_what_was_alive_for_a_while_does_not_pile_up_either(links: int) -> None:
+    """As of a relay with so many links, of which one after another is cut."""
+    made: weakref.WeakSet[Held] = weakref.WeakSet()
+    now: deque[list[Held]] = deque(maxlen=links)
+    most = 0
+    for _ in range(12_000):
+        link = [Held() for _ in range(10)]
+        link[0].me = link  # type: ignore[assignment]
+        now.append(link)
+        made.add(link[0])
+        most = max(most, len(made) - len(now))
+    assert most < 5_000
 
 
 @pytest.mark.usefixtures("collecting")
