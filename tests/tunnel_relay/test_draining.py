@@ -12,8 +12,6 @@ from tunnel_relay.draining import Draining
 from tunnel_relay.gateway.connection import AgentConnection
 from tunnel_relay.settings import Limits
 
-pytestmark = pytest.mark.asyncio
-
 
 class Connection:
     """One that the kernel gave us and that did not agree on TLS yet."""
@@ -46,3 +44,14 @@ async def test_a_connection_that_agrees_on_tls_is_waited_for(
         late.transport = object()
         with anyio.fail_after(5):
             await over.wait()
+
+
+def test_one_that_agreed_on_tls_while_the_end_began_is_closed_after_its_answer() -> None:
+    """Nobody would tell its agent otherwise, who would use it once more."""
+    gateway: Any = SimpleNamespace(draining=False, connections=set(), time=lambda: 0.0)
+    state = SimpleNamespace(connections=set())
+    connection = AgentConnection(gateway, config=None, server_state=state)
+    gateway.draining = True
+    transport: Any = SimpleNamespace(set_write_buffer_limits=lambda high: None)
+    connection.connection_made(transport)
+    assert connection.close_after

@@ -77,8 +77,7 @@ class AgentConnection(Reader):
         # One buffer: a list of small pieces would weigh many times what they do.
         self._body = bytearray()
         self._size = 0
-        self._deaf = self._refused = False
-        self.close_after = gateway.draining
+        self._deaf = self._refused = self.close_after = False
         self._chunked, self._left = False, 0
         self.exchange: Response | None = None
         self.paused, self.deadline = False, 0.0
@@ -92,6 +91,7 @@ class AgentConnection(Reader):
         self.transport.set_write_buffer_limits(high=patience.WRITE_HIGH_WATER)
         self._server_state.connections.add(self)
         self._gateway.connections.add(self)
+        self.close_after = self._gateway.draining  # not before: agreeing on TLS takes a while
         self.deadline = self._gateway.time() + patience.HEAD_SECONDS
 
     def connection_lost(self, exc: Exception | None) -> None:
