@@ -6,7 +6,7 @@ NODE_DIR := tests/node
 # The suite starts a thousand daemons: where the environment forbids it, each would compile the code anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-rest test-slow check conformance peers cuts kills faults bench clean
+.PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-client test-relay test-rest test-slow check conformance peers cuts kills faults bench clean
 
 help:
 	@echo "make demo         run relay, client and three real MCP servers (ONCE=1 ends by itself)"
@@ -42,15 +42,16 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for programs rather than compute: five runs beside each other (and the checks), each with
-# programs and ports of its own, take half the time of one.
+# Most tests wait for programs rather than compute: seven runs beside each other (and the checks), each with
+# programs and ports of its own, take a third of the time of one.
 INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
 FIRST := $(filter $(foreach letter,a b ca cl cr,tests/integration/test_$(letter)%),$(INTEGRATION))
 LAST := $(filter $(foreach letter,o p r s t,tests/integration/test_$(letter)%),$(INTEGRATION))
-PROGRAMS := tests/system tests/logins tests/peers tests/tunnel_client
+PROGRAMS := tests/system tests/logins tests/peers
+ENDS := tests/tunnel_client tests/tunnel_relay
 test: $(NODE_DIR)/node_modules/.ready
-	@$(MAKE) --no-print-directory -j6 --output-sync=target check test-integration-1 test-integration-2 test-integration-3 \
-		test-programs test-rest
+	@$(MAKE) --no-print-directory -j8 --output-sync=target check test-integration-1 test-integration-2 test-integration-3 \
+		test-programs test-client test-relay test-rest
 
 test-integration-1: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest -m "not slow" $(FIRST)
@@ -64,8 +65,14 @@ test-integration-3: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 test-programs: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest -m "not slow" $(PROGRAMS)
 
+test-client: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest -m "not slow" tests/tunnel_client
+
+test-relay: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
+	$(BIN)/pytest -m "not slow" tests/tunnel_relay
+
 test-rest: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
-	$(BIN)/pytest -m "not slow" tests $(addprefix --ignore=,tests/integration $(PROGRAMS))
+	$(BIN)/pytest -m "not slow" tests $(addprefix --ignore=,tests/integration $(PROGRAMS) $(ENDS))
 
 test-slow: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest -m slow tests
