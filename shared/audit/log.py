@@ -186,6 +186,8 @@ class AuditLog:
             tell(None if seq < self.synced else self.failing or "the log is closed")
             return
         self._waiting.append((seq, tell))
+        if seq >= self.written:
+            self.flush()  # of this turn: else it would wait for the next timer
         self._sync()
 
     def checkpoint(self) -> str | None:

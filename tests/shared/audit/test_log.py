@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from shared.audit import log as log_module
@@ -54,6 +55,19 @@ async def on_disk(log: AuditLog, seq: int | None = None) -> str | None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "log"
+
+
+async def test_who_waits_for_a_record_of_this_turn_waits_for_no_timer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "SYNC_SECONDS", 3600.0)
+    log = AuditLog(folder, ORIGIN)
+    for _ in range(3):
+        seq = log.add("admin.asked", {"by": "ada"})
+        with anyio.fail_after(60):
+            assert await on_disk(log, seq) is None
+        assert log.synced > seq
+    log.close()
 
 
 async def test_records_follow_each_other_and_are_signed(folder: Path) -> None:
