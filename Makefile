@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NODE_DIR := tests/node
-# The suite starts a thousand daemons: where the environment forbids it, each would compile the code anew.
+# The suite starts very many daemons: where the environment forbids it, each would compile the code anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo demo-attacks test test-integration-1 test-integration-2 test-integration-3 test-programs test-client test-relay test-rest test-slow check conformance peers cuts kills faults bench clean
@@ -43,7 +43,7 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 # Most tests wait for programs rather than compute: seven runs beside each other (and the checks), each with
-# programs and ports of its own, take a third of the time of one.
+# programs and ports of its own, take far less time than one.
 INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
 FIRST := $(filter $(foreach letter,a b ca cl cr,tests/integration/test_$(letter)%),$(INTEGRATION))
 LAST := $(filter $(foreach letter,o p r s t,tests/integration/test_$(letter)%),$(INTEGRATION))
