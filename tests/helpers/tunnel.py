@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
@@ -70,6 +70,10 @@ class StdioUpstream:
     sandboxed: bool = True
 
 
+Program = asyncio.subprocess.Process | warm.Daemon
+"""A daemon that was started."""
+
+
 class RunningTunnel(NamedTuple):
     """Where agents call, and the session token that they have to send."""
 
@@ -96,8 +100,8 @@ class Lab:
     folder: Path
     origin: str
     port: int
-    relay: asyncio.subprocess.Process | None = None
-    client: asyncio.subprocess.Process | None = None
+    relay: Program | None = None
+    client: Program | None = None
     environment: dict[str, str] = field(default_factory=dict)
     policy: str = OPEN
     """The client's policy file."""
@@ -107,6 +111,8 @@ class Lab:
     """What relays get to serve at, as from a service manager; without it they open their own."""
     under: Sequence[str] = ()
     """The words of a command that both daemons are started by."""
+    warm: ClassVar[bool] = False
+    """Are daemons forked too? Tests do, what measures does not: a start takes its time."""
 
     @property
     def relay_config(self) -> Path:
@@ -174,11 +180,13 @@ class Lab:
         if self.handed is not None:
             self.handed.close()
 
-    async def _start(
-        self, program: str, verb: str, config: Path, log: str
-    ) -> asyncio.subprocess.Process:
+    async def _start(self, program: str, verb: str, config: Path, log: str) -> Program:
         handed = self.handed if program == "tunnel-relay" else None
         with (self.folder / log).open("ab") as sink:
+            if self.warm and handed is None and not self.under:
+                words = (verb, "--config", str(config))
+                fork = partial(warm.start, program, words, self._env(), sink.fileno())
+                return await anyio.to_thread.run_sync(fork)
             return await asyncio.create_subprocess_exec(
                 *([] if handed is None else handing(handed)),
                 *self.under,
@@ -214,7 +222,7 @@ class Lab:
         writer.close()
         return True
 
-    async def _until(self, ready: Any, problem: str, process: asyncio.subprocess.Process) -> None:
+    async def _until(self, ready: Any, problem: str, process: Program) -> None:
         try:
             with anyio.fail_after(START_SECONDS):
                 while not await ready():
@@ -253,7 +261,7 @@ os.execv(command[0], command)
 """
 
 
-async def end(process: asyncio.subprocess.Process | None) -> None:
+async def end(process: Program | None) -> None:
     """End a program of ours by its process group; SIGTERM first."""
     if process is None or process.returncode is not None:
         return

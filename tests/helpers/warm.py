@@ -1,10 +1,12 @@
 """Runs commands of ours in processes forked from one that has imported both programs.
 
-A scene takes five commands and more, and most of what one costs is importing: one that took 0.45 s
-started from nothing takes 0.06 s forked. Each is a process of its own all the same, with its own
-arguments, environment and output; that the installed commands start is for tests of those.
+A scene takes two daemons, five commands and more, and most of what one costs is importing: a
+command that took 0.45 s started from nothing takes 0.06 s forked. Each is a process of its own all
+the same, with its own arguments, environment and output; that the installed commands start is for
+tests of those.
 """
 
+import asyncio
 import atexit
 import contextlib
 import gc
@@ -24,10 +26,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PROGRAMS = {"tunnel-relay": "tunnel_relay.cli", "tunnel-client": "tunnel_client.cli"}
-LATER = ("tunnel_relay.admin.reach", "tunnel_relay.init", "tunnel_client.enroll")
+LATER = (
+    *("tunnel_relay.admin.reach", "tunnel_relay.init", "tunnel_client.enroll"),
+    *("tunnel_relay.serve", "tunnel_client.app", "uvloop", "aiosqlite", "alembic.command"),
+)
 """What commands import when they are run."""
 WARNINGS = "default"
 """What Python warns of, in the process that the others come from and so in each."""
+FORK_SECONDS = 30.0
 _LARGEST = 128 * 1024
 _lock = threading.Lock()
 _there: list[socket.socket] = []
@@ -41,36 +47,89 @@ class Ended(NamedTuple):
     err: str
 
 
+class Daemon:
+    """A command that runs on; what `asyncio.subprocess.Process` tells of one, for any loop."""
+
+    def __init__(self, told: int) -> None:
+        self._told = told
+        self._code: int | None = None
+        self.pid = int(_line(told, FORK_SECONDS))
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, None while it runs."""
+        if self._code is None:
+            with contextlib.suppress(TimeoutError):
+                self._code = int(_line(self._told, 0))
+                os.close(self._told)
+        return self._code
+
+    async def wait(self) -> int:
+        """Wait for its end."""
+        while (code := self.returncode) is None:  # noqa: ASYNC110 - whatever loop asks
+            await asyncio.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send it alone a signal; raises ProcessLookupError when it has ended."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it; raises as `send_signal`."""
+        self.send_signal(signal.SIGKILL)
+
+
 def run(program: str, words: Sequence[str], env: Mapping[str, str], seconds: float) -> Ended:
     """Run a command to its end; raises TimeoutError, and then it is killed. Blocks."""
-    ours, theirs = os.pipe()
-    with (
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        os.fdopen(ours, "rb", buffering=0) as told,
-    ):
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        told = _ask(program, words, env, out.fileno(), err.fileno())
         try:
-            asked = json.dumps({"program": program, "words": list(words), "env": dict(env)})
-            given = [out.fileno(), err.fileno(), theirs]
-            socket.send_fds(_server(), [asked.encode()], given)
+            pid = int(_line(told, seconds))
+            try:
+                code = int(_line(told, seconds))
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                raise
         finally:
-            os.close(theirs)
-        pid = int(_line(told, seconds))
-        try:
-            code = int(_line(told, seconds))
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            raise
+            os.close(told)
         return Ended(code, _all(out), _all(err))
 
 
-def _line(told: Any, seconds: float) -> bytes:
+def start(program: str, words: Sequence[str], env: Mapping[str, str], sink: int) -> Daemon:
+    """Start a command that runs on, in a session of its own; `sink` takes what it writes."""
+    return Daemon(_ask(program, words, env, sink, sink, leads=True))
+
+
+def _ask(
+    program: str,
+    words: Sequence[str],
+    env: Mapping[str, str],
+    *outputs: int,
+    leads: bool = False,
+) -> int:
+    """Have a command forked; return where its number and, a line later, its end are told."""
+    ours, theirs = os.pipe()
+    wanted = {"program": program, "words": list(words), "env": dict(env), "leads": leads}
+    try:
+        socket.send_fds(_server(), [json.dumps(wanted).encode()], [*outputs, theirs])
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return ours
+
+
+def _line(told: int, seconds: float) -> bytes:
+    """Read a line, which is written at once; raises TimeoutError."""
     coming = select.poll()  # `select` takes no descriptor above 1,023
     coming.register(told, select.POLLIN)
     if not coming.poll(seconds * 1000):
         raise TimeoutError
-    line: bytes = told.readline()
+    line = b""
+    while not line.endswith(b"\n") and (piece := os.read(told, 1)):
+        line += piece
     return line
 
 
@@ -132,6 +191,8 @@ def become(asked: bytes, files: list[int]) -> None:
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - to the end
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     wanted = json.loads(asked)
+    if wanted["leads"]:
+        os.setsid()
     os.environ.clear()
     os.environ.update(wanted["env"])
     random.seed()

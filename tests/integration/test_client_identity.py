@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.helpers.agent import call
-from tests.helpers.tunnel import BIN, TUNNEL, CommandError, end
+from tests.helpers.tunnel import BIN, TUNNEL, CommandError, Program, end
 from tests.integration.scene import LINKS, OTHER, SERVER, Scene, eventually, open_scene
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
@@ -25,7 +25,7 @@ async def alone() -> AsyncIterator[Scene]:
         yield scene
 
 
-async def ended(process: asyncio.subprocess.Process | None) -> int:
+async def ended(process: Program | None) -> int:
     """Wait until a program ends by itself."""
     assert process is not None
     with anyio.fail_after(30):

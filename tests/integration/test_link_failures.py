@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.helpers.agent import Reply, call, initialize
 from tests.helpers.recording_upstream import Seen
 from tests.helpers.tcp_proxy import TcpProxy
-from tests.helpers.tunnel import end
+from tests.helpers.tunnel import Program, end
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
@@ -294,7 +294,7 @@ async def test_links_cut_over_and_over_lose_no_call_silently(fresh: Wire) -> Non
     await scene.serves()
 
 
-async def kill(process: asyncio.subprocess.Process | None) -> None:
+async def kill(process: Program | None) -> None:
     assert process is not None
     os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -12,6 +12,7 @@ from shared.wire.codec import encode_head
 from shared.wire.frames import FLAG_END, FrameType
 from tests.helpers.agent import Agent, call, connected, raw
 from tests.helpers.raw_link import joined
+from tests.helpers.tunnel import Program
 from tests.integration.hostile import Stage
 from tests.integration.scene import SERVER, Scene
 from tests.integration.test_agent_keepalive import Kept
@@ -34,7 +35,7 @@ def chunked(agent: Agent, trailers: Iterable[str] = (), body: bytes = BODY) -> b
     return head + b"\r\n\r\n%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, end)
 
 
-def memory_of(program: asyncio.subprocess.Process | None) -> int:
+def memory_of(program: Program | None) -> int:
     """Return the bytes of memory a program holds now."""
     assert program is not None
     status = Path(f"/proc/{program.pid}/status").read_text()

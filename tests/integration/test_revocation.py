@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from tests.helpers.agent import call, initialize, request
 from tests.helpers.tcp_proxy import TcpProxy
-from tests.helpers.tunnel import TUNNEL, StdioUpstream, make_lab
+from tests.helpers.tunnel import TUNNEL, Program, StdioUpstream, make_lab
 from tests.helpers.upstream_peer import is_alive
 from tests.integration.scene import DEADLINE, LINKS, Grant, Scene, eventually, grant, open_scene
 from tests.integration.test_sessions import check_last_event, refused, running
@@ -97,7 +97,7 @@ async def test_a_stream_cut_in_the_middle_of_an_event_is_broken_off(scene: Scene
 
 
 @contextmanager
-def stopped(process: asyncio.subprocess.Process | None) -> Iterator[None]:
+def stopped(process: Program | None) -> Iterator[None]:
     """Let a program stand still."""
     assert process is not None
     os.killpg(process.pid, signal.SIGSTOP)

@@ -1,10 +1,14 @@
 """Makes relays for tests, with real files in a folder of the test."""
 
+import functools
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import NullPool, create_engine
 
 from shared.errors import CloseCode
 from tunnel_relay.admin.links import CUT_WAIT
@@ -12,6 +16,7 @@ from tunnel_relay.admin.runtime import open_admin
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.init import Wanted, init
 from tunnel_relay.settings import Settings
+from tunnel_relay.store.schema import upgrade
 from tunnel_relay.tools import Told
 
 URL = "https://relay.example.com"
@@ -24,14 +29,26 @@ def make_relay(folder: Path, *, demo: bool = False) -> Settings:
     return init(Wanted(config, folder / "state", URL, "127.0.0.1", 8443, demo=demo))
 
 
+@functools.cache
+def _tables() -> bytes:
+    """Return a database that has the newest tables: making them anew took most of a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "relay.db")
+        engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
+        with engine.begin() as connection:
+            upgrade(connection)
+        return file.read_bytes()
+
+
 @asynccontextmanager
 async def an_admin(folder: Path) -> AsyncIterator[Admin]:
     """Open the Admin of a relay below `folder`, made when it is not there."""
-    settings = (
-        make_relay(folder)
-        if not (folder / "relay.toml").exists()
-        else Settings(public_url=(URL,), state_dir=folder / "state")
-    )
+    if (folder / "relay.toml").exists():
+        settings = Settings(public_url=(URL,), state_dir=folder / "state")
+    else:
+        settings = make_relay(folder)
+        settings.database.touch(mode=0o600)
+        settings.database.write_bytes(_tables())
     async with open_admin(settings, serving=True) as admin:
         yield admin
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tests.helpers.agent import Agent, Reply, call, initialize
-from tests.helpers.tunnel import TUNNEL, StdioUpstream, make_lab
+from tests.helpers.tunnel import TUNNEL, Program, StdioUpstream, make_lab
 from tests.helpers.upstream_peer import is_alive
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 from tests.system.fault_rows.table import Line, at_most, exactly, not_run, quantile, row, shown
@@ -39,7 +39,7 @@ async def in_flight(scene: Scene, count: int = FLIGHT) -> AsyncIterator[dict[str
         yield replies
 
 
-async def kill(process: asyncio.subprocess.Process | None) -> float:
+async def kill(process: Program | None) -> float:
     """End a program without a word; returns when."""
     assert process is not None
     os.killpg(process.pid, signal.SIGKILL)

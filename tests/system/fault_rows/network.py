@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tests.helpers.agent import call
 from tests.helpers.packets import losing
 from tests.helpers.tcp_proxy import TcpProxy
+from tests.helpers.tunnel import Program
 from tests.integration.scene import Scene, eventually, open_scene
 from tests.system.fault_rows.killed import all_links, in_flight, twice
 from tests.system.fault_rows.table import Line, at_most, exactly, quantile, row, shown
@@ -59,7 +60,7 @@ async def silent(
 
 
 @contextmanager
-def still(process: asyncio.subprocess.Process | None) -> Iterator[None]:
+def still(process: Program | None) -> Iterator[None]:
     """Let a program stand still."""
     assert process is not None
     os.killpg(process.pid, signal.SIGSTOP)

@@ -223,9 +223,14 @@ async def raw_server(
 async def pool(
     target: HttpTarget | str, inject: Inject | None = None, **limits: Any
 ) -> AsyncIterator[HttpUpstream]:
-    """Run a pool until the block ends, and see that nothing of it is left."""
+    """Run a pool until the block ends, and see that nothing of it is left.
+
+    Connections are not given up for being idle unless `limits` say so: a busy machine rests for
+    seconds in the middle of a test.
+    """
     if isinstance(target, str):
-        target = target_from(target, limits=HttpLimits(**{"sweep_seconds": 0.01, **limits}))
+        kept = {"sweep_seconds": 0.01, "fresh_seconds": 3600.0, "idle_seconds": 3600.0}
+        target = target_from(target, limits=HttpLimits(**{**kept, **limits}))
     upstream = HttpUpstream("private", target, inject)
     await upstream.start()
     try:
