@@ -57,8 +57,11 @@ def seen_so_far(identity: Any, arguments: Message, params: Message) -> None:
 
 
 def hold(identity: Any, arguments: Message, params: Message) -> None:
-    """Answer only when `release` is called with the same key."""
+    """Answer only when `release` is called with the same key; with `say`, begin to at once."""
     waiting[arguments["key"]] = {"id": identity}
+    if "say" in arguments:
+        told = {"progressToken": params["_meta"]["progressToken"], "message": arguments["say"]}
+        send({"method": "notifications/progress", "params": {**told, "progress": 1}})
 
 
 def release(identity: Any, arguments: Message, params: Message) -> None:
