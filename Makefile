@@ -42,16 +42,16 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most tests wait for programs rather than compute: seven runs beside each other (and the checks), each with
-# programs and ports of its own, take far less time than one.
+# Most tests wait for programs rather than compute: runs beside each other, each with programs and ports of its
+# own, take far less time than one. Five at a time, the longest first: more of them only make each other wait.
 INTEGRATION := $(sort $(wildcard tests/integration/test_*.py))
 FIRST := $(filter $(foreach letter,a b ca cl cr,tests/integration/test_$(letter)%),$(INTEGRATION))
 LAST := $(filter $(foreach letter,o p r s t,tests/integration/test_$(letter)%),$(INTEGRATION))
 PROGRAMS := tests/system tests/logins tests/peers
 ENDS := tests/tunnel_client tests/tunnel_relay
 test: $(NODE_DIR)/node_modules/.ready
-	@$(MAKE) --no-print-directory -j8 --output-sync=target check test-integration-1 test-integration-2 test-integration-3 \
-		test-programs test-client test-relay test-rest
+	@$(MAKE) --no-print-directory -j5 --output-sync=target test-programs test-relay test-integration-3 test-integration-2 \
+		test-client test-rest test-integration-1 check
 
 test-integration-1: $(VENV)/.ready $(NODE_DIR)/node_modules/.ready
 	$(BIN)/pytest -m "not slow" $(FIRST)
