@@ -33,7 +33,7 @@ CLOSE_TIMEOUT = 1.0
 MAX_FRAGMENTS = 256
 """WebSocket frames one message may come in; middleboxes may split, attackers flood."""
 MAX_IDLE_PINGS = 64
-"""WebSocket PINGs answered between two messages."""
+"""WebSocket PINGs answered between two messages, or while the peer takes none of the answers."""
 WRITE_HIGH_WATER = 256 * KIB
 _INBOX_MESSAGES = 8
 MAX_EARLY_MESSAGES = 256 * KIB
@@ -243,7 +243,8 @@ class WebSocketTransport(Reader):
     def _deliver(self, message: bytes) -> None:
         if self._closing is not None:
             return
-        self._pings = 0
+        if not self._paused:
+            self._pings = 0
         try:
             self.handler.message_received(message)
         except PeerError as error:
@@ -251,6 +252,8 @@ class WebSocketTransport(Reader):
 
     def _rare_frame(self, frame: Frame) -> None:
         if self._closing is not None:
+            if frame.opcode is Opcode.PING:
+                self._count_ping()
             return
         if frame.opcode in (Opcode.BINARY, Opcode.CONT):
             self._fragments.append(bytes(frame.data))
@@ -260,13 +263,19 @@ class WebSocketTransport(Reader):
                 message, self._fragments = b"".join(self._fragments), []
                 self._deliver(message)
         elif frame.opcode is Opcode.PING:
-            self._pings += 1
-            if self._pings > MAX_IDLE_PINGS:
-                self.close(CloseCode.POLICY, "too many WebSocket pings")
+            self._count_ping()
         elif frame.opcode is Opcode.TEXT:
             self.close(CloseCode.UNSUPPORTED, "binary messages only")
         elif frame.opcode is Opcode.CLOSE:
             self._close_soon()
+
+    def _count_ping(self) -> None:
+        """The library answers each by itself, and still does while the socket closes."""
+        self._pings += 1
+        if self._pings > 2 * MAX_IDLE_PINGS:
+            self.abort()
+        elif self._pings > MAX_IDLE_PINGS:
+            self.close(CloseCode.POLICY, "too many WebSocket pings")
 
 
 class ClientWebSocket(WebSocketTransport):

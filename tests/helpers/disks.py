@@ -15,6 +15,11 @@ def _run(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True, timeout=30)
 
 
+def _leave(folder: Path) -> None:
+    """Unmount for good: at once, or when the last process that was killed there has died of it."""
+    _run("umount", "--lazy", str(folder))
+
+
 def _skip(why: object) -> None:
     pytest.skip(f"NOT TESTED: this fault needs root and a mount here: {why}")
 
@@ -30,7 +35,7 @@ def small_disk(folder: Path, size: str = "4m") -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _run("umount", str(folder))
+        _leave(folder)
 
 
 @contextlib.contextmanager
@@ -47,7 +52,7 @@ def ext4_disk(image: Path, folder: Path, size: str = "16m") -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _run("umount", str(folder))
+        _leave(folder)
 
 
 def fill(folder: Path) -> Path:
@@ -112,7 +117,7 @@ def starved_disk(base: Path) -> Iterator[tuple[Path, Path]]:
         try:
             yield folder, below
         finally:
-            _run("umount", str(folder))
+            _leave(folder)
 
 
 def forget(folder: Path) -> None:

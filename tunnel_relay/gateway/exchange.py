@@ -103,12 +103,9 @@ class Exchange:
         connection, self._connection = self._connection, None
         self._finish()
         if connection is not None:
-            message_id = self.call.message_id
-            connection.respond(
-                answers.unrecorded(message_id)
-                if cause is None
-                else answers.failed(cause, message_id)
-            )
+            asked = self.call.message_id
+            answer = answers.unrecorded(asked) if cause is None else answers.failed(cause, asked)
+            connection.respond(answer)
 
     # StreamHandler ------------------------------------------------------------------------------
 
@@ -185,8 +182,7 @@ class Exchange:
                 passed += reader.end()
                 self._gateway.binding.ended(self.call, reader)
         except EditError as error:
-            if not end:
-                self._driver.reset(self.stream, ResetCode.PROTOCOL, str(error))
+            self._driver.reset(self.stream, ResetCode.PROTOCOL, str(error))
             self._end_early(ResetCode.PROTOCOL)
             return None
         if self._settled:
@@ -221,7 +217,9 @@ class Exchange:
 
     def _ask(self, connection: "AgentConnection", detail: str) -> None:
         """A person has to permit this call first: the agent hears so, and where."""
-        if self.done or self._started:
+        if self._started:
+            self._end_early(ResetCode.PROTOCOL)  # its answer began: it was asked for too late
+        if self.done:
             return
         self._gateway.binding.give_back(self.call)
         self.cause = ResetCode.NEEDS_APPROVAL
@@ -385,9 +383,10 @@ class Exchange:
     def _cancel(self) -> None:
         if not self._ended:
             self.cause = ResetCode.CANCELLED
-            self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
             if self.written is not None:
                 self.written.failed(ResetCode.CANCELLED)
+        # Also where all of it came: what was not written holds the stream, and credit of the link.
+        self._driver.reset(self.stream, ResetCode.CANCELLED, "the agent went away")
         self._finish()
 
     def _finish(self) -> None:

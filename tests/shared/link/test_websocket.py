@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 import uvloop
 from websockets.http11 import Request
@@ -19,6 +20,7 @@ from shared.link.websocket import (
     MAX_EARLY_MESSAGES,
     MAX_FRAGMENTS,
     MAX_IDLE_PINGS,
+    WRITE_HIGH_WATER,
     ClientWebSocket,
     Inbox,
     LinkLostError,
@@ -179,6 +181,31 @@ async def test_pings_between_messages_are_answered_for_ever() -> None:
         assert not server.lost
 
 
+async def test_a_peer_that_pings_and_reads_nothing_fills_no_memory_t13() -> None:
+    """T13: messages between the pings do not help it, nor what the kernel holds of the answers."""
+    opened: list[ServerWebSocket] = []
+    async with listening(lambda _: None, opened.append) as port:
+        _, _, writer = await upgrade_by_hand(port)
+        await until(lambda: opened)
+        server = opened[0]
+        server.handler = taken = Recorder()
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # it is for reading too
+        masked = bytes(4) + b"p" * 125
+        block = bytes([0x82, 0x80]) + bytes(4)
+        block += (bytes([0x89, 0xFD]) + masked) * MAX_IDLE_PINGS
+        largest = 0
+        with anyio.move_on_after(DEADLINE), contextlib.suppress(ConnectionError):
+            while not taken.lost:
+                writer.write(block * 8)
+                await writer.drain()
+                if server._transport is not None:
+                    largest = max(largest, server._transport.get_write_buffer_size())
+                await anyio.lowlevel.checkpoint()
+        assert taken.lost
+        assert largest < 2 * WRITE_HIGH_WATER
+        writer.transport.abort()
+
+
 async def test_more_messages_than_a_handshake_has_close_the_socket() -> None:
     async with sockets() as ends:
         client = ends.record()
@@ -240,12 +267,15 @@ def test_empty_messages_are_bounded_as_well_as_bytes() -> None:
 
 
 @contextlib.asynccontextmanager
-async def listening(admit: Callable[[Request], tuple[int, str] | None]) -> AsyncIterator[int]:
+async def listening(
+    admit: Callable[[Request], tuple[int, str] | None],
+    opened: Callable[[ServerWebSocket], object] = lambda _: None,
+) -> AsyncIterator[int]:
     """Serve WebSockets that answer with an Inbox; returns the port."""
     made: list[ServerWebSocket] = []
 
     def make() -> ServerWebSocket:
-        made.append(ServerWebSocket(admit, lambda _socket, _inbox: None))
+        made.append(ServerWebSocket(admit, lambda socket, _inbox: opened(socket)))
         return made[-1]
 
     listener = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
