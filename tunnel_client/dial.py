@@ -12,9 +12,11 @@ import ssl
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 from pydantic import SecretStr
 
 from shared.link.reading import Reader
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 _CLOSE_SECONDS = 1.0
 """How long a TLS goodbye may take before the connection is cut."""
 _HANDSHAKE_SECONDS = 10.0
+_ADDRESS_SECONDS = 2.5
+"""For an address of a host that has others."""
 _EARLY_BYTES = 64 * 1024
 _PROXY_SAYS = {
     403: ": it does not allow that",
@@ -165,29 +169,43 @@ async def _direct(
 
 
 async def _tcp(host: str, port: int) -> socket.socket:
-    """Return a connected socket; raises OSError."""
+    """Return a connected socket; raises OSError.
+
+    Each attempt begins with another of the host's addresses, and leaves one that says nothing for
+    the next: a first one that swallows everything must not hide those behind it.
+    """
+    begun = count()
 
     async def attempt() -> socket.socket:
-        loop = asyncio.get_running_loop()
+        number = next(begun)
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        first = number % len(found) if found else 0
+        addresses = found[first:] + found[:first]
         refused: OSError | None = None
-        for family, kind, proto, _, address in await loop.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        ):
-            sock = socket.socket(family, kind, proto)
-            sock.setblocking(False)
+        for place in addresses:
+            patience = None if place is addresses[-1] else _ADDRESS_SECONDS
             try:
-                await loop.sock_connect(sock, address)
+                with anyio.move_on_after(patience) as waiting:
+                    return await _connected(place)
             except OSError as error:
-                sock.close()
                 refused = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
+            if waiting.cancelled_caught:
+                refused = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         raise refused or OSError(errno.EADDRNOTAVAIL, "no address")
 
     return await first_of(attempt, lambda sock: sock.close(), EXTRA_ATTEMPTS)
+
+
+async def _connected(place: tuple[Any, ...]) -> socket.socket:
+    family, kind, proto, _, address = place
+    sock = socket.socket(family, kind, proto)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _through(

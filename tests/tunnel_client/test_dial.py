@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from tests.helpers.connect_proxy import ConnectProxy
 from tests.helpers.tls import Authority, old_tls
+from tunnel_client import dial as dialling
 from tunnel_client.dial import DialTarget, choose_proxy, dial
 from tunnel_client.errors import (
     CertificateError,
@@ -289,6 +290,58 @@ async def test_a_dial_that_is_given_up_leaves_no_connection() -> None:
         with anyio.fail_after(10):
             await ended.wait()
     server.close()
+
+
+@contextlib.contextmanager
+def swallowing() -> Iterator[tuple[str, int]]:
+    """Listen without taking anybody: the kernel drops who comes beyond the few it keeps."""
+    with contextlib.ExitStack() as stack:
+        hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(hole.getsockname())
+        yield hole.getsockname()
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *places: tuple[str, int]) -> None:
+    """Have every name stand for these addresses."""
+
+    async def resolve(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+
+
+async def test_an_address_that_swallows_everything_does_not_hide_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As that of IPv6 behind a firewall that drops it."""
+    with swallowing() as hole:
+        async with listening(None) as port:
+            resolving(monkeypatch, hole, ("127.0.0.1", port))
+            with anyio.fail_after(9):
+                await converse(DialTarget(RelayUrl(False, "localhost", port)))
+
+
+async def test_no_number_of_such_addresses_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialling, "_ADDRESS_SECONDS", 0.05)
+    with contextlib.ExitStack() as stack:
+        holes = [stack.enter_context(swallowing()) for _ in range(6)]
+        async with listening(None) as port:
+            resolving(monkeypatch, *holes, ("127.0.0.1", port))
+            with anyio.fail_after(9):
+                await converse(DialTarget(RelayUrl(False, "localhost", port)))
+
+
+async def test_the_last_that_refuses_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialling, "_ADDRESS_SECONDS", 0.05)
+    with swallowing() as hole, socket.create_server(("127.0.0.1", 0)) as gone:
+        nobody = gone.getsockname()
+        gone.close()
+        resolving(monkeypatch, hole, nobody)
+        with pytest.raises(ConnectError, match="refused"):
+            await dial(at("localhost", nobody[1]), Caller)
 
 
 def test_the_environment_names_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
