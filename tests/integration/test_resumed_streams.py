@@ -17,7 +17,8 @@ SERVER = Path(__file__).resolve().parents[1] / "helpers" / "stdio_server.py"
 async def begun(agent: Agent) -> list[tuple[str, str]]:
     """Begin a legacy MCP session; returns the headers that name it."""
     reply = await agent.ask(initialize())
-    return [("Mcp-Session-Id", *reply.values("mcp-session-id")), ("MCP-Protocol-Version", LEGACY)]
+    (name,) = reply.values("mcp-session-id")
+    return [("Mcp-Session-Id", name), ("MCP-Protocol-Version", LEGACY)]
 
 
 def last_event(reply: Reply) -> str:

@@ -1,5 +1,6 @@
 """Takes in clients' links: judges the upgrade, shakes hands, hands over to the registry."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from shared.wire.limits import LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.registry import Registry
+from tunnel_relay.ratelimit import address_key
 from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.listen")
@@ -52,7 +54,7 @@ class LinkListener:
     instance, counter) once the signature held; `groups_of` says what grants tell of a user.
     `most` is how many links there may be, and how many of one client.
     Handshakes run in the task group of `serve`, at most `max_handshakes` at a time, each within
-    `deadline` seconds.
+    `deadline` seconds. Who would be one too many takes the place of one that proved nothing yet.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class LinkListener:
         self._max_links, self._links_per_client = most
         self._max_handshakes = max_handshakes
         self._handshakes = 0
+        self._unproven: dict[ServerWebSocket, str] = {}
+        """By whom, the oldest first: what `ratelimit.address_key` makes of the address."""
         self._tasks: anyio.abc.TaskGroup | None = None
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -101,7 +105,7 @@ class LinkListener:
             return 401, "name the tunnel"
         if self._tasks is None or self._registry.connected + self._handshakes >= self._max_links:
             return 503, "no more links"
-        if self._handshakes >= self._max_handshakes:
+        if self._handshakes >= self._max_handshakes and not self._unproven:
             return 503, "too many handshakes"
         return None
 
@@ -109,8 +113,21 @@ class LinkListener:
         if self._tasks is None:
             socket.abort()
             return
+        if self._handshakes >= self._max_handshakes and self._unproven:
+            self._make_room()
         self._handshakes += 1
+        self._unproven[socket] = address_key(socket.peer)
         self._tasks.start_soon(self._greet, socket, inbox)
+
+    def _make_room(self) -> None:
+        """Drop the oldest of those that proved nothing, at the address that has most of them.
+
+        Anybody can begin a handshake and say no more: that must keep no client out.
+        """
+        ((most, _),) = Counter(self._unproven.values()).most_common(1)
+        oldest = next(socket for socket, address in self._unproven.items() if address == most)
+        del self._unproven[oldest]
+        oldest.abort()
 
     async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         try:
@@ -137,9 +154,11 @@ class LinkListener:
             socket.close(CloseCode.INTERNAL, "try again later")
         finally:
             self._handshakes -= 1
+            self._unproven.pop(socket, None)
 
     async def _shake_hands(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         claim = await handshake.challenge(socket, inbox, self._key, self._origins, self._find_key)
+        self._unproven.pop(socket, None)
         hello = claim.hello
         if self._registry.draining and self._named(hello) is None:
             socket.close(CloseCode.GOING_AWAY, "the relay stops")

@@ -269,7 +269,7 @@ def test_empty_messages_are_bounded_as_well_as_bytes() -> None:
 @contextlib.asynccontextmanager
 async def listening(
     admit: Callable[[Request], tuple[int, str] | None],
-    opened: Callable[[ServerWebSocket], object] = lambda _: None,
+    opened: Callable[[ServerWebSocket], None] = lambda _: None,
 ) -> AsyncIterator[int]:
     """Serve WebSockets that answer with an Inbox; returns the port."""
     made: list[ServerWebSocket] = []
