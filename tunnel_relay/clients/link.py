@@ -60,6 +60,8 @@ class Link:
         self.resumed = 0
         self.waits_until = 0.0
         """While its connection is cut: when the link is given up, by the loop's clock."""
+        self.cut_at = 0.0
+        """When it was cut: until then, at the latest, the client may have heard the relay."""
         self.upstreams: frozenset[str] = frozenset()
         self.tools: dict[str, dict[str, ToolWord]] = {}
         """One for all links of a process: each of them is told the same."""
@@ -140,7 +142,8 @@ class Link:
 
     def on_cut(self, seconds: float) -> None:
         """The connection is gone, and the client may resume the link on another."""
-        self.waits_until = asyncio.get_running_loop().time() + seconds
+        self.cut_at = asyncio.get_running_loop().time()
+        self.waits_until = self.cut_at + seconds
         self._registry.changed()
         note("link.cut", **self.named(), waits=seconds)
         log.info("link cut", **self.names(), waits=seconds)

@@ -20,6 +20,9 @@ from tunnel_relay.tools import Told
 
 log = structlog.get_logger("tunnel_relay.links")
 
+LOOK_SECONDS = 0.1
+"""How often a call that waits for a full link looks at it."""
+
 
 class Registry:
     """All links of this relay. Lookups are plain dictionary reads; waiting is rare.
@@ -162,8 +165,19 @@ class Registry:
                     last = 2 * cut - anyio.current_time()
                 if last is not None:
                     scope.deadline = max(scope.deadline, min(cut, last))
-                await self._changed.wait()
-        return None
+                # Nobody says when a link that is full has room again.
+                full = self._is_up(tunnel, upstream, instance)
+                with anyio.move_on_after(LOOK_SECONDS if full else None):
+                    await self._changed.wait()
+        return self.find(tunnel, upstream, instance)
+
+    def _is_up(self, tunnel: str, upstream: str, instance: str | None) -> bool:
+        return any(
+            not link.driver.detached
+            and upstream in link.upstreams
+            and instance in (None, link.instance)
+            for link in self.of_tunnel(tunnel)
+        )
 
     def _cut_until(self, tunnel: str, upstream: str, instance: str | None) -> float:
         """Return until when a link that would do and was cut is waited for; 0: there is none."""
@@ -246,7 +260,7 @@ class Registry:
         told = {link.instance for link in orders}
         silent = {
             each.instance: _not_told(each.instance, self._until(each, started))
-            for each in sorted(cut, key=lambda link: link.driver.keepalive.last_heard)
+            for each in sorted(cut, key=lambda link: link.cut_at)
             if each.instance not in told
         }
         away = self._away({tunnel for tunnel, _ in sessions}, started)
@@ -254,8 +268,8 @@ class Registry:
         return Revoking(orders, [*away, *silent.values()], self._lease)
 
     def _until(self, link: Link, now: float) -> float:
-        """Return in how many seconds the lease ends of a client whose connection was cut."""
-        return max(self._lease - (now - link.driver.keepalive.last_heard), 0.0)
+        """Return within how many seconds the lease ends of a client whose connection was cut."""
+        return max(self._lease - (now - link.cut_at), 0.0)
 
     def _away(self, tunnels: Collection[str], now: float) -> list[dict[str, Any]]:
         """Report the clients that lost their link so lately that their lease still runs."""

@@ -1,0 +1,76 @@
+"""Which link a call waits for, and how long a client that cannot be told may go on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest_asyncio
+
+from shared.errors import ResetCode
+from shared.keys import PrivateKey
+from shared.wire.codec import OpenHead, encode_open
+from shared.wire.limits import LinkLimits
+from tests.shared.link.ends import Lane
+from tunnel_relay.clients.grants import LinkGrants
+from tunnel_relay.clients.link import Link
+from tunnel_relay.clients.registry import Registry
+
+LEASE = 30.0
+HEAD = encode_open(OpenHead("server", "POST", "a" * 32, "", []))
+
+
+class Nowhere:
+    """A transport that takes everything."""
+
+    writable = True
+
+    def __init__(self) -> None:
+        self.handler: Any = None
+
+    def send(self, message: bytes) -> None:
+        pass
+
+    def close(self, code: int, reason: str) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+@pytest_asyncio.fixture
+async def link() -> AsyncIterator[Link]:
+    registry = Registry(LEASE, closed_seconds=5.0)
+    made = Link(registry, "office", "0" * 32, 1)
+    made.grants = LinkGrants(made, PrivateKey.generate(), lambda _user: ())
+    made.attach(cast(Any, Nowhere()), LinkLimits(max_streams=1), "x" * 16)
+    registry.add(made)
+    made.on_catalog(["server"])
+    yield made
+    made.driver.close(1000, "the test is over")
+
+
+async def test_a_call_that_waits_for_a_full_link_gets_it_when_there_is_room(link: Link) -> None:
+    registry, driver = link._registry, link.driver
+    stream = driver.request(HEAD, b"{}", Lane(driver))
+    assert registry.find("office", "server") is None
+    waiting = asyncio.ensure_future(registry.wait("office", "server", None, 30.0))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    driver.reset(stream, ResetCode.CANCELLED)
+    async with asyncio.timeout(10):
+        assert await waiting is link
+
+
+async def test_a_call_looks_once_more_when_its_time_is_over(link: Link) -> None:
+    assert await link._registry.wait("office", "elsewhere", None, 0.01) is None
+    assert await link._registry.wait("office", "server", None, 0.0) is link
+
+
+async def test_a_client_that_was_cut_may_go_on_for_its_lease_since_the_cut(link: Link) -> None:
+    """What the relay heard last says nothing of what the client heard."""
+    await asyncio.sleep(0.3)
+    link.driver.transport_lost(1006, "the connection broke")
+    assert link.driver.detached
+    revoking = link._registry.revoke([("office", "a-session")])
+    (told,) = await revoking.answers(1.0)
+    assert LEASE - 0.1 <= told["lease"] <= LEASE
