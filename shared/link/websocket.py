@@ -7,6 +7,8 @@ turn of the loop.
 
 import asyncio
 import http
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -35,6 +37,7 @@ MAX_FRAGMENTS = 256
 MAX_IDLE_PINGS = 64
 """WebSocket PINGs answered between two messages, or while the peer takes none of the answers."""
 WRITE_HIGH_WATER = 256 * KIB
+_AT_ONCE = struct.pack("ii", 1, 0)
 _INBOX_MESSAGES = 8
 MAX_EARLY_MESSAGES = 256 * KIB
 """Most messages an inbox holds, however small. What a relay sends again was once written towards
@@ -194,6 +197,13 @@ class WebSocketTransport(Reader):
         """Drop the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def forget(self) -> None:
+        """Drop the connection, and what the kernel holds of it: none of it arrives later."""
+        endpoint = None if self._transport is None else self._transport.get_extra_info("socket")
+        if endpoint is not None:
+            endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.abort()
 
     # Inside -------------------------------------------------------------------------------------
 

@@ -406,6 +406,38 @@ async def test_a_connection_that_breaks_during_the_upgrade_is_reported() -> None
             await dial(listener.sockets[0].getsockname()[1])
 
 
+@pytest.mark.parametrize(("way", "error"), [("forget", ConnectionResetError), ("abort", None)])
+async def test_a_socket_that_is_forgotten_leaves_nothing_for_the_kernel_to_send(
+    way: str, error: type[Exception] | None
+) -> None:
+    """Else a proof that was given up arrives when the network is back."""
+    ends: list[Exception | None] = []
+    asked, over = anyio.Event(), anyio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        try:
+            ends.append(None if await reader.read() == b"" else EOFError())
+        except ConnectionResetError as reset:
+            ends.append(reset)
+        writer.close()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        _, client = await asyncio.get_running_loop().create_connection(
+            lambda: ClientWebSocket(f"ws://127.0.0.1:{port}/tunnel", AUTHORIZATION),
+            "127.0.0.1",
+            port,
+        )
+        with anyio.fail_after(DEADLINE):
+            await asked.wait()
+            getattr(client, way)()
+            await over.wait()
+    assert [type(end) for end in ends] == [type(None) if error is None else error]
+
+
 async def upgrade_by_hand(
     port: int, extra: str = ""
 ) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:

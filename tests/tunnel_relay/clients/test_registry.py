@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import anyio
 import pytest_asyncio
 
 from shared.errors import ResetCode
@@ -57,7 +58,7 @@ async def test_a_call_that_waits_for_a_full_link_gets_it_when_there_is_room(link
     await asyncio.sleep(0.05)
     assert not waiting.done()
     driver.reset(stream, ResetCode.CANCELLED)
-    async with asyncio.timeout(10):
+    with anyio.fail_after(10):
         assert await waiting is link
 
 
