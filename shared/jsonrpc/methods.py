@@ -33,9 +33,22 @@ NOTIFICATIONS = frozenset(
 """Of both eras: modern upstreams acknowledge and drop the legacy ones."""
 
 OF_A_URI = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
+_WITH_A_URI = OF_A_URI | {"completion/complete"}
 _SLASH = r"(?:[/\\]|%2f|%5c)"
 _DOTS = re.compile(rf"(?:^|{_SLASH})(?:\.|%2e){{1,2}}(?:$|{_SLASH})", re.IGNORECASE)
 """Segments that a server may take out of a path, and what is before them (RFC 3986, 5.2.4)."""
+
+_DROPPED = re.compile(r"[\x00-\x1f\x7f]|^ | $")
+_NO_PORT = "\n"  # refused before that
+_SPECIAL = {
+    "http": ":80",
+    "https": ":443",
+    "ws": ":80",
+    "wss": ":443",
+    "ftp": ":21",
+    "file": _NO_PORT,
+}
+"""Schemes whose host and slashes parsers put right, and the port that they leave out."""
 
 # Without a version in the body a request may be a modern one with a fault, and only the upstream
 # knows how it names that fault.
@@ -53,7 +66,7 @@ def refusal(envelope: Envelope) -> EnvelopeError | None:
     if envelope.kind is Kind.REQUEST:
         modern = envelope.is_modern
         if envelope.method in (MODERN_REQUESTS if modern else _UNVERSIONED_REQUESTS):
-            return _leads_elsewhere(envelope) if envelope.method in OF_A_URI else None
+            return _leads_elsewhere(envelope) if envelope.method in _WITH_A_URI else None
         status = 404 if modern else 200
         return EnvelopeError(METHOD_NOT_FOUND, "Method not found", envelope.id, status)
     if envelope.kind is Kind.NOTIFICATION and envelope.method not in NOTIFICATIONS:
@@ -63,8 +76,34 @@ def refusal(envelope: Envelope) -> EnvelopeError | None:
 
 def _leads_elsewhere(envelope: Envelope) -> EnvelopeError | None:
     """Refuse a URI that a server may read as another one than policy does."""
-    uri = (envelope.params or {}).get("uri")
-    if type(uri) is not str or _DOTS.search(re.split("[?#]", uri, maxsplit=1)[0]) is None:
+    params = envelope.params or {}
+    if envelope.method == "completion/complete":
+        ref = params.get("ref")
+        uri = ref.get("uri") if type(ref) is dict else None
+    else:
+        uri = params.get("uri")
+    fault = _misread(uri) if type(uri) is str else None
+    if fault is None:
         return None
-    status = 400 if envelope.is_modern else 200
-    return EnvelopeError(INVALID_PARAMS, "the URI has dot segments", envelope.id, status)
+    return EnvelopeError(INVALID_PARAMS, fault, envelope.id, 400 if envelope.is_modern else 200)
+
+
+def _misread(uri: str) -> str | None:
+    """Return what the parsers that servers use put right in a URI before they look at it.
+
+    Source: WHATWG URL, sections 4.1 and 4.4, by which Node.js, Rust and so pydantic read. What
+    follows `?` or `#` is no path to them, but to a server that takes all after `file://` for one.
+    """
+    if _DROPPED.search(uri) is not None:
+        return "the URI has blanks or control characters that parsers drop"
+    scheme, colon, rest = uri.partition(":")
+    if colon and scheme != scheme.lower():
+        return "the scheme of the URI is not in lower case"
+    if scheme in _SPECIAL:
+        host = re.split("[/?#]", rest[2:], maxsplit=1)[0]
+        left_out = "localhost" if scheme == "file" else ""
+        mended = "\\" in rest or "%" in host or host != host.lower() or host == left_out
+        if mended or not rest.startswith("//") or host.endswith(_SPECIAL[scheme]):
+            return "the URI is not spelled as parsers spell it"
+    path = uri if scheme == "file" else re.split("[?#]", uri, maxsplit=1)[0]
+    return None if _DOTS.search(path) is None else "the URI has dot segments"

@@ -90,3 +90,49 @@ def test_known_notifications_and_responses_pass() -> None:
         b'{"jsonrpc":"2.0","id":1,"result":{}}',
     ):
         assert refusal(parse(body)) is None
+
+
+MISREAD = [
+    *(
+        "file:///pub/.\t./etc/passwd",
+        "file:///pub/s\tecret",
+        "\nfile:///pub/x",
+        " file:///x",
+        "file:///x ",
+    ),
+    *("FILE:///pub/secret", "File:///x", "file:/pub/secret", "file:pub", "file:\\\\\\secret"),
+    *("file://localhost/pub/secret", "file://HOST/x", "file:///pub/x?/../../etc/passwd"),
+    *("http:example.com/x", "http:///example.com/x", "https://EXAMPLE.com/x", "https://a.b:443/x"),
+    *("https://exa%6dple.com/x", "https://a.b\\x", "\x7fnotes://a"),
+]
+
+
+@pytest.mark.parametrize("uri", MISREAD)
+def test_p31_a_uri_that_parsers_put_right_is_refused_before_policy_reads_it(uri: str) -> None:
+    """Node.js and pydantic would look up another one than a rule was asked about."""
+    for method in ("resources/read", "resources/subscribe", "resources/unsubscribe"):
+        error = refused(request(method, uri=uri))
+        assert (error.code, error.status) == (-32602, 200)
+    assert refused(modern("resources/read", uri=uri)).status == 400
+    ref = {"type": "ref/resource", "uri": uri}
+    assert refused(request("completion/complete", ref=ref, argument={})).code == -32602
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("file:///pub/My Notes/x.md", "file:///C:/x", "file:////host/share", "file://host/x"),
+        *(
+            "https://example.com/a?b=/../c#/../d",
+            "https://example.com:8443/X",
+            "test://Static/Text",
+        ),
+        *("notes://a\\b", "urn:isbn:0451450523", "mailto:a@b.c", "plain", "file:///\u00fc.md"),
+        *("test://template/{id}/data", "git+https://Example.com/x", "data:text/plain,A B"),
+    ],
+)
+def test_others_pass_as_they_are(uri: str) -> None:
+    assert refusal(parse(encode(request("resources/read", uri=uri)))) is None
+    ref = {"type": "ref/resource", "uri": uri}
+    asked = request("completion/complete", ref=ref, argument={})
+    assert refusal(parse(encode(asked))) is None
