@@ -67,6 +67,9 @@ _FOLDED_PARAMS = {key.casefold(): key for key in _PARAMS}
 _FOLDED_META = {key.casefold(): key for key in _META}
 # No two of these fold together, so an object made of them alone needs no second look.
 _COMMON = _TOP | _PARAMS | _KNOWN_META | {"version", "title", "description", "type", "text"}
+_OBJECTS = ("arguments", "argument", "ref")
+"""Members of `params` that rules ask about; some upstreams would take a text for an object."""
+_OBJECT_OR_NULL = frozenset({dict, NoneType})
 _SCALARS = frozenset({str, int, bool, NoneType})
 _LOOK_CLOSER = frozenset({dict, list, float})
 _LONG_LIST = 32
@@ -253,6 +256,7 @@ def _call(document: dict[str, Any], identity: str | int | None) -> Envelope:
         raise _RefusedError(INVALID_REQUEST, "params must be an object")
     if not params.keys() <= _PARAMS:
         _check_case(params, _FOLDED_PARAMS)
+    _check_objects(params)
     version = None
     meta = params.get("_meta")
     if type(meta) is dict:
@@ -311,6 +315,12 @@ def _check_case(members: dict[str, Any], folded: dict[str, str]) -> None:
         if folded.get(key.casefold(), key) != key:
             message = "a member is a known one but for its case"
             raise _RefusedError(INVALID_REQUEST, message, settled=True)
+
+
+def _check_objects(params: dict[str, Any]) -> None:
+    for key in _OBJECTS:
+        if key in params and type(params[key]) not in _OBJECT_OR_NULL:
+            raise _RefusedError(INVALID_PARAMS, f"{key} must be an object")
 
 
 def _refuse(fault: str | None) -> None:

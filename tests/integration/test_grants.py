@@ -280,6 +280,23 @@ async def test_a_client_is_told_once_and_again_when_a_user_left_a_group_s30() ->
             await reply.end()
 
 
+async def test_a_user_of_whom_no_grant_can_be_made_is_refused_and_harms_nobody() -> None:
+    """More groups than a grant holds: neither a quota nor the relay goes with the call."""
+    async with raw_client("grace") as (scene, session, link, _):
+        groups = [f"{number:02}" + "\u0436" * 150 for number in range(60)]
+        words = [word for group in groups for word in ("--group", group)]
+        await scene.lab.relay_json("user", "change", "grace", *words)
+        for number in range(300):  # more than may be under way at a time
+            reply = await session.agent.ask(call("echo", id=number))
+            assert reply.status == 503
+            assert reply.document["error"]["data"]["delivery"] == "never_sent"
+        await scene.lab.relay_json("user", "change", "grace", "--group", "staff")
+        async with session.agent.open(call("echo", id=1)) as last:
+            assert (await granted(link))["groups"] == ["staff"]
+            link.answer(await opened(link), b"{}")
+            assert (await last.end()).status == 200
+
+
 async def test_a_client_that_has_no_grant_gets_another_before_the_next_call() -> None:
     async with raw_client() as (_, session, link, _):
         async with session.agent.open(call("echo", id=1)) as reply:

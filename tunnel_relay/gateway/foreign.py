@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio.abc
+import structlog
 
 from tunnel_relay.gateway import answers, checks
 from tunnel_relay.gateway.answers import Answer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tunnel_relay.gateway.connection import AgentConnection
 
     Serve = Callable[[Request, AgentConnection], None]
+
+log = structlog.get_logger("tunnel_relay.gateway")
 
 MAX_WAITING = 256
 MAX_WAITING_OF_ADDRESS = 32
@@ -84,6 +87,7 @@ class ForeignTokens:
             return
         opening, request.opening = request.opening, None
         if opening is None or tasks is None or not self._waiting.begin(address_key(request.peer)):
+            self._bodies.free(request)
             connection.respond(self._refuse(request, No.LATER), request)
             return
         held = Held()
@@ -114,7 +118,12 @@ class ForeignTokens:
             connection.respond(self._refuse(request, outcome), request)
         else:
             request.session = verdict.session
-            serve(request, connection)
+            try:
+                serve(request, connection)
+            except Exception:  # a fault in one call's way ends that call and nobody else's
+                log.exception("a call that waited could not be carried")
+                self._bodies.free(request)
+                connection.break_off()
 
 
 def holds(known: checks.Known) -> bool:

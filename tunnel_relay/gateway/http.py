@@ -25,7 +25,7 @@ from typing import Any
 import anyio.abc
 import structlog
 
-from shared.errors import TooBigError
+from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
 from shared.jsonrpc.headers import check_routing, read_routing
 from shared.jsonrpc.methods import refusal
@@ -148,8 +148,7 @@ class Gateway:
     def judge_head(self, request: Request) -> Answer | None:
         """Return the refusal of a head, None when its body may come."""
         edge, fields = self.edge, request.fields
-        refused = checks.read_fields(request, edge) or checks.refuse_place(fields, edge)
-        if refused is not None:
+        if refused := checks.read_fields(request, edge) or checks.refuse_place(fields, edge):
             return refused
         if request.method not in checks.METHODS:
             return cors.other_method(request)
@@ -266,8 +265,7 @@ class Gateway:
                 check_routing(
                     envelope, read_routing(request.headers) if known is None else known.routing
                 )
-                refused = refusal(envelope)
-                if refused is not None:
+                if (refused := refusal(envelope)) is not None:
                     raise refused
         except EnvelopeError as error:
             # A notification nobody knows is accepted and dropped (202).
@@ -275,15 +273,14 @@ class Gateway:
             answer = dropped if error.status == 202 else answers.envelope_refused(error)
             connection.respond(answer, request)
             return
-        late = self.judge_late(request)
-        if late is not None:
+        if (late := self.judge_late(request)) is not None:
             connection.respond(late, request)
             return
         call = Call(request, request.session, envelope)
         sent = request.fields.get(b"mcp-session-id")
         if sent is not None and not call.modern and not call.initializes:
-            session = call.session
-            call.instance = self._mcp_sessions.instance(sent, session.id, session.place)
+            own = call.session
+            call.instance = self._mcp_sessions.instance(sent, own.id, own.place)
             if call.instance is None:
                 connection.respond(answers.MCP_SESSION_GONE, call)
                 return
@@ -334,17 +331,20 @@ class Gateway:
         exchange = Exchange(self, call, link, connection)
         self.tally.begin(exchange)
         head, body, envelope = b"", request.body, call.envelope
-        self.verdicts.keep(call)
         known: Known | bool = True
+        self.verdicts.keep(call)
         lingers = len(body) > LINGERING_BYTES or len(call.body) > COUNTED_BYTES
         try:
             head, refused = call.open_head(), None
             if lingers:
                 refused = self.bodies.pay(request, len(body), call.message_id)
+            if refused is None:
+                link.grants.ensure(session)
         except TooBigError:
             refused = answers.HEADERS_TOO_LARGE
+        except MisuseError:
+            refused = answers.failed(ResetCode.REFUSED, call.message_id)
         if refused is None:
-            link.grants.ensure(session)
             known = self.calls.known(call, envelope, link, self.verdicts.policy.digest)
             if known is False:
                 refused = answers.unrecorded(call.message_id)

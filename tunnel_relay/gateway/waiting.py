@@ -3,7 +3,7 @@
 The agent's connection holds a stand-in meanwhile, which notices when the agent leaves.
 """
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -45,7 +45,7 @@ class WaitingCalls:
             self._gateway.turn_away(call, connection, refused or answers.BUSY)
             return
         held = connection.exchange = Held()
-        self._gateway.tasks.start_soon(self._settled, call, connection, held, outcome)
+        self._gateway.tasks.start_soon(self._alone, self._settled, call, connection, held, outcome)
 
     async def _settled(
         self, call: Call, connection: "AgentConnection", held: Held, outcome: Awaitable[Go]
@@ -72,13 +72,28 @@ class WaitingCalls:
         if connection.exchange is None:
             self._gateway.bodies.free(call.request)
 
+    async def _alone(
+        self,
+        way: Callable[..., Awaitable[None]],
+        call: Call,
+        connection: "AgentConnection",
+        *more: object,
+    ) -> None:
+        """Go a call's way: a fault on it ends that call and nobody else's."""
+        try:
+            await way(call, connection, *more)
+        except Exception:
+            log.exception("a call that waited could not be carried")
+            self._gateway.bodies.free(call.request)
+            connection.break_off()
+
     def ask(self, call: Call, connection: "AgentConnection", detail: str, link: Link) -> None:
         """A client wants a person's permission for a call that it sent back."""
         if self._gateway.tasks is None:
             connection.respond(answers.BUSY)
             return
         held = connection.exchange = Held()
-        self._gateway.tasks.start_soon(self._ask, call, connection, held, detail, link)
+        self._gateway.tasks.start_soon(self._alone, self._ask, call, connection, held, detail, link)
 
     async def _ask(
         self, call: Call, connection: "AgentConnection", held: Held, detail: str, link: Link
@@ -100,7 +115,7 @@ class WaitingCalls:
             connection.respond(refused or answers.BUSY, call)
             return
         held = connection.exchange = Held()
-        self._gateway.tasks.start_soon(self._wait, call, connection, held)
+        self._gateway.tasks.start_soon(self._alone, self._wait, call, connection, held)
 
     async def _wait(self, call: Call, connection: "AgentConnection", held: Held) -> None:
         session = call.session

@@ -335,6 +335,20 @@ def test_what_is_no_message_is_refused_and_its_id_echoed(document: dict[str, Any
     assert (error.code, error.id) == (-32600, document.get("id"))
 
 
+@pytest.mark.parametrize("key", ["arguments", "argument", "ref"])
+@pytest.mark.parametrize("value", ['{"amount": 9000}', ["amount"], 0, False, 1.5])
+def test_p06_arguments_that_are_no_object_are_refused(key: str, value: object) -> None:
+    """P06: a rule would find none in them, and an upstream may read a text as an object."""
+    for document in (request(), modern()):
+        document["params"][key] = value
+        with pytest.raises(EnvelopeError) as caught:
+            parse(encode(document))
+        assert (caught.value.code, caught.value.id) == (-32602, 7)
+    goods: tuple[dict[str, Any], ...] = ({key: {}}, {key: None})
+    for good in goods:
+        assert parse(encode({**request(), "params": good})).params == good
+
+
 def test_no_answer_repeats_what_the_agent_sent() -> None:
     error = refused(encode({**request(name="canary"), "canary": 1, "METHOD": "canary"}))
     assert "canary" not in str(error) + error.body().decode()

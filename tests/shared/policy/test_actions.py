@@ -44,7 +44,6 @@ def asked(method: str, tool_class: ToolClass | None = None, **params: Any) -> Ac
         ),
         ("completion/complete", {"ref": {"type": "ref/resource", "uri": URI}}, URI, None),
         ("completion/complete", {"ref": {"type": "ref/other", "name": "greet"}}, None, None),
-        ("completion/complete", {"ref": "greet"}, None, None),
         ("subscriptions/listen", {}, None, None),
     ],
 )

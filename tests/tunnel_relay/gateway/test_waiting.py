@@ -90,9 +90,13 @@ class Agent:
     def __init__(self) -> None:
         self.exchange: Any = None
         self.answers: list[Answer] = []
+        self.broken = False
 
     def respond(self, answer: Answer, _: Call | None = None) -> None:
         self.answers.append(answer)
+
+    def break_off(self) -> None:
+        self.broken = True
 
 
 @asynccontextmanager
@@ -117,6 +121,18 @@ async def test_a_call_whose_approval_is_good_goes_out_with_its_permit() -> None:
         stand.verdict.set_result(Go(PERMIT))
     assert (stand.sent, agent.answers) == ([PERMIT], [])
     assert stand.is_clear()
+
+
+async def test_a_call_that_cannot_be_sent_ends_alone() -> None:
+    """A fault in the task of one call would else end the task group of all: the relay."""
+    async with a_stand() as stand:
+        agent = stand.settle(a_call(name="send"))
+        stand.binding = cast(Any, None)  # asked about the call, and not there
+        stand.verdict.set_result(Go(PERMIT))
+        await anyio.wait_all_tasks_blocked()
+        assert not stand.tasks.cancel_scope.cancel_called
+    assert (stand.sent, agent.answers, agent.broken) == ([], [], True)
+    assert stand.bodies.total == 0
 
 
 def ends_the_session(stand: Stand, _: Agent) -> None:
