@@ -187,6 +187,13 @@ def satisfies(approval: Approval, needs: Needs, approvers: Collection[User]) -> 
     return len({user.key for user in good}) >= needs.count
 
 
+def is_of(approval: Approval, needs: Needs, *, same_policy: bool) -> bool:
+    """Tell whether what people were shown is still so: the tool, its class, and the rules."""
+    shown = approval.definition, approval.tool_class
+    unchanged = not same_policy or approval.policy == needs.policy
+    return unchanged and shown == (needs.definition, needs.tool_class)
+
+
 def _is_listed(key: str, fingerprints: Collection[str]) -> bool:
     try:
         return approver_fingerprint(read_approver_key(key)) in fingerprints

@@ -123,7 +123,7 @@ class Approvals(Standing):
         async with self._turn:
             now = self.now()
             for known in self.requests.same(session.id, tool, digest, now):
-                same = (known.policy, known.definition) == (needs.policy, needs.definition)
+                same = decide.is_of(known, needs, same_policy=True)
                 if same and not self.ended(known):
                     return known
                 if same or self.requests.of_relay(known) is self.requests.of_relay(needs):
@@ -171,14 +171,21 @@ class Approvals(Standing):
         theirs = [each for each in found if not self.requests.of_relay(each)]
         # The client's own first: its permit is the one that a client which asks will take.
         for known in theirs + [each for each in found if each not in theirs]:
-            short = needs and not decide.satisfies(known, needs, self.approvers(known))
-            if known.state is not State.APPROVED or short:
+            own = known not in theirs
+            if known.state is not State.APPROVED or not self._does(known, needs, own):
                 continue
-            alone = needs is None or known in theirs or not theirs
+            alone = needs is None or not own or not theirs
             if not alone and theirs[0].state is not State.APPROVED:
                 return Taken(waits=theirs[0])
             return await self._consume(known, *(() if alone else theirs[:1]))
         return Taken()
+
+    def _does(self, known: Approval, needs: Needs | None, own: bool) -> bool:
+        """Tell whether an approval does for a rule of the relay's own, if one asks."""
+        if needs is None:
+            return True
+        shown = decide.is_of(known, needs, same_policy=own)
+        return shown and decide.satisfies(known, needs, self.approvers(known))
 
     async def _consume(self, *approvals: Approval) -> Taken:
         """Use up all of these; the last is the one to go out with."""

@@ -1,8 +1,10 @@
 """The relay's policy and the client's may each ask for an approval of one call."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import pytest
 
 from tests.tunnel_relay.approvals.scene import PARAMS, an_office, needs
 from tunnel_relay.approvals.desk import AskError
@@ -34,6 +36,36 @@ async def test_both_ends_may_ask_at_a_time_and_a_call_takes_both_approvals(tmp_p
         assert [each.approval.id for each in taken if each.approval] == [theirs.id]
         assert sum(each.lost for each in taken) == 49
         assert not desk.requests.ready(session.id)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"definition": "e" * 64}, {"tool_class": "admin"}, {"policy": "b" * 64}]
+)
+async def test_p26_what_was_approved_of_another_tool_class_or_policy_is_not_used(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    """P26: where the client asks nobody, nobody but the relay would notice."""
+    async with an_office(tmp_path) as office:
+        desk, session = office.admin.approvals, office.session
+        relays = needs(policy="a" * 64, groups=("night",), relay=True)
+        own = await desk.ask(session, "send", PARAMS, relays)
+        await office.approve("paul", own)
+        other = replace(relays, **changed)
+        assert (await desk.take(session.id, "send", PARAMS, other)).approval is None
+        assert (await desk.ask(session, "send", PARAMS, other)).id != own.id
+
+
+@pytest.mark.parametrize("changed", [{"definition": "e" * 64}, {"tool_class": "admin"}])
+async def test_p26_what_a_client_had_approved_does_for_the_same_tool_only(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    async with an_office(tmp_path) as office:
+        desk, session = office.admin.approvals, office.session
+        relays = needs(policy="a" * 64, relay=True)
+        await office.approve("pia", await office.ask())
+        other = replace(relays, **changed)
+        assert (await desk.take(session.id, "send", PARAMS, other)).approval is None
+        assert (await desk.take(session.id, "send", PARAMS, relays)).approval is not None
 
 
 async def test_each_end_replaces_only_what_it_asked_itself(tmp_path: Path) -> None:
