@@ -261,9 +261,8 @@ class Crossing:
     def _dispatch(self, request: UpstreamRequest) -> None:
         if self._record is not None:
             self._record.dispatched = True
-        self._forbids = self._bridge.judge.forbids(self.grant, request)
-        if self._forbids is not None:
-            self._call = request.envelope
+        self._forbids = self._bridge.judge.forbids(self.grant)
+        self._call = request.envelope
         exchange = self._upstream.open(request, self)
         if not self._over:
             self._exchange = exchange

@@ -31,9 +31,9 @@ from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
 from shared.policy.classes import ToolClass
-from shared.policy.methods import FROM_SERVER, TOOL
+from shared.policy.methods import TOOL
 from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
-from shared.policy.rules import decide, outlook, visible
+from shared.policy.rules import decide, visible
 from tunnel_client.asked import Forbids
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind as ItemKind
@@ -156,7 +156,6 @@ class Judge:
         self._catalog = catalog
         self._subjects: dict[str, tuple[Grant, Subject]] = {}
         self._schemas = Schemas()
-        self._open: dict[str, tuple[Grant, Policy, bool]] = {}
 
     def judge(self, grant: Grant, request: UpstreamRequest) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
@@ -191,13 +190,13 @@ class Judge:
         self._subjects[grant.session] = grant, subject
         return subject
 
-    def forbids(self, grant: Grant, request: UpstreamRequest) -> Forbids | None:
-        """Return what upstreams may not ask of agents in an answer; None: they may ask anything.
+    def forbids(self, grant: Grant) -> Forbids:
+        """Return what upstreams may not ask of agents in an answer.
 
         A stream lives for long: it is judged by the policy that holds when something is asked.
+        Nothing is read less of one where they may ask anything: agents match answers by their ids,
+        so that a list may come in any of them.
         """
-        if request.method == "POST" and self._asks_freely(self._policy(), grant):
-            return None
         subject = self.subject(grant)
 
         def forbids(method: str, params: Any) -> bool:
@@ -205,20 +204,6 @@ class Judge:
             return decide(self._policy(), subject, action).effect is not Effect.ALLOW
 
         return forbids
-
-    def _asks_freely(self, policy: Policy, grant: Grant) -> bool:
-        known = self._open.get(grant.session)
-        if known is not None and known[0] is grant and known[1] is policy:
-            return known[2]
-        if len(self._open) >= MAX_REMEMBERED:
-            self._open.clear()
-        subject, server = self.subject(grant), grant.upstream
-        freely = all(
-            outlook(policy, subject, Action(server, method, None, None, None))[0] == [Effect.ALLOW]
-            for method in FROM_SERVER
-        )
-        self._open[grant.session] = grant, policy, freely
-        return freely
 
     # Tools --------------------------------------------------------------------------------------
 

@@ -324,11 +324,14 @@ async def test_a_legacy_server_is_told_that_it_may_not_ask(desk: Desk, method: s
 
 
 @pytest.mark.parametrize("events", [True, False])
+@pytest.mark.parametrize("asks", ["", "sampling/createMessage, elicitation/create, roots/list"])
 async def test_a_list_in_the_answer_to_another_request_is_filtered(
-    desk: Desk, events: bool
+    desk: Desk, events: bool, asks: str
 ) -> None:
-    """P10: agents match answers by their id, whatever brought them."""
-    case = f"slipped-{events}"
+    """P10: agents match answers by their id, whatever brought them, and whatever may be asked."""
+    case = f"slipped-{events}-{bool(asks)}"
+    rule = f"  - {{id: asks, match: {{method: [{asks}]}}, effect: allow}}\n" if asks else ""
+    await desk.take("client", POLICY + rule)
     slipped = {"jsonrpc": "2.0", "id": 77, "result": {"tools": [tool("slipped_in"), *TOOLS]}}
     desk.upstream.driven.add("get_ticket")
     async with desk.scene.agent.open(call("get_ticket", case=case)) as reply:

@@ -238,27 +238,25 @@ def test_who_a_user_is_follows_the_grant(tmp_path: Path) -> None:
 # What upstreams ask of agents -------------------------------------------------------------------
 
 
-def forbids(folder: Path, rules: str, http: str = "POST") -> Forbids | None:
-    request = a_request("tools/call", http, name="ab")
-    return judge(folder, rules, ab=ToolClass.READ).forbids(a_grant(), request)
+def forbids(folder: Path, rules: str) -> Forbids:
+    return judge(folder, rules, ab=ToolClass.READ).forbids(a_grant())
 
 
 def test_upstreams_ask_nothing_unless_a_rule_says_so(tmp_path: Path) -> None:
     """L17."""
     tools = forbids(tmp_path, "- {id: a, match: {tool: '*'}, effect: allow}")
-    assert tools is not None
     for method in ("sampling/createMessage", "elicitation/create", "roots/list", "x/y"):
         assert tools(method, {})
     assert not tools("ping", None)
-    assert forbids(tmp_path, ALL) is None
 
 
-def test_a_stream_is_always_watched_as_its_policy_may_change(tmp_path: Path) -> None:
+def test_an_answer_is_watched_whatever_may_be_asked_as_its_policy_may_change(
+    tmp_path: Path,
+) -> None:
     """L17."""
     rules = [policy(ALL), policy("- {id: a, match: {tool: '*'}, effect: allow}")]
     found = Judge(lambda: rules[0], Catalog(Pins(tmp_path), ["ab"]))
-    watched = found.forbids(a_grant(), a_request("tools/call", "GET", name="ab"))
-    assert watched is not None
+    watched = found.forbids(a_grant())
     assert not watched("roots/list", None)
     rules.reverse()
     assert watched("roots/list", None)
@@ -272,7 +270,6 @@ def test_a_condition_on_what_is_asked_is_asked(tmp_path: Path) -> None:
         "- {id: b, match: {method: roots/list}, effect: require_approval, approvers: {group: [g]}}"
     )
     found = forbids(tmp_path, some)
-    assert found is not None
     assert not found("elicitation/create", {"mode": "form"})
     assert found("elicitation/create", {"mode": "url"})
     assert found("elicitation/create", [])

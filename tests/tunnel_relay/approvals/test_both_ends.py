@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -42,7 +43,7 @@ async def test_both_ends_may_ask_at_a_time_and_a_call_takes_both_approvals(tmp_p
     "changed", [{"definition": "e" * 64}, {"tool_class": "admin"}, {"policy": "b" * 64}]
 )
 async def test_p26_what_was_approved_of_another_tool_class_or_policy_is_not_used(
-    tmp_path: Path, changed: dict[str, str]
+    tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     """P26: where the client asks nobody, nobody but the relay would notice."""
     async with an_office(tmp_path) as office:
@@ -57,7 +58,7 @@ async def test_p26_what_was_approved_of_another_tool_class_or_policy_is_not_used
 
 @pytest.mark.parametrize("changed", [{"definition": "e" * 64}, {"tool_class": "admin"}])
 async def test_p26_what_a_client_had_approved_does_for_the_same_tool_only(
-    tmp_path: Path, changed: dict[str, str]
+    tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     async with an_office(tmp_path) as office:
         desk, session = office.admin.approvals, office.session
