@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.audit_cli.program import FILE, Program, answer, folder_option, json_option
+from shared.escape import one_line
 
 if TYPE_CHECKING:
     from shared.record.verify import Report
+
+MAX_LINE = 1000
 
 
 def verify_command(program: Program) -> click.Command:
@@ -57,9 +60,13 @@ def verify_command(program: Program) -> click.Command:
 
 def verdict(report: "Report") -> list[str]:
     """Return what came of it, for people."""
+    removed = _removed(report)
+    if report.unchecked is not None and report.first_bad is None:
+        why = f"the checkpoint of {report.unchecked} cannot be checked"
+        return [f"NOT PROVEN: {why}: records below {report.removed} were removed", *removed]
     if not report.ok:
-        return [f"BROKEN at record {report.first_bad}: {report.reason}"]
-    said = [f"ok: {report.records} records, {report.checkpoints} checkpoints"]
+        return [f"BROKEN at record {report.first_bad}: {report.reason}", *removed]
+    said = [f"ok: {report.records} records, {report.checkpoints} checkpoints", *removed]
     if unsigned := report.records - report.signed:
         said.append(f"the last {unsigned} are not signed yet")
     if report.open_intents:
@@ -67,6 +74,13 @@ def verdict(report: "Report") -> list[str]:
     if report.torn:
         said.append("the last line is torn, as a writer leaves it that was killed")
     return said
+
+
+def _removed(report: "Report") -> list[str]:
+    if not report.removed:
+        return []
+    by = f" by {', '.join(report.removed_by)}" if report.removed_by else ""
+    return [one_line(f"records below {report.removed} were removed{by}", MAX_LINE)]
 
 
 def checkpoint_command(program: Program) -> click.Command:

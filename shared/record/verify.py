@@ -49,9 +49,14 @@ class Report:
     """Number behind the last record that follows."""
     removed: int = 0
     """Records that retention removed, with a tombstone."""
+    removed_by: list[str] = field(default_factory=list)
+    """Who wanted that, as the tombstone says."""
     signed: int = 0
     """Records below this number have a checkpoint that vouches for them; others only the chain."""
     checkpoints: int = 0
+    """Checkpoints of records that are there; those of removed ones say nothing of the rest."""
+    unchecked: int | None = None
+    """Size of a checkpoint that was kept elsewhere and speaks of removed records only."""
     first_bad: int | None = None
     reason: str | None = None
     torn: bool = False
@@ -65,7 +70,8 @@ class Report:
     @property
     def ok(self) -> bool:
         """Is it what was written, as far as can be told?"""
-        return self.first_bad is None and not any(each.grave for each in self.findings)
+        bad = self.first_bad is not None or any(each.grave for each in self.findings)
+        return not bad and self.unchecked is None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -78,7 +84,8 @@ class Report:
 
 
 _PLAIN = (
-    *("records", "removed", "signed", "checkpoints", "first_bad", "reason", "torn", "crossed"),
+    *("records", "removed", "removed_by", "signed", "checkpoints", "unchecked"),
+    *("first_bad", "reason", "torn", "crossed"),
 )
 
 
@@ -96,10 +103,13 @@ def verify(
     verified. `start`: where the tombstone says that it goes on.
     """
     begin = start or Start()
-    report = Report(records=begin.size, removed=begin.size, crossed=cross)
+    outside = list(exported)
+    # Whoever has the key can write a tombstone too; nothing that is left vouches for what it hides.
+    hidden = max((each.size for each in outside if each.size < begin.size), default=None)
+    report = Report(records=begin.size, removed=begin.size, unchecked=hidden, crossed=cross)
     walk = _Walk(begin, report, cross)
     try:
-        walk.run(lines, _in_order([*points, *exported], report))
+        walk.run(lines, _in_order([*points, *outside], report))
     except BadRecordError as bad:
         report.first_bad, report.reason = bad.seq, str(bad)
     except TreeError:
@@ -119,7 +129,7 @@ def _in_order(points: Sequence[Checkpoint], report: Report) -> list[Checkpoint]:
             raise BadRecordError(vouched, why)
         if before.origin != point.origin:
             raise BadRecordError(0, "checkpoints of two logs")
-    report.checkpoints = len(found)
+    report.checkpoints = sum(size >= report.removed for size in found)
     return [found[size] for size in sorted(found)]
 
 
@@ -227,6 +237,8 @@ class _Walk:
             return BadRecordError(seq, "it says that it is another number")
         if facts["kind"] == TOMBSTONE and not self._tombstone:
             self._tombstone = is_tombstone_of(facts, self._begin)
+            if self._tombstone:
+                self._report.removed_by = _names(facts.get("approvers"))
         if self._calls is not None:
             self._calls.see(facts)
         return None
@@ -247,6 +259,11 @@ class _Walk:
         if self._calls is not None:
             self._report.open_intents = self._calls.open
             self._report.findings = self._calls.findings()
+
+
+def _names(approvers: object) -> list[str]:
+    names = approvers if isinstance(approvers, list) else []
+    return [each for each in names if isinstance(each, str)]
 
 
 def is_tombstone_of(facts: dict[str, Any], begin: Start) -> bool:

@@ -3,7 +3,14 @@
 import json
 from pathlib import Path
 
+from shared.audit.log import AuditLog
+from shared.audit.private import write_private
 from shared.audit.segments import segments
+from shared.audit.tombstones import facts_of, write_start
+from shared.record import encode
+from shared.record.chain import line_of, link
+from shared.record.model import TOMBSTONE
+from shared.record.verify import Start
 from tests.shared.audit_cli.logs import a_log, answered, run
 
 
@@ -32,3 +39,31 @@ async def test_what_is_no_key_and_what_signed_nothing_is_said(tmp_path: Path) ->
     assert "no public key" in done.output
     (folder / "checkpoints").write_text("")
     assert "nothing is signed yet" in run("checkpoint", "--folder", folder).output
+
+
+async def test_a_log_that_was_written_anew_below_a_tombstone_is_not_ok(tmp_path: Path) -> None:
+    """A14: whoever has the key and the folder says that two people removed what was signed."""
+    folder, point = await a_log(tmp_path / "log"), tmp_path / "point"
+    point.write_text(run("checkpoint", "--folder", folder).stdout)
+    for path in (*folder.glob("*.jsonl*"), *folder.glob("*.end"), folder / "checkpoints"):
+        path.unlink()
+    anew = Start(64, bytes(32), (bytes(32),))
+    write_start(folder, anew)
+    facts = {**facts_of(anew), "approvers": ["ann", "b\x1bob"]}
+    stone = encode.event(TOMBSTONE, facts, 64, 1)
+    write_private(folder / f"{64:016d}.jsonl", line_of(link(anew.hash, stone), stone))
+    assert AuditLog(folder, "test/log").close() is None
+    words = ("verify", "--folder", folder)
+    said = r"records below 64 were removed by ann, b\u{1b}ob"
+    assert said in run(*words).stdout
+    done = run(*words, "--checkpoint", point)
+    assert done.exit_code == 1
+    why = "the checkpoint of 63 cannot be checked: records below 64 were removed"
+    assert done.stdout.splitlines() == [f"NOT PROVEN: {why}", said]
+    found = json.loads(run(*words, "--checkpoint", point, "--json").stdout)
+    assert (found["ok"], found["unchecked"], found["removed"]) == (False, 63, 64)
+    last = segments(folder)[-1].path
+    last.write_bytes(last.read_bytes().replace(b'"v":1', b'"v":2'))
+    broken = run(*words, "--checkpoint", point).stdout.splitlines()
+    assert broken[0].startswith("BROKEN at record 65: ")
+    assert broken[1:] == [said]

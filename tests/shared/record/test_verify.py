@@ -183,6 +183,19 @@ def test_a_log_goes_on_over_what_retention_removed(cross: bool) -> None:
     assert not verify([*lines, *tombstone], POINTS, Start(16, start.hash), cross=cross).ok
 
 
+@pytest.mark.parametrize("cross", [True, False])
+def test_a_checkpoint_of_what_was_removed_is_not_passed_over(cross: bool) -> None:
+    """A14: kept elsewhere it is no proof any more; beside the log it counts for nothing."""
+    lines, start, tombstone = started()
+    kept, own = POINTS[0], POINTS[1:]
+    report = verify([*lines, *tombstone], POINTS, start, exported=[kept], cross=cross)
+    assert (report.ok, report.first_bad, report.unchecked) == (False, None, kept.size)
+    assert report.as_dict()["unchecked"] == kept.size < start.size
+    report = verify([*lines, *tombstone], POINTS, start, exported=own, cross=cross)
+    assert (report.ok, report.unchecked, report.checkpoints) == (True, None, 4)
+    assert report.removed_by == ["ada", "eve"]
+
+
 def test_what_is_open_is_said() -> None:
     lines = chained([intent(0, 1), intent(1, 2), completion(2, 1, 0)])
     report = verify(lines, [])
