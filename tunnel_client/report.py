@@ -74,8 +74,10 @@ def _audit(settings: ClientSettings) -> Facts:
     except (AuditError, OSError, UnicodeDecodeError, BadKeyError) as error:
         said = str(error) if isinstance(error, AuditError) else type(error).__name__
         return {**facts, "problem": f"the log cannot be read: {said}"}
-    names = ("ok", "records", "signed", "first_bad", "reason")
-    return {**facts, **{name: getattr(report, name) for name in names}}
+    names = ("ok", "records", "signed")
+    first_bad, reason = report.fault or (None, None)
+    found = {name: getattr(report, name) for name in names}
+    return {**facts, **found, "first_bad": first_bad, "reason": reason}
 
 
 def _files(settings: ClientSettings) -> list[Facts]:

@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from shared.audit_cli.program import FILE, Program, answer, json_option
+from shared.escape import one_line
+
+MAX_WHY = 1000
 
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
@@ -68,7 +71,7 @@ def reconcile_command(program: Program) -> click.Command:
             answer({**found.as_dict(), "ok": found.ok and not broken, "broken": broken})
         else:
             for folder, why in broken.items():
-                click.echo(f"NOT WHAT WAS WRITTEN: {folder}: {why}")
+                click.echo(f"NOT WHAT WAS WRITTEN: {folder}: {one_line(why, MAX_WHY)}")
             click.echo(differences(found))
         sys.exit(0 if found.ok and not broken else 1)
 
@@ -84,6 +87,6 @@ def _broken(program: Program, folders: Sequence[Path], keys: Sequence[Path]) -> 
     for at, folder in enumerate(folders):
         public = program.public(keys[at] if keys else folder / PUBLIC_FILE)
         report = verify_folder(folder, public)
-        if not report.ok:
-            found[str(folder)] = f"record {report.first_bad}: {report.reason}"
+        if report.fault is not None:
+            found[str(folder)] = str(report.fault)
     return found

@@ -61,11 +61,11 @@ def verify_command(program: Program) -> click.Command:
 def verdict(report: "Report") -> list[str]:
     """Return what came of it, for people."""
     removed = _removed(report)
-    if report.unchecked is not None and report.first_bad is None:
+    if report.fault is not None:
+        return [one_line(f"BROKEN at {report.fault}", MAX_LINE), *removed]
+    if report.unchecked is not None:
         why = f"the checkpoint of {report.unchecked} cannot be checked"
         return [f"NOT PROVEN: {why}: records below {report.removed} were removed", *removed]
-    if not report.ok:
-        return [f"BROKEN at record {report.first_bad}: {report.reason}", *removed]
     said = [f"ok: {report.records} records, {report.checkpoints} checkpoints", *removed]
     if unsigned := report.records - report.signed:
         said.append(f"the last {unsigned} are not signed yet")

@@ -12,7 +12,7 @@ only a checkpoint shows it, and the first bad record is then the first that none
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.record.chain import RECORD_AT, START, BadLineError, split
 from shared.record.checkpoint import Checkpoint
@@ -39,6 +39,16 @@ class Start:
     size: int = 0
     hash: bytes = START
     edge: tuple[bytes, ...] = ()
+
+
+class Fault(NamedTuple):
+    """The first record that shows that a log is not what was written, and how."""
+
+    seq: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"record {self.seq}: {self.why}"
 
 
 @dataclass(slots=True)
@@ -70,13 +80,25 @@ class Report:
     @property
     def ok(self) -> bool:
         """Is it what was written, as far as can be told?"""
-        bad = self.first_bad is not None or any(each.grave for each in self.findings)
-        return not bad and self.unchecked is None
+        return self.fault is None and self.unchecked is None
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with it; where no record is bad, the first that does not fit with others.
+
+        The names in it are those of the log: escape them before people see them.
+        """
+        if self.first_bad is not None:
+            return Fault(self.first_bad, str(self.reason))
+        odd = (each for each in self.findings if each.grave)
+        first = min(odd, key=lambda each: each.seq, default=None)
+        return None if first is None else Fault(first.seq, f"{first.kind}: {first.name}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             "ok": self.ok,
+            "fault": None if self.fault is None else str(self.fault),
             **{name: getattr(self, name) for name in _PLAIN},
             "open_intents": self.open_intents,
             "findings": [each.as_dict() for each in self.findings],

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from shared.audit.log import AuditLog
 from shared.keys import PrivateKey, encode_public
 from tunnel_client.cli import cli
 from tunnel_client.errors import NotEnrolledError
@@ -115,6 +116,18 @@ def test_a_log_that_is_not_there_and_a_policy_that_is_broken_are_told(tmp_path: 
     assert found["policy"]["text"] is None
     assert found["policy"]["problem"].startswith("MT2")
     assert "cannot be read" in found["audit"]["problem"]
+
+
+async def test_a_log_whose_calls_do_not_fit_together_is_told_with_its_record(
+    tmp_path: Path,
+) -> None:
+    config = a_client(tmp_path)
+    log = AuditLog(load_settings(config, {}).audit_folder, "tests/log")
+    log.add("call.completion", {"call": "odd.1", "intent": 1, "result": "ok"})
+    assert log.close() is None
+    found = gathered(config)["audit"]
+    assert (found["ok"], found["first_bad"]) == (False, 1)
+    assert found["reason"] == "ended without an intent: odd.1"
 
 
 def test_who_is_not_enrolled_has_nothing_to_add(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from shared.escape import one_line
 from shared.policy.classes import IN_ORDER
 from shared.record.model import Result, user_text
 from tunnel_relay.approvals import shown
@@ -30,6 +31,7 @@ KINDS = (
     *("call.", "call.intent", "call.completion", "call.refused", "admin.", "approval."),
     *("audit.", "audit.viewed", "session.", "link.", "login."),
 )
+MAX_FAULT = 400
 DECISIONS = ("allow", "deny", "require_approval")
 
 
@@ -94,7 +96,7 @@ async def verify(visit: Visit) -> Response:
     if report["ok"]:
         visit.tell(f"Verified: {report['records']} records are what was written.")
     else:
-        visit.tell(f"BROKEN at record {report['first_bad']}: {report['reason']}", "bad")
+        visit.tell(f"BROKEN at {one_line(report['fault'], MAX_FAULT)}", "bad")
     return visit.go("/audit")
 
 

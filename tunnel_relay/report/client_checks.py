@@ -108,7 +108,9 @@ def _log_broken(doc: Doc) -> Iterator[str]:
         if audit["problem"]:
             yield f"{_name(part)}: {audit['problem']}"
         elif audit["ok"] is False:
-            yield f"{_name(part)}: record {audit['first_bad']}: {audit['reason']}"
+            at, why = audit["first_bad"], audit["reason"]
+            odd = "calls and approvals in its log do not fit together"
+            yield f"{_name(part)}: {odd if at is None else f'record {at}: {why}'}"
 
 
 def _files(doc: Doc) -> Iterator[str]:

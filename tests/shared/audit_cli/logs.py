@@ -51,6 +51,15 @@ async def a_log(folder: Path, calls: int = 20) -> Path:
     return folder
 
 
+async def an_odd_log(folder: Path) -> Path:
+    """Write a log that is whole, but for a call in it that ends without ever having begun."""
+    audit = AuditLog(folder, "test/log")
+    ended = {"intent": 1, "result": "ok", "delivery": "done"}
+    audit.add("call.completion", {"call": "odd\x1b.1", **ended})
+    assert audit.close() is None
+    return folder
+
+
 async def two_logs(relay: Path, client: Path, *, calls: int, lost: int = -1) -> None:
     """Write the logs of two ends beside each other; the relay's does not know call `lost`."""
     logs = [AuditLog(folder, "test/log") for folder in (relay, client)]

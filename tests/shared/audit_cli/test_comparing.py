@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from shared.audit.segments import segments
-from tests.shared.audit_cli.logs import LINK, a_log, answered, run, two_logs
+from tests.shared.audit_cli.logs import LINK, a_log, an_odd_log, answered, run, two_logs
 
 
 async def test_logs_that_agree_end_with_0(tmp_path: Path) -> None:
@@ -39,6 +39,14 @@ async def test_a_log_that_is_not_what_was_written_ends_with_1(tmp_path: Path) ->
     swapped = ("--key", client / "key.pub", "--key", relay / "key.pub")
     found = json.loads(run("reconcile", relay, client, *swapped, "--json").stdout)
     assert set(found["broken"]) == {str(relay), str(client)}
+
+
+async def test_a_log_whose_calls_do_not_fit_together_is_named(tmp_path: Path) -> None:
+    relay, client = await a_log(tmp_path / "relay"), await an_odd_log(tmp_path / "client")
+    done = run("reconcile", relay, client)
+    assert done.exit_code == 1
+    why = r"record 1: ended without an intent: odd\u{1b}.1"
+    assert f"NOT WHAT WAS WRITTEN: {client}: {why}" in done.stdout.splitlines()
 
 
 async def test_a_key_for_each_folder_or_none(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from shared.record import encode
 from shared.record.chain import line_of, link
 from shared.record.model import TOMBSTONE
 from shared.record.verify import Start
-from tests.shared.audit_cli.logs import a_log, answered, run
+from tests.shared.audit_cli.logs import a_log, an_odd_log, answered, run
 
 
 async def test_a_log_is_verified_with_what_was_kept_of_it(tmp_path: Path) -> None:
@@ -30,6 +30,14 @@ async def test_a_log_is_verified_with_what_was_kept_of_it(tmp_path: Path) -> Non
     assert broken.exit_code == 1
     assert broken.stdout.startswith("BROKEN at record")
     assert json.loads(run(*words, "--json").stdout)["ok"] is False
+
+
+async def test_calls_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
+    folder = await an_odd_log(tmp_path / "log")
+    done = run("verify", "--folder", folder)
+    assert done.exit_code == 1
+    why = r"record 1: ended without an intent: odd\u{1b}.1"
+    assert done.stdout.splitlines() == [f"BROKEN at {why}"]
 
 
 async def test_what_is_no_key_and_what_signed_nothing_is_said(tmp_path: Path) -> None:

@@ -196,6 +196,16 @@ def test_a_checkpoint_of_what_was_removed_is_not_passed_over(cross: bool) -> Non
     assert report.removed_by == ["ada", "eve"]
 
 
+def test_what_is_wrong_with_a_log_is_named_by_its_first_record() -> None:
+    lines = chained([intent(0, 1), completion(1, 2, 0), completion(2, 3, 0)])
+    fault = verify(lines, []).fault
+    assert fault == (1, "ended without an intent: 000000000000feed.2")
+    assert verify(lines, []).as_dict()["fault"] == f"record 1: {fault[1]}" == str(fault)
+    edited = verify([*lines[:2], lines[2].replace(b'"v":1', b'"v":2')], []).fault
+    assert edited == (2, "its hash does not follow from what is there")
+    assert verify(LINES, POINTS).as_dict()["fault"] is verify(LINES, POINTS).fault is None
+
+
 def test_what_is_open_is_said() -> None:
     lines = chained([intent(0, 1), intent(1, 2), completion(2, 1, 0)])
     report = verify(lines, [])

@@ -70,3 +70,14 @@ async def test_a_log_is_verified_by_a_button(tmp_path: Path) -> None:
         segment.write_bytes(segment.read_bytes().replace(b'"l.1"', b'"l.9"', 1))
         await hand.post("/audit/verify")
         assert "BROKEN at record" in (await hand.get("/audit")).text
+
+
+async def test_calls_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        ended = {"intent": 0, "result": "ok", "delivery": "done"}
+        seq = log_of(stage).add("call.completion", {"call": "odd.1", **ended})
+        hand = await stage.logged_in("ada")
+        await hand.post("/audit/verify")
+        shown = (await hand.get("/audit")).text
+        assert f"BROKEN at record {seq}: ended without an intent: odd.1" in shown
+        assert f"</span> at record {seq}: ended without an intent: odd.1" in shown

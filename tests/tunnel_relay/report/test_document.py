@@ -164,6 +164,16 @@ def test_calls_that_do_not_fit_together_break_a_log() -> None:
     assert spoilt.found() == ["log-broken"]
 
 
+def test_a_client_that_names_no_record_of_its_broken_log_is_told_in_words() -> None:
+    spoilt = Spoilt()
+    spoilt.part["audit"]["ok"] = False
+    (finding,) = document(spoilt.facts, [a_report.clean_part(**spoilt.part)], spoilt.log)[
+        "findings"
+    ]
+    assert "do not fit together" in str(finding["places"])
+    assert "None" not in str(finding)
+
+
 def test_the_word_of_a_client_that_nobody_enrolled_is_left_aside() -> None:
     """A stranger's file neither adds to the map nor hides that a real client said nothing."""
     facts = a_report.clean_facts()
