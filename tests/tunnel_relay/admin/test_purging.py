@@ -60,6 +60,10 @@ async def test_two_people_remove_what_is_old(tmp_path: Path, first: str, second:
         (stone,) = stones(log)
         assert stone["approvers"] == [first, second]
         assert verify_folder(log.folder, log.public).ok
+        hand = await stage.logged_in("otto")
+        await hand.post("/audit/verify")
+        gone = f"Records below {done['first_left']} were removed by {first}, {second}."
+        assert gone in (await hand.get("/audit")).text
         again = await ask(stage, second, "audit_purge_confirm", purge_id=wish)
         assert code(again) == "MT1153"
 
