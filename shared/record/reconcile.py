@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.record.gaps import Gaps, Spans, covers, joined
 from shared.record.model import CLOSED, COMPLETION, GAP, INTENT, OPENED, REFUSED
 from shared.record.pairs import Pair, Side, compare
 
@@ -27,6 +28,7 @@ RELAY = "relay"
 _RELAY_ONLY = "only the relay knows"
 _CLIENT_ONLY = "only the client knows"
 _NO_END = "no completion"
+_GAP = "in a gap"
 
 Records = Iterable[Mapping[str, Any]]
 
@@ -129,10 +131,6 @@ class _Log:
             return False
         return not self.over or when <= self.now - slack
 
-    def gapped(self, when: int, slack: int) -> bool:
-        """Tell whether it could not be written at that time."""
-        return any(began - slack <= when <= ended + slack for began, ended in self.gaps)
-
     def owes(self, side: Side, other: Side | None, window: int) -> bool:
         """Tell whether the end of a call should be in it by now."""
         if self.closed or side.seq < self.opened:
@@ -167,6 +165,8 @@ class _Matching:
         self._late: dict[str, Pair] = {}
         """The other end should have spoken, and this one has not said all."""
         self._both: dict[str, Pair] = {}
+        self._unshown: dict[tuple[str, str], Spans] = {}
+        """Times of what may lie in a gap and is not among the findings, by kind and log."""
         self._strange: dict[str, Difference] = {}
         """Calls over links that no client's log speaks of, together by link."""
         self._report = Reconciled(clients=dict.fromkeys(clients, 0))
@@ -323,6 +323,9 @@ class _Matching:
         report.grave += found.calls if found.grave else 0
         if len(report.findings) < MAX_FINDINGS:
             report.findings.append(found)
+        elif found.kind in (_RELAY_ONLY, _CLIENT_ONLY):
+            spans = self._unshown.setdefault((found.kind, found.log), Spans())
+            spans.add(found.time, found.calls)
 
     def _count_strange(self, pair: Pair, side: Side) -> None:
         link = _link(pair.call)
@@ -350,16 +353,23 @@ class _Matching:
 
     def _allow_for_gaps(self) -> None:
         """What one end could not write down is not held against it."""
-        logs = {each.name: each for each in (self._relay, *self._clients)}
-        for found in self._report.findings:
-            if found.kind not in (_RELAY_ONLY, _CLIENT_ONLY):
-                continue
-            silent = self._relay if found.kind == _CLIENT_ONLY else logs.get(found.log)
-            if silent is not None and silent.gapped(found.time, self._slack):
-                self._report.kinds[found.kind] -= found.calls
-                self._report.kinds["in a gap"] += found.calls
-                self._report.grave -= found.calls
-                found.kind, found.grave = "in a gap", False
+        report = self._report
+        of_relay = joined(self._relay.gaps, self._slack)
+        gaps: dict[tuple[str, str], Gaps] = {}
+        for log in self._clients:
+            gaps[_CLIENT_ONLY, log.name] = of_relay
+            gaps[_RELAY_ONLY, log.name] = joined(log.gaps, self._slack)
+        excused: Counter[str] = Counter()
+        for (kind, name), spans in self._unshown.items():
+            excused[kind] += spans.within(gaps.get((kind, name), ()))
+        for found in report.findings:
+            if covers(gaps.get((found.kind, found.log), ()), found.time, found.time):
+                excused[found.kind] += found.calls
+                found.kind, found.grave = _GAP, False
+        report.grave -= excused.total()
+        report.kinds[_GAP] += excused.total()
+        report.kinds.subtract(excused)
+        report.kinds = +report.kinds
 
 
 def _link(call: object) -> str:

@@ -115,6 +115,26 @@ def test_what_could_not_be_written_down_is_not_held_against_it() -> None:
     assert (report.ok, dict(+report.kinds)) == (True, {"in a gap": 1})
 
 
+@pytest.mark.parametrize("silent", ["relay", "client"])
+def test_a_gap_excuses_all_calls_in_it_however_many_and_no_other(silent: str) -> None:
+    relay, client = both()
+    talks, quiet = (client, relay) if silent == "relay" else (relay, client)
+    for number in range(2, 2 + 3 * MAX_FINDINGS):
+        talks.at(2000 + number).call(number)
+    ended = talks.now * SECOND
+    quiet.at(talks.now).add("audit.gap", began=2000 * SECOND, ended=ended, refused=0, lost=0)
+    late = (talks.now + 50, talks.now + 60)
+    for number, when in enumerate(late, 90_000):
+        talks.at(when).call(number)
+    report = found(relay, client)
+    kind = f"only the {'client' if silent == 'relay' else 'relay'} knows"
+    assert report.as_dict()["kinds"] == {"in a gap": 3 * MAX_FINDINGS, kind: 2}
+    assert (report.ok, report.grave) == (False, 2)
+    for log in (relay, client):
+        log.records = [each for each in log.records if each.get("call", "").find(".9000") < 0]
+    assert found(relay, client).ok
+
+
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
