@@ -54,17 +54,21 @@ class Reader:
         if self._at != first:
             first = self._seek(first)
         try:
-            lines = self._lines(min(most, end - first))
-            if not lines:
+            lines = self._below(first, end, most)
+            if not lines and first < end:
                 # The end of a segment: the next one begins with just this record.
                 first = self._seek(first)
-                lines = self._lines(min(most, end - first))
+                lines = self._below(first, end, most)
         except (OSError, EOFError, zlib.error) as error:
             self.close()
             why = getattr(error, "strerror", None) or type(error).__name__
             raise AuditError(f"the log cannot be read: {why}") from None
         self._at = first + len(lines)
         return Batch(first, lines)
+
+    def _below(self, first: int, end: int, most: int) -> list[bytes]:
+        """Return lines from here on; none when what was removed reached to the end or beyond."""
+        return self._lines(min(most, end - first)) if first < end else []
 
     def _seek(self, first: int) -> int:
         """Go to a record, or to the oldest one when it is gone; returns which it is."""
