@@ -1,8 +1,9 @@
 """Takes requests for approval in, hears approvers, and hands each approved call out once.
 
-What gives is stored first, what takes away holds in memory first. Everything that could have
-changed since the request was made is looked at again when somebody approves, and when the call goes
-out: the session, its user and agent, locks, and whether those who approved still might.
+What gives is written down and stored first, what takes away holds in memory first. Everything that
+could have changed since the request was made is looked at again when somebody approves, and when
+the call goes out: the session, its user and agent, locks, and whether those who approved still
+might.
 """
 
 from collections.abc import Callable, Mapping
@@ -227,16 +228,12 @@ class Approvals(Standing):
             check_signature(approval, voice)
             heard = decide.with_voice(approval, voice)
             check_size(heard)
-            if not await self._owner.store.decide_approval(heard, approval.state):
-                raise RelayError(Code.APPROVAL_OVER, "somebody else decided at the same time")
+            await self._give(heard, approval, who, reason)
             now_known = self.requests.get(approval.id)
             if now_known is not None and now_known.state is not approval.state:
                 raise RelayError(Code.APPROVAL_OVER, "somebody denied it at the same time")
             self.requests.put(heard)
-        given = heard.state is State.APPROVED
-        kind = "approval.granted" if given else "approval.supported"
-        note(kind, **of_approval(heard), by=who, reason=reason)
-        event = "approval_given" if given else "approval_supported"
+        event = "approval_given" if heard.state is State.APPROVED else "approval_supported"
         self._say(event, heard, by=who, signed=bool(key), reason=reason)
         return heard
 
@@ -267,6 +264,25 @@ class Approvals(Standing):
         return await self._owner.store.approval_texts(approval.id) or Texts(None, None)
 
     # Inside -------------------------------------------------------------------------------------
+
+    async def _give(self, heard: Approval, before: Approval, who: str, reason: str) -> None:
+        """Let a yes hold: written down, then stored. The log says so when it came to nothing."""
+        given = heard.state is State.APPROVED
+        kind = "approval.granted" if given else "approval.supported"
+        why: str | None = "the log or the store did not take it"
+        try:
+            # On the disk first: after a fault of power the store would have what nobody gave.
+            await self._owner.records.first(
+                kind, {**of_approval(heard), "by": who, "reason": reason}
+            )
+            if await self._owner.store.decide_approval(heard, before.state):
+                why = None
+                return
+            why = "somebody else decided at the same time"
+            raise RelayError(Code.APPROVAL_OVER, why)
+        finally:
+            if why is not None:
+                note("approval.refused", **of_approval(before), by=who, reason=why)
 
     async def _replace(self, approval: Approval) -> None:
         """Let a request go that would be approved for nothing, as one of another policy."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from tunnel_relay.approvals import decide
 from tunnel_relay.approvals.decide import state_of
 from tunnel_relay.approvals.requests import Requests
+from tunnel_relay.audit.keep import Records
 from tunnel_relay.directory import Directory
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.locks import LockTable
@@ -26,6 +27,7 @@ class Owner(Protocol):
     locks: LockTable
     directory: Directory
     passkeys: Passkeys
+    records: Records
     clock: Callable[[], float]
 
 

@@ -113,8 +113,12 @@ class Records:
 
     async def viewed(self, facts: Mapping[str, Any]) -> None:
         """Write down who looks at what, before they see it; raises RelayError AUDIT_FAILING."""
+        await self.first(VIEWED, facts)
+
+    async def first(self, kind: str, facts: Mapping[str, Any]) -> None:
+        """Write down what is about to hold; raises RelayError AUDIT_FAILING, then it must not."""
         if self.log is not None:
-            problem = await _durable(self.log, self.log.add(VIEWED, facts), DISK_SECONDS)
+            problem = await _durable(self.log, self.log.add(kind, facts), DISK_SECONDS)
             if problem is not None:
                 raise RelayError(Code.AUDIT_FAILING, problem)
 
