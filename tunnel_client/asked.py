@@ -149,8 +149,10 @@ class Refusals:
     def __init__(self) -> None:
         self._answering = 0
 
-    def send(self, upstream: Upstream, head: OpenHead, message_id: str | int) -> None:
-        """Answer a request that an upstream sent in an exchange with this head."""
+    def send(
+        self, upstream: Upstream, head: OpenHead, user: str | None, message_id: str | int
+    ) -> None:
+        """Answer a request that an upstream sent in an exchange of a user's with this head."""
         body = error_body(message_id, METHOD_NOT_FOUND, DENIED)
         try:
             envelope = parse(body)
@@ -165,7 +167,7 @@ class Refusals:
             (b"accept", b"application/json, text/event-stream"),
         ]
         mcp_session = head.mcp_session or None
-        request = UpstreamRequest("POST", headers, body, envelope, head.session, mcp_session)
+        request = UpstreamRequest("POST", headers, body, envelope, head.session, mcp_session, user)
         self._answering += 1
         unread = _Unread(self)
         exchange = upstream.open(request, unread)

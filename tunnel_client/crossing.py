@@ -338,7 +338,8 @@ class Crossing:
 
     def _refuse(self, message_id: str | int) -> None:
         """Tell the upstream that what it asks of the agent is denied."""
-        self._bridge.refusals.send(self._upstream, self._head.open, message_id)
+        user = self.grant.user
+        self._bridge.refusals.send(self._upstream, self._head.open, user, message_id)
 
     def _whole(self, body: bytes) -> None:
         status, headers = self._waiting or (502, [])

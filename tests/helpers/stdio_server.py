@@ -93,6 +93,7 @@ def noise(identity: Any, arguments: Message, params: Message) -> None:
     raw("Server started on stdio!")
     raw("[1, 2]")
     raw('{"jsonrpc": "2.0", "id": "nobody", "result": {}}')
+    raw('{"jsonrpc": "2.0", "method": ["notifications/message"]}')
     raw("{broken")
     text(identity, "after the noise")
 

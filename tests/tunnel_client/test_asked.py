@@ -10,7 +10,10 @@ from structlog.testing import capture_logs
 
 from shared.jsonrpc.envelope import Envelope, parse
 from shared.jsonrpc.results import EditError, Editor, holds
-from tunnel_client.asked import MAX_REFUSED, NEEDLES, Asked, reader
+from shared.wire.codec import OpenHead
+from tests.tunnel_client.upstream.http_support import OK, pool, raw_server, says
+from tunnel_client.asked import MAX_REFUSED, NEEDLES, Asked, Refusals, reader
+from tunnel_client.upstream.base import Headers, UpstreamRequest
 
 FACTS = {"session": "s", "upstream": "git"}
 DENIED = {"sampling/createMessage", "elicitation/create"}
@@ -31,6 +34,22 @@ def watched(
 ) -> Editor:
     asked = Asked(lambda method, _: method in DENIED, call, FACTS, refused.append)
     return reader(lambda _: None, asked, events=events, needles=NEEDLES)
+
+
+async def test_a_refusal_is_sent_for_the_user_who_was_asked() -> None:
+    """Where each user has a credential of their own, the upstream takes it with no other."""
+    asked: list[str | None] = []
+
+    def inject(request: UpstreamRequest) -> Headers:
+        asked.append(request.user)
+        return []
+
+    async with raw_server(says(OK)) as server, pool(server.url, inject) as upstream:
+        head = OpenHead("git", "POST", "a" * 32, "", [])
+        Refusals().send(upstream, head, "alice", 5)
+        await server.until(lambda: len(server.seen) == 1)
+    assert asked == ["alice"]
+    assert json.loads(server.seen[0].body)["error"]["message"] == "denied by policy"
 
 
 def event(document: Any, before: str = "") -> bytes:

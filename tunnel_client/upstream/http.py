@@ -231,10 +231,13 @@ class HttpUpstream:
             self._farewells.say(earlier)
         added = self._sessions.remember(ours, session, upstream_id, self.now)
         if added is None:
-            self._farewells.say(McpSession(ours, session, upstream_id, self.now))
+            unknown = McpSession(ours, session, upstream_id, self.now)
+            unknown.user = exchange.request.user
+            self._farewells.say(unknown)
             exchange.answer(503, SESSIONS_FULL, "Too many MCP sessions", "unknown")
             return False
         added.exchanges += 1
+        added.user = exchange.request.user
         exchange.mcp_session = added
         headers.append((b"mcp-session-id", ours.encode("ascii")))
         return True

@@ -23,9 +23,10 @@ def is_mcp_session_id(value: bytes) -> bool:
 class McpSession:
     """One MCP session at the upstream; `exchanges` are open now and keep it from idling out."""
 
-    __slots__ = ("exchanges", "id", "session", "upstream_id", "used")
+    __slots__ = ("exchanges", "id", "session", "upstream_id", "used", "user")
 
     def __init__(self, id: str, session: str, upstream_id: bytes, now: float) -> None:  # noqa: A002 - the id of the thing itself
+        self.user: str | None = None
         self.id = id
         self.session = session
         self.upstream_id = upstream_id
@@ -140,6 +141,7 @@ class Farewells:
             gone = self._waiting.popleft()
             self._running += 1
             request = UpstreamRequest("DELETE", [], b"", None, gone.session, gone.id)
+            request.user = gone.user  # whose credential the upstream has to be shown
             self._send(request, gone.upstream_id, Farewell(self))
 
 

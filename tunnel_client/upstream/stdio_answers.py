@@ -38,6 +38,8 @@ def read_message(line: bytes) -> dict[str, Any]:
         raise NotJsonError("not JSON") from None
     if type(message) is not dict or message.get("jsonrpc") != "2.0":
         raise NotJsonError("not a JSON-RPC object")
+    if type(message.get("method", "")) is not str:
+        raise NotJsonError("a method that is no string")
     return message
 
 

@@ -18,6 +18,7 @@ from tests.tunnel_client.upstream.http_support import (
     response,
     silence,
 )
+from tunnel_client.upstream.base import Headers, UpstreamRequest
 from tunnel_client.upstream.http import HttpUpstream
 
 
@@ -204,6 +205,23 @@ async def test_the_end_of_a_session_ends_all_of_it_and_nothing_else() -> None:
         assert behaviour.known == {b"U-31"}
         assert (await ask(upstream, call(mcp_session="ours-1", session="alice000"))).status == 404
         assert (await ask(upstream, call(mcp_session="bobs", session="bob00000"))).status == 200
+
+
+async def test_a_farewell_is_said_for_whom_the_mcp_session_was() -> None:
+    """Where each user has a credential of their own, the upstream takes it with no other."""
+    asked: list[tuple[str, str | None]] = []
+
+    def inject(request: UpstreamRequest) -> Headers:
+        asked.append((request.method, request.user))
+        return []
+
+    async with raw_server(SessionServer()) as server, pool(server.url, inject) as upstream:
+        begins = call("initialize", mcp_session="ours", session="alice000")
+        begins.user = "alice"
+        assert (await ask(upstream, begins)).status == 200
+        upstream.end_session("alice000")
+        await server.until(lambda: len(deletes(server)) == 1)
+    assert asked == [("POST", "alice"), ("DELETE", "alice")]
 
 
 async def test_the_end_of_a_session_fails_its_open_exchanges_and_no_others() -> None:

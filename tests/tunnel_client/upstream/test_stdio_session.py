@@ -63,6 +63,12 @@ async def test_what_concerns_no_call_goes_to_the_get_stream() -> None:
         assert (await get.count(2)).last["id"] == "later-0"
 
 
+async def test_noise_on_stdout_is_skipped() -> None:
+    async with upstream_of() as peer:
+        await started(peer)
+        assert (await peer.legacy_call("s", "noise").done()).text == "after the noise"
+
+
 async def test_a_message_without_a_stream_waits_for_the_next() -> None:
     async with upstream_of() as peer:
         await started(peer)
