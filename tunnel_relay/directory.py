@@ -1,5 +1,6 @@
 """The users and agents a relay knows: in memory, so that a verdict costs no wait. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from tunnel_relay.store.base import Agent, Role, Tunnel, User
@@ -11,6 +12,8 @@ class Directory:
     def __init__(self, users: Iterable[User] = (), agents: Iterable[Agent] = ()) -> None:
         self.users = {user.key: user for user in users}
         self.agents = {agent.id: agent for agent in agents}
+        self.times_off: Counter[str] = Counter()
+        """How often each user was disabled since the start: a login of before is over for good."""
 
     def active_user(self, key: str) -> User | None:
         """Return a user who is not disabled."""

@@ -67,7 +67,8 @@ class Callers:
         who = self.who(login.user)
         user = self._admin.directory.users.get(login.user)
         # None for both: a user of another issuer, who logged in there.
-        changed = user is None or user.password != login.password
+        times_off = self._admin.directory.times_off[login.user]
+        changed = user is None or (user.password, times_off) != (login.password, login.times_off)
         if who is None or changed or not who.roles & CONSOLE_ROLES:
             self._logins.close(cookie)
             return None

@@ -21,12 +21,14 @@ FRESH = 5 * 60.0
 class Login:
     """One browser's login."""
 
-    __slots__ = ("csrf", "password", "proved", "results", "since", "used", "user")
+    __slots__ = ("csrf", "password", "proved", "results", "since", "times_off", "used", "user")
 
-    def __init__(self, user: User, now: float) -> None:
+    def __init__(self, user: User, now: float, times_off: int) -> None:
         self.user = user.key
         self.password = user.password
         """The hash as it was: with another password the login ends."""
+        self.times_off = times_off
+        """As `Directory` has it: once more, and the login ends."""
         self.csrf = secrets.token_urlsafe(32)
         self.since = self.used = self.proved = now
         self.results: list[tuple[str, str]] = []
@@ -54,10 +56,10 @@ class Logins:
     def __len__(self) -> int:
         return len(self._by_digest)
 
-    def open(self, user: User, now: float) -> tuple[str, Login]:
+    def open(self, user: User, now: float, times_off: int = 0) -> tuple[str, Login]:
         """Log a user in; returns the text of the cookie, always a fresh one."""
         cookie = secrets.token_urlsafe(32)
-        login = Login(user, max(now, self._mark))
+        login = Login(user, max(now, self._mark), times_off)
         theirs = [key for key, each in self._by_digest.items() if each.user == user.key]
         for key in theirs[: max(0, len(theirs) - MOST_OF_ONE + 1)]:
             del self._by_digest[key]

@@ -26,7 +26,8 @@ class TunnelCommands(AdminCore):
         tunnel = Tunnel(name, (await self.person(owner, "the owner")).key, self.clock())
         code = new_token(JOIN_PREFIX)
         try:
-            await self.store.add_tunnel(tunnel, self.join_code(code, name))
+            async with self.pending.lifting(f"tunnel {name}"):
+                await self.store.add_tunnel(tunnel, self.join_code(code, name))
         except ExistsError:
             raise RelayError(Code.TUNNEL_EXISTS, f"a tunnel is called {name!r} already") from None
         self.tunnels[name] = tunnel
@@ -51,8 +52,10 @@ class TunnelCommands(AdminCore):
         self.block()
         cut = await self.cut([each.id for each in self._running(name)], CLOSE_WAIT)
         closed = self.close_tunnel(name, "the tunnel was disabled")
-        # One that was deleted meanwhile needs no more than that.
-        stored = await self.keep(*([DisableTunnel(name)] if name in self.tunnels else []))
+        # One that was deleted or enabled meanwhile needs no more than that.
+        now = self.tunnels.get(name)
+        off = now is not None and now.disabled
+        stored = await self.keep(*([DisableTunnel(name)] if off else []))
         log.info("tunnel_disabled", tunnel=name, cut=cut, closed=closed, **stored)
         return {"tunnel": tunnel_view(tunnel, []), "cut": cut, "closed": closed, **stored}
 

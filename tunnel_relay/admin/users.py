@@ -115,6 +115,7 @@ class UserCommands(AdminCore):
         self._keep_an_admin(found)
         off = replace(found, disabled=self.clock())
         self.directory.users[found.key] = off
+        self.directory.times_off[found.key] += 1
         self.block()
         theirs = [each.name for each in self.tunnels.values() if each.owner == found.key]
         ending = [

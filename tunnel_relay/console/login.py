@@ -78,7 +78,8 @@ class LoginPages:
         before = request.cookies.get(COOKIE)
         if before is not None:
             self._site.logins.close(before)
-        cookie, _ = self._site.logins.open(user, self._site.admin.clock())
+        times_off = self._site.admin.directory.times_off[user.key]
+        cookie, _ = self._site.logins.open(user, self._site.admin.clock(), times_off)
         note("login.ok", who={"user": user.key}, at=CONSOLE, source=_address(request))
         log.info("console_login", user=user.key, address=_address(request))
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")

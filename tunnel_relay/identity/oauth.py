@@ -137,6 +137,9 @@ class AuthorizationServer:
         try:
             asked = judge(sent, redirect_uri, self._settings.public_url)
         except RequestError as error:
+            if agent.id not in self._admin.directory.agents:
+                # Nobody vouched for it: without a click our name would lead to a stranger's page.
+                return self._problem(error.text)
             answer = answer_uri(
                 *(redirect_uri, self.issuer, sent.get("state")),
                 error=error.error,
@@ -185,7 +188,8 @@ class AuthorizationServer:
     async def logged_in(self, user: User, name: str, waiting: Waiting) -> Response:
         """Go on with a user who proved who they are, by whatever way."""
         await self._admin.note_login(user.key)
-        waiting.login = Login(user.key, user.password)
+        times_off = self._admin.directory.times_off[user.key]
+        waiting.login = Login(user.key, user.password, times_off)
         # A new value: whoever planted a cookie before is not logged in by this. Where there is no
         # place for it, the next agent has its user asked for the password again.
         login = self._login_cookie.fresh()
@@ -268,8 +272,11 @@ class AuthorizationServer:
 
     def _logged_in(self, request: Request) -> Login | None:
         login = self._logins.get(self._login_cookie.read(request), self._clock())
-        user = self._admin.directory.active_user(login.user) if login is not None else None
-        return login if login is not None and login.is_of(user) else None
+        return login if login is not None and self._holds(login) else None
+
+    def _holds(self, login: Login) -> bool:
+        known = self._admin.directory
+        return login.is_of(known.active_user(login.user), known.times_off[login.user])
 
     async def _verified(self, account: str, password: SecretStr) -> User | None:
         user = self._admin.directory.active_user(account)
@@ -288,7 +295,7 @@ class AuthorizationServer:
         asked, admin = waiting.request, self._admin
         user = admin.directory.active_user(waiting.user or "")
         # A new password ends what the one before began, here too.
-        if waiting.login is None or not waiting.login.is_of(user):
+        if waiting.login is None or not self._holds(waiting.login):
             return False
         tunnel = admin.tunnels.get(asked.tunnel)
         if user is None or tunnel is None or not may_open(user, tunnel, asked.upstream):

@@ -154,11 +154,17 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who a browser is logged in as, and the password's hash by then: a new one ends it."""
+    """Who a browser is logged in as, and the password's hash by then: a new one ends it.
+
+    So does being disabled, for good: `times_off` is as `Directory` has it.
+    """
 
     user: str
     password: str | None = field(repr=False)
+    times_off: int
 
-    def is_of(self, user: User | None) -> bool:
+    def is_of(self, user: User | None, times_off: int) -> bool:
         """Tell whether it still is the login of this user."""
-        return user is not None and (user.key, user.password) == (self.user, self.password)
+        if user is None or times_off != self.times_off:
+            return False
+        return (user.key, user.password) == (self.user, self.password)

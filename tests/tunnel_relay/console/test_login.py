@@ -84,6 +84,18 @@ async def test_a_login_ends_with_the_right_to_it(tmp_path: Path) -> None:
             assert (await hand.call("status")).status_code == 401
 
 
+async def test_a_login_does_not_come_back_with_the_right_to_it(tmp_path: Path) -> None:
+    """U16: of somebody who was disabled and enabled, a cookie that nobody showed meanwhile."""
+    async with a_console(tmp_path) as stage:
+        hand = await stage.logged_in("otto")
+        await stage.admin.user_disable("otto")
+        await stage.admin.user_enable("otto")
+        assert (await hand.get("/")).headers["location"] == "/login"
+        assert (await hand.call("status")).status_code == 401
+        again = await stage.logged_in("otto")
+        assert (await again.get("/")).status_code == 200
+
+
 async def test_a_feed_stops_when_the_role_changes(tmp_path: Path) -> None:
     """U16: an approver may stay logged in, but not watch."""
     async with a_console(tmp_path) as stage:

@@ -76,6 +76,25 @@ async def test_a_new_password_ends_a_consent_that_waits_for_its_click(tmp_path: 
         assert "code" not in browser.brought
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_somebody_began_who_was_disabled_is_over_for_good(
+    tmp_path: Path, again: bool
+) -> None:
+    """U16: being enabled again revives neither a login nor a page that waits for its click."""
+    async with a_server(tmp_path) as scene:
+        browser = await scene.browser()
+        await browser.open(scene.authorize())
+        await browser.log_in("bob")
+        await scene.admin.user_disable("bob")
+        await scene.admin.user_enable("bob")
+        if again:
+            await browser.open(scene.authorize())
+            assert "password" in text(browser)
+        else:
+            await browser.submit("allow")
+            assert browser.brought["error"] == "access_denied"
+
+
 async def locked(scene: Scene, kind: str, subject: str) -> None:
     await scene.admin.lock_add(kind, subject, "a test")
 
