@@ -5,7 +5,6 @@ import gzip
 import json
 import os
 import stat
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from shared.audit.segments import lines, segments
 from shared.audit.verifying import verify_folder
 from shared.record.chain import split
 from shared.record.checkpoint import read_note
-from tests.helpers.disks import ext4_disk, fill, forget, small_disk, starved_disk, turn_read_only
 from tests.helpers.log_lines import ORIGIN, intent, write_calls, written
 from tests.integration.scene import eventually
 
@@ -216,158 +214,6 @@ async def test_closing_says_last_what_it_is_told(folder: Path) -> None:
     assert (last["kind"], last["changed"]) == ("audit.changed", {"on": [True, False]})
     assert await on_disk(log, log.add("link.up", {})) == "the log is closed"
     assert records(folder)[-1] == last
-
-
-# Disks that fail, real ones ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk") as disk:
-        yield disk
-
-
-async def fails(log: AuditLog) -> None:
-    """Write until nothing more goes in: the last block of a file has room for a few records."""
-    with pytest.raises(AuditError) as caught:
-        write_until_refused(log)
-    assert str(caught.value) == log.failing
-
-
-def write_until_refused(log: AuditLog) -> None:
-    for number in range(10**6, 2 * 10**6):
-        log.write(lambda seq, now, number=number: intent(seq, number))  # type: ignore[misc]
-
-
-async def test_a_full_disk_refuses_and_recovers_without_a_gap(small: Path) -> None:
-    """A08: nothing is written half; what is owed comes first, then how long it was."""
-    log = AuditLog(small / "log", ORIGIN)
-    write_calls(log, 10)
-    assert await on_disk(log) is None
-    filler = fill(small)
-    await fails(log)
-    assert "No space left" in str(log.failing)
-    before = log.size
-    with pytest.raises(AuditError, match="No space left"):
-        log.write(lambda seq, now: intent(seq, 99))
-    assert await on_disk(log, before) == log.failing
-    owed = [log.add("link.down", {"n": number}) for number in range(3)]
-    assert owed == [before, before + 1, before + 2]
-    assert log.flush() == log.failing
-    log.count_refused()
-    filler.unlink()
-    await eventually(lambda: log.failing is None)
-    assert await on_disk(log) is None
-    write_calls(log, 5, first=500)
-    log.close()
-    found = records(log.folder)
-    assert [each["seq"] for each in found] == list(range(log.size))
-    assert [each["kind"] for each in found[before : before + 4]] == [
-        *["link.down"] * 3,
-        "audit.gap",
-    ]
-    gap = found[before + 3]
-    assert (gap["refused"], gap["lost"]) == (3, 0)
-    assert gap["began"] <= gap["ended"] <= gap["time"]
-    assert "No space left" in gap["why"]
-    assert b"%d" % 99 not in [each["call"].encode()[-2:] for each in found if "call" in each]
-    assert verify_folder(log.folder, log.public).ok
-
-
-async def test_a_disk_that_stays_full_costs_bounded_memory(
-    small: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A08: what no longer fits into memory is counted, and the count is a record."""
-    monkeypatch.setattr(log_module, "MAX_OWED", 10_000)
-    log = AuditLog(small / "log", ORIGIN)
-    write_calls(log, 1)
-    filler = fill(small)
-    await fails(log)
-    for number in range(1000):
-        log.add("link.down", {"n": number})
-    filler.unlink()
-    await eventually(lambda: log.failing is None)
-    log.close()
-    found = records(log.folder)
-    (gap,) = [each for each in found if each["kind"] == "audit.gap"]
-    written_down = len([each for each in found if each["kind"] == "link.down"])
-    assert 0 < written_down < 1000
-    assert gap["lost"] == 1000 - written_down
-    assert verify_folder(log.folder, log.public).ok
-
-
-async def test_closing_on_a_full_disk_says_so(small: Path) -> None:
-    """A08: and what was written before is a log."""
-    log = AuditLog(small / "log", ORIGIN)
-    write_calls(log, 10)
-    await on_disk(log)
-    filler = fill(small)
-    await fails(log)
-    assert "No space left" in str(log.close())
-    filler.unlink()
-    assert verify_folder(log.folder, log.public).ok
-    again = AuditLog(log.folder, ORIGIN)
-    again.close()
-    assert "audit.recovered" in kinds(log.folder)
-    assert verify_folder(log.folder, log.public).ok
-
-
-async def test_rotation_on_a_full_disk_waits(small: Path) -> None:
-    """A08: a new segment that cannot be made is made later."""
-    log = AuditLog(small / "log", ORIGIN, segment_bytes=3_000)
-    write_calls(log, 20)
-    await on_disk(log)
-    filler = fill(small)
-    await fails(log)
-    filler.unlink()
-    await eventually(lambda: log.failing is None)
-    write_calls(log, 20, first=300)
-    log.close()
-    assert verify_folder(log.folder, log.public).ok
-    assert [each["seq"] for each in records(log.folder)] == list(range(log.size))
-
-
-async def test_a_disk_that_loses_what_it_took_is_found_and_written_again(tmp_path: Path) -> None:
-    """A08: an error of fdatasync, from a real device that has no space below it."""
-    with starved_disk(tmp_path) as (disk, below):
-        log = AuditLog(disk / "log", ORIGIN)
-        write_calls(log, 10)
-        assert await on_disk(log) is None
-        filler = fill(below)
-        told = None
-        for number in range(100, 4000):
-            write_calls(log, 1, first=number)
-            told = await on_disk(log)
-            if told is not None:
-                break
-        assert told is not None
-        assert told == log.failing
-        with pytest.raises(AuditError):
-            log.write(lambda seq, now: intent(seq, 99))
-        filler.unlink()
-        await eventually(lambda: log.failing is None)
-        assert await on_disk(log) is None
-        log.close()
-        forget(log.folder)
-        assert "audit.gap" in kinds(log.folder)
-        report = verify_folder(log.folder, log.public)
-        assert (report.ok, report.signed) == (True, log.size)
-
-
-async def test_a_disk_that_turned_read_only_refuses(tmp_path: Path) -> None:
-    """A08: as a kernel does it after an error, while the log is open; and before it is."""
-    with ext4_disk(tmp_path / "image", tmp_path / "disk") as disk:
-        log = AuditLog(disk / "log", ORIGIN)
-        write_calls(log, 10)
-        assert await on_disk(log) is None
-        turn_read_only(disk)
-        await fails(log)
-        assert "Read-only" in str(log.failing)
-        assert await on_disk(log, log.size) == log.failing
-        assert verify_folder(log.folder, log.public).ok
-        assert log.close() is not None
-        with pytest.raises(AuditError, match="Read-only"):
-            AuditLog(disk / "log", ORIGIN)
 
 
 async def test_lines_are_whole_whatever_is_said_in_them(folder: Path) -> None:
