@@ -11,9 +11,7 @@ import contextlib
 import errno
 import os
 import time
-from binascii import hexlify
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +26,8 @@ from shared.audit.syncing import Syncing
 from shared.audit.timers import Timers
 from shared.keys import encode_public
 from shared.record import encode
-from shared.record.chain import RECORD_AT
-from shared.record.model import CLOSED, COMPLETION, GAP, OPENED, RECOVERED
+from shared.record.chain import RECORD_AT, chain
+from shared.record.model import CLOSED, COMPLETION, GAP, MAX_RECORD, OPENED, RECOVERED
 
 log = structlog.get_logger("shared.audit")
 
@@ -233,13 +231,10 @@ class AuditLog:
         self.size += 1
 
     def _chain(self) -> None:
-        """Make lines of what is queued, as `link` and `line_of` do it."""
-        before, line, leaf = self._hash, self._lines.append, self._leaves.append
-        for record in self._queue:
-            before = sha256(b"\0" + before + record).digest()
-            leaf(before)
-            line(b'{"hash":"%b","record":%b}\n' % (hexlify(before), record))
-        self._hash = before
+        """Make lines of what is queued."""
+        if self._owed > MAX_RECORD:  # one of them may be
+            self._owed -= encode.shorten(self._queue, self.size, time.time_ns() // 1000)
+        self._hash = chain(self._hash, self._queue, self._lines.append, self._leaves.append)
         self._queue.clear()
 
     def _write(self, make: Make) -> int:

@@ -7,6 +7,8 @@ leaves' data is the hash before and the record together.
 
 import binascii
 import re
+from binascii import hexlify
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 START = bytes(32)
@@ -32,6 +34,23 @@ def link(before: bytes, record: bytes) -> bytes:
 def line_of(found: bytes, record: bytes) -> bytes:
     """Return the line of a record with its hash."""
     return b'{"hash":"%b","record":%b}\n' % (found.hex().encode(), record)
+
+
+def chain(
+    before: bytes,
+    records: Iterable[bytes],
+    line: Callable[[bytes], object],
+    leaf: Callable[[bytes], object],
+) -> bytes:
+    """Hand over the lines and hashes of many records, as `link` and `line_of` make them.
+
+    Returns the last hash.
+    """
+    for record in records:
+        before = sha256(b"\0" + before + record).digest()
+        leaf(before)
+        line(b'{"hash":"%b","record":%b}\n' % (hexlify(before), record))
+    return before
 
 
 def split(line: bytes) -> tuple[bytes, bytes]:

@@ -8,8 +8,9 @@ call is one `%`. A test holds every spelling to `shared.jsonrpc.canonical`.
 from collections.abc import Mapping
 from typing import Any
 
-from shared.jsonrpc.canonical import canonical
-from shared.record.model import VERSION
+from shared.jsonrpc.canonical import canonical, exact
+from shared.record.model import GAP, MAX_RECORD, VERSION
+from shared.record.redact import REST
 
 NOTHING = b"{}"
 INTENT = (
@@ -21,6 +22,9 @@ COMPLETION = (
     b'"scrub_hits":%d,"seq":%d,"status":%d,"time":%d,"us":%d,"v":1}'
 )
 """The same for `completion`."""
+
+_KEPT = ("call", "intent", "kind", "seq", "time", "v")
+"""What a record says however long the rest of it is."""
 
 
 def said(what: Mapping[str, Any], who: Mapping[str, Any], why: Mapping[str, Any]) -> bytes:
@@ -79,3 +83,36 @@ def completion(
 def event(kind: str, facts: Mapping[str, Any], seq: int, now: int) -> bytes:
     """Return any other record, slowly; raises ValueError for what is no JSON."""
     return canonical({**facts, "kind": kind, "seq": seq, "time": now, "v": VERSION})
+
+
+def shorten(records: list[bytes], size: int, now: int) -> int:
+    """Make records short that nobody would read; returns how many bytes that saved.
+
+    `size`: the number of the record that comes behind the last one. For a reader a line that is too
+    long is none, and a start would take it, and all behind it, for what a killed writer left torn.
+    """
+    saved = 0
+    for at, record in enumerate(records):
+        if len(record) > MAX_RECORD:
+            records[at] = _shortened(record, size - len(records) + at, now)
+            saved += len(record) - len(records[at])
+    return saved
+
+
+def _shortened(record: bytes, seq: int, now: int) -> bytes:
+    """Return a record whose longest members are their lengths, as large arguments are."""
+    try:
+        facts = exact(record)
+    except ValueError:  # so deep that no reader would follow
+        return event(GAP, {"lost": 1, "why": "a record was too long"}, seq, now)
+    over = len(record) - MAX_RECORD
+    sizes = {name: len(canonical(value)) for name, value in facts.items() if name not in _KEPT}
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if over <= 0:
+            break
+        facts[name] = {REST: {"bytes": sizes[name]}}
+        over -= sizes[name] - len(canonical(facts[name]))
+    short = canonical(facts)
+    if len(short) <= MAX_RECORD:
+        return short
+    return canonical({name: facts[name] for name in _KEPT if name in facts})

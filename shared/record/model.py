@@ -13,7 +13,7 @@ import jiter
 
 VERSION = 1
 MAX_RECORD = 256 * 1024
-"""Bytes of the longest record; a writer cuts values down long before."""
+"""Bytes of the longest record; see `shared.record.encode.shorten`."""
 
 
 class RecordError(ValueError):

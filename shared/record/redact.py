@@ -25,7 +25,9 @@ MAX_ITEMS = 32
 MAX_TEXT = 512
 """Characters kept of a text that explains something."""
 MAX_BODY = 64 * 1024
-"""Bytes of a request up to which arguments are looked at; the body has a digest as a whole."""
+"""Bytes of a request up to which arguments are looked at, and of what is written of them then.
+
+A tag can be longer than its value. The body has a digest as a whole."""
 LARGE = b'{"*":{"bytes":%d}}'
 REST = "*"
 """Stands for all that the tool does not declare: names that an agent made up are not repeated."""
@@ -101,7 +103,7 @@ class Redactor:
     def arguments(self, given: Any, fields: Fields, size: int = 0) -> bytes:
         """Return the canonical spelling of what is written down; total.
 
-        `size`: bytes of the request. Of a large one only that is said: see `MAX_BODY`.
+        `size`: bytes of the request. Where either is large only that is said: see `MAX_BODY`.
         """
         if not given:
             return NOTHING
@@ -110,7 +112,8 @@ class Redactor:
         try:
             if not isinstance(given, dict):
                 return b'{"*":"%b"}' % self.tag(given).encode()
-            return self._object(given, fields)
+            spelled = self._object(given, fields)
+            return spelled if len(spelled) <= MAX_BODY else LARGE % size
         except (ValueError, RecursionError):
             return NO_SPELLING
 

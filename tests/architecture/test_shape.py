@@ -86,7 +86,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/audit/calls.py": "tests/integration/test_audit_client.py",
     "tunnel_client/audit/commands.py": "tests/integration/test_audit_client.py",
     "tunnel_client/audit/keep.py": "tests/integration/test_audit_faults.py",
-    "tunnel_client/audit/spelling.py": "tests/integration/test_audit_client.py",
     "tunnel_client/bridge.py": "tests/integration/test_streaming.py",
     "tunnel_client/cli_report.py": "tests/tunnel_client/test_report.py",
     "tunnel_client/cli_upstream.py": "tests/tunnel_client/test_cli.py",

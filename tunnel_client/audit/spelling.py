@@ -181,15 +181,16 @@ class Spelling:
         params = None if envelope is None else envelope.params
         if envelope is None or not params:
             return NOTHING
-        if len(request.body) > MAX_BODY:
-            return LARGE % len(request.body)
+        size = len(request.body)
+        if size > MAX_BODY:
+            return LARGE % size
         if envelope.method in _NAMED:
             given = params.get("arguments")
             if not given:
                 return NOTHING
-            return self._redactor.arguments(given, known.fields)
+            return self._redactor.arguments(given, known.fields, size)
         found = {name: params[name] for name in _OTHERS if name in params}
-        return self._redactor.arguments(found, self._others) if found else NOTHING
+        return self._redactor.arguments(found, self._others, size) if found else NOTHING
 
     def _what_facts(self, server: str, request: UpstreamRequest, pin: Pin | None) -> dict[str, Any]:
         envelope = request.envelope

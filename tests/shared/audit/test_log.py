@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+import shutil
 import stat
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +18,10 @@ from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
 from shared.audit.segments import lines, segments
 from shared.audit.verifying import verify_folder
-from shared.record.chain import split
+from shared.record import encode
+from shared.record.chain import MAX_LINE, split
 from shared.record.checkpoint import read_note
-from tests.helpers.log_lines import ORIGIN, intent, write_calls, written
+from tests.helpers.log_lines import ORIGIN, SAID, call_name, intent, write_calls, written
 from tests.integration.scene import eventually
 
 
@@ -203,6 +205,37 @@ async def test_what_a_writer_left_open_is_ended_by_the_next(folder: Path) -> Non
     assert [each["call"].rpartition(".")[2] for each in ended] == ["70", "71"]
     assert {each["result"] for each in ended} == {"delivery_unknown"}
     assert "audit.recovered" not in kinds(folder)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_record_that_nobody_would_read_does_not_reach_the_file(
+    folder: Path, killed: bool
+) -> None:
+    """A12: what a reader would not take, all that follows included, would be cut off as torn."""
+    live = folder.with_name("live") if killed else folder
+    log = AuditLog(live, ORIGIN)
+    arguments = b'{"n":"%b"}' % (b"x" * MAX_LINE)
+    body = b"e" * 64
+    name, now = call_name(1), 5
+    long = log.take(encode.intent(name, log.size, now, arguments, body, SAID))
+    wait = log.write(lambda seq, now: encode.event("link.up", {"n": "x" * MAX_LINE}, seq, now))
+    write_calls(log, 3, first=10)
+    assert await on_disk(log) is None
+    if killed:
+        shutil.copytree(live, folder, ignore=lambda *_: ["lock"])
+    count = log.size
+    log.close()
+    again = AuditLog(folder, ORIGIN)
+    again.close()
+    found = records(folder)
+    assert [each["seq"] for each in found] == list(range(again.size))
+    assert again.size > count
+    intent_, event = found[long], found[wait]
+    assert intent_["arguments"] == {"*": {"bytes": len(arguments)}}
+    assert (intent_["call"].encode(), intent_["body"].encode()) == (name, body)
+    assert (event["kind"], event["n"]) == ("link.up", {"*": {"bytes": MAX_LINE + 2}})
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.torn, report.open_intents) == (True, False, {})
 
 
 async def test_closing_says_last_what_it_is_told(folder: Path) -> None:

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.jsonrpc.canonical import canonical, exact
 from shared.record import encode
-from shared.record.model import Delivery, Result, read
+from shared.record.model import MAX_RECORD, Delivery, Result, read
 from shared.record.redact import Redactor
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -92,3 +93,49 @@ def test_an_event_says_its_own_kind_number_and_time(
     claimed = {**facts, "seq": -1, "kind": "call.intent", "time": 0, "v": 9}
     found = json.loads(encode.event("link.up", claimed, seq, now))
     assert {**facts, "seq": seq, "kind": "link.up", "time": now, "v": 1} == found
+
+
+TINY = {f"{number:06}": "" for number in range(MAX_RECORD // 8)}
+LONG = "x" * MAX_RECORD
+
+
+@pytest.mark.parametrize(
+    ("facts", "left"),
+    [
+        ({"arguments": {"n": LONG}, "body": "e" * 64}, {"arguments": MAX_RECORD + 8}),
+        ({"reason": LONG[:-200], "why": {"rule": LONG[:200]}}, {"reason": MAX_RECORD - 198}),
+        (
+            {"reason": LONG, "who": {"user": LONG}},
+            {"reason": MAX_RECORD + 2, "who": MAX_RECORD + 11},
+        ),
+    ],
+)
+def test_a_record_that_nobody_would_read_says_how_long_its_members_were(
+    facts: dict[str, Any], left: dict[str, int]
+) -> None:
+    records = [b"{}", encode.event("call.intent", {"call": "0.1", **facts}, 8, 5), b"{}"]
+    before = sum(map(len, records))
+    saved = encode.shorten(records, 10, 0)
+    assert before - sum(map(len, records)) == saved > 0
+    assert (records[0], records[2]) == (b"{}", b"{}")
+    assert records[1] == canonical(json.loads(records[1]))
+    found = read(records[1])
+    assert (found.seq, found.time, found.kind, found.call) == (8, 5, "call.intent", "0.1")
+    shown = json.loads(records[1])
+    assert {name: shown[name] for name in left} == {
+        name: {"*": {"bytes": size}} for name, size in left.items()
+    }
+    assert {name: shown[name] for name in facts if name not in left} == {
+        name: value for name, value in facts.items() if name not in left
+    }
+
+
+def test_a_record_that_is_long_in_every_way_is_short_all_the_same() -> None:
+    deep: Any = LONG
+    for _ in range(400):
+        deep = [deep]
+    records = [encode.event("admin.asked", TINY, 0, 5), encode.event("link.up", {"n": deep}, 1, 5)]
+    encode.shorten(records, 2, 7)
+    assert json.loads(records[0]) == {"kind": "admin.asked", "seq": 0, "time": 5, "v": 1}
+    found = read(records[1])
+    assert (found.seq, found.time, found.kind, found.facts["lost"]) == (1, 7, "audit.gap", 1)

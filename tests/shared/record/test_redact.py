@@ -131,6 +131,20 @@ def test_a_huge_request_is_its_length() -> None:
     assert REDACTOR.arguments({"note": "x"}, FIELDS, MAX_BODY) == b'{"note":"x"}'
 
 
+def test_many_arguments_are_the_length_of_their_request() -> None:
+    """A12: a tag is longer than most values, and a tool may declare any number of arguments."""
+    names = [f"n{number}" for number in range(5000)]
+    fields = REDACTOR.fields(names)
+    for count in (1000, 1300, 1500, 5000):
+        given_ = dict.fromkeys(names[:count], 1)
+        spelled = REDACTOR.arguments(given_, fields, 9 * count)
+        if count < 1400:
+            assert json.loads(spelled) == dict.fromkeys(given_, REDACTOR.tag(1))
+        else:
+            assert json.loads(spelled) == {"*": {"bytes": 9 * count}}
+        assert len(spelled) <= MAX_BODY
+
+
 def test_a_long_value_in_clear_is_its_length_and_its_tag() -> None:
     """A12."""
     text = "x" * 5000
