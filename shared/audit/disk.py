@@ -68,6 +68,17 @@ class Disk:
         os.fdatasync(self._file)
         self._held, self.unsynced = [], 0
 
+    def settle(self) -> None:
+        """Wait until it is on the disk, by a description of its own; what is kept is kept.
+
+        An error is said once to each description: a thread that waits by the other must hear it.
+        """
+        file = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fdatasync(file)
+        finally:
+            os.close(file)
+
     def close(self) -> None:
         """Give the descriptor back."""
         if self._file >= 0:

@@ -291,15 +291,17 @@ class AuditLog:
             self._timers.went_off, self._look_at = False, self.written + _GROW
 
     def _disk_for_more(self) -> Disk:
-        """Return the segment to write to: the last one, or a new one when it is full."""
+        """Return the segment to write to: the last one, or a new one when it is full and safe."""
         disk = self._disk
         if disk is not None:
             old = time.time() - self._born > self._segment_seconds
             if not disk.offset or not (old or disk.offset >= self._segment_bytes):
                 return disk
+            if not self._syncing.leave(disk, self.written, self.synced):
+                self._look_at = 0
+                return disk
             self._grow()
             self._signing.border(self._first, self._tree, self._written_hash)
-            self._syncing.leave(disk)
             self._disk = None
         self._look_at = 0
         self._disk = Disk(self.folder / segment_name(self.written))

@@ -10,6 +10,8 @@ from shared.audit.disk import Disk, sync_and_close
 from shared.audit.private import sync_folder
 
 Done = Callable[[OSError | None], None]
+AT_ONCE = 4 * 1024 * 1024
+"""Bytes of a full segment that the loop itself waits for; for more a thread does first."""
 
 
 class Syncing:
@@ -22,8 +24,10 @@ class Syncing:
         self._job: Future[None] | None = None
         self._after: Callable[[OSError | None], None] = _nothing
         self._left: list[Disk] = []
-        """Segments that are full and not surely on the disk."""
+        """Segments that are full, as long as a thread may find that they are not on the disk."""
         self._names = False
+        self._full = 0
+        """How many records there were when a segment was full whose next one has to wait."""
 
     @property
     def busy(self) -> bool:
@@ -32,12 +36,24 @@ class Syncing:
 
     @property
     def behind(self) -> bool:
-        """Is there a segment that was left?"""
-        return bool(self._left) or self._names
+        """Is there a segment that was left, or is to be?"""
+        return bool(self._left) or self._names or self._full > 0
 
-    def leave(self, disk: Disk) -> None:
-        """Take a segment that is full; the next job closes it."""
+    def leave(self, disk: Disk, written: int, synced: int) -> bool:
+        """Take a segment that is full; the next job closes it. Raises OSError.
+
+        False: it stays the last one, until a job was over that began after this. A name can be on
+        the disk before the bytes of another file: a segment behind one whose end a fault of power
+        took is not what was written.
+        """
+        if disk.unsynced > AT_ONCE:
+            self._full = self._full or written
+            if synced < self._full:
+                return False
+        disk.settle()
+        self._full = 0
         self._left.append(disk)
+        return True
 
     def named(self) -> None:
         """Have the next job see to the names in the folder too."""

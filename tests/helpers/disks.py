@@ -41,14 +41,24 @@ def small_disk(folder: Path, size: str = "4m") -> Iterator[Path]:
 @contextlib.contextmanager
 def ext4_disk(image: Path, folder: Path, size: str = "16m") -> Iterator[Path]:
     """Mount a file as an ext4 disk at `folder`; skips, loudly, where that is not allowed."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         _run("truncate", "-s", size, str(image))
         _run("mkfs.ext4", "-q", str(image))
+    except (OSError, subprocess.SubprocessError) as error:
+        _skip(error)
+    with mounted(image, folder):
+        folder.chmod(0o700)
+        yield folder
+
+
+@contextlib.contextmanager
+def mounted(image: Path, folder: Path) -> Iterator[Path]:
+    """Mount what is an ext4 disk already, or was one when it was copied: the same again."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
         _run("mount", "-o", "loop,dioread_lock", str(image), str(folder))
     except (OSError, subprocess.SubprocessError) as error:
         _skip(error)
-    folder.chmod(0o700)
     try:
         yield folder
     finally:

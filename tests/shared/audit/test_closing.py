@@ -97,7 +97,7 @@ async def test_a_writer_that_closes_ends_the_process_and_leaves_nothing_half_mad
     log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=16 * PART)
     while len(segments(log.folder)) < 2:
         write_calls(log, CALLS)
-    await durable(log)
+        await durable(log)
     await eventually(lambda: running(log))
     child = child_of(log)
     log.close()
@@ -136,7 +136,7 @@ async def test_a_process_that_waits_for_ever_is_replaced_when_too_much_is_left(
     log.take(intent(log.size, 999_999))
     while len(segments(log.folder)) < 2:
         write_calls(log, CALLS)
-    await durable(log)
+        await durable(log)
     await eventually(lambda: running(log))
     starved = child_of(log)
     os.kill(starved, signal.SIGSTOP)

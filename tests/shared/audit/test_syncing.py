@@ -1,15 +1,28 @@
 """Disks that fail, real ones: what a log refuses meanwhile, and what it owes."""
 
+import os
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.audit import log as log_module
+from shared.audit import syncing
 from shared.audit.log import AuditLog
-from shared.audit.private import AuditError
+from shared.audit.private import AuditError, sync_folder
+from shared.audit.segments import segments
 from shared.audit.verifying import verify_folder
-from tests.helpers.disks import ext4_disk, fill, forget, small_disk, starved_disk, turn_read_only
+from tests.helpers.disks import (
+    ext4_disk,
+    fill,
+    forget,
+    mounted,
+    small_disk,
+    starved_disk,
+    turn_read_only,
+)
 from tests.helpers.log_lines import ORIGIN, intent, write_calls
 from tests.integration.scene import eventually
 from tests.shared.audit.test_log import kinds, on_disk, records
@@ -162,3 +175,66 @@ async def test_a_disk_that_turned_read_only_refuses(tmp_path: Path) -> None:
         assert log.close() is not None
         with pytest.raises(AuditError, match="Read-only"):
             AuditLog(disk / "log", ORIGIN)
+
+
+# What is on the disk before what -----------------------------------------------------------------
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Have threads wait for the disk until this is set, as for one that takes its time."""
+    real, go_on = os.fdatasync, threading.Event()
+
+    def late(file: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            go_on.wait()
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", late)
+    yield go_on
+    go_on.set()
+
+
+async def test_a_fault_of_power_right_behind_a_new_segment_leaves_a_log_that_goes_on(
+    tmp_path: Path, held: threading.Event
+) -> None:
+    """A09: the name of a segment is on the disk when that is, or none's end could be torn."""
+    image, later = tmp_path / "image", tmp_path / "later"
+    with ext4_disk(image, tmp_path / "disk") as disk:
+        log = AuditLog(disk / "log", ORIGIN, segment_bytes=20_000)
+        while len(segments(log.folder)) < 3:
+            write_calls(log, 1, first=log.size)
+        sync_folder(log.folder)  # anybody may have the names written
+        shutil.copyfile(image, later)
+        held.set()
+        assert log.close() is None
+    with mounted(later, tmp_path / "again") as disk:
+        last = segments(disk / "log")[-1]
+        again = AuditLog(disk / "log", ORIGIN)
+        again.close()
+        assert again.size > last.first > 0
+        report = verify_folder(again.folder, log.public)
+        assert (report.ok, report.torn, report.open_intents) == (True, False, {})
+
+
+async def test_a_full_segment_stays_the_last_one_while_a_thread_waits_for_it(
+    tmp_path: Path, held: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop waits for few bytes only, and for none of a disk that does not answer."""
+    monkeypatch.setattr(syncing, "AT_ONCE", 64 * 1024)
+    size = 256 * 1024
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=size)
+    for _ in range(20):
+        write_calls(log, 50, first=log.size)
+    (segment,) = segments(log.folder)
+    assert segment.path.stat().st_size > 3 * size
+    full = log.size
+    held.set()
+    await eventually(lambda: log.synced >= full)
+    write_calls(log, 50, first=log.size)
+    one, after = segments(log.folder)
+    assert (one.first, after.first >= full) == (0, True)
+    assert await on_disk(log) is None
+    log.close()
+    assert [each["seq"] for each in records(log.folder)] == list(range(log.size))
+    assert verify_folder(log.folder, log.public).ok
