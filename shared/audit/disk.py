@@ -11,7 +11,7 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Disk:
-    """A segment that is written; every method but `taken` raises OSError."""
+    """A segment that is written; its methods raise OSError."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         """Open it, made if it is missing, and cut off what is behind the offset."""
@@ -39,8 +39,9 @@ class Disk:
 
     def taken(self) -> tuple[int, list[tuple[int, bytes]]]:
         """Return a descriptor to sync and close, and what it will have put on the disk."""
+        file = os.dup(self._file)
         held, self._held = self._held, []
-        return os.dup(self._file), held
+        return file, held
 
     def synced(self, held: list[tuple[int, bytes]]) -> None:
         """It is on the disk."""

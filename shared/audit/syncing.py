@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -63,7 +64,16 @@ class Syncing:
         """Put what was written on the disk; `done` hears on the loop how that went."""
         left = list(self._left)
         disks = left if disk is None else [*left, disk]
-        taken = [(each, *each.taken()) for each in disks]
+        taken: list[tuple[Disk, int, list[tuple[int, bytes]]]] = []
+        try:
+            for each in disks:
+                taken.append((each, *each.taken()))
+        except OSError as error:  # no descriptor is left
+            for each, file, held in taken:
+                os.close(file)
+                each.unsure(held)
+            done(error)
+            return
         names, self._names = self._names, False
 
         def work() -> None:

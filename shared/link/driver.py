@@ -288,9 +288,14 @@ class LinkDriver(ControlWords):
 
     def _flush(self) -> None:
         if self._at_turn_end:
-            acts, self._at_turn_end = self._at_turn_end, []
-            for act in acts:
-                act()
+            acts, self._at_turn_end = iter(self._at_turn_end), []
+            try:
+                for act in acts:
+                    act()
+            except BaseException:  # the rest of the turn is for others: it is done in the next one
+                self._armed, self._at_turn_end = False, [*acts, *self._at_turn_end]
+                self.flush_soon()
+                raise
         self._armed = False
         if self._detached and self._mux.flooded:
             self._over(CloseCode.TOO_BIG, "too much waits for a link that was cut")

@@ -1,6 +1,9 @@
 """Disks that fail, real ones: what a log refuses meanwhile, and what it owes."""
 
+import asyncio
+import contextlib
 import os
+import resource
 import shutil
 import threading
 from collections.abc import Iterator
@@ -237,4 +240,39 @@ async def test_a_full_segment_stays_the_last_one_while_a_thread_waits_for_it(
     assert await on_disk(log) is None
     log.close()
     assert [each["seq"] for each in records(log.folder)] == list(range(log.size))
+    assert verify_folder(log.folder, log.public).ok
+
+
+@contextlib.contextmanager
+def no_descriptor() -> Iterator[None]:
+    """Leave the process no descriptor to open anything with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_without_a_descriptor_nothing_counts_as_written_and_nothing_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    """A08: whoever waits is told, and all is written again when there is one."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    assert await on_disk(log) is None
+    write_calls(log, 3, first=1)
+    told: list[str | None] = []
+    with no_descriptor():
+        log.durable(log.size - 1, told.append)
+        assert "Too many open files" in str(log.failing)
+        assert log._disk is not None
+        assert sum(len(data) for _, data in log._disk._held) == log._disk.unsynced > 0
+        await asyncio.sleep(0)
+        assert told == [log.failing]
+    await eventually(lambda: log.failing is None)
+    write_calls(log, 30, first=100)
+    assert await on_disk(log) is None
+    log.close()
+    assert [each["seq"] for each in records(log.folder)] == list(range(log.size))
+    assert "audit.gap" in kinds(log.folder)
     assert verify_folder(log.folder, log.public).ok

@@ -1,7 +1,9 @@
 """A link over real sockets: batches, lost peers, resets, and tables that end up empty."""
 
+import asyncio
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,30 @@ async def test_what_is_queued_in_one_turn_is_one_message() -> None:
         # Besides, the link may have something of its own to say: an ACK, a PING.
         ours = [[kind for kind, _, stream, _ in decode_frames(each) if stream] for each in messages]
         assert [len(each) for each in ours if each] == [100]
+
+
+async def test_an_act_that_breaks_keeps_neither_the_others_of_its_turn_nor_the_link() -> None:
+    broken: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: broken.append(context["exception"])
+    )
+    async with link() as ends:
+        acts: list[int] = []
+
+        def act(number: int) -> None:
+            acts.append(number)
+            if number == 1:
+                raise OSError("no descriptor is left")
+
+        for number in range(3):
+            ends.relay.driver.at_turn_end(partial(act, number))
+        lane = await call(ends)
+        assert acts == [0, 1, 2]
+        assert [str(each) for each in broken] == ["no descriptor is left"]
+        ends.relay.driver.at_turn_end(partial(act, 3))
+        await until(lambda: acts[-1] == 3)
+        ends.client.driver.respond(lane.id, b"200", b"answer")
+        await until(lambda: lane.ended)
 
 
 async def test_facts_of_the_link_reach_its_owner() -> None:
