@@ -281,7 +281,7 @@ class AuditLog:
         if self.failing is not None:
             log.warning("the log can be written again", folder=str(self.folder))
             self.failing = None
-        if disk.unsynced > MAX_UNSYNCED:
+        if self._syncing.unsynced(disk) > MAX_UNSYNCED:
             self._fail(OSError(errno.EBUSY, "the disk does not keep up"))
         elif self._syncing.behind or self._signing.is_due(self.written):
             self._sync()

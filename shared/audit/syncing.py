@@ -40,6 +40,10 @@ class Syncing:
         """Is there a segment that was left, or is to be?"""
         return bool(self._left) or self._names or self._full > 0
 
+    def unsynced(self, disk: Disk) -> int:
+        """Return how many bytes may not be on the disk, those of segments that were left too."""
+        return disk.unsynced + sum(each.unsynced for each in self._left)
+
     def leave(self, disk: Disk, written: int, synced: int) -> bool:
         """Take a segment that is full; the next job closes it. Raises OSError.
 

@@ -243,6 +243,28 @@ async def test_a_full_segment_stays_the_last_one_while_a_thread_waits_for_it(
     assert verify_folder(log.folder, log.public).ok
 
 
+@pytest.mark.parametrize("segment_bytes", [20_000, 1 << 20])
+async def test_a_disk_that_does_not_keep_up_is_one_that_fails(
+    tmp_path: Path, held: threading.Event, monkeypatch: pytest.MonkeyPatch, segment_bytes: int
+) -> None:
+    """A08: memory stays bounded, in however many segments that is which no thread came back to."""
+    monkeypatch.setattr(log_module, "MAX_UNSYNCED", 200_000)
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=segment_bytes)
+    for number in range(1000):
+        write_calls(log, 1, first=number)
+        if log.failing is not None:
+            break
+    assert log.failing == "the disk does not keep up"
+    written = sum(each.path.stat().st_size for each in segments(log.folder))
+    assert 200_000 < written < 400_000
+    held.set()
+    await eventually(lambda: log.failing is None)
+    assert await on_disk(log) is None
+    log.close()
+    assert [each["seq"] for each in records(log.folder)] == list(range(log.size))
+    assert verify_folder(log.folder, log.public).ok
+
+
 @contextlib.contextmanager
 def no_descriptor() -> Iterator[None]:
     """Leave the process no descriptor to open anything with."""
