@@ -138,8 +138,11 @@ class Redactor:
 
     def _clean(self, value: Any) -> Any:
         """Return a value that may stand in clear, as far as it is plain."""
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or isinstance(value, (bool, float)):
             return value
+        if isinstance(value, int):
+            # A larger one is no finite number to many that read it: an export's sink, for one.
+            return value if -_PLAIN < value < _PLAIN else self.tag(value)
         if isinstance(value, str):
             if len(value) > MAX_CLEAR:
                 return {"length": len(value), "tag": self.tag(value)}

@@ -1,6 +1,7 @@
 """What all formats need: times, outcomes, severities, and JSON that is ASCII on one line."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,8 +63,27 @@ def number(event: Event, log: str) -> str:
 
 
 def compact(value: Mapping[str, Any]) -> bytes:
-    """Return JSON in ASCII: nothing in it can end a line, whatever a reader takes for an end."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("ascii")
+    """Return JSON in ASCII: nothing in it can end a line, whatever a reader takes for an end.
+
+    A number that is read as infinite, as 1e400 is, has no word there, and is null.
+    """
+    try:
+        return _spelled(value)
+    except ValueError:
+        return _spelled(_finite(value))
+
+
+def _spelled(value: object) -> bytes:
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), sort_keys=True)
+    return text.encode("ascii")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def without_empty(value: Mapping[str, Any]) -> dict[str, Any]:

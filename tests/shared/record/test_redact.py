@@ -102,6 +102,15 @@ def test_a_field_in_clear_shows_nothing_that_hides_in_it(value: object) -> None:
         assert base64.b64encode(CANARY.encode())[:28] not in spelled
 
 
+def test_a_number_in_clear_is_one_that_every_reader_has() -> None:
+    """A01: 10^400 is spelled 1e400, which is infinite to whoever reads doubles."""
+    for value in (0, -7, 1.5, 10**40 - 1, 1 - 10**40, 1e300, True):
+        assert shown({"count": value, "tags": [value]}) == {"count": value, "tags": [value]}
+    for value in (10**40, -(10**40), 10**400, 10**400 + 1):
+        tag = REDACTOR.tag(value)
+        assert shown({"count": value, "tags": [value]}) == {"count": tag, "tags": [tag]}
+
+
 def test_a_tag_in_clear_cannot_be_claimed() -> None:
     """What looks like a tag was made by us: a text that begins so becomes one."""
     assert shown({"note": "hmac:" + "0" * 32})["note"] == REDACTOR.tag("hmac:" + "0" * 32)

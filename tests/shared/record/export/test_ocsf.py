@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.record import encode
 from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from tests.helpers.log_lines import chained, completion, intent
@@ -86,3 +87,22 @@ def test_a_document_has_the_fields_that_elasticsearch_searches() -> None:
     assert ended["labels"]["tool"] == "look_up"
     assert ended["event"]["duration"] == 888_000
     assert refused["event"]["type"] == ["access", "denied"]
+
+
+@pytest.mark.parametrize("name", ["ocsf", "ecs"])
+def test_a_number_that_json_has_no_word_for_is_null(name: Any) -> None:
+    """A01: a strict reader takes no `Infinity`, and would take nothing behind it either."""
+    record = encode.event(
+        "call.refused", {"arguments": {"n": 1, "m": {}}, "deep": {"x": [1, "y"]}}, 0, 5
+    )
+    record = record.replace(b'"n":1', b'"n":1e400').replace(b"[1,", b"[-1e400,")
+    formatter = Formatter(name, ORIGIN)
+    line = formatter.line(0, chained([record])[0])
+
+    def refused(word: str) -> None:
+        raise AssertionError(word)
+
+    found = json.loads(line, parse_constant=refused)
+    told = found["unmapped" if name == "ocsf" else "mcp_tunnel"]
+    assert told["arguments"]["n"] is None
+    assert told["facts"]["deep"] == {"x": [None, "y"]}
