@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from shared.audit.private import AuditError
 from shared.record.checkpoint import Checkpoint, CheckpointError, notes_of, read_note
 
 CHECKPOINTS = "checkpoints"
+_END = 32 * 1024
+"""Bytes at the end of the file among which the newest note is: some notes long."""
 
 
 def append_note(folder: Path, note: str, *, sync: bool = False) -> None:
@@ -39,15 +42,40 @@ def read_text(folder: Path) -> str:
 
 def last_note(folder: Path) -> str | None:
     """Return the newest note, None when nothing is signed yet; raises AuditError."""
-    last = None
-    for note in notes_of(read_text(folder)):
-        last = note
-    return last
+    return _newest(folder)[0]
+
+
+def _newest(folder: Path) -> tuple[str | None, int]:
+    """Return the newest note, and where in the file it ends; raises AuditError.
+
+    Only the end of the file is read: it has a note for every few seconds of a log's life.
+    """
+    for most in (_END, sys.maxsize):
+        begin, text = _end(folder / CHECKPOINTS, most)
+        notes = list(notes_of(text))
+        if not begin or len(notes) > 1:  # the first may be without its beginning
+            break
+    return notes[-1] if notes else None, begin + sum(len(note.encode()) for note in notes)
+
+
+def _end(path: Path, most: int) -> tuple[int, str]:
+    """Return where the lines at the end of the file begin, and those; raises AuditError."""
+    try:
+        with path.open("rb") as file:
+            begin = max(0, file.seek(0, os.SEEK_END) - most)
+            file.seek(begin)
+            if begin:
+                begin += len(file.readline())
+            return begin, file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return 0, ""
+    except OSError as error:
+        raise AuditError(f"cannot read {path}: {error.strerror}") from None
 
 
 def cut_torn(folder: Path) -> None:
     """Take away half a note that a killed writer left; raises AuditError."""
-    whole = sum(len(note.encode()) for note in notes_of(read_text(folder)))
+    whole = _newest(folder)[1]
     path = folder / CHECKPOINTS
     with contextlib.suppress(FileNotFoundError):
         try:

@@ -1,5 +1,6 @@
 """The file of checkpoints."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,29 @@ def test_half_a_note_is_cut_off(tmp_path: Path, cut: int) -> None:
     assert path.read_bytes() == whole
     cut_torn(tmp_path)
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("torn", ["", NOTES[1][:100], NOTES[1][:-1], "x" * 40_000, "x\n" * 20_000])
+@pytest.mark.parametrize("before", [0, 1, 300, 301])
+def test_the_newest_note_is_found_at_the_end_however_long_the_file_is(
+    tmp_path: Path, before: int, torn: str
+) -> None:
+    path = tmp_path / "checkpoints"
+    whole = "".join([NOTES[0]] * before + [NOTES[2]]).encode()
+    path.write_bytes(whole + torn.encode())
+    assert last_note(tmp_path) == NOTES[2]
+    cut_torn(tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_only_the_end_of_the_file_is_read(tmp_path: Path) -> None:
+    """A log of many years starts as fast as a new one; here the years are a hole."""
+    path, years = tmp_path / "checkpoints", 1 << 42
+    path.touch()
+    os.truncate(path, years)
+    notes = "".join(NOTES * 100)
+    with path.open("ab") as file:
+        file.write((notes + NOTES[0][:50]).encode())
+    cut_torn(tmp_path)
+    assert path.stat().st_size == years + len(notes.encode())
+    assert last_note(tmp_path) == NOTES[2]
