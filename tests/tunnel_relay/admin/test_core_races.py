@@ -166,6 +166,36 @@ async def test_a_tunnel_deleted_while_it_is_being_disabled_is_gone_though_the_st
         assert await admin.tunnel_list() == []
 
 
+async def test_a_tunnel_enabled_while_it_is_being_disabled_is_on_after_a_restart_too(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        await granted(admin)
+
+        async def enabled() -> None:
+            assert (await admin.tunnel_enable("office"))["tunnel"]["disabled"] is False
+
+        await meanwhile(admin, lambda: admin.tunnel_disable("office"), enabled)
+    async with an_admin(tmp_path) as admin:
+        assert not admin.tunnel("office").disabled
+
+
+async def test_a_tunnel_made_anew_is_not_deleted_by_what_was_left_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        await granted(admin)
+        broken(tmp_path, "tunnels")
+        assert (await admin.tunnel_delete("office"))["stored"] is False
+        mended(tmp_path, "tunnels")
+        await admin.store.delete_tunnel("office")  # as an attempt that came through late
+        await admin.tunnel_create("office", "alice")
+        assert await admin.pending.flush() is None
+        await admin.flush_last_used()
+    async with an_admin(tmp_path) as admin:
+        assert admin.tunnel("office").owner == "alice"
+
+
 async def test_an_agent_disabled_while_it_is_enabled_stays_disabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,6 +294,21 @@ async def test_a_registration_that_does_not_hold_is_refused(
         assert answer["error"] in ("invalid_redirect_uri", "invalid_client_metadata")
 
 
+async def test_u11_the_errors_of_an_agent_that_nobody_vouched_for_lead_nowhere(
+    tmp_path: Path,
+) -> None:
+    """U11: else the relay's name would lead to any page, and nobody had to click on anything."""
+    async with a_server(tmp_path, dynamic_registration=True) as scene:
+        _, made = await registered(scene, {"redirect_uris": [CALLBACK]})
+        http, asked = await scene.http(), scene.authorize(made["client_id"], response_type="token")
+        answer = await http.get(asked)
+        assert (answer.status_code, "location" in answer.headers) == (400, False)
+        assert await scene.tokens(made["client_id"])  # somebody consented
+        answer = await (await scene.http()).get(asked)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith(CALLBACK)
+
+
 async def test_registering_is_bounded_and_off_unless_asked_for(tmp_path: Path) -> None:
     wanted = {"redirect_uris": [CALLBACK]}
     for name in ("on", "off"):
