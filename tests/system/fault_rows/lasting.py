@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tests.fuzz.targets import SEEDS, TARGETS
@@ -57,11 +58,15 @@ class Soak:
         spread = sum((at - mean) ** 2 for at, _ in late)
         return sum((at - mean) * size for at, size in late) / spread * 3600
 
-    def most_files(self, who: str, *, late: bool) -> int:
-        """Return the most files a program had open in one half; a cut makes calls pile up."""
-        middle = len(self.samples) // 2
-        half = self.samples[middle:] if late else self.samples[:middle]
-        return max(found[who].descriptors for _, found in half)
+    def more_files(self, who: str, of: Callable[[Iterable[int]], int]) -> int:
+        """Return by how much more files a program had open in the later half, by most or fewest.
+
+        Calls pile up while a machine is busy, which shows in the most; what is never closed shows
+        in the fewest.
+        """
+        found = [sample[who].descriptors for _, sample in self.samples]
+        middle = len(found) // 2
+        return of(found[middle:]) - of(found[:middle])
 
     def lines(self) -> list[Line]:
         """Hold them to the bounds; memory only when it had time to settle."""
@@ -74,9 +79,9 @@ class Soak:
                 was, now = first[who].memory / MIB, last[who].memory / MIB
                 said = f"{was:.1f} to {now:.1f} MiB (too short for a slope: SOAK=7200)"
                 lines.append(shown(f"the {who} in the later half", said))
-            more = self.most_files(who, late=True) - self.most_files(who, late=False)
-            what = f"most open files of the {who}, later half beyond the earlier"
-            lines.append(at_most(what, more, DESCRIPTORS, "files", 0))
+            for word, of in (("most", max), ("fewest", min)):
+                what = f"{word} open files of the {who}, later half beyond the earlier"
+                lines.append(at_most(what, self.more_files(who, of), DESCRIPTORS, "files", 0))
         return lines
 
 
