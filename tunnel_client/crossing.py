@@ -261,8 +261,9 @@ class Crossing:
     def _dispatch(self, request: UpstreamRequest) -> None:
         if self._record is not None:
             self._record.dispatched = True
-        self._forbids = self._bridge.judge.forbids(self.grant)
-        self._call = request.envelope
+        self._forbids = self._bridge.judge.forbids(self.grant, request)
+        if self._forbids is not None:
+            self._call = request.envelope
         exchange = self._upstream.open(request, self)
         if not self._over:
             self._exchange = exchange
@@ -338,8 +339,7 @@ class Crossing:
 
     def _refuse(self, message_id: str | int) -> None:
         """Tell the upstream that what it asks of the agent is denied."""
-        user = self.grant.user
-        self._bridge.refusals.send(self._upstream, self._head.open, user, message_id)
+        self._bridge.refusals.send(self._upstream, self._head.open, self.grant.user, message_id)
 
     def _whole(self, body: bytes) -> None:
         status, headers = self._waiting or (502, [])

@@ -31,9 +31,9 @@ from shared.permit import arguments_digest
 from shared.policy import answers
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
 from shared.policy.classes import ToolClass
-from shared.policy.methods import TOOL
+from shared.policy.methods import FROM_SERVER, TOOL
 from shared.policy.model import Action, Approvers, Decision, Effect, Policy, Subject
-from shared.policy.rules import decide, visible
+from shared.policy.rules import decide, permits_all, visible
 from tunnel_client.asked import Forbids
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind as ItemKind
@@ -49,6 +49,7 @@ Document = dict[str, Any]
 Edit = Callable[[Document], Document | None]
 
 _READ = {"prompts/get": ItemKind.PROMPT, "resources/read": ItemKind.RESOURCE}
+_ANYTHING = frozenset({*FROM_SERVER, TOOL, *_READ})
 _INTRODUCE = frozenset({"initialize", "server/discover"})
 
 
@@ -156,6 +157,7 @@ class Judge:
         self._catalog = catalog
         self._subjects: dict[str, tuple[Grant, Subject]] = {}
         self._schemas = Schemas()
+        self._open: dict[str, tuple[Grant, Policy, bool]] = {}
 
     def judge(self, grant: Grant, request: UpstreamRequest) -> Verdict:
         """Return what becomes of a request; total, and a fault is a refusal."""
@@ -190,13 +192,13 @@ class Judge:
         self._subjects[grant.session] = grant, subject
         return subject
 
-    def forbids(self, grant: Grant) -> Forbids:
-        """Return what upstreams may not ask of agents in an answer.
+    def forbids(self, grant: Grant, request: UpstreamRequest) -> Forbids | None:
+        """Return what upstreams may not ask of agents in an answer; None: nothing is to be read.
 
         A stream lives for long: it is judged by the policy that holds when something is asked.
-        Nothing is read less of one where they may ask anything: agents match answers by their ids,
-        so that a list may come in any of them.
         """
+        if request.method == "POST" and self._is_open(self._policy(), grant):
+            return None
         subject = self.subject(grant)
 
         def forbids(method: str, params: Any) -> bool:
@@ -204,6 +206,22 @@ class Judge:
             return decide(self._policy(), subject, action).effect is not Effect.ALLOW
 
         return forbids
+
+    def _is_open(self, policy: Policy, grant: Grant) -> bool:
+        """Tell whether upstreams may ask anything, and no list would be cut down.
+
+        Agents match answers by their ids: a list may come in the answer to another request.
+        """
+        known = self._open.get(grant.session)
+        if known is not None and known[0] is grant and known[1] is policy:
+            return known[2]
+        if len(self._open) >= MAX_REMEMBERED:
+            self._open.clear()
+        subject, server = self.subject(grant), grant.upstream
+        cut_down = grant.classes or self._catalog.is_pinned(server)
+        found = not cut_down and permits_all(policy, subject, server, _ANYTHING)
+        self._open[grant.session] = grant, policy, found
+        return found
 
     # Tools --------------------------------------------------------------------------------------
 

@@ -262,8 +262,8 @@ class WebSocketTransport(Reader):
 
     def _rare_frame(self, frame: Frame) -> None:
         if self._closing is not None:
-            if frame.opcode is Opcode.PING:
-                self._count_ping()
+            if frame.opcode is Opcode.PING and self._paused:
+                self.abort()  # the library still answers each, and nobody reads why it is closed
             return
         if frame.opcode in (Opcode.BINARY, Opcode.CONT):
             self._fragments.append(bytes(frame.data))
@@ -273,19 +273,13 @@ class WebSocketTransport(Reader):
                 message, self._fragments = b"".join(self._fragments), []
                 self._deliver(message)
         elif frame.opcode is Opcode.PING:
-            self._count_ping()
+            self._pings += 1
+            if self._pings > MAX_IDLE_PINGS:
+                self.close(CloseCode.POLICY, "too many WebSocket pings")
         elif frame.opcode is Opcode.TEXT:
             self.close(CloseCode.UNSUPPORTED, "binary messages only")
         elif frame.opcode is Opcode.CLOSE:
             self._close_soon()
-
-    def _count_ping(self) -> None:
-        """The library answers each by itself, and still does while the socket closes."""
-        self._pings += 1
-        if self._pings > 2 * MAX_IDLE_PINGS:
-            self.abort()
-        elif self._pings > MAX_IDLE_PINGS:
-            self.close(CloseCode.POLICY, "too many WebSocket pings")
 
 
 class ClientWebSocket(WebSocketTransport):

@@ -71,6 +71,12 @@ class Match:
     agent: tuple[str, ...] | None = None
     env: tuple[str, ...] | None = None
 
+    @property
+    def names_nothing(self) -> bool:
+        """Is it about everything of its methods, whatever that is called and does?"""
+        asked = self.tool, self.prompt, self.resource, self.classes
+        return all(each is None for each in asked)
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

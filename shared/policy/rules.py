@@ -115,6 +115,20 @@ def _holds(rule: Rule, subject: Subject, action: Action) -> bool:
     )
 
 
+def permits_all(policy: Policy, subject: Subject, server: str, methods: frozenset[str]) -> bool:
+    """Tell whether a subject may do all of this there, whatever it is called; False: not surely.
+
+    One rule says so, and none forbids anything or asks anybody.
+    """
+    if any(rule.effect is not _ALLOW for rule in policy.rules):
+        return False
+    matched = policy.index.matched(subject, Action(server, min(methods), None, None, None))
+    return any(
+        methods <= rule.match.methods and rule.match.names_nothing and not rule.is_conditional
+        for rule in matched
+    )
+
+
 def outlook(policy: Policy, subject: Subject, action: Action) -> tuple[list[Effect], list[str]]:
     """Return what can become of such a call, by its arguments, and the rules that have a say.
 

@@ -239,7 +239,10 @@ def test_who_a_user_is_follows_the_grant(tmp_path: Path) -> None:
 
 
 def forbids(folder: Path, rules: str) -> Forbids:
-    return judge(folder, rules, ab=ToolClass.READ).forbids(a_grant())
+    request = a_request("tools/call", "POST", name="ab")
+    found = judge(folder, rules, ab=ToolClass.READ).forbids(a_grant(), request)
+    assert found is not None
+    return found
 
 
 def test_upstreams_ask_nothing_unless_a_rule_says_so(tmp_path: Path) -> None:
@@ -250,13 +253,45 @@ def test_upstreams_ask_nothing_unless_a_rule_says_so(tmp_path: Path) -> None:
     assert not tools("ping", None)
 
 
-def test_an_answer_is_watched_whatever_may_be_asked_as_its_policy_may_change(
+TOOLS = "- {id: a, match: {tool: '*'}, effect: allow}"
+ASKS = "- {id: c, match: {method: [sampling/createMessage, elicitation/create, roots/list]}, "
+
+
+@pytest.mark.parametrize(
+    ("rules", "pinning", "classes", "read"),
+    [
+        (ALL, False, (), False),
+        (ALL, True, (), True),
+        (ALL, False, (ToolClass.READ,), True),
+        (f"{ALL}\n- {{id: d, match: {{tool: x}}, effect: deny}}", False, (), True),
+        (f"{ASKS}effect: allow}}", False, (), True),
+        (
+            f"{ASKS}effect: allow}}\n- {{id: a, match: {{tool: '*'}}, effect: allow}}",
+            False,
+            (),
+            True,
+        ),
+    ],
+)
+def test_p10_an_answer_is_read_where_a_list_in_it_would_be_cut_down(
+    tmp_path: Path, rules: str, pinning: bool, classes: tuple[ToolClass, ...], read: bool
+) -> None:
+    """P10: whatever was asked, and though upstreams may ask anything."""
+    off = () if pinning else ("ab",)
+    found = Judge(lambda: policy(rules), Catalog(Pins(tmp_path), ["ab"], unpinned=off))
+    asked = a_request("tools/call", "POST", name="ab")
+    grant = a_grant(*classes)
+    assert (found.forbids(grant, asked) is not None) is read
+
+
+def test_a_stream_is_always_watched_as_its_policy_may_change(
     tmp_path: Path,
 ) -> None:
     """L17."""
     rules = [policy(ALL), policy("- {id: a, match: {tool: '*'}, effect: allow}")]
     found = Judge(lambda: rules[0], Catalog(Pins(tmp_path), ["ab"]))
-    watched = found.forbids(a_grant())
+    watched = found.forbids(a_grant(), a_request("tools/call", "GET", name="ab"))
+    assert watched is not None
     assert not watched("roots/list", None)
     rules.reverse()
     assert watched("roots/list", None)

@@ -136,6 +136,11 @@ class Catalog:
             return shelf.pins.get(tool) or Pin(tool, "", None, "", 0, "")
         return pin
 
+    def is_pinned(self, upstream: str) -> bool:
+        """Tell whether agents see only what was pinned; True also of an upstream nobody knows."""
+        shelf = self._shelves.get(upstream)
+        return shelf is None or shelf.pinning
+
     def filter_tools(self, upstream: str, listed: list[Any]) -> list[Any]:
         """Return the entries of a `tools/list` whose definition is the pinned one, as they stand.
 
