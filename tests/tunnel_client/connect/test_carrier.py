@@ -270,6 +270,8 @@ async def test_requests_run_beside_each_other_up_to_a_bound(
         made.agent.send(driven("one-more", id=3))
         assert (await made.agent.receive())["error"]["data"]["code"] == "MT2058"
         made.agent.send(driven("again", id=2))
+        made.agent.send(driven("behind", id=4))
+        assert (await made.agent.receive())["id"] == 4  # so the one before was read as well
         for seen in reversed(held):
             await seen.result({})
         assert [(await made.agent.receive())["id"] for _ in held] == [2, 1, 0]
