@@ -219,6 +219,7 @@ class Exchange:
         """A person has to permit this call first: the agent hears so, and where."""
         if self._started:
             self._end_early(ResetCode.PROTOCOL)  # its answer began: it was asked for too late
+            return
         if self.done:
             return
         self._gateway.binding.give_back(self.call)

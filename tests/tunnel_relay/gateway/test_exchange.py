@@ -160,3 +160,18 @@ async def test_an_approval_that_is_asked_for_after_the_answer_began_ends_the_cal
     await ends.settle()
     assert (exchange.done, exchange.outcome) == (True, "protocol")
     assert agent.broken is (headers is JSON)
+
+
+async def test_an_approval_that_is_asked_for_after_the_whole_answer_came_changes_nothing(
+    ends: Ends,
+) -> None:
+    """The agent still reads it: whatever were said to it now would stand in the middle of that."""
+    agent = Agents(slow=True)
+    exchange = await ends.call(agent)
+    ends.answer(exchange, JSON, b"x" * 250_000)
+    await ends.settle()
+    exchange.on_reset(ResetCode.NEEDS_APPROVAL, "{}")
+    agent.paused = False
+    exchange.connection_resumed()
+    assert (exchange.done, exchange.outcome, agent.broken) == (True, "ok", False)
+    assert b"".join(agent.written) == b"x" * 250_000
