@@ -14,7 +14,7 @@ from tunnel_client.cli_connect import connect
 from tunnel_client.cli_consent import consent
 from tunnel_client.cli_diag import diag
 from tunnel_client.cli_doctor import doctor
-from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option
+from tunnel_client.cli_options import SCHEMA_VERSION, config_option, json_option, look_at
 from tunnel_client.cli_options import read_settings as _settings
 from tunnel_client.cli_options import show as _print
 from tunnel_client.cli_policy import policy
@@ -147,7 +147,7 @@ def check_config(config: Path | None, as_json: bool) -> None:
     """Check configuration, key, policy, pins, CA files and programs; connects nowhere."""
     from tunnel_client.checks import check, serving_note, standing
 
-    settings = _settings(config)
+    settings = look_at(config)
     problems = check(settings, os.environ)
     if as_json:
         listed = [{"code": each.code, "cause": each.cause, "next": each.next} for each in problems]

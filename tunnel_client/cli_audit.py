@@ -4,11 +4,11 @@ from pathlib import Path
 
 from shared.audit_cli.group import audit_group
 from shared.audit_cli.program import Program
-from tunnel_client.cli_options import config_option, read_settings
+from tunnel_client.cli_options import config_option, look_at
 
 
 def _folder(config: Path | None) -> Path:
-    return read_settings(config).audit_folder
+    return look_at(config).audit_folder
 
 
 def _refusal(text: str) -> Exception:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunnel_client.cli_options import config_option, config_path, quiet
+from tunnel_client.cli_options import config_option, look_at, quiet
 
 if TYPE_CHECKING:
     from shared.diag import Bundle
@@ -29,7 +29,6 @@ def diag(config: Path | None, output: Path | None, with_policy: bool) -> None:
     from shared.diag import Bundle, facts, told, write_archive
     from tunnel_client.doctor.errors import DiagUnwritableError
     from tunnel_client.errors import ClientError
-    from tunnel_client.settings import load_settings
 
     quiet()
     now = int(time.time())
@@ -37,7 +36,7 @@ def diag(config: Path | None, output: Path | None, with_policy: bool) -> None:
     path = output or Path(f"{stem}.tar.gz")
     bundle = Bundle(facts("tunnel-client", time.strftime("%FT%TZ", time.gmtime(now))))
     try:
-        settings = load_settings(config_path(config), os.environ)
+        settings = look_at(config)
     except ClientError as error:
         bundle.add("config.json", "the configuration", "secrets", _raising(error))
     else:

@@ -10,8 +10,8 @@ import click
 from tunnel_client.cli_options import (
     SCHEMA_VERSION,
     config_option,
-    config_path,
     json_option,
+    look_at,
     quiet,
     show,
 )
@@ -68,10 +68,10 @@ async def _lines(
     from shared.configfile import SecretRef
     from tunnel_client.doctor.table import examine
     from tunnel_client.errors import ClientError, SecretError
-    from tunnel_client.settings import load_settings, read_secret
+    from tunnel_client.settings import read_secret
 
     try:
-        settings = load_settings(config_path(config), os.environ)
+        settings = look_at(config)
         try:
             reference = None if token is None else SecretRef.parse(token)
         except ValueError as error:

@@ -38,6 +38,15 @@ def read_settings(config: Path | None) -> "ClientSettings":
     return load_settings(config_path(config), os.environ)
 
 
+def look_at(config: Path | None) -> "ClientSettings":
+    """Read it for a command that root may give beside a daemon of another user; raises as above."""
+    from shared import ours
+
+    settings = read_settings(config)
+    ours.look_after(settings.state_dir)
+    return settings
+
+
 def show(answer: dict[str, Any] | str) -> None:
     """Print text as it is, and values as JSON."""
     click.echo(answer if isinstance(answer, str) else json.dumps(answer, indent=2))

@@ -1,7 +1,6 @@
 """The commands `tunnel-client policy ...`."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,9 +143,9 @@ def _show_map(
 
 
 def _settings(config: Path | None) -> Any:
-    from tunnel_client.settings import default_config, load_settings
+    from tunnel_client.cli_options import look_at
 
-    return load_settings(config or default_config(os.environ), os.environ)
+    return look_at(config)
 
 
 def _policy_path(config: Path | None) -> Path:

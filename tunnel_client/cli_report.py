@@ -10,7 +10,7 @@ from tunnel_client.cli_options import (
     SCHEMA_VERSION,
     config_option,
     json_option,
-    read_settings,
+    look_at,
     show,
 )
 
@@ -30,7 +30,7 @@ def report(config: Path | None, as_json: bool) -> None:
     from tunnel_client.render import as_text
     from tunnel_client.report import gather
 
-    facts: dict[str, Any] = gather(read_settings(config), os.environ)
+    facts: dict[str, Any] = gather(look_at(config), os.environ)
     facts["schema_version"] = SCHEMA_VERSION
     if not as_json:
         facts["policy"] = {**facts["policy"], "text": "only with --json"}

@@ -7,6 +7,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from shared import ours
 from tunnel_client.errors import UnsafeFileError
 
 MAX_BYTES = 1024 * 1024
@@ -106,7 +107,7 @@ def check_folder(path: Path, owners: tuple[int, ...] | None = None) -> None:
     facts = path.stat()
     if not stat.S_ISDIR(facts.st_mode):
         raise UnsafeFileError(f"{path} is not a folder", f"ls -ld {path}")
-    _check(path, facts, 0o077, owners or (os.geteuid(),))
+    _check(path, facts, 0o077, owners or ours.owners())
 
 
 def make_folder(path: Path) -> None:
@@ -131,6 +132,7 @@ def write_private(
     descriptor = os.open(draft, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            ours.give(descriptor)
             if owner is not None:
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
             if like is not None:
@@ -159,7 +161,9 @@ def _sync_folder(path: Path) -> None:
 def _check(path: Path, facts: os.stat_result, forbidden: int, owners: tuple[int, ...]) -> None:
     mode = stat.S_IMODE(facts.st_mode)
     if facts.st_uid not in owners:
-        raise UnsafeFileError(f"{path} belongs to another user", f"chown $(id -u) {path}")
+        # Root has to look first: a service that works may be the one that it belongs to.
+        mend = f"chown $(id -u) {path}" if os.geteuid() else f"ls -ld {path}"
+        raise UnsafeFileError(f"{path} belongs to another user", mend)
     if mode & forbidden:
         allowed = mode & ~forbidden
         raise UnsafeFileError(

@@ -15,6 +15,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
+from shared import ours
 from shared.ids import new_id
 from shared.keys import BadKeyError, PrivateKey
 from tunnel_client.errors import (
@@ -46,6 +47,7 @@ class StateLock:
             make_folder(state_dir)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(state_dir / LOCK_FILE, flags, 0o600)
+            ours.give(self._descriptor)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -155,8 +157,7 @@ def _read(state_dir: Path, name: str) -> str:
     path = state_dir / name
     try:
         check_folder(state_dir)
-        owners = (os.geteuid(),)
-        return read_guarded(path, forbidden=0o077, owners=owners, links=False).decode()
+        return read_guarded(path, forbidden=0o077, owners=ours.owners(), links=False).decode()
     except FileNotFoundError:
         raise NotEnrolledError(f"no {path}") from None
     except OSError as error:

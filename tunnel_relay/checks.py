@@ -1,7 +1,8 @@
 """What `check-config` looks at beyond the text: keys, policy, certificate and database file."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from tunnel_relay.errors import Code, RelayError
@@ -17,16 +18,22 @@ def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
         settings = read_settings(path, environ)
     except RelayError as error:
         return [error]
+    steps: list[Callable[[], None]] = [
+        partial(look, settings) for look in (_relay_key, _session_key, _policy, check_database)
+    ]
+    return _problems(steps) + check_others(settings, environ)
+
+
+def check_others(settings: Settings, environ: Mapping[str, str]) -> list[RelayError]:
+    """Return what is wrong with certificates and with the secrets and files of others."""
+    return _problems([partial(_tls, settings), partial(_secrets, settings, environ)])
+
+
+def _problems(steps: Iterable[Callable[[], None]]) -> list[RelayError]:
     problems: list[RelayError] = []
-
-    def secrets(settings: Settings) -> None:
-        _issuers(settings, environ)
-        if settings.approvals.webhook_secret is not None:
-            read_secret(settings.approvals.webhook_secret, environ)
-
-    for look in (_relay_key, _session_key, _policy, _tls, _database, secrets):
+    for step in steps:
         try:
-            look(settings)
+            step()
         except RelayError as error:
             problems.append(error)
     return problems
@@ -68,6 +75,12 @@ def _tls(settings: Settings) -> None:
             check_tls(tls)
 
 
+def _secrets(settings: Settings, environ: Mapping[str, str]) -> None:
+    _issuers(settings, environ)
+    if settings.approvals.webhook_secret is not None:
+        read_secret(settings.approvals.webhook_secret, environ)
+
+
 def _issuers(settings: Settings, environ: Mapping[str, str]) -> None:
     """Look for the files and the secret of issuers; nobody is asked anything."""
     oidc = settings.oidc
@@ -83,7 +96,8 @@ def _issuers(settings: Settings, environ: Mapping[str, str]) -> None:
         read_secret(oidc.client_secret, environ)
 
 
-def _database(settings: Settings) -> None:
+def check_database(settings: Settings) -> None:
+    """Check that the database, when there is one, is ours alone and can be written."""
     if settings.database.exists():
         try:
             with settings.database.open("r+b"):

@@ -1,5 +1,6 @@
 """The command `tunnel-relay`. Everything heavy is imported inside the command that needs it."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -161,8 +162,10 @@ def serve(config: Path | None) -> None:
 def check_config(config: Path | None, as_json: bool) -> None:
     """Check the configuration, keys, policy, certificate and database file; changes nothing."""
     from tunnel_relay.checks import check
-    from tunnel_relay.errors import CONFIGURATION
+    from tunnel_relay.errors import CONFIGURATION, RelayError
 
+    with contextlib.suppress(RelayError):  # `check` says it
+        look_at(config)
     problems = check(_path(config), os.environ)
     if as_json:
         listed = [
@@ -231,6 +234,15 @@ def read(config: Path | None) -> "Settings":
     from tunnel_relay.settings import read_settings
 
     return read_settings(_path(config), os.environ)
+
+
+def look_at(config: Path | None) -> "Settings":
+    """Read it for a command that root may give beside a service's relay; raises RelayError."""
+    from shared import ours
+
+    settings = read(config)
+    ours.look_after(settings.state_dir)
+    return settings
 
 
 def run(config: Path | None, command: str, **arguments: object) -> Any:

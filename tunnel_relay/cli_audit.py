@@ -8,12 +8,12 @@ import click
 
 from shared.audit_cli.group import audit_group
 from shared.audit_cli.program import Program
-from tunnel_relay.cli import answer, config_option, read
+from tunnel_relay.cli import answer, config_option, look_at
 from tunnel_relay.cli_approvals import give, reachable
 
 
 def _folder(config: Path | None) -> Path:
-    return read(config).audit_folder
+    return look_at(config).audit_folder
 
 
 def _refusal(text: str) -> Exception:

@@ -1,6 +1,5 @@
 """The command `tunnel-relay diag`."""
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -26,9 +25,8 @@ def diag(config: Path | None, output: Path | None, with_policy: bool) -> None:
     What cannot be had is named in its manifest, and stops nothing else.
     """
     from shared.diag import Bundle, facts, told, write_archive
+    from tunnel_relay.cli import look_at
     from tunnel_relay.doctor.findings import FINDINGS, Finding
-    from tunnel_relay.places import default_config
-    from tunnel_relay.settings import read_settings
 
     now = int(time.time())
     stem = time.strftime("tunnel-relay-diag-%Y%m%dT%H%M%SZ", time.gmtime(now))
@@ -37,7 +35,7 @@ def diag(config: Path | None, output: Path | None, with_policy: bool) -> None:
     held: list[Settings] = []
 
     def read() -> Any:
-        held.append(read_settings(config or default_config(os.environ), os.environ))
+        held.append(look_at(config))
         return held[0]
 
     bundle.add("config.json", "the configuration", "secrets, random-looking words", read)

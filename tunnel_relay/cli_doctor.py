@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunnel_relay.cli import answer, common
+from tunnel_relay.cli import answer, common, look_at
 from tunnel_relay.errors import FAILED
 
 if TYPE_CHECKING:
@@ -50,11 +50,10 @@ async def examined(config: Path | None) -> "AsyncIterator[Line]":
     from tunnel_relay.doctor.table import examine
     from tunnel_relay.errors import RelayError
     from tunnel_relay.places import default_config
-    from tunnel_relay.settings import read_settings
 
     path = config or default_config(os.environ)
     try:
-        settings = read_settings(path, os.environ)
+        settings = look_at(path)
     except RelayError as error:
         yield Line("config", Outcome.FAIL, 0.0, fault=explain(error))
         return

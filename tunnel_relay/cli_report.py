@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tunnel_relay.cli import answer, read
+from tunnel_relay.cli import answer, look_at
 from tunnel_relay.cli_approvals import give, reachable
 from tunnel_relay.errors import FAILED
 
@@ -65,7 +65,7 @@ def report(
     elif not facts["settings"]["audit"]["on"]:
         log = not_looked_at("audit.on is false")
     else:
-        log = look(read(config).audit_folder, records)
+        log = look(look_at(config).audit_folder, records)
     doc = document(facts, parts, log)
     if as_json:
         answer(doc)

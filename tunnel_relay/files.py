@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from shared import ours
 from tunnel_relay.errors import Code, RelayError
 
 MAX_BYTES = 1024 * 1024
@@ -44,7 +45,7 @@ def _read(path: Path, missing: Code, *, secret: bool) -> str:
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, *ours.owners()):
         raise RelayError(Code.FILE_UNSAFE, f"{path} belongs to another user (uid {status.st_uid})")
 
 

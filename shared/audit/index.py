@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from shared import ours
 from shared.audit.segments import Blocks, Segment
 from shared.record import repeats
 from shared.record.chain import RECORD_AT
@@ -242,11 +243,25 @@ def _opened(where: Path | None, *, anew: bool = False) -> sqlite3.Connection:
     try:
         if anew:
             where.unlink()
-        os.close(os.open(where, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        _made(where)
         return _prepared(sqlite3.connect(where, timeout=30))
     except (OSError, sqlite3.OperationalError):
         # A folder that this reader cannot write to, or a copy on a disk that nobody can.
         return _prepared(sqlite3.connect(":memory:"))
+
+
+def _made(where: Path) -> None:
+    """Have the file there, for the user that the log belongs to; raises OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        file = os.open(where, flags, 0o600)
+    except PermissionError:
+        where.unlink()  # one that somebody else left, root for example: nobody here could use it
+        file = os.open(where, flags, 0o600)
+    try:
+        ours.give(file)
+    finally:
+        os.close(file)
 
 
 def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:

@@ -7,6 +7,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from shared import ours
+
 MAX_BYTES = 1024 * 1024
 """Bytes of the largest of the small files beside a log."""
 
@@ -73,6 +75,7 @@ def write_private(path: Path, content: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+            ours.give(file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -94,7 +97,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _check(path: Path, facts: os.stat_result) -> None:
-    if facts.st_uid != os.geteuid():
+    if facts.st_uid not in ours.owners():
         raise AuditError(f"{path} belongs to another user")
     if facts.st_mode & 0o077:
         raise AuditError(f"{path} is open to others (mode {stat.S_IMODE(facts.st_mode):04o})")

@@ -54,6 +54,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/cli_diag.py": "tests/integration/test_diag.py",
     "shared/wire/control.py": "tests/shared/wire/test_mux.py",
     "shared/audit/keeping.py": "tests/integration/test_audit_faults.py",
+    "shared/ours.py": "tests/integration/test_looking_after.py",
     "shared/policy/model.py": "tests/shared/policy/test_rules.py",
     "shared/policy/reading.py": "tests/shared/policy/test_document.py",
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",

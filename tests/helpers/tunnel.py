@@ -84,10 +84,11 @@ class RunningTunnel(NamedTuple):
 class CommandError(RuntimeError):
     """A command of ours ended with something other than 0."""
 
-    def __init__(self, argv: Sequence[str], code: int, stderr: str) -> None:
+    def __init__(self, argv: Sequence[str], code: int, stderr: str, stdout: str = "") -> None:
         super().__init__(f"{' '.join(argv[:3])} ended with {code}: {stderr[-2000:]}")
         self.code = code
         self.stderr = stderr
+        self.stdout = stdout
 
 
 @dataclass
@@ -206,7 +207,7 @@ class Lab:
         run = partial(warm.run, program, words, self._env(), START_SECONDS)
         ended = await anyio.to_thread.run_sync(run)
         if ended.code:
-            raise CommandError((program, *words), ended.code, ended.err)
+            raise CommandError((program, *words), ended.code, ended.err, ended.out)
         return ended.out
 
     def _env(self) -> dict[str, str]:

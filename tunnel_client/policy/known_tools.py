@@ -1,10 +1,10 @@
 """The tools an operator has pinned, with the classes they got; for commands that show policy."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from shared import ours
 from shared.policy.classes import ToolClass
 from tunnel_client.files import read_guarded
 
@@ -18,7 +18,7 @@ def known_tools(state_dir: Path) -> list[tuple[str, str, ToolClass | None]]:
     that, this only shows.
     """
     try:
-        raw = read_guarded(state_dir / PINS, forbidden=0o022, owners=(0, os.geteuid()))
+        raw = read_guarded(state_dir / PINS, forbidden=0o022, owners=(0, *ours.owners()))
         pins = json.loads(raw)
     except (OSError, ValueError):
         return []

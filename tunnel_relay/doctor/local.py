@@ -13,7 +13,7 @@ from shared.audit.verifying import verify_folder
 from shared.checkup import SkippedError
 from shared.keys import key_fingerprint
 from shared.record.verify import Report
-from tunnel_relay.checks import check
+from tunnel_relay.checks import check_database, check_others
 from tunnel_relay.doctor.findings import Finding, FoundError
 from tunnel_relay.doctor.scene import Scene
 from tunnel_relay.errors import Code, RelayError
@@ -31,13 +31,9 @@ _SLACK = 60.0
 
 
 async def config(scene: Scene) -> str:
-    """Would `check-config` be content, secrets of issuers included?"""
-    problems = check(scene.config, scene.environ)
-    # Each of these has a line of its own below.
-    own = (Code.POLICY_MISSING, Code.POLICY_BROKEN, Code.STORE_UNAVAILABLE, Code.KEY_UNUSABLE)
-    for problem in problems:
-        if problem.code not in own:
-            raise problem
+    """Are certificates and secrets of issuers there? Other files have lines of their own."""
+    for problem in check_others(scene.settings, scene.environ):
+        raise problem
     return f"{scene.settings.public_url[0]}, state in {scene.settings.state_dir}"
 
 
@@ -61,6 +57,7 @@ async def store(scene: Scene) -> str:
     path = scene.settings.database
     if not path.exists():
         raise SkippedError("there is none yet; the first start makes it")
+    check_database(scene.settings)
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
         raise RelayError(Code.STORE_UNAVAILABLE, f"{path} cannot be written by this user")
     _check_room(path.parent)
