@@ -98,7 +98,7 @@ async def test_a_key_that_others_can_read_is_its_own_line(scene: Scene) -> None:
         key.chmod(0o600)
 
 
-def test_an_index_that_root_left_is_replaced_by_the_service() -> None:
+async def test_an_index_that_root_left_is_replaced_by_the_service() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         left = folder / "segment.index"
