@@ -110,6 +110,6 @@ async def test_an_index_that_root_left_is_replaced_by_the_service() -> None:
             os.setresuid(SERVICE, SERVICE, SERVICE)
             index._opened(left).close()
             os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        assert os.waitpid(child, 0)[1] == 0  # noqa: ASYNC222 - it ends at once
         assert left.stat().st_uid == SERVICE
         assert left.stat().st_size > 0

@@ -1,7 +1,7 @@
 """What of the file system a program needs to run at all: its files, and where it is installed.
 
 The chain of a program is every file that a start of it goes through: the links that lead to it,
-the interpreter its first line names, and the script that an interpreter is given. The tree of a
+the interpreter its first line names, and the scripts that an interpreter is given. The tree of a
 file is the smallest folder that holds an installation: the topmost `node_modules` above it, the
 prefix above `bin` (when that has a `lib` or is a virtual environment), else the file's own folder.
 Where that folder is too broad (a home, or one that holds our own key) only the file is taken.
@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tunnel_client.sandbox.scripts import scripts_of
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """What every program may read; where a system has merged them they are links into /usr."""
@@ -25,19 +27,6 @@ _BROAD = {
 _MAX_LINKS = 40
 _MAX_INTERPRETERS = 4
 _FIRST_LINE_BYTES = 512
-_INTERPRETERS = (
-    "python",
-    "pypy",
-    "node",
-    "bun",
-    "deno",
-    "ruby",
-    "perl",
-    "php",
-    "bash",
-    "sh",
-    "dash",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +45,7 @@ def chain_of(argv: Sequence[str], cwd: Path | None, environ: Mapping[str, str]) 
     places: list[Path] = []
     files: list[Path] = []
     _follow(Path(argv[0]), environ, places, files, _MAX_INTERPRETERS)
-    script = _script(argv, cwd)
-    if script is not None:
+    for script in scripts_of(argv, cwd, environ):
         _follow(script, environ, places, files, _MAX_INTERPRETERS)
     return Chain(tuple(dict.fromkeys(places)), tuple(dict.fromkeys(files)))
 
@@ -69,7 +57,13 @@ def _follow(
         places.append(place)
         if not place.is_symlink():
             break
-        place = Path(os.path.normpath(place.parent / place.readlink()))
+        target = place.parent / place.readlink()
+        # The kernel takes `..` from where a folder really is; what reads the path in a sandbox
+        # needs the folders that it names as well.
+        named = Path(os.path.normpath(target))
+        place = Path(os.path.realpath(target.parent), target.name)
+        if named != place and named.exists() and named.samefile(place):
+            places.append(named)
     real = Path(os.path.realpath(place))
     if not real.is_file():
         return
@@ -94,19 +88,6 @@ def _interpreter(file: Path, environ: Mapping[str, str]) -> Path | None:
         found = shutil.which(names[0], path=environ.get("PATH", os.defpath)) if names else None
         return Path(found) if found else None
     return Path(words[0]) if words and words[0].startswith("/") else None
-
-
-def _script(argv: Sequence[str], cwd: Path | None) -> Path | None:
-    """Return the file an interpreter is told to run; None for `-c`, `-m` and programs."""
-    if not Path(argv[0]).name.lower().startswith(_INTERPRETERS):
-        return None
-    for word in argv[1:]:
-        if word in ("-c", "-m", "-e", "--eval"):
-            return None
-        place = Path(cwd or Path.cwd(), word)
-        if not word.startswith("-") and place.is_file():
-            return place
-    return None
 
 
 def trees_of(chain: Chain, protected: Iterable[Path], home: Path | None) -> list[Path]:

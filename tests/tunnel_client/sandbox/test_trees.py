@@ -81,3 +81,15 @@ def test_a_link_to_itself_and_a_missing_program_are_no_trouble(tmp_path: Path) -
     itself = program(tmp_path / "itself")
     itself.write_text(f"#!{itself}\n")
     assert chain_of([str(itself)], None, {}).files == (itself,)
+
+
+def test_links_are_followed_as_the_kernel_follows_them(tmp_path: Path) -> None:
+    """L05: `..` is taken from where a folder really is, so the program is found and hashed."""
+    real = program(tmp_path / "data" / "shared" / "prog")
+    (tmp_path / "data" / "mcp-1" / "bin").mkdir(parents=True)
+    (tmp_path / "mcp").symlink_to("data/mcp-1")
+    (tmp_path / "mcp" / "bin" / "server").symlink_to("../../shared/prog")
+    argv = [str(tmp_path / "mcp" / "bin" / "server")]
+    assert chain_of(argv, None, {}).files == (real,)
+    (tmp_path / "gone").symlink_to(tmp_path / "mcp" / "bin" / "missing")
+    assert chain_of([str(tmp_path / "gone")], None, {}).files == ()
