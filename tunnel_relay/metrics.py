@@ -4,7 +4,7 @@ Labels come from configuration and from lists in the code: tunnels, upstreams, m
 Never a user, a session, a tool or a word of an agent (docs/adr/0020-metrics.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -31,13 +31,20 @@ class Metrics(Collector):
     """Collects on demand; `text` is what a scrape gets."""
 
     def __init__(
-        self, admin: Admin, registry: Registry, gateway: Gateway, revocations: Series
+        self,
+        admin: Admin,
+        registry: Registry,
+        gateway: Gateway,
+        revocations: Series,
+        enrolled: Iterable[str],
     ) -> None:
+        """`enrolled`: tunnels that have a client, linked or not."""
         self._admin = admin
         self._links = registry
         self._gateway = gateway
         self._revocations = revocations
-        self._tunnels: set[str] = set()
+        self._tunnels = set(enrolled)
+        """Those that should have links: who is gone is missed after a restart too."""
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
@@ -59,15 +66,16 @@ class Metrics(Collector):
         yield from self._of_state()
 
     def _of_links(self) -> Iterator[Metric]:
-        links = _gauges("links", "Links that are up. 0: the tunnel had one before.", "tunnel")
+        links = _gauges("links", "Links that are up. 0: it has a client, or had links.", "tunnel")
         trips = _gauges("link_rtt_seconds", "Longest round trip of a tunnel's links.", "tunnel")
         live = dict(self._links.by_tunnel())
         if len(self._tunnels) + len(live) > MAX_LANES:
             self._tunnels.clear()
         self._tunnels |= live.keys()
         for tunnel in sorted(self._tunnels):
-            # A tunnel that was deleted is no tunnel without links.
-            if tunnel in live or tunnel in self._admin.tunnels:
+            # A tunnel that was deleted or is off is no tunnel without links.
+            known = self._admin.tunnels.get(tunnel)
+            if tunnel in live or (known is not None and not known.disabled):
                 links.add_metric([tunnel], len(live.get(tunnel, ())))
         for tunnel, each in live.items():
             trips.add_metric([tunnel], max(link.driver.round_trip for link in each))

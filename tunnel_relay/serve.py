@@ -103,7 +103,8 @@ async def serve(
         admin.policy = policy
         note("policy.read", digest=policy.policy.digest)
         links = admin.links = LiveLinks(app.registry, app.gateway, admin.sessions)
-        metrics = Metrics(admin, app.registry, app.gateway, links.revocations)
+        enrolled = [each.tunnel for each in await admin.store.instances() if each.locked is None]
+        metrics = Metrics(admin, app.registry, app.gateway, links.revocations, enrolled)
         page = (admin, settings, events, app.oidc, metrics)
         async with (
             serve_control(admin, settings.control_socket),

@@ -92,6 +92,22 @@ async def test_the_relay_counts_what_its_agents_and_clients_do() -> None:
         assert value(page, "audit_failing") == 0
 
 
+async def test_a_client_that_does_not_come_back_is_missed_by_the_next_relay_too() -> None:
+    async with admin_listener() as (scene, http):
+        headers = await bearer(scene, "otto", "--role", "auditor")
+        await scene.lab.relay_command("tunnel", "create", "empty", "--owner", "ada")
+        await scene.linked()
+        await end(scene.lab.client)
+        await end(scene.lab.relay)
+        await scene.lab.start_relay()
+        page = samples((await http.get("/metrics", headers=headers)).text)
+        assert value(page, "links", tunnel=TUNNEL) == 0
+        assert value(page, "links", tunnel="empty") is None, "nobody has enrolled there"
+        await scene.lab.relay_command("tunnel", "disable", TUNNEL)
+        page = samples((await http.get("/metrics", headers=headers)).text)
+        assert value(page, "links", tunnel=TUNNEL) is None
+
+
 async def test_metrics_are_for_auditors_and_say_nothing_about_people() -> None:
     """U04, U05: neither an agent's token nor that of a user without a role opens them."""
     async with admin_listener() as (scene, http):
