@@ -4,6 +4,7 @@ Reads nothing itself: whoever makes a PolicyFile says how its file is read.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from shared.configfile import ConfigError
@@ -11,8 +12,18 @@ from shared.errors import TunnelError
 from shared.policy.document import read_policy
 from shared.policy.model import Policy
 
-Stamp = tuple[int, int, int] | None
-"""Modification time in ns, size and inode number; None when there is no such file."""
+Stamp = tuple[int, ...] | None
+"""What changes when a file does, also its mode or owner; None when there is no such file."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return the stamp of a file."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    # A refused mode or owner that is mended moves nothing but the ctime.
+    return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino
 
 
 class Outcome(NamedTuple):
@@ -36,6 +47,7 @@ class PolicyFile:
         self._read = read
         self._stamp = stamp
         self._loaded = self._seen = stamp()
+        self._unread = False
         self.policy: Policy = read_policy(read(), source)
         self.problem: str | None = None
 
@@ -43,8 +55,11 @@ class PolicyFile:
         """Read the file now, as for SIGHUP; never raises for what is wrong with it."""
         before = self.policy.digest
         self._loaded = self._seen = self._stamp()
+        self._unread = True
         try:
-            policy = read_policy(self._read(), self._source)
+            text = self._read()
+            self._unread = False
+            policy = read_policy(text, self._source)
         except (ConfigError, TunnelError, OSError, UnicodeError) as error:
             self.problem = str(error)
             return Outcome(False, before, self.problem)
@@ -61,13 +76,21 @@ class PolicyFile:
         """Read the file if it changed since, and stayed the same between two polls.
 
         The start of a file that is still being written can be a whole policy, with the rules that
-        deny still missing. To be called every 2 s; costs one stat.
+        deny still missing. To be called every 2 s; costs one stat while the file can be read.
         """
         stamp = self._stamp()
-        if stamp == self._loaded:
-            self._seen = stamp
-            return None
         if stamp != self._seen:
             self._seen = stamp
             return None
-        return self.reload()
+        if stamp != self._loaded:
+            return self.reload()
+        return self._try_again() if self._unread else None
+
+    def _try_again(self) -> Outcome | None:
+        """Read a file that could not be read and looks the same; None when that fails as before.
+
+        What kept it from being read may lie elsewhere: a disk, a folder on the way to it.
+        """
+        told = self.problem
+        outcome = self.reload()
+        return None if outcome.problem == told else outcome

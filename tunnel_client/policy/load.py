@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from shared.configfile import ConfigError
-from shared.policy.keeping import PolicyFile, Stamp
+from shared.policy.keeping import PolicyFile, stamp_of
 from tunnel_client.errors import NoPolicyError, PolicyBrokenError
 from tunnel_client.files import read_guarded
 
@@ -18,7 +18,7 @@ def load_policy(path: Path) -> PolicyFile:
     Raises NoPolicyError, PolicyBrokenError (each fault with its line) and UnsafeFileError.
     """
     try:
-        return PolicyFile(str(path), lambda: read_policy_text(path), lambda: stamp(path))
+        return PolicyFile(str(path), lambda: read_policy_text(path), lambda: stamp_of(path))
     except ConfigError as error:
         raise PolicyBrokenError(str(error)) from None
 
@@ -33,12 +33,3 @@ def read_policy_text(path: Path) -> str:
         raise NoPolicyError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise PolicyBrokenError(f"{path} is not UTF-8 text") from None
-
-
-def stamp(path: Path) -> Stamp:
-    """Return what changes when the file does."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino

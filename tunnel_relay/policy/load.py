@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shared.configfile import ConfigError
-from shared.policy.keeping import PolicyFile, Stamp
+from shared.policy.keeping import PolicyFile, stamp_of
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.files import read_config
 
@@ -17,7 +17,7 @@ def load_policy(path: Path) -> PolicyFile:
     Raises RelayError POLICY_MISSING, POLICY_BROKEN (each fault with its line) or FILE_UNSAFE.
     """
     try:
-        return PolicyFile(str(path), lambda: read_policy_text(path), lambda: stamp(path))
+        return PolicyFile(str(path), lambda: read_policy_text(path), lambda: stamp_of(path))
     except ConfigError as error:
         raise RelayError(Code.POLICY_BROKEN, str(error)) from None
 
@@ -25,12 +25,3 @@ def load_policy(path: Path) -> PolicyFile:
 def read_policy_text(path: Path) -> str:
     """Return the text of a policy that only its owner or root can change; raises as above."""
     return read_config(path, Code.POLICY_MISSING)
-
-
-def stamp(path: Path) -> Stamp:
-    """Return what changes when the file does."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino

@@ -18,6 +18,7 @@ class Disk:
         self.writes = 0
         self.text = text
         self.reads = 0
+        self.trouble: OSError | None = None
 
     def write(self, text: str | None) -> None:
         self.writes += 1
@@ -25,6 +26,8 @@ class Disk:
 
     def read(self) -> str:
         self.reads += 1
+        if self.trouble is not None:
+            raise self.trouble
         if self.text is None:
             raise FileNotFoundError(2, "No such file")
         return self.text
@@ -99,6 +102,39 @@ def test_a_file_that_went_away_is_told_once() -> None:
     assert outcome.problem is not None
     assert file.poll() is None
     assert file.problem == outcome.problem
+
+
+def test_a_read_that_fails_once_is_tried_again_and_told_once() -> None:
+    disk = Disk()
+    file = disk.file()
+    disk.write(OTHER)
+    disk.trouble = OSError(5, "Input/output error")
+    assert file.poll() is None
+    told = file.poll()
+    assert told is not None
+    assert told.problem is not None
+    assert file.poll() is None  # read again, and the same is not told again
+    assert file.problem == told.problem
+    disk.trouble = OSError(13, "Permission denied")
+    other = file.poll()
+    assert other is not None
+    assert other.problem not in (None, told.problem)
+    disk.trouble = None
+    mended = file.poll()
+    assert mended == (True, file.policy.digest, None)
+    assert len(file.policy.rules) == 2
+    assert file.poll() is None
+
+
+def test_a_text_that_is_broken_is_not_read_again_until_it_changes() -> None:
+    disk = Disk()
+    file = disk.file()
+    disk.write(OTHER[:30])
+    assert file.poll() is None
+    assert file.poll() is not None
+    reads = disk.reads
+    assert file.poll() is None
+    assert disk.reads == reads
 
 
 def test_the_source_is_what_problems_name(tmp_path: Path) -> None:

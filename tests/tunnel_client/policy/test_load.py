@@ -57,6 +57,16 @@ def test_what_goes_wrong_later_leaves_the_policy(path: Path) -> None:
         assert outcome.problem
         assert file.policy is before
     assert issubclass(NoPolicyError, ClientError)
+    opened_up()
+    assert file.poll() is None
+    refused = file.poll()
+    assert refused is not None
+    assert refused.problem
+    path.chmod(0o600)  # what the refusal says to do
+    assert file.poll() is None
+    mended = file.poll()
+    assert mended is not None
+    assert (mended.changed, mended.problem) == (True, None)
 
 
 def test_an_exchanged_file_is_seen(path: Path) -> None:

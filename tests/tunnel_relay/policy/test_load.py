@@ -56,3 +56,18 @@ def test_what_goes_wrong_later_leaves_the_policy(path: Path) -> None:
         outcome = file.reload()
         assert outcome.problem
         assert file.policy is before
+
+
+def test_a_file_that_was_refused_for_its_mode_is_taken_once_that_is_mended(path: Path) -> None:
+    file = load_policy(path)
+    path.write_text("version: 1\nrules: [{id: a, match: {}, effect: allow}]\n")
+    path.chmod(0o666)
+    assert file.poll() is None
+    refused = file.poll()
+    assert refused is not None
+    assert refused.problem
+    path.chmod(0o600)
+    assert file.poll() is None
+    mended = file.poll()
+    assert mended is not None
+    assert (mended.changed, mended.problem) == (True, None)
