@@ -51,6 +51,8 @@ class CredentialError(ClientError):
     code = "MT2522"
     exit_code = EXIT_UNAVAILABLE
     retryable = True
+    status: int | None = None
+    """What it answered with, where an answer came that was none."""
     next_command = "tunnel-client status"
 
 

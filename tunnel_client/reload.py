@@ -34,16 +34,16 @@ async def read_again(
             continue  # a program got its secrets when it was started
         try:
             target = await anyio.to_thread.run_sync(_target, each, each.url)
+            upstream = upstreams[each.name]
+            if isinstance(upstream, GuardedUpstream):
+                upstream.renew()
         except ClientError as error:
             good = False
             log.error("the files of an upstream cannot be used", upstream=each.name, why=str(error))
             continue
-        upstream = upstreams[each.name]
         inner = upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
         if isinstance(inner, HttpUpstream):
             inner.dials(target)
-        if isinstance(upstream, GuardedUpstream):
-            upstream.renew()
     return good
 
 

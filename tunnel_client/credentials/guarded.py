@@ -4,7 +4,7 @@ Wraps an upstream of either kind; one without secrets is never wrapped, and pays
 """
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import Kind, error_body
@@ -20,6 +20,9 @@ from tunnel_client.upstream.base import (
     UpstreamRequest,
 )
 from tunnel_client.upstream.http_request import BadInjectionError
+
+if TYPE_CHECKING:
+    from tunnel_client.credentials.vault import Vault
 
 NO_CREDENTIAL = -31504
 """JSON-RPC code for a call that has no credential to go with; outside the reserved range."""
@@ -37,8 +40,16 @@ _PASSES_PREFIXES = (b"mcp-", b"x-ratelimit-", b"ratelimit-")
 class Credential:
     """What an HTTP upstream asks when it writes a request, and tells when it was refused."""
 
-    def __init__(self, keepers: Keepers) -> None:
+    def __init__(self, keepers: Keepers, vault: "Vault | None" = None) -> None:
         self.keepers = keepers
+        self._vault = vault
+
+    def renew(self) -> None:
+        """Fetch every value that is in use anew; raises ClientError when none can be fetched."""
+        if self._vault is not None:
+            self._vault.read_again()
+        for keeper in self.keepers.all():
+            keeper.renew()
 
     def headers(self, request: UpstreamRequest) -> Headers:
         """Return the fields to add; raises BadInjectionError rather than send none."""
@@ -111,10 +122,12 @@ class GuardedUpstream:
         await self.inner.aclose()
 
     def renew(self) -> None:
-        """Fetch every credential that is in use anew, wherever it comes from."""
+        """Fetch every credential that is in use anew, wherever it comes from.
+
+        Raises ClientError when our own login at a vault cannot be read; all stays as it was then.
+        """
         if self._credential is not None:
-            for keeper in self._credential.keepers.all():
-                keeper.renew()
+            self._credential.renew()
 
     def report(self) -> dict[str, Any]:
         """Return what `status` says of the credential; no secret and no user's name."""

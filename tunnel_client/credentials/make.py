@@ -27,6 +27,7 @@ from tunnel_client.upstream.http_target import BadTargetError, origin_of
 
 if TYPE_CHECKING:
     from tunnel_client.credentials.tokens import TokenEndpoint
+    from tunnel_client.credentials.vault import Vault
 
 _REFERENCES = ("env", "file", "credential")
 
@@ -54,7 +55,8 @@ def make_credential(
     environ: Mapping[str, str],
 ) -> Credential:
     """Return what an HTTP upstream is shown; raises ClientError for what can be seen now."""
-    sources = Sources(environ, _vault(name, credential, vault, environ))
+    store = _vault(name, credential, vault, environ)
+    sources = Sources(environ, store)
     endpoint = _token_endpoint(credential)
     if credential.client_secret is not None:
         sources.now(credential.client_secret)
@@ -74,7 +76,7 @@ def make_credential(
                 shared.preset(secret)
             except UnusableSecretError as error:
                 raise _unusable(name, credential.value, error) from None
-    return Credential(keepers)
+    return Credential(keepers, store)
 
 
 def guard(name: str, inner: Upstream, settings: CredentialSettings, made: Credential) -> Upstream:
@@ -198,7 +200,7 @@ def _vault(
     credential: CredentialSettings,
     vault: VaultSettings | None,
     environ: Mapping[str, str],
-) -> Any:
+) -> "Vault | None":
     if not any(place.vault for place in credential.places):
         return None
     if vault is None:
@@ -208,7 +210,10 @@ def _vault(
     from tunnel_client.credentials.vault import Vault
 
     given = {"token": vault.token, "role_id": vault.role_id, "secret_id": vault.secret_id}
-    login = {key: read_reference(ref, environ) for key, ref in given.items() if ref is not None}
+
+    def login() -> dict[str, SecretStr]:
+        return {key: read_reference(ref, environ) for key, ref in given.items() if ref is not None}
+
     return Vault(vault, login, time.monotonic)
 
 

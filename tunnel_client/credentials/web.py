@@ -55,7 +55,9 @@ class Endpoint:
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             raise CredentialError(f"it cannot be reached ({type(error).__name__})") from None
         if status != 200:
-            raise CredentialError(f"it answers with status {status}")
+            refused = CredentialError(f"it answers with status {status}")
+            refused.status = status
+            raise refused
         try:
             document = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
         except ValueError:
