@@ -2,8 +2,8 @@
 
 A secret is looked for in the spellings that programs give to text without meaning harm: as it is,
 in another case, percent-encoded, JSON-escaped (each character by itself, so any mixture), as HTML
-writes what means something there, as hex, and as base64 in its three alignments, in one line or
-more. What an upstream splits or encrypts is out of reach.
+writes what means something there, with other line ends or none, as hex, and as base64 in its three
+alignments, in one line or more. What an upstream splits or encrypts is out of reach.
 """
 
 import base64
@@ -27,6 +27,10 @@ _BACKSLASHES = 7
 _LINE_END = rb"(?:(?:\r|\\{1,4}r)?(?:\n|\\{1,4}n))?"
 """Where base64 goes on in another line; in JSON, and JSON within JSON, as an escape."""
 _LINE_END_MOST = 10
+_BLANKS = "\n\r\t "
+_MORE_BLANKS = 16
+"""How many more than in the secret may stand where a line ends: indented text has some."""
+_ESCAPES = {"\n": b"\\n", "\r": b"\\r", "\t": b"\\t", "\b": b"\\b", "\f": b"\\f"}
 _ENTITIES = {
     "&": (b"&amp;", b"\\u0026amp;", b"&#38;", b"&#x26;"),
     "<": (b"&lt;", b"\\u0026lt;", b"&#60;", b"&#x3c;", b"&#x3C;"),
@@ -37,8 +41,11 @@ _ENTITIES = {
     "+": (b"&#43;", b"\\u0026#43;", b"&#x2b;", b"&#x2B;"),
     "=": (b"&#61;", b"&#x3d;", b"&#x3D;"),
     "`": (b"&#96;", b"&#x60;"),
+    "\t": (b"&#9;", b"&#x9;"),
+    "\n": (b"&#10;", b"&#xa;", b"&#xA;"),
+    "\r": (b"&#13;", b"&#xd;", b"&#xD;"),
 }
-"""What template engines write for a character that means something in HTML."""
+"""What template engines and XML write for a character that means something to them."""
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -60,17 +67,18 @@ class Scrubber:
     __slots__ = ("_literals", "_searches", "_sieve", "longest")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        secrets = [each for each in secrets if each]
-        spellings = [each for secret in secrets for each in _spellings(secret) if each.characters]
+        # What prints a secret may leave out the blanks around it, as with a file's last line end.
+        secrets = [each for each in (secret.strip() for secret in secrets) if each]
+        spellings = [each for secret in secrets for each in _spellings(secret) if each.pieces]
         self._literals = tuple({each.literal for each in spellings if each.literal})
         # One search for each way to begin: a literal beginning is what the regex engine skips to
         # at gigabytes a second, and one pattern of all alternatives would have none.
         beginnings: dict[bytes, None] = {}
         for spelling in spellings:
             if not spelling.literal:
-                rest = map(_any_of, spelling.characters[1:])
-                after = b"".join(spelling.between + each for each in rest)
-                beginnings |= {_beginning(first) + after: None for first in spelling.characters[0]}
+                first, *rest = spelling.pieces
+                after = b"".join(spelling.between + piece.pattern for piece in rest)
+                beginnings |= {_beginning(way) + after: None for way in first.ways}
         self._searches = tuple(re.compile(each).finditer for each in beginnings)
         self.longest = max((each.longest for each in spellings), default=0)
         """Most bytes that one spelling can take."""
@@ -164,11 +172,30 @@ def _masked(data: bytes, places: list[tuple[int, int]]) -> bytes:
     return b"".join(parts)
 
 
-class _Spelling(NamedTuple):
-    """One way to write a secret, character by character."""
+class _Piece(NamedTuple):
+    """A part of a secret, most often one character."""
 
-    characters: list[list[bytes]]
-    """For each the byte strings that may stand for it."""
+    ways: list[bytes]
+    """The byte strings that may stand for it."""
+    most: int = 1
+    """How many of them; where it is more than one, there may be none as well."""
+
+    @property
+    def pattern(self) -> bytes:
+        """What finds it."""
+        times = b"{0,%d}" % self.most if self.most > 1 else b""
+        return _any_of(self.ways) + times
+
+    @property
+    def longest(self) -> int:
+        """Most bytes that it can take."""
+        return self.most * max(map(_most, self.ways))
+
+
+class _Spelling(NamedTuple):
+    """One way to write a secret, piece by piece."""
+
+    pieces: list[_Piece]
     between: bytes = b""
     """A pattern of what may stand between two of them ..."""
     between_most: int = 0
@@ -177,16 +204,16 @@ class _Spelling(NamedTuple):
     @property
     def literal(self) -> bytes:
         """What stands there, where there is one way only."""
-        if self.between or any(len(ways) > 1 for ways in self.characters):
+        if self.between or any(len(piece.ways) > 1 for piece in self.pieces):
             return b""
-        return b"".join(ways[0] for ways in self.characters)
+        return b"".join(piece.ways[0] for piece in self.pieces)
 
     @property
     def longest(self) -> int:
         """Most bytes that it can take."""
         return (
-            sum(max(map(_most, ways)) for ways in self.characters)
-            + self.between_most * len(self.characters)
+            sum(piece.longest for piece in self.pieces)
+            + self.between_most * len(self.pieces)
             + _BACKSLASHES
         )
 
@@ -194,11 +221,12 @@ class _Spelling(NamedTuple):
 def _spellings(secret: str) -> list[_Spelling]:
     raw = secret.encode()
     # A run of backslashes is one piece: each by itself, there would be no end of ways to read it.
-    found = [_Spelling([_written(piece) for piece in re.findall(r"\\+|[^\\]", secret)])]
+    # So are a line end and the blanks behind it.
+    found = [_Spelling([_piece(part) for part in re.findall(r"\\+|[\r\n]\s*|[^\\]", secret)])]
     for digits in (raw.hex(), raw.hex().upper()):
-        found.append(_Spelling([[digit.encode()] for digit in digits]))
+        found.append(_Spelling([_Piece([digit.encode()]) for digit in digits]))
     for shift in range(3):
-        core = [_written_base64(character) for character in _base64_core(secret, shift)]
+        core = [_Piece(_written_base64(character)) for character in _base64_core(secret, shift)]
         found.append(_Spelling(core, _LINE_END, _LINE_END_MOST))
     return found
 
@@ -208,6 +236,18 @@ def _base64_core(secret: str, shift: int) -> str:
     raw = secret.encode()
     encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
     return encoded[math.ceil(shift * 8 / 6) : (shift + len(raw)) * 8 // 6]
+
+
+def _piece(part: str) -> _Piece:
+    """Return what stands for a character, a run of backslashes, or a line end with its blanks.
+
+    Line ends are what programs change, join or indent: any blanks will do there, and none.
+    """
+    if part[0] not in "\r\n":
+        return _Piece(_written(part))
+    ways = [way for each in dict.fromkeys(part + _BLANKS) for way in _written(each)]
+    # A plus is a blank in forms only; base64 may go on with one in the next line.
+    return _Piece([way for way in ways if way != b"+" or " " in part], len(part) + _MORE_BLANKS)
 
 
 def _written(piece: str) -> list[bytes]:
@@ -226,6 +266,8 @@ def _written(piece: str) -> list[bytes]:
             ways.append(b"+")
         if each in '/"':
             ways.append(b"\\" + plain)
+        if each in _ESCAPES:
+            ways.append(_ESCAPES[each])
     ways += _ENTITIES.get(piece, ())
     return list(dict.fromkeys(ways))
 

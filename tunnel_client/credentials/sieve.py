@@ -18,6 +18,7 @@ _LOOKED_AT = 48
 """Characters of base64 that are enough where lines may end within them."""
 _ORDINARY = re.compile(r"[!#$()*,.:;?@\[\]^_{|}~A-Za-z0-9-]+")
 """What no program writes in another way than by an escape, a percent sign or the other case."""
+_LINE_END = re.compile(r"[\r\n]\s*")
 _ESCAPED = b"\\u00"
 
 # Quoted-printable is what the standard library decodes fastest, so escapes become that. An equals
@@ -78,10 +79,12 @@ def _parts(core: bytes) -> list[bytes]:
 def _ordinary(secret: str) -> bytes:
     """Return the longest part that is the same in all spellings, once escapes are undone."""
     found = ""
-    for run in _ORDINARY.finditer(secret):
-        text = run.group()
-        # Only a percent sign or backslash of the secret itself reaches into what follows it.
-        if run.start() == 0 or secret[run.start() - 1] in "%\\":
-            text = text[_SWALLOWED:]
-        found = max(found, text, key=len)
+    # Where lines are joined, what ends one reaches into the next as well.
+    for line in _LINE_END.split(secret):
+        for run in _ORDINARY.finditer(line):
+            text = run.group()
+            # Only a percent sign or backslash of the secret itself reaches into what follows it.
+            if run.start() == 0 or line[run.start() - 1] in "%\\":
+                text = text[_SWALLOWED:]
+            found = max(found, text, key=len)
     return found.lower().encode()

@@ -3,9 +3,11 @@
 import base64
 import html
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
+from textwrap import indent
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -16,10 +18,17 @@ from tunnel_client.credentials.scrub import MASK, MIN_LENGTH, Scrubber, Stream, 
 
 SECRET = 'k3y/With+Odd="Signs"&9\\z~'
 PLAIN = "tok_4fHq83LmZx0PvRbW"
+LINES = "--BEGIN KEY--\nMIIEvQIB/ADAN+Bg\n\n\tkqhkiG9w\\0BAQ==\b\f\n+8Tz7\n--END KEY--"
+DOS_LINES = LINES.replace("\n", "\r\n")
+SECRETS = [SECRET, PLAIN, LINES, DOS_LINES]
 
 
 def each_escaped(text: str) -> str:
     return "".join(f"\\u{ord(char):04x}" for char in text)
+
+
+def lines_of(text: str) -> list[str]:
+    return re.split(r"\r\n|\n", text)
 
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -47,16 +56,29 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
         f"&#x{ord(char):X};" if char in "&<>\"'/+=`" else char for char in text
     ),
     "HTML in JSON": lambda text: json.dumps(html.escape(text)).replace("&", "\\u0026")[1:-1],
+    "XML": lambda text: "".join(
+        f"&#x{ord(char):X};" if char in "\t\r\n" else char for char in text
+    ),
+    "XML, in decimal": lambda text: "".join(
+        f"&#{ord(char)};" if char in "\t\r\n" else char for char in text
+    ),
+    "lines with line feeds": lambda text: "\n".join(lines_of(text)),
+    "lines with both": lambda text: "\r\n".join(lines_of(text)),
+    "lines with both, in JSON": lambda text: json.dumps("\r\n".join(lines_of(text)))[1:-1],
+    "lines with both, in a form": lambda text: quote_plus("\r\n".join(lines_of(text))),
+    "lines in one line": lambda text: " ".join(lines_of(text)),
+    "lines without ends": lambda text: "".join(lines_of(text)),
+    "lines that are indented": lambda text: indent("\n".join(lines_of(text)), " " * 12),
     "hex": lambda text: text.encode().hex(),
     "hex, upper case": lambda text: text.encode().hex().upper(),
 }
 
 
-@pytest.mark.parametrize("secret", [SECRET, PLAIN])
+@pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_secret_is_found_in_every_spelling(spelling: str, secret: str) -> None:
     """Row C03."""
-    echoed = SPELLINGS[spelling](secret).encode()
+    echoed = SPELLINGS[spelling](secret).strip().encode()
     assert Scrubber([secret]).clean(b"<<" + echoed + b">>") == b"<<" + MASK + b">>"
 
 
@@ -112,9 +134,9 @@ def test_what_is_left_of_a_json_document_can_still_be_read() -> None:
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_pieces_make_no_difference_and_little_is_held_back(data: st.DataObject) -> None:
-    scrubber = Scrubber([SECRET, PLAIN])
+    scrubber = Scrubber([SECRET, PLAIN, LINES])
     echoes = st.sampled_from(
-        [make(secret).encode() for make in SPELLINGS.values() for secret in (SECRET, PLAIN)]
+        [make(secret).encode() for make in SPELLINGS.values() for secret in (SECRET, PLAIN, LINES)]
         + [base64.b64encode(f"u:{PLAIN}".encode()), b'{"a": 1}', b"\\", b"\\n", b"tok_", b"%74"]
     )
     whole = b"".join(data.draw(st.lists(echoes | st.binary(max_size=20), max_size=8)))
@@ -130,6 +152,13 @@ def test_pieces_make_no_difference_and_little_is_held_back(data: st.DataObject) 
     assert SECRET.encode() not in out
     if b"\n\n" not in whole and b"\r" not in whole:
         assert out == scrubber.clean(whole)
+
+
+def test_blanks_around_a_secret_do_not_have_to_be_there() -> None:
+    """A file that ends with two line ends, of which one is dropped."""
+    for secret in (PLAIN + "\n", PLAIN + "\r", "\n" + LINES + "\n"):
+        echoed = json.dumps({"a": secret.strip()}).encode()
+        assert Scrubber([secret]).clean(echoed) == b'{"a": "' + MASK + b'"}'
 
 
 def test_an_event_is_never_held_until_the_next() -> None:
@@ -189,7 +218,10 @@ def test_a_scrubber_does_not_show_what_it_looks_for() -> None:
 
 def test_odd_secrets_take_no_time_that_explodes() -> None:
     odd = "\\" * 40 + 'a"/%+ ' * 6
-    scrubber = Scrubber([odd])
+    ends = "abc" + "\n" * 40 + "+def" * 6 + " \n \t\r\n" * 20 + "ghi"
+    scrubber = Scrubber([odd, ends])
     began = time.process_time()
     scrubber.clean(("\\" * 4000 + "%5c\\u005c" * 400).encode())
+    for blanks in ("\n" * 100, "\\n" * 50 + "\\\\r\\\\n" * 20, " " * 4000, "++" * 40, ""):
+        scrubber.clean(f"abc{blanks}{f'+{blanks}def' * 6}{blanks}g{blanks}".encode())
     assert time.process_time() - began < 5.0

@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tunnel_client.credentials.test_scrub import PLAIN, SECRET, SPELLINGS, wrapped
+from tests.tunnel_client.credentials.test_scrub import (
+    DOS_LINES,
+    LINES,
+    PLAIN,
+    SECRET,
+    SPELLINGS,
+    wrapped,
+)
 from tunnel_client.credentials.scrub import MASK, Scrubber
 
 SIGNS = "".join(map(chr, range(33, 127)))
+BLANKS = "\n\r\t "
 BEFORE = [
     "",
     "%",
@@ -32,7 +40,8 @@ BEFORE = [
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_what_stands_before_a_secret_hides_nothing(before: str, spelling: str) -> None:
-    for secret in (PLAIN, "u005cnr_" + PLAIN, "1%4cnr_" + PLAIN):
+    cut = PLAIN[:8] + "%4\n" + PLAIN[8:]
+    for secret in (PLAIN, "u005cnr_" + PLAIN, "1%4cnr_" + PLAIN, LINES, DOS_LINES, cut):
         echoed = (before + SPELLINGS[spelling](secret) + " ").encode()
         assert MASK in Scrubber([secret]).clean(echoed)
 
@@ -40,7 +49,9 @@ def test_what_stands_before_a_secret_hides_nothing(before: str, spelling: str) -
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_sieve_lets_no_spelling_through(data: st.DataObject) -> None:
-    secret = data.draw(st.text(SIGNS, min_size=16, max_size=40) | st.sampled_from([PLAIN, SECRET]))
+    signs = st.text(SIGNS, min_size=16, max_size=40)
+    several = st.text(SIGNS + BLANKS * 4, min_size=16, max_size=40)
+    secret = data.draw(signs | several | st.sampled_from([PLAIN, SECRET, LINES]))
     scrubber, slow = Scrubber([secret]), Scrubber([secret])
     slow._sieve = None
     in_base64 = base64.b64encode(data.draw(st.binary(max_size=3)) + secret.encode()).decode()
