@@ -6,6 +6,8 @@ from tunnel_client.upstream.stdio_command import StdioLimits
 
 _LINE_BYTES = 4096
 _HIDDEN = "[hidden]"
+_LEAST = 8
+"""Characters of a secret's single line that are hidden; fewer would blot out plain words."""
 
 
 class StderrLog:
@@ -19,7 +21,7 @@ class StderrLog:
         self, write: Callable[[str, int], None], secrets: Sequence[str], limits: StdioLimits
     ) -> None:
         self._write = write
-        self._secrets = secrets
+        self._secrets = _with_lines(secrets)
         self._limits = limits
         self._partial = b""
         self._overlong = False
@@ -61,10 +63,13 @@ class StderrLog:
         if now >= self._window_ends:
             self._window_ends = now + self._limits.stderr_window
             self._lines = self._bytes = 0
+        # Looked at before hiding, which takes its time when a secret has many lines.
+        if self._lines >= self._limits.stderr_lines:
+            self.dropped += 1
+            return
         # Cut only after hiding: half a secret at the edge would no longer be found.
         text = self._hide(line[: 2 * _LINE_BYTES].decode(errors="replace"))[:_LINE_BYTES]
-        full = self._lines >= self._limits.stderr_lines
-        if full or self._bytes + len(text) > self._limits.stderr_bytes:
+        if self._bytes + len(text) > self._limits.stderr_bytes:
             self.dropped += 1
             return
         self._lines += 1
@@ -80,3 +85,9 @@ class StderrLog:
             text = text.replace(secret, _HIDDEN)
         # Escapes would let a child paint over the operator's terminal.
         return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def _with_lines(secrets: Sequence[str]) -> list[str]:
+    """Add the lines of each secret, longest first: a child's lines are looked at one by one."""
+    lines = (line.strip() for secret in secrets for line in secret.splitlines())
+    return sorted({*secrets, *(line for line in lines if len(line) >= _LEAST)}, key=len)[::-1]

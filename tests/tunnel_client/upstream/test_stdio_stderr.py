@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.helpers.upstream_peer import upstream_of
@@ -61,6 +62,28 @@ def test_secrets_and_terminal_escapes_do_not_show() -> None:
     log = log_to(written, "canary-value")
     log.feed(b"token=canary-value \x1b[2J\xff\n", 0.0)
     assert written == [("token=[hidden] \\x1b[2J�", 0)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n    ", "\\n", " ", ""])
+def test_no_line_of_a_secret_that_has_several_shows(end: str) -> None:
+    """L08: a key in PEM, on as many lines as the child likes."""
+    lines = ["--BEGIN KEY--", "kqhkiG9w0BAQEFAAS", "+8Tz7/Lm2Pw7Tf0Kd", "--END KEY--"]
+    for secret in ("\n".join(lines), "\r\n".join(lines) + "\r\n"):
+        written: list[tuple[str, int]] = []
+        log = log_to(written, secret)
+        for char in f"key={end.join(lines)}!\n":
+            log.feed(char.encode(), 0.0)
+        log.end(0.0)
+        said = " ".join(text for text, _ in written)
+        assert said.count("[hidden]") == len(lines)
+        assert not any(line in said for line in lines)
+
+
+def test_short_lines_of_a_secret_do_not_blot_out_plain_words() -> None:
+    written: list[tuple[str, int]] = []
+    log = log_to(written, "canary-value\nerror\n}")
+    log.feed(b"canary-value}: error\n", 0.0)
+    assert written == [("[hidden]}: error", 0)]
 
 
 async def test_a_childs_flood_does_not_fill_our_log_nor_block_it() -> None:
