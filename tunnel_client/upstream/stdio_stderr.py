@@ -36,7 +36,7 @@ class StderrLog:
         for line in whole:
             self._line(line, now)
         # What is cut off here is more of a line that was logged already.
-        if len(rest) > _LINE_BYTES:
+        if len(rest) > 2 * _LINE_BYTES:
             self._line(rest, now)
             self._overlong = True
             rest = b""

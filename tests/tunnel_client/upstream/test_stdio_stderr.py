@@ -79,6 +79,14 @@ def test_no_line_of_a_secret_that_has_several_shows(end: str) -> None:
         assert not any(line in said for line in lines)
 
 
+def test_no_half_of_a_secret_shows_where_an_overlong_line_is_cut() -> None:
+    written: list[tuple[str, int]] = []
+    log = log_to(written, "canary-value")
+    for piece in (b"x" * 4090 + b"canary-", b"value", b"x" * 10_000, b"\n"):
+        log.feed(piece, 0.0)
+    assert [text for text, _ in written] == [("x" * 4090 + "[hidden]")[:4096]]
+
+
 def test_short_lines_of_a_secret_do_not_blot_out_plain_words() -> None:
     written: list[tuple[str, int]] = []
     log = log_to(written, "canary-value\nerror\n}")
