@@ -8,6 +8,7 @@ unanswered, `crash` ends at once, `deaf` ignores SIGTERM and a closed stdin, `ol
 legacy versions in its DiscoverResult. Tools: see `TOOLS`.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -133,6 +134,19 @@ def later(identity: Any, arguments: Message, params: Message) -> None:
     threading.Timer(0.05, ask_later).start()
 
 
+def flood(identity: Any, arguments: Message, params: Message) -> None:
+    """Answer, then send requests with long ids for ever, and read nothing any more."""
+    text(identity, "soon")
+    for number in itertools.count():
+        send({"id": f"{number}-{'x' * arguments['size']}", "method": "roots/list"})
+
+
+def doze(identity: Any, arguments: Message, params: Message) -> None:
+    """Answer, and read nothing any more."""
+    text(identity, "good night")
+    time.sleep(600)
+
+
 def spawn(identity: Any, arguments: Message, params: Message) -> None:
     """Leave a process behind: in our group, or in a session of its own."""
     child = subprocess.Popen(
@@ -155,7 +169,7 @@ TOOLS = {
     tool.__name__: tool
     for tool in (
         *(echo, facts, seen_so_far, hold, release, progress, logging, crash, noise, long),
-        *(complain, ask, announce, later, spawn, shut),
+        *(complain, ask, announce, later, flood, doze, spawn, shut),
     )
 }
 HEADER_SCHEMA = {

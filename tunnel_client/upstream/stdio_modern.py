@@ -40,7 +40,7 @@ from tunnel_client.upstream.stdio_command import StdioLimits
 from tunnel_client.upstream.stdio_exchange import ModernExchange
 from tunnel_client.upstream.stdio_pool import ChildPool, RefusedError
 from tunnel_client.upstream.stdio_remap import LOG_LEVEL_KEY, Mapping, meta_of
-from tunnel_client.upstream.stdio_router import Router
+from tunnel_client.upstream.stdio_router import Answered, Router
 from tunnel_client.upstream.stdio_schemas import ToolSchemas
 from tunnel_client.upstream.stdio_shared import Era, SharedChild
 
@@ -215,10 +215,10 @@ class ModernFront:
         self._router.sent(exchange, mapping)
         child.send(write_line(mapping.outgoing(envelope.document)))
 
-    def _ask(self, method: str, params: dict[str, Any], then: Any) -> None:
+    def _ask(self, method: str, params: dict[str, Any], then: Answered) -> None:
         child = self._shared.child
-        if child is None:
-            then(None)
+        if child is None or child.unsent > self._limits.unsent_bytes:
+            then(None, 0)
             return
         name = self._router.asked(then)
         child.send(write_line({"jsonrpc": "2.0", "id": name, "method": method, "params": params}))

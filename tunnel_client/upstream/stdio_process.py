@@ -184,6 +184,17 @@ class Child:
             self._later(2 * self._limits.grace, signal.SIGKILL)
         self._try_finish()
 
+    def give_up(self, problem: str) -> None:
+        """End the child at once because it breaks a bound; whoever waits is told as of a crash."""
+        if not self.running:
+            return
+        self._log.error("child ended by us", reason=problem)
+        self._end(problem)
+        self._signal(signal.SIGKILL)
+        # Neither what waits for it nor what it still says is of use to anybody.
+        self._stdin.close()
+        self._stdout.close()
+
     async def wait_gone(self) -> None:
         """Return when the process and all it started are dead and reaped."""
         await self._gone.wait()
@@ -207,10 +218,8 @@ class Child:
             self._on_line(line)
 
     def _stdout_ended(self, problem: str | None) -> None:
-        if problem is not None and self.running:
-            self._log.error("child ended by us", reason=problem)
-            self._end(problem)
-            self._signal(signal.SIGKILL)
+        if problem is not None:
+            self.give_up(problem)
         elif self.running and not self._exited:
             # Nothing more can come from it, so whoever waits need not wait for the exit.
             self._end("it closed its output")

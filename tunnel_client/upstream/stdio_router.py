@@ -10,7 +10,8 @@ from tunnel_client.upstream.stdio_remap import SUBSCRIPTION_KEY, Mapping, Names,
 
 _TOOLS_CHANGED = "notifications/tools/list_changed"
 
-Answered = Callable[[dict[str, Any] | None], None]
+Answered = Callable[[dict[str, Any] | None, int], None]
+"""Takes a result, or None when there is none, and the bytes of the line it came in."""
 
 
 class Router:
@@ -60,7 +61,7 @@ class Router:
             table.clear()
         self._tainted.clear()
         for then in asked.values():
-            then(None)
+            then(None, 0)
 
     def line(self, line: bytes) -> tuple[ModernExchange | None, bool]:
         """Deliver one line; return the exchange it ended, and whether it says the tools changed."""
@@ -84,7 +85,7 @@ class Router:
         then = self._asked.pop(name, None)
         if then is not None:
             result = message.get("result")
-            then(result if type(result) is dict else None)
+            then(result if type(result) is dict else None, len(line))
             return None
         exchange = self._by_id.get(name)
         if exchange is not None and exchange.mapping is not None:

@@ -10,16 +10,20 @@ from typing import Any
 
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, META_PREFIX, VERSION_KEY
 from shared.jsonrpc.param_headers import Mirrored, mirrored
+from shared.wire.limits import MIB
 from tunnel_client.upstream.stdio_command import StdioLimits
+from tunnel_client.upstream.stdio_router import Answered
 
 _MAX_PAGES = 100
+_MAX_TOOLS = 5_000
+_MAX_BYTES = 32 * MIB
 _META_KEYS = (VERSION_KEY, CAPABILITIES_KEY, META_PREFIX + "clientInfo")
 _FRESH = 1.0
 
 Found = dict[str, tuple[Mirrored, ...]]
 """By the name of the tool."""
-Asker = Callable[[str, dict[str, Any], Callable[[dict[str, Any] | None], None]], None]
-"""Sends (method, params) to the shared child; gives the result, or None when there is none."""
+Asker = Callable[[str, dict[str, Any], Answered], None]
+"""Sends (method, params) to the shared child and has the answer given."""
 
 
 class ToolSchemas:
@@ -88,6 +92,8 @@ class _Listing:
         self._done = done
         self._found: Found = {}
         self._pages = 0
+        self._tools = 0
+        self._bytes = 0
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self.waiters: list[Callable[[], None]] = []
@@ -109,11 +115,16 @@ class _Listing:
         self._pages += 1
         self._ask("tools/list", {"_meta": self._meta, **more}, self._page)
 
-    def _page(self, result: dict[str, Any] | None) -> None:
+    def _page(self, result: dict[str, Any] | None, size: int) -> None:
         if self._over:
             return
         tools = result.get("tools") if result is not None else None
         if result is None or type(tools) is not list:
+            self._finish(None)
+            return
+        self._tools += len(tools)
+        self._bytes += size
+        if self._tools > _MAX_TOOLS or self._bytes > _MAX_BYTES:
             self._finish(None)
             return
         for tool in tools:

@@ -264,6 +264,10 @@ class McpSession:
             self._queue.append(line)
             self._queued_bytes += len(line)
         elif "id" in message and self.child is not None:
+            if self.child.unsent > self._limits.unsent_bytes:
+                # Each answer holds an id of its choice, so they would fill our memory.
+                self.child.give_up("it asks on and does not read the answers")
+                return
             # Left without an answer the server might wait for ever.
             error = {"code": _NOBODY_LISTENS, "message": "no agent is listening"}
             self.child.send(write_line({"jsonrpc": "2.0", "id": message["id"], "error": error}))

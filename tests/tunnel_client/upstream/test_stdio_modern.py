@@ -330,3 +330,11 @@ async def test_a_thousand_results_in_any_order_reach_who_asked() -> None:
             await asyncio.gather(*(reply.done() for reply in replies[-50:]))
         for n, reply in enumerate(replies):
             assert json.loads(reply.text) == {"n": n}
+
+
+async def test_a_child_that_does_not_read_is_asked_for_no_listing() -> None:
+    """L09: the call is refused at once, and nothing more waits for the child."""
+    async with upstream_of(unsent_bytes=100_000, listing_timeout=3600.0) as peer:
+        await peer.modern_call("doze").done()
+        peer.modern("prompts/list", {"cursor": "x" * 500_000}, id=2)
+        assert (await peer.modern_call("echo", {"a": 1}, id=3).done()).status == 429

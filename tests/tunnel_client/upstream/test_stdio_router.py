@@ -59,6 +59,6 @@ async def test_what_is_ours_reaches_the_agent_under_its_own_names() -> None:
 async def test_without_the_child_our_own_questions_end_without_an_answer() -> None:
     desk = Desk()
     answers: list[object] = []
-    desk.router.asked(answers.append)
+    desk.router.asked(lambda result, size: answers.append((result, size)))
     desk.router.clear()
-    assert answers == [None]
+    assert answers == [(None, 0)]

@@ -94,6 +94,15 @@ async def test_what_waits_is_bounded_and_the_server_is_told_when_nobody_listens(
         assert [message["id"] for message in get.messages] == ["later-0", "later-1"]
 
 
+async def test_a_server_that_asks_for_ever_and_never_reads_is_ended() -> None:
+    """L09: what we answer it would wait here, as much of it as it likes."""
+    async with upstream_of(unsent_bytes=500_000) as peer:
+        await started(peer)
+        await peer.legacy_call("s", "flood", {"size": 65_536}).done()
+        await eventually(lambda: peer.upstream.children == 0)
+        assert (await peer.legacy_call("s", "echo").done()).status == 404
+
+
 async def test_one_get_stream_and_a_second_one_when_the_first_is_gone() -> None:
     async with upstream_of() as peer:
         await started(peer)
