@@ -1,13 +1,13 @@
-"""The last step before a stdio server runs: limits, no new privileges, Landlock, then execve.
+"""The last step before a stdio server runs: limits, no new privileges, Landlock, seccomp, execve.
 
     python -I -S launch.py [WORD...] -- PROGRAM ARGUMENT...
 
 Runs as a file, inside the bubblewrap sandbox where there is one, and imports nothing of ours and
 nothing slow, because every child pays for it. The words come from `plan` and nobody else:
 `env=DESCRIPTOR` (the program's variables), `read=PATH` and `write=PATH` (Landlock), `no-tcp`,
-`limit=NAME:NUMBER`, `same=FACTS:PATH` (the file that was checked must still be there),
-`forward=PORT:SOCKET`. Anything that fails ends it with 126 and a line on stderr: a server never
-starts with less than was planned.
+`filter=HEX` (a program for seccomp), `limit=NAME:NUMBER`, `same=FACTS:PATH` (the file that was
+checked must still be there), `forward=PORT:SOCKET`. Anything that fails ends it with 126 and a line
+on stderr: a server never starts with less than was planned.
 """
 
 import ctypes
@@ -24,6 +24,8 @@ FAILED = 126
 # Numbers instead of `signal`, whose import would cost every child 3 ms.
 _SIGKILL, _SIGTERM, _SIG_DFL = 9, 15, 0
 _PR_SET_PDEATHSIG = 1
+_PR_SET_SECCOMP, _WITH_FILTER = 22, 2
+_EFAULT = 14
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
@@ -62,6 +64,23 @@ def landlock_abi() -> int:
         return 0
     found: int = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
     return max(found, 0)
+
+
+def has_seccomp() -> bool:
+    """Tell whether this kernel takes filters of system calls."""
+    if sys.platform != "linux":
+        return False
+    # There is no filter at this address, and only a kernel that wants one says so.
+    refused: int = _libc.prctl(_PR_SET_SECCOMP, _WITH_FILTER, None, 0, 0)
+    return refused != 0 and ctypes.get_errno() == _EFAULT
+
+
+def restrict_calls(program: bytes) -> None:
+    """Have the kernel judge every call of this process, and all it starts; raises LaunchError."""
+    steps = ctypes.create_string_buffer(program, len(program))
+    filled = struct.pack("@HP", len(program) // 8, ctypes.addressof(steps))
+    if _libc.prctl(_PR_SET_SECCOMP, _WITH_FILTER, filled, 0, 0) != 0:
+        raise LaunchError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def restrict_files(read: list[str], write: list[str], no_tcp: bool) -> None:
@@ -231,6 +250,8 @@ def launch(words: list[str], argv: list[str]) -> None:
     _drop_capabilities()
     if "read" in given or "write" in given:
         restrict_files(given.get("read", []), given.get("write", []), "no-tcp" in given)
+    for text in given.get("filter", ()):
+        restrict_calls(bytes.fromhex(text))
     os.execve(argv[0], argv, environment)  # noqa: S606 - no shell, as it should be
 
 

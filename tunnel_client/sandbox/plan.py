@@ -2,15 +2,18 @@
 
 With bubblewrap the child sees a file system of its own: the system and its installation read-only,
 an empty /tmp and home, /proc of its own processes only. Inside of it (or alone, where there is no
-bubblewrap) `launch.py` sets limits and Landlock and then becomes the program.
+bubblewrap, with a filter of system calls) `launch.py` sets limits and Landlock and then becomes the
+program.
 """
 
 import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tunnel_client.sandbox.calls import call_filter
 from tunnel_client.sandbox.machine import NAMESPACES, Machine
 from tunnel_client.sandbox.trees import SYSTEM
 from tunnel_client.settings_sandbox import SandboxSettings
@@ -73,22 +76,33 @@ class Reached:
     landlock: int
     rules: SandboxSettings
     why_not: str = ""
+    seccomp: bool = False
+    """Whether a filter of system calls stands in for the namespaces of bubblewrap."""
 
     def __str__(self) -> str:
         if self.rules.level == "off":
             return "UNSANDBOXED: sandbox.level is off"
         parts = ["bubblewrap"] if self.bubblewrap else []
         parts += ["landlock"] if self.landlock else []
+        parts += ["seccomp"] if self.seccomp else []
         text = " + ".join([*parts, "rlimits"])
         if not parts:
             return f"UNSANDBOXED: {text} only; {self.why_not}, and the kernel has no Landlock"
-        if self.rules.network:
-            return f"{text}; ALL NETWORK"
         if self.bubblewrap:
-            hosts = self.rules.hosts
-            return f"{text}; network: {', '.join(hosts)}" if hosts else f"{text}; no network"
-        tcp = "no TCP, UDP is open" if self.landlock >= 4 else "NETWORK IS OPEN"
-        return f"{text}; {tcp}; {self.why_not}"
+            hosts = f"network: {', '.join(self.rules.hosts)}" if self.rules.hosts else "no network"
+            return f"{text}; {'ALL NETWORK' if self.rules.network else hosts}"
+        return "; ".join([text, *self._open(), self.why_not])
+
+    def _open(self) -> list[str]:
+        """Return what Landlock alone leaves open."""
+        if self.seccomp:
+            found = ["ALL NETWORK" if self.rules.network else "no network"]
+        else:
+            found = ["NETWORK AND LOCAL SOCKETS ARE OPEN"]
+        # The number of a process says nothing of whose it is, so the filter cannot help.
+        if self.landlock < 6:
+            found.append("OTHER PROCESSES CAN BE SIGNALLED")
+        return found
 
     @property
     def caged(self) -> bool:
@@ -100,7 +114,8 @@ def reached(rules: SandboxSettings, machine: Machine) -> Reached:
     """Return what these rules come to on this machine."""
     if rules.level == "off":
         return Reached(False, 0, rules)
-    return Reached(machine.bwrap is not None, machine.landlock, rules, machine.why_not)
+    seccomp = machine.bwrap is None and machine.landlock > 0 and machine.seccomp
+    return Reached(machine.bwrap is not None, machine.landlock, rules, machine.why_not, seccomp)
 
 
 def environment_of(
@@ -139,6 +154,8 @@ def plan(
         if machine.landlock:
             words += _landlock(_read(wanted, rules, python), [tmp, *_DEVICES, *_paths(rules.write)])
             words += [] if rules.network else ["no-tcp"]
+        if machine.landlock and machine.seccomp:
+            words.append(f"filter={call_filter(platform.machine(), rules.network).hex()}")
         argv = (python, "-I", "-S", str(LAUNCHER), *words, "--", *wanted.argv)
         return Launch(argv, wanted.cwd or tmp, outside, (variables,))
     words = [f"env={variables}", *_limits(rules, counted=True)]

@@ -1,5 +1,6 @@
 """What the machine offers is found by trying it."""
 
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel_client.sandbox.launch import landlock_abi
+from tunnel_client.sandbox.launch import has_seccomp, landlock_abi
 from tunnel_client.sandbox.machine import Machine, look
 
 
@@ -27,7 +28,7 @@ def program(folder: Path, text: str) -> str:
 
 def test_without_bubblewrap_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-    assert look() == Machine(None, landlock_abi(), "bubblewrap is not installed")
+    assert look() == Machine(None, landlock_abi(), "bubblewrap is not installed", has_seccomp())
 
 
 def test_one_that_cannot_make_namespaces_is_none(
@@ -47,9 +48,14 @@ def test_one_that_hangs_or_is_no_program_is_none(
     assert look().why_not == "bubblewrap does not run: PermissionError"
 
 
+def test_a_machine_we_have_no_filter_for_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert look().seccomp is False
+
+
 def test_it_looks_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     works = program(tmp_path, "exit 0")
     monkeypatch.setattr(shutil, "which", lambda name, path=None: works)
-    assert look() == Machine(works, landlock_abi())
+    assert look() == Machine(works, landlock_abi(), "", has_seccomp())
     monkeypatch.setattr(subprocess, "run", None)
     assert look().bwrap == works

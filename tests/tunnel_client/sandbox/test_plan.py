@@ -11,8 +11,9 @@ from tunnel_client.sandbox.plan import Checked, Launch, Wanted, environment_of, 
 from tunnel_client.settings_sandbox import SandboxSettings
 
 FULL = Machine("/usr/bin/bwrap", 7)
-ALONE = Machine(None, 7, "bubblewrap is not installed")
-OLD = Machine(None, 3, "bubblewrap is not installed")
+ALONE = Machine(None, 7, "bubblewrap is not installed", True)
+UNFILTERED = Machine(None, 7, "bubblewrap is not installed", False)
+OLD = Machine(None, 3, "bubblewrap is not installed", True)
 BARE = Machine(None, 0, "bubblewrap is not installed")
 WANTED = Wanted(
     ("/opt/x/bin/server", "--", "two words"),
@@ -100,6 +101,16 @@ def test_hosts_get_a_way_to_the_proxy_and_no_network() -> None:
     assert "no-tcp" in closed.argv
 
 
+def test_without_namespaces_system_calls_are_filtered() -> None:
+    def filters(machine: Machine, **rules: bool) -> list[str]:
+        words = planned(SandboxSettings.model_validate(rules), machine).argv
+        return [each for each in words if each.startswith("filter=")]
+
+    assert filters(FULL) == filters(UNFILTERED) == filters(BARE) == []
+    assert len(filters(ALONE)) == 1
+    assert filters(ALONE, network=True) != filters(ALONE)
+
+
 def test_limits_follow_the_rules() -> None:
     rules = SandboxSettings(processes=7, open_files=99, memory_mib=100)
     words = set(planned(rules, FULL).argv)
@@ -119,8 +130,21 @@ def test_off_starts_the_command_as_it_is() -> None:
         ({}, FULL, "bubblewrap + landlock + rlimits; no network", True),
         ({"hosts": ["a.b:1"]}, FULL, "bubblewrap + landlock + rlimits; network: a.b:1", True),
         ({"network": True}, FULL, "bubblewrap + landlock + rlimits; ALL NETWORK", True),
-        ({}, ALONE, "landlock + rlimits; no TCP, UDP is open; bubblewrap is not", True),
-        ({}, OLD, "landlock + rlimits; NETWORK IS OPEN; bubblewrap is not", True),
+        ({}, ALONE, "landlock + seccomp + rlimits; no network; bubblewrap is not", True),
+        ({"network": True}, ALONE, "landlock + seccomp + rlimits; ALL NETWORK; bubblew", True),
+        (
+            *({}, UNFILTERED, "landlock + rlimits; NETWORK AND LOCAL SOCKETS ARE OPEN; bubb"),
+            True,
+        ),
+        ({"network": True}, UNFILTERED, "landlock + rlimits; NETWORK AND LOCAL SOCKETS ARE", True),
+        (
+            *(
+                {},
+                OLD,
+                "landlock + seccomp + rlimits; no network; OTHER PROCESSES CAN BE SIGNALLED",
+            ),
+            True,
+        ),
         ({}, BARE, "UNSANDBOXED: rlimits only; bubblewrap is not installed", False),
         ({"level": "off"}, FULL, "UNSANDBOXED: sandbox.level is off", False),
     ],

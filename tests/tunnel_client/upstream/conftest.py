@@ -1,10 +1,14 @@
-"""The HTTP upstream is tested on both event loops it runs on."""
+"""The HTTP upstream is tested on both event loops it runs on, a sandbox as each there is."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
+import structlog
 import uvloop
+
+from tests.helpers.sandboxes import MACHINES
+from tunnel_client.sandbox.machine import Machine
 
 BOTH = {
     "test_http.py",
@@ -22,3 +26,15 @@ def pytest_asyncio_loop_factories(
     if item.path.name in BOTH:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+def all_logs() -> None:
+    """Commands that other tests ran in this process may have silenced the log."""
+    structlog.reset_defaults()
+
+
+@pytest.fixture(params=sorted(MACHINES))
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """Return this machine with each sandbox it can make."""
+    return MACHINES[request.param]()

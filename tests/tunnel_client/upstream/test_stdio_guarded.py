@@ -3,18 +3,14 @@
 import asyncio
 import json
 import os
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import structlog
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from tests.helpers.sandboxes import BARE, MACHINES, PRYING, agree, bubblewrap, prying
+from tests.helpers.sandboxes import BARE, PRYING, agree, prying
 from tests.helpers.stage import descendants
 from tests.helpers.upstream_peer import Peer, eventually
 from tests.tunnel_client.upstream.test_stdio_process import descriptors
@@ -30,15 +26,7 @@ HOME = Path.home()
 DENIED = ("PermissionError", "FileNotFoundError", "OSError")
 
 
-@pytest.fixture(autouse=True)
-def all_logs() -> None:
-    """Commands that other tests ran in this process may have silenced the log."""
-    structlog.reset_defaults()
-
-
-@pytest.fixture(params=sorted(MACHINES))
-def machine(request: pytest.FixtureRequest) -> Machine:
-    return MACHINES[request.param]()
+pytestmark = pytest.mark.usefixtures("all_logs")
 
 
 def environ(pid: int) -> bytes:
@@ -71,7 +59,8 @@ async def test_it_serves_and_says_how_it_is_kept(tmp_path: Path, machine: Machin
             standing = server.upstream.standing()
     started = next(each for each in logs if each["event"] == "child started")
     assert started["sandbox"] == standing["sandbox"]
-    assert "landlock + rlimits" in standing["sandbox"]
+    assert "landlock" in standing["sandbox"]
+    assert ("no network" in standing["sandbox"]) == (machine.seccomp or machine.bwrap is not None)
     assert ("bubblewrap" in standing["sandbox"]) == (machine.bwrap is not None)
     assert (standing["refused"], standing["children"]) == (None, 1)
 
@@ -193,38 +182,6 @@ async def test_it_changes_nothing_that_is_not_listed(tmp_path: Path, machine: Ma
     assert (tmp_path / "write" / "new").read_text() == "x"
 
 
-@contextmanager
-def listening() -> Iterator[int]:
-    """A port of this machine, and whether somebody called it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server.getsockname()[1]
-        with pytest.raises(BlockingIOError):
-            server.accept()
-
-
-async def test_it_neither_dials_nor_listens(tmp_path: Path, machine: Machine) -> None:
-    """L12."""
-    with listening() as port:
-        async with prying(tmp_path, machine) as server:
-            dial = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
-            assert (await server.run(dial)).startswith((*DENIED, "ConnectionRefused"))
-            away = "import socket; socket.create_connection(('192.0.2.1', 443), 2)"
-            assert (await server.run(away)).startswith(DENIED)
-            if machine.bwrap is None:
-                serve = "import socket; socket.create_server(('127.0.0.1', 0))"
-                assert (await server.run(serve)).startswith("PermissionError")
-
-
-async def test_with_all_of_the_network_it_dials(tmp_path: Path, machine: Machine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        async with prying(tmp_path, machine, sandbox=SandboxSettings(network=True)) as child:
-            dial = f"import socket; result = socket.create_connection(('127.0.0.1', {port}), 5)"
-            assert "connected" in (await child.run(dial + "; result = 'connected'"))
-            assert "ALL NETWORK" in str(child.upstream.standing()["sandbox"])
-
-
 async def test_it_gains_no_privilege(tmp_path: Path, machine: Machine) -> None:
     code = "result = open('/proc/self/status').read()"
     async with prying(tmp_path, machine) as server:
@@ -337,51 +294,6 @@ async def test_no_message_names_a_program_or_a_variable(tmp_path: Path, machine:
         await begun.done()
         assert str(PRYING) in calm
         assert "EVIL" not in calm
-
-
-ASK = """
-import socket
-def ask(place):
-    with socket.create_connection(("127.0.0.1", 3128), 10) as proxy:
-        proxy.sendall(f"CONNECT {place} HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n".encode())
-        said = proxy.recv(4096).decode()
-        if " 200 " in said:
-            proxy.sendall(b"hello")
-            proxy.shutdown(socket.SHUT_WR)
-            said = proxy.recv(100).decode()
-        return said
-"""
-
-
-async def test_it_reaches_the_listed_host_and_no_other(tmp_path: Path) -> None:
-    """L12, R01: through our proxy, from a network that has nothing else in it."""
-
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"heard " + await reader.read())
-        writer.close()
-
-    machine = bubblewrap()
-    server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    rules = SandboxSettings(hosts=[f"127.0.0.1:{port}"])
-    with listening() as other, capture_logs() as logs:
-        async with prying(tmp_path, machine, sandbox=rules) as child:
-            proxy = await child.run("import os; result = os.environ['HTTPS_PROXY']")
-            assert proxy == "http://127.0.0.1:3128"
-            heard = await child.run(f"{ASK}result = ask('127.0.0.1:{port}')")
-            assert heard == "heard hello"
-            for place in (f"127.0.0.1:{other}", f"localhost:{port}", f"127.1:{port}"):
-                said = await child.run(f"{ASK}result = ask({place!r})")
-                assert said.startswith("HTTP/1.1 403 "), place
-            dial = f"import socket; socket.create_connection(('127.0.0.1', {other}), 2)"
-            assert (await child.run(dial)).startswith((*DENIED, "ConnectionRefused"))
-            status = "result = open('/proc/self/status').read()"
-            assert "NoNewPrivs:\t1" in await child.run(status)
-            assert f"network: 127.0.0.1:{port}" in child.upstream.standing()["sandbox"]
-    server.close()
-    refused = [each for each in logs if each["event"] == "kept a program from the network"]
-    assert len(refused) == 3
-    await eventually(lambda: not descendants(os.getpid()))
 
 
 async def test_without_any_sandbox_it_is_said_loudly(tmp_path: Path) -> None:
