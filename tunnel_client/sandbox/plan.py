@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunnel_client.sandbox.calls import call_filter
-from tunnel_client.sandbox.machine import NAMESPACES, Machine
+from tunnel_client.sandbox.machine import EMPTY_TMP, NAMESPACES, WALLS, Machine
 from tunnel_client.sandbox.trees import SYSTEM
 from tunnel_client.settings_sandbox import SandboxSettings
 
@@ -179,7 +179,7 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | No
     # No --new-session: a child has a session of its own, without a terminal, before bubblewrap
     # starts, and one more would put the server beyond the reach of signals to the group.
     words = [*NAMESPACES, *([] if rules.network else ["--unshare-net"])]
-    words += ["--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
+    words += WALLS
     for place in SYSTEM:
         if Path(place).is_symlink():
             words += ["--symlink", str(Path(place).readlink()), place]
@@ -187,7 +187,7 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | No
             words += ["--ro-bind-try", place, place]
     for name in _ETC:
         words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    words += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", _TMP]
+    words += ["--proc", "/proc", "--dev", "/dev", *EMPTY_TMP]
     home = _home(wanted)
     words += ["--tmpfs", home] if home else []
     # Short paths first, so that a folder never hides what was mounted inside of it.

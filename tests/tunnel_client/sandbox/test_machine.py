@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.sandboxes import bubblewrap
 from tunnel_client.sandbox.launch import has_seccomp, landlock_abi
 from tunnel_client.sandbox.machine import Machine, look
 
@@ -39,6 +40,20 @@ def test_one_that_cannot_make_namespaces_is_none(
     machine = look()
     assert machine.bwrap is None
     assert machine.why_not.endswith("No permissions to create new namespace")
+
+
+def test_one_that_lacks_an_option_we_use_is_too_old(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would pass a lesser trial, and then fail at every start."""
+    real = bubblewrap().bwrap
+    for option in ("--ro-bind-fd", "--perms", "--remount-ro"):
+        look.cache_clear()
+        refuses = f'case " $* " in *" {option} "*) exit 1;; esac; exec {real} "$@"'
+        old = program(tmp_path, refuses)
+        monkeypatch.setattr(shutil, "which", lambda name, path=None, old=old: old)
+        machine = look()
+        assert (machine.bwrap, machine.why_not) == (None, "bubblewrap is too old: status 1")
 
 
 def test_one_that_hangs_or_is_no_program_is_none(
