@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tunnel_client.consent.risks import dangers, unpinned
 from tunnel_client.errors import NoProgramError
 from tunnel_client.sandbox.launch import facts_of
 from tunnel_client.sandbox.plan import Checked, Wanted
-from tunnel_client.sandbox.trees import chain_of, trees_of
+from tunnel_client.sandbox.trees import chain_of, python_trees, trees_of
 from tunnel_client.settings import UpstreamSettings, find_program
 from tunnel_client.upstream.stdio_command import StdioCommand
 
@@ -92,13 +93,15 @@ def gather(
     """
     environment = command.environment(environ)
     cwd = None if command.cwd is None else Path(command.cwd)
-    home = environment.get("HOME", "")
+    named = environment.get("HOME", "")
+    home = Path(named) if named.startswith("/") else None
     files: list[Checked] = []
     listed: list[dict[str, str]] = []
     start = Start(Wanted(command.argv, command.cwd, environment), {})
     try:
         chain = chain_of(command.argv, cwd, environment)
-        trees = trees_of(chain, protected, Path(home) if home.startswith("/") else None)
+        trees = trees_of(chain, protected, home)
+        launcher = python_trees(Path(os.path.realpath(sys.executable)), protected, home)
         for path in chain.files:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             files.append(Checked(str(path), descriptor, facts_of(descriptor)))
@@ -110,14 +113,28 @@ def gather(
             f"upstream {upstream.name}: cannot read its program: {error.strerror}"
         ) from None
     start.wanted = Wanted(
-        command.argv, command.cwd, environment, tuple(files), tuple(map(str, trees))
+        *(command.argv, command.cwd, environment, tuple(files)),
+        trees=tuple(map(str, trees)),
+        launcher=tuple(map(str, launcher)),
     )
-    start.facts = {
+    start.facts = _bound(upstream, command, key, listed, trees)
+    return start
+
+
+def _bound(
+    upstream: UpstreamSettings,
+    command: StdioCommand,
+    key: bytes,
+    files: list[dict[str, str]],
+    trees: Sequence[Path],
+) -> Facts:
+    """Return what a consent is for."""
+    return {
         "argv": list(command.argv),
         "cwd": command.cwd,
         "inherit_env": sorted(command.inherit),
         "env": sorted(command.env),
-        "files": listed,
+        "files": files,
         "trees": [str(each) for each in trees],
         "sandbox": upstream.sandbox.model_dump(mode="json"),
         "links": _links(upstream),
@@ -126,7 +143,6 @@ def gather(
         "unpinned": unpinned(command.argv),
         "config": config_digest(upstream, key),
     }
-    return start
 
 
 def listed_paths(upstream: UpstreamSettings) -> list[Path]:

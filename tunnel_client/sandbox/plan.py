@@ -25,8 +25,11 @@ _INSIDE_LAUNCHER = "/run/mcp-tunnel/launch.py"
 _INSIDE_SOCKET = "/run/mcp-tunnel/egress.sock"
 _ETC = (
     *("alternatives", "ca-certificates", "crypto-policies", "group", "hosts", "ld.so.cache"),
-    *("ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "passwd", "pki"),
-    *("protocols", "resolv.conf", "services", "ssl", "timezone"),
+    *("ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "passwd"),
+    *("protocols", "resolv.conf", "services", "timezone"),
+    # Beside these are private keys, which are root's, and a child may be root.
+    *("ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "pki/ca-trust/extracted"),
+    *("pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf"),
 )
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _TMP = "/tmp"  # noqa: S108 - a private one, made for this child
@@ -64,6 +67,8 @@ class Wanted:
     environment: Mapping[str, str] = field(repr=False)
     files: tuple[Checked, ...] = ()
     trees: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
+    """What the Python reads that starts it."""
     mark: Mapping[str, str] = field(default_factory=dict)
     """What all processes of a child carry, its walls included, so that none is lost."""
 
@@ -152,7 +157,7 @@ def plan(
     if machine.bwrap is None:
         words = [f"env={variables}", *_limits(rules, counted=False), *_same(wanted)]
         if machine.landlock:
-            words += _landlock(_read(wanted, rules, python), [tmp, *_DEVICES, *_paths(rules.write)])
+            words += _landlock(_read(wanted, rules), [tmp, *_DEVICES, *_paths(rules.write)])
             words += [] if rules.network else ["no-tcp"]
         if machine.landlock and machine.seccomp:
             words.append(f"filter={call_filter(platform.machine(), rules.network).hex()}")
@@ -163,19 +168,19 @@ def plan(
         words.append(f"forward={PROXY_PORT}:{_INSIDE_SOCKET}")
     if machine.landlock:
         free = [_TMP, "/dev", *filter(None, [_home(wanted)]), *_paths(rules.write)]
-        read = [*_read(wanted, rules, python), _INSIDE_SOCKET]
+        read = [*_read(wanted, rules), _INSIDE_SOCKET]
         # With `hosts` it has to dial its own loopback, and there is nothing else to dial.
         words += _landlock(read, free)
         words += [] if rules.network or egress is not None else ["no-tcp"]
     argv = (
-        *(machine.bwrap, *_bwrap(wanted, rules, python, egress), "--"),
+        *(machine.bwrap, *_bwrap(wanted, rules, egress), "--"),
         *(python, "-I", "-S", _INSIDE_LAUNCHER, *words, "--", *wanted.argv),
     )
     descriptors = (variables, *(each.descriptor for each in wanted.files))
     return Launch(argv, None, outside, descriptors, deaf=True, contained=True)
 
 
-def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | None) -> list[str]:
+def _bwrap(wanted: Wanted, rules: SandboxSettings, egress: str | None) -> list[str]:
     # No --new-session: a child has a session of its own, without a terminal, before bubblewrap
     # starts, and one more would put the server beyond the reach of signals to the group.
     words = [*NAMESPACES, *([] if rules.network else ["--unshare-net"])]
@@ -191,7 +196,7 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, python: str, egress: str | No
     home = _home(wanted)
     words += ["--tmpfs", home] if home else []
     # Short paths first, so that a folder never hides what was mounted inside of it.
-    mounts = [(each, "--ro-bind-try") for each in _own(wanted, rules, python)]
+    mounts = [(each, "--ro-bind-try") for each in _own(wanted, rules)]
     mounts += [(each, "--bind-try") for each in _paths(rules.write)]
     for place, how in sorted(mounts, key=lambda each: len(Path(each[0]).parts)):
         if place == "/":
@@ -214,16 +219,14 @@ def _home(wanted: Wanted) -> str:
     return "" if any(map(home.is_relative_to, taken)) else str(home)
 
 
-def _own(wanted: Wanted, rules: SandboxSettings, python: str) -> list[str]:
-    """Return the trees that are this upstream's, and the prefix of the Python that launches it."""
-    prefix = str(Path(python).parent.parent)
+def _own(wanted: Wanted, rules: SandboxSettings) -> list[str]:
+    """Return the trees that are this upstream's, and the Python's that launches it."""
     places = [*wanted.trees, *_paths(rules.read), *([wanted.cwd] if wanted.cwd else [])]
-    places += [] if prefix.startswith("/usr") else [prefix]
-    return list(dict.fromkeys(places))
+    return list(dict.fromkeys([*places, *wanted.launcher]))
 
 
-def _read(wanted: Wanted, rules: SandboxSettings, python: str) -> list[str]:
-    own = _own(wanted, rules, python)
+def _read(wanted: Wanted, rules: SandboxSettings) -> list[str]:
+    own = _own(wanted, rules)
     files = [each.path for each in wanted.files]
     return [*SYSTEM, *(f"/etc/{name}" for name in _ETC), "/proc", *own, *files]
 

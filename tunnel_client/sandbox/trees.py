@@ -9,6 +9,7 @@ Where that folder is too broad (a home, or one that holds our own key) only the 
 
 import os
 import shutil
+import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from tunnel_client.sandbox.scripts import scripts_of
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """What every program may read; where a system has merged them they are links into /usr."""
+STDLIB = Path(sysconfig.get_path("stdlib")).name
+"""The folder of the standard library of the Python that runs us, below its `lib`."""
 _BROAD = {
     Path(each)
     for each in (
@@ -99,6 +102,25 @@ def trees_of(chain: Chain, protected: Iterable[Path], home: Path | None) -> list
     kept += [home] if home is not None else []
     found = [_tree(place, kept) for place in chain.places]
     return [each for each in dict.fromkeys(found) if not any(map(each.is_relative_to, SYSTEM))]
+
+
+def python_trees(program: Path, protected: Iterable[Path], home: Path | None) -> list[Path]:
+    """Return what a Python reads to run our launcher, which imports nothing but its library.
+
+    That is its prefix, as a program of the upstream may be made of it. A prefix that holds more,
+    as `~/.local` does, shows the Python alone.
+    """
+    if any(map(program.is_relative_to, SYSTEM)):
+        return []
+    kept = [Path(os.path.realpath(each)) for each in protected]
+    kept += [home] if home is not None else []
+    prefix = program.parent.parent
+    if not is_broad(prefix, kept):
+        return [prefix]
+    libraries = [prefix / name / STDLIB for name in ("lib", "lib64")]
+    libraries += sorted(each for name in ("lib", "lib64") for each in prefix.glob(f"{name}/libpy*"))
+    there = [each for each in libraries if each.exists() and not is_broad(each, kept)]
+    return [program, *there]
 
 
 def _tree(place: Path, kept: Sequence[Path]) -> Path:

@@ -1,5 +1,7 @@
 """What the rules of an upstream come to on different machines."""
 
+import os
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -87,6 +89,24 @@ def test_what_is_listed_is_mounted_and_a_folder_inside_of_another_after_it() -> 
     assert ("--bind-try", "/a/b") in pairwise(argv)
     with pytest.raises(ValueError, match="whole file system"):
         planned(SandboxSettings(read=[Path("/")]), FULL)
+
+
+def test_of_the_systems_tls_it_sees_what_is_public() -> None:
+    """As root it could read the keys beside it."""
+    for machine in (FULL, ALONE):
+        argv = planned(SandboxSettings(), machine).argv
+        read = {each.removeprefix("read=") for each in argv}
+        assert {"/etc/ssl/certs", "/etc/pki/tls/certs"} <= read
+        assert not {"/etc", "/etc/ssl", "/etc/ssl/private", "/etc/pki", "/etc/pki/tls"} & read
+
+
+def test_the_launchers_python_is_read_as_it_was_judged() -> None:
+    launcher = replace(WANTED, launcher=("/srv/py/bin/python3", "/srv/py/lib/python3"))
+    for machine in (FULL, ALONE):
+        argv = plan(launcher, SandboxSettings(), machine, "/tmp/mine", None, 5).argv
+        read = {each.removeprefix("read=") for each in argv}
+        assert {"/srv/py/bin/python3", "/srv/py/lib/python3"} <= read
+        assert str(Path(os.path.realpath(sys.executable)).parent.parent) not in read
 
 
 def test_hosts_get_a_way_to_the_proxy_and_no_network() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tunnel_client.sandbox.trees import chain_of, is_broad, trees_of
+from tunnel_client.sandbox.trees import STDLIB, chain_of, is_broad, python_trees, trees_of
 
 
 def program(place: Path, text: str = "\x7fELF") -> Path:
@@ -67,6 +67,24 @@ def test_a_program_in_a_home_or_beside_our_key_shows_only_itself(tmp_path: Path)
     state = home / ".local" / "state" / "tunnel-client"
     assert trees(local, protected=state, home=home) == [home / ".local" / "bin"]
     assert trees(local, protected=local.parent / "client.toml", home=home) == [local]
+
+
+def test_the_launchers_python_shows_itself_alone_where_its_prefix_holds_more(
+    tmp_path: Path,
+) -> None:
+    """C19: a Python that was installed below ~/.local, beside the client's state."""
+    prefix = tmp_path / ".local"
+    python = program(prefix / "bin" / "python3")
+    library = prefix / "lib" / STDLIB
+    library.mkdir(parents=True)
+    shared = prefix / "lib" / "libpython3.so.1"
+    shared.touch()
+    assert python_trees(python, [tmp_path / "elsewhere"], None) == [prefix]
+    alone = [python, library, shared]
+    assert python_trees(python, [prefix / "state" / "client.key"], None) == alone
+    assert python_trees(python, [], prefix) == alone
+    assert python_trees(python, [library / "client.key"], None) == [python, shared]
+    assert python_trees(Path("/usr/bin/python3"), [], None) == []
 
 
 @pytest.mark.parametrize("folder", ["/", "/home", "/root", "/etc", "/tmp", "/var"])

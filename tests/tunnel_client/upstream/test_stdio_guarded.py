@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -75,6 +76,17 @@ async def test_it_reads_neither_our_key_nor_our_home(
         for folder in ("/home", "/var", tmp_path):
             said = await server.run(f"import os; result = os.listdir({str(folder)!r})")
             assert said.startswith(DENIED) or said == "[]" or "state" not in said
+
+
+async def test_it_does_not_read_the_keys_of_the_system(tmp_path: Path, machine: Machine) -> None:
+    """C19: as root it is their owner."""
+    async with prying(tmp_path, machine) as server:
+        for folder in ("/etc/ssl/private", "/etc/pki/tls/private"):
+            said = await server.run(f"import os; result = os.listdir({folder!r})")
+            assert said.startswith(DENIED), folder
+        roots = "import ssl; result = len(ssl.create_default_context().get_ca_certs()) > 0"
+        if ssl.create_default_context().get_ca_certs():
+            assert await server.run(roots) == "True"
 
 
 async def test_no_detour_leads_out(tmp_path: Path, machine: Machine, secret: Path) -> None:
