@@ -136,7 +136,7 @@ class Crossing:
             return
         self._waiting = (status, headers)
         if self._record is not None:
-            self._record.head(status, headers)
+            self._record.head(status, headers, end)
         if status >= 400:
             self.outcome = "http_error"
         if self._edit is not None and not 200 <= status < 300:

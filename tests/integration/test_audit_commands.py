@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.agent import call
+from tests.helpers.agent import call, initialize
+from tests.helpers.audit_log import records
 from tests.helpers.tunnel import CommandError, end
 from tests.integration.policies import desk_upstream
 from tests.integration.scene import Scene, open_scene
@@ -23,6 +24,14 @@ def client_folder(scene: Scene) -> Path:
 
 async def of_relay(scene: Scene, *words: str) -> dict[str, Any]:
     found: dict[str, Any] = await scene.lab.relay_json("audit", *words)
+    return found
+
+
+async def reconciled(scene: Scene) -> dict[str, Any]:
+    """Compare both logs; both programs have ended."""
+    folders = (str(relay_folder(scene)), str(client_folder(scene)))
+    compare = ("audit", "reconcile", *folders, "--slack", "0", "--json")
+    found: dict[str, Any] = json.loads(await scene.lab._run("tunnel-relay", *compare))
     return found
 
 
@@ -50,11 +59,30 @@ async def test_a_session_is_replayed_and_both_logs_account_for_every_call() -> N
 
         await end(scene.lab.client)
         await end(scene.lab.relay)
-        folders = (str(relay_folder(scene)), str(client_folder(scene)))
-        compare = ("audit", "reconcile", *folders, "--slack", "0", "--json")
-        found = json.loads(await scene.lab._run("tunnel-relay", *compare))
+        found = await reconciled(scene)
         assert (found["ok"], found["broken"]) == (True, {})
-        assert found["relay"] == found["matched"] == found["clients"][folders[1]] > 0
+        assert found["relay"] == found["matched"] == found["clients"][str(client_folder(scene))] > 0
+
+
+async def test_answers_without_a_body_are_the_same_in_both_logs() -> None:
+    """A legacy session: an upstream owes a notification and a farewell no more than a status."""
+    async with open_scene(prepare=pinned, upstream=desk_upstream()) as scene:
+        begun = await scene.agent.ask(initialize())
+        session = [("Mcp-Session-Id", begun.values("mcp-session-id")[0])]
+        message = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        assert (await scene.agent.ask(message, headers=session)).status == 202
+        assert (await scene.agent.ask(method="DELETE", headers=session)).status == 204
+        await end(scene.lab.client)
+        await end(scene.lab.relay)
+        done = records(client_folder(scene), "call.completion")
+        assert sorted((each["status"], each["result"], each["delivery"]) for each in done) == [
+            (200, "ok", "done"),
+            (202, "ok", "done"),
+            (204, "ok", "done"),
+        ]
+        found = await reconciled(scene)
+        assert (found["ok"], found["findings"]) == (True, [])
+        assert found["relay"] == found["matched"] == 3
 
 
 async def test_a_log_that_is_not_there_is_said_with_a_code() -> None:

@@ -13,17 +13,21 @@ from typing import Any, cast
 
 import pytest
 
+from shared.audit.log import AuditLog
 from shared.errors import ResetCode
 from shared.grant import Grant
 from shared.keys import PrivateKey
 from shared.permit import Permit, Signed
 from shared.policy.classes import ToolClass
 from shared.policy.model import Policy
+from shared.record.redact import Redactor
 from shared.wire.codec import OpenHead, encode_open
+from tests.helpers.audit_log import records
 from tests.shared.policy.texts import policy
 from tests.shared.test_permit import PERMIT
-from tests.tunnel_client.test_judge import ADD, ASK, READ, a_call, a_grant, pinned
+from tests.tunnel_client.test_judge import ADD, ALL, ASK, READ, a_call, a_grant, pinned
 from tunnel_client.audit.calls import Calls
+from tunnel_client.audit.spelling import Spelling
 from tunnel_client.bridge import Bridge
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.pins import Pins
@@ -148,3 +152,33 @@ async def test_what_changes_while_a_permit_is_written_down_counts(
     scene.meanwhile = meanwhile
     assert await scene.call() == [code]
     assert scene.opened == []
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [(202, "ok"), (204, "ok"), (404, "protocol_error"), (500, "protocol_error")],
+)
+async def test_an_answer_without_a_body_is_an_answer_in_the_record(
+    tmp_path: Path, status: int, result: str
+) -> None:
+    """So upstreams answer every notification, and the end of a session."""
+    scene = Scene(tmp_path)
+    scene.policy = policy(ALL)
+    log = AuditLog(tmp_path / "log", "test")
+    scene.bridge.calls = Calls(log, Spelling(Redactor(b"k" * 32), scene.judge))
+    turn: list[Callable[[], object]] = []
+    told: list[bytes] = []
+    driver: Any = SimpleNamespace(
+        link="l", at_turn_end=turn.append, respond=lambda *said: told.append(said[2])
+    )
+    assert scene.grant is not None
+    head = OpenHead("ab", "DELETE", scene.grant.session, "", [])
+    crossing = scene.bridge.open(driver, 1, encode_open(head), b"")
+    assert crossing is not None
+    turn.pop()()
+    crossing.head(status, [(b"content-length", b"0")], end=True)
+    assert told == [b""]
+    log.close()
+    (done,) = records(tmp_path / "log", "call.completion")
+    wanted = (result, "done", status, 0)
+    assert (done["result"], done["delivery"], done["status"], done["bytes"]) == wanted

@@ -64,10 +64,12 @@ class Call:
         """Must the intent be on the disk before anything leaves?"""
         self._began = time.monotonic()
 
-    def head(self, status: int, headers: Headers) -> None:
-        """The answer begins."""
+    def head(self, status: int, headers: Headers, end: bool) -> None:
+        """The answer begins; `end`: no body follows, and the status is all of it."""
         self._status = status
         self._headers = headers
+        if end:
+            self.data(b"", True)
 
     def data(self, chunk: bytes, end: bool) -> None:
         """Some of the answer goes on its way, all that is left of it with `end`."""
@@ -134,7 +136,7 @@ class Unrecorded(Call):
 
     def __init__(self) -> None: ...
 
-    def head(self, status: int, headers: Headers) -> None: ...
+    def head(self, status: int, headers: Headers, end: bool) -> None: ...
 
     def data(self, chunk: bytes, end: bool) -> None: ...
 
