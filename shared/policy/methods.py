@@ -3,7 +3,11 @@
 Both eras. A method in neither table is denied, whatever the rules say.
 """
 
+import re
+
 TOOL = "tools/call"
+TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+"""Names that the specification has for tools; no rule can allow another one."""
 
 FREE: dict[str, str] = {
     "initialize": "opens an MCP session below a session that was judged already",

@@ -4,15 +4,12 @@ Deny beats require_approval beats allow, whatever the order of the rules. Nothin
 deny, and so is any fault while a rule that matches is being asked.
 """
 
-import re
-
 from shared.policy.conditions import ConditionError
 from shared.policy.index import Found
-from shared.policy.methods import FREE, RULED, TOOL
+from shared.policy.methods import FREE, RULED, TOOL, TOOL_NAME
 from shared.policy.model import Action, Decision, Effect, Policy, Rule, Subject
 
 _DENY, _ASK, _ALLOW = Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.ALLOW
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _FREE = Decision(_ALLOW, None, "free")
 _NO_RULE = Decision(_DENY, None, "no_rule")
 _BAD_NAME = Decision(_DENY, None, "bad_name")
@@ -73,7 +70,7 @@ def _settled(action: Action) -> Decision | None:
     method = action.method
     if method not in RULED:
         return _FREE if method in FREE else _UNKNOWN_METHOD
-    if method == TOOL and (action.name is None or _TOOL_NAME.fullmatch(action.name) is None):
+    if method == TOOL and (action.name is None or TOOL_NAME.fullmatch(action.name) is None):
         return _BAD_NAME
     return None
 

@@ -20,7 +20,7 @@ from shared.permit import decode
 from shared.policy.methods import TOOL
 from shared.policy.model import why_facts
 from shared.record.encode import before, said, traced
-from shared.wire.tools import ToolWord
+from shared.wire.tools import PinState, ToolWord
 from tunnel_relay.audit.saying import Claims
 from tunnel_relay.clients.link import Link
 from tunnel_relay.gateway.answers import Cause
@@ -264,7 +264,9 @@ def _facts(
         what["method"] = envelope.method if envelope.method is not None else "response"
     if tool is not None:
         kind = None if tool.kind is None else tool.kind.value
-        what |= {"class": kind, "definition": tool.sha256, "name": tool.name}
+        what |= {"class": kind, "name": tool.name}
+        if tool.state is PinState.PINNED:
+            what["definition"] = tool.sha256  # of any other no operator has said that it is one
     who = {
         "agent": session.agent,
         "claimed": claim,

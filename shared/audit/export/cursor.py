@@ -6,9 +6,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from shared.audit.private import AuditError, read_private, write_private
+from shared.audit.private import MAX_BYTES, AuditError, read_private, write_private
 from shared.record.export.otlp_metrics import Kept
 
+_REMEDY = "remove it to send all again"
 _HASH = re.compile(r"[0-9a-f]{64}|")
 
 
@@ -38,6 +39,8 @@ def read_cursor(path: Path) -> Cursor:
         found = json.loads(read_private(path))
     except FileNotFoundError:
         return Cursor()
+    except AuditError as error:
+        raise AuditError(f"{error}; {_REMEDY}") from None
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):
@@ -47,7 +50,7 @@ def read_cursor(path: Path) -> Cursor:
         totals = found.get("totals", {})
         if whole and isinstance(mark, str) and _HASH.fullmatch(mark) and _are_totals(totals):
             return Cursor(found["next"], mark, found["open"], found["missed"], totals)
-    raise AuditError(f"{path} does not say how far the export is; remove it to send all again")
+    raise AuditError(f"{path} does not say how far the export is; {_REMEDY}")
 
 
 def _are_totals(found: object) -> bool:
@@ -58,6 +61,16 @@ def _are_totals(found: object) -> bool:
 
 
 def write_cursor(path: Path, cursor: Cursor) -> None:
-    """Keep the place reached, whole or not at all; raises AuditError."""
+    """Keep the place reached, whole or not at all; raises AuditError.
+
+    Totals too large to be read again are left out: the next start then counts from nothing.
+    """
+    content = _spelled(cursor)
+    if len(content) > MAX_BYTES:
+        content = _spelled(cursor._replace(totals={}))
+    write_private(path, content)
+
+
+def _spelled(cursor: Cursor) -> bytes:
     kept = cursor._asdict() | {"totals": dict(cursor.totals)}
-    write_private(path, json.dumps(kept, sort_keys=True).encode() + b"\n")
+    return json.dumps(kept, sort_keys=True).encode() + b"\n"

@@ -80,7 +80,8 @@ class Exporter:
         self._codes = codes
         self._pace = pace
         self._path = cursor_path(spool.folder, export.name)
-        self._cursor = read_cursor(self._path)
+        self._cursor = Cursor()
+        """The thread reads it: one that cannot be read holds up this export and nobody else."""
         self._reader = Reader(spool.folder)
         self._most = MOST
         self._oldest = 0
@@ -134,8 +135,9 @@ class Exporter:
 
     def _run(self) -> None:
         try:
-            self._again(self._resume)
-            while not self._stop.is_set():
+            # Without its place nothing goes out, nor is anything written over what says it.
+            resumed = self._again(self._resume)
+            while resumed and not self._stop.is_set():
                 if not self._again(self._step):
                     if self._ends is not None:
                         break
@@ -170,7 +172,7 @@ class Exporter:
 
     def _resume(self) -> bool:
         """See that this is the log that was exported before, and learn what is open in it."""
-        cursor = self._cursor
+        cursor = self._cursor = read_cursor(self._path)
         if not cursor.next:
             return True
         mark = self._reader.read(cursor.next - 1, self._spool.size, 1)

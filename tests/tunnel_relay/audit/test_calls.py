@@ -1,13 +1,21 @@
 """A write waits for the disk that has its intent, a read does not; both keep their number."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from shared.audit.log import AuditLog, Tell
+from shared.jsonrpc.envelope import parse
+from shared.policy.classes import ToolClass
+from shared.record.export.formats import Formatter
+from shared.record.export.joined import Origin
 from shared.wire.tools import PinState, ToolWord
 from tests.helpers.audit_log import records
+from tests.helpers.log_lines import chained, completion, intent
 from tunnel_relay.audit.calls import Calls, Known, Written
 
 READ = Known(None, "p", False, b'"what":{},"who":{},"why":{}')
@@ -82,4 +90,34 @@ async def test_a_write_keeps_its_body_back_until_the_disk_has_its_intent_and_a_r
         ("write", "go on", b"write", None),
         ("more", "go on", b"more", "No space left on device"),
     ]
+    log.close()
+
+
+@pytest.mark.parametrize("state", PinState)
+async def test_only_a_pinned_tool_has_a_definition_in_a_record(
+    tmp_path: Path, state: PinState
+) -> None:
+    """The name of any other is the client's word alone: nothing that counts may be called by it."""
+    log = AuditLog(tmp_path / "log", "test")
+    tool = ToolWord("look_up", ToolClass.READ, "a" * 64, state)
+    request: Any = SimpleNamespace(method=b"POST", trace=None, agent=None)
+    session: Any = SimpleNamespace(
+        id="0" * 32, upstream="office/crm", agent="a", user="ada", tunnel="office"
+    )
+    link: Any = SimpleNamespace(tool=lambda *_: tool)
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "look_up"}}
+    envelope = parse(json.dumps(body).encode())
+    call: Any = SimpleNamespace(
+        session=session, request=request, decision=None, permit="", trace=b""
+    )
+    known = Calls(log).known(call, envelope, link, "p")
+    assert isinstance(known, Known)
+    what = json.loads(b"{%b}" % known.said)["what"]
+    assert (what["name"], what["class"]) == ("look_up", "read")
+    assert ("definition" in what) == (state is PinState.PINNED)
+    line = chained([intent(0, 0, known.said), completion(1, 0, 0)])
+    formatter = Formatter("otlp-metrics", Origin("tunnel-relay", "test", "1.0", "host"))
+    _, spelled = [formatter.line(seq, each) for seq, each in enumerate(line)]
+    labels = json.loads(spelled)["labels"]
+    assert ("gen_ai.tool.name" in labels) == (state is PinState.PINNED)
     log.close()

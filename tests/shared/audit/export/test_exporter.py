@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from structlog.testing import capture_logs
 
 from shared.audit.export import sinks
-from shared.audit.export.cursor import Cursor, cursor_path, read_cursor
+from shared.audit.export.cursor import Cursor, cursor_path, read_cursor, write_cursor
 from shared.audit.export.exporter import Codes, Exporter
 from shared.audit.export.settings import ExportSettings
 from shared.audit.export.sinks import make_sink
 from shared.audit.log import AuditLog
-from shared.audit.private import AuditError
+from shared.audit.private import MAX_BYTES, AuditError
 from shared.audit.segments import segments
 from shared.backoff import Backoff
 from shared.record.export.formats import Formatter
@@ -277,6 +277,39 @@ def test_a_place_that_cannot_be_read_is_not_guessed(tmp_path: Path, text: str) -
     path.write_text(text)
     with pytest.raises(AuditError, match="does not say how far"):
         read_cursor(path)
+
+
+def test_a_place_that_is_too_large_to_be_read_says_what_to_do(tmp_path: Path) -> None:
+    path = cursor_path(tmp_path, "siem")
+    path.touch(mode=0o600)
+    path.write_bytes(b" " * (MAX_BYTES + 1))
+    with pytest.raises(AuditError, match="too large; remove it to send all again"):
+        read_cursor(path)
+
+
+def test_a_place_is_never_written_so_that_it_cannot_be_read(tmp_path: Path) -> None:
+    """What was counted then begins anew at the next start, and the place stays."""
+    path = cursor_path(tmp_path, "siem")
+    place = Cursor(7, "a" * 64, 5, 3, {f"{number:01000}": [0] * 18 for number in range(2000)})
+    write_cursor(path, place)
+    assert read_cursor(path) == place._replace(totals={})
+
+
+async def test_a_place_that_cannot_be_read_holds_nobody_up_but_its_export(tmp_path: Path) -> None:
+    """Nothing is sent and nothing is written over it until somebody removes it."""
+    log, out = await written(tmp_path / "log", 4), tmp_path / "out"
+    place = cursor_path(log.folder, "siem")
+    place.touch(mode=0o600)
+    place.write_text("{")
+    with running(log, to=f"file:{out}") as export:
+        await until(lambda: "remove it to send all again" in str(export.status()["problem"]))
+        export.finish(0.0)
+    assert (out.exists(), place.read_text()) == (False, "{")
+    with running(log, to=f"file:{out}") as export:
+        await until(lambda: export.status()["problem"])
+        place.unlink()
+        await until(lambda: sent_to(export.status(), log))
+    assert out.read_bytes().splitlines() == lines_of(log.folder)
 
 
 async def test_the_command_prints_a_part_of_a_folder(tmp_path: Path) -> None:

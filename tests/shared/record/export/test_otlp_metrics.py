@@ -1,13 +1,14 @@
 """How long calls took, as histograms that a collector decodes."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from shared.audit.export.cursor import Cursor, cursor_path, read_cursor, write_cursor
 from shared.record import encode
 from shared.record.export.formats import Formatter, otlp_body
 from shared.record.export.joined import Origin
-from shared.record.export.otlp_metrics import BOUNDS, MAX_SERIES
+from shared.record.export.otlp_metrics import BOUNDS, MAX_SERIES, Totals
 from tests.helpers.log_lines import SAID, call_name, chained, completion, intent
 from tests.helpers.otlp import points_of
 
@@ -24,6 +25,21 @@ def body_of(origin: Origin, *records: bytes) -> bytes:
     formatter = Formatter("otlp-metrics", origin)
     lines = [formatter.line(seq, line) for seq, line in enumerate(chained(records))]
     return otlp_body("otlp-metrics", [each for each in lines if each], origin)
+
+
+def pinned(tool: str, server: str = "crm", tool_class: str = "read") -> bytes:
+    what = {"server": server, "http": "POST", "method": "tools/call", "name": tool}
+    return encode.said(what | {"definition": "d" * 64, "class": tool_class}, {}, {})
+
+
+def lines_for(said: Iterable[bytes], origin: Origin = RELAY) -> tuple[Formatter, list[bytes]]:
+    """Return what became of a call of each kind, and the formatter that counted them."""
+    formatter, records = Formatter("otlp-metrics", origin), list[bytes]()
+    for number, each in enumerate(said):
+        seq = 2 * number
+        records += [intent(seq, number, each), ended(seq + 1, number, seq, 7)]
+    lines = [formatter.line(seq, line) for seq, line in enumerate(chained(records))]
+    return formatter, [each for each in lines if each]
 
 
 def ended(seq: int, number: int, begun: int, us: int, result: bytes = b"ok") -> bytes:
@@ -68,6 +84,46 @@ def test_agents_make_no_series_of_their_own() -> None:
     assert set(labels) == {"mcp.method.name", "gen_ai.operation.name", "mcp_tunnel.server"}
 
 
+def test_names_that_could_be_no_tools_are_no_labels(tmp_path: Path) -> None:
+    """A client may tell such names to a relay, and say that they are pinned."""
+    names = [f"{number:04}" + "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 246 for number in range(1000)]
+    formatter, lines = lines_for(map(pinned, names))
+    assert len(formatter.totals) == 1
+    assert "gen_ai.tool.name" not in json.loads(lines[-1])["labels"]
+    place = cursor_path(tmp_path, "durations")
+    write_cursor(place, Cursor(totals=formatter.totals))
+    assert read_cursor(place).totals == formatter.totals
+
+
+def test_methods_that_nobody_knows_are_one_series_together() -> None:
+    what = {"server": "crm", "http": "POST"}
+    methods = [*(f"made/up{number}" for number in range(50)), "ping", "tools/list"]
+    formatter, _ = lines_for(encode.said(what | {"method": each}, {}, {}) for each in methods)
+    found = [json.loads(each).get("mcp.method.name") for each in formatter.totals]
+    assert found == ["_OTHER", "ping", "tools/list"]
+
+
+def test_no_tunnel_takes_more_series_than_half_of_what_others_leave() -> None:
+    tools = [f"tool{number}" for number in range(MAX_SERIES + 10)]
+    for tunnels, wanted in ((["a"], [500]), (["a", "b", "c"], [500, 250, 125])):
+        said = [pinned(tool, f"{tunnel}/crm") for tunnel in tunnels for tool in tools]
+        formatter, _ = lines_for([*said, pinned("late", "d/crm")])
+        servers = [json.loads(each).get("mcp_tunnel.server") for each in formatter.totals]
+        assert [servers.count(f"{tunnel}/crm") for tunnel in tunnels] == wanted
+        assert (servers.count("d/crm"), servers.count(None)) == (1, 1)
+        again = Formatter("otlp-metrics", RELAY)
+        again.go_on_from(formatter.totals)
+        assert again.totals == formatter.totals
+
+
+def test_series_that_could_not_be_made_now_take_no_room() -> None:
+    """An older version counted them."""
+    totals, counts = Totals(), [1, 2, 3, *[0] * (len(BOUNDS) + 1)]
+    name = json.dumps({"gen_ai.tool.name": "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 250})
+    totals.restore({name: counts, "{}": counts})
+    assert totals.kept == {"{}": counts}
+
+
 def test_a_clock_that_was_set_back_makes_no_older_point() -> None:
     formatter = Formatter("otlp-metrics", CLIENT)
     late, early = ended(2, 0, 0, 7), ended(3, 1, 1, 9)
@@ -85,10 +141,9 @@ def test_more_kinds_of_calls_than_are_kept_are_one_more_together(tmp_path: Path)
     formatter = Formatter("otlp-metrics", CLIENT)
     records = []
     for number in range(0, 2 * MAX_SERIES + 20, 2):
-        tool = f"{number:0128}"
-        what = {"server": "s" * 64, "http": "POST", "method": "tools/call", "name": tool}
-        said = encode.said(what | {"definition": "d", "class": "external_send"}, {}, {})
-        records += [intent(number, number, said), ended(number + 1, number, number, 7)]
+        said = pinned(f"{number:0128}", f"{number:064}/{'s' * 64}", "external_send")
+        result = b"revoked_in_flight"  # the longest there is
+        records += [intent(number, number, said), ended(number + 1, number, number, 7, result)]
     lines = [formatter.line(seq, line) for seq, line in enumerate(chained(records))]
     last = json.loads(lines[-1])
     assert (last["labels"], last["count"]) == ({"otel.metric.overflow": True}, 10)
