@@ -76,7 +76,7 @@ class ClientLink:
             if self._process.granted(session):
                 continue  # the relay said more on another link
             ended = self._process.end_session(session)
-            events.note("grant.over", link=self.driver.link, session=session[:8], ended=ended)
+            events.note("grant.over", link=self.driver.link, session=session, ended=ended)
             log.info("grant over", session=session[:8], ended=ended)
         if self._left and not self.driver.open_streams:
             self.driver.close(CloseCode.NORMAL, "moved to another link")
@@ -108,7 +108,7 @@ class ClientLink:
         else:
             ended = self._process.end_session(session, by=self)
         self.driver.revoked(order, ended)
-        events.note("session.cut", link=self.driver.link, session=session[:8], ended=ended)
+        events.note("session.cut", link=self.driver.link, session=session, ended=ended)
         log.info("session cut", session=session[:8], ended=ended)
 
     def on_revoked(self, order: int, ended: int) -> None:

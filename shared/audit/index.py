@@ -28,7 +28,7 @@ Words = tuple[str, ...]
 Inherit = Callable[[int], Words | None]
 """Says what an earlier segment's index has of a record."""
 
-_VERSION = 1
+_VERSION = 2
 _BATCH = 5000
 _MAX_WORD = 512
 _LATEST = 2**63 - 1
@@ -41,6 +41,7 @@ CREATE TABLE records (
     seq INTEGER PRIMARY KEY, at INTEGER, length INTEGER, time INTEGER, call TEXT,
     {_NAMES}
 );
+CREATE TABLE named (seq INTEGER, session INTEGER);
 PRAGMA user_version = {_VERSION};
 """  # noqa: S608
 
@@ -55,6 +56,8 @@ class Index:
         self._words: dict[str, int] = {"": 0}
         self._open: dict[str, tuple[int, ...]] = {}
         self._intents = repeats.Intents()
+        self._named: list[tuple[int, int]] = []
+        """Sessions of records that name several, which are not stored yet."""
         self._ends: dict[bytes, tuple[int, ...]] = {}
         """Columns of intents by how these end."""
         self._where = where
@@ -73,7 +76,7 @@ class Index:
         """Throw away what it knows and read the segment again; raises AuditError."""
         self.db.close()
         self.db = _opened(self._where, anew=True)
-        self._words, self._open, self._ends = {"": 0}, {}, {}
+        self._words, self._open, self._ends, self._named = {"": 0}, {}, {}, []
         self._load()
         with Blocks(self.segment.path) as blocks:
             self._catch_up(blocks)
@@ -98,6 +101,8 @@ class Index:
         return "" if found is None else str(found[0])
 
     def _load(self) -> None:
+        if self.db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            raise sqlite3.DatabaseError("of another version")
         for identifier, word in self.db.execute("SELECT id, word FROM words"):
             self._words[word] = identifier
         row = self.db.execute("SELECT covered, next, hash, low, high FROM state").fetchone()
@@ -182,6 +187,9 @@ class Index:
             columns = tuple(map(self._id, words_of(facts)))
             if kind == INTENT:
                 self._open[call] = columns
+            several = facts.get("sessions")
+            if isinstance(several, list):
+                self._named += ((self.next, self._id(each)) for each in several)
         return self._timed(line, min(facts["time"], _LATEST), call, columns)
 
     def _said_before(self, intent: object) -> tuple[int, ...]:
@@ -211,8 +219,10 @@ class Index:
         with self.db:
             self.db.executemany("INSERT INTO words (word, id) VALUES (?, ?)", words[known:])
             self.db.executemany(f"INSERT INTO records VALUES ({marks})", batch)  # noqa: S608
+            self.db.executemany("INSERT INTO named VALUES (?, ?)", self._named)
             state = (self.covered, self.next, self._last, self.low, self.high)
             self.db.execute("UPDATE state SET covered=?, next=?, hash=?, low=?, high=?", state)
+        self._named = []
         return len(words)
 
 

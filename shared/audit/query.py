@@ -18,6 +18,8 @@ from shared.record.model import RecordError, parse
 MAX_PAGE = 10_000
 UNREADABLE = "unreadable"
 """Stands for a line that is no record, or not the one that should be there."""
+_NAMING = ("records", "named")
+"""Tables of an index that name sessions: a record of several has more than one."""
 BY_BEGINNING = frozenset({"kind", "session"})
 """What is found by how it begins as well: `call.` finds every kind of call."""
 
@@ -116,12 +118,17 @@ class Query:
         for segment in parts:
             index = self._index(segment)
             ids = ",".join(map(str, _ids(index.db, begins, begins=True)))
-            text = f"SELECT DISTINCT session FROM records WHERE session IN ({ids})"  # noqa: S608
-            words = f"SELECT word FROM words WHERE id IN ({text})"  # noqa: S608
+            texts = [f"SELECT session FROM {each} WHERE session IN ({ids})" for each in _NAMING]  # noqa: S608
+            words = f"SELECT word FROM words WHERE id IN ({' UNION '.join(texts)})"  # noqa: S608
             found |= {word for (word,) in index.db.execute(words)} if ids else set()
             if begins in found:
                 return [begins]
-        return sorted(found)
+        whole: list[str] = []
+        for each in sorted(found, reverse=True):
+            # Older clients called a session that was cut by how it begins: that is no other one.
+            if not whole or not whole[-1].startswith(each):
+                whole.append(each)
+        return whole[::-1]
 
     def _worth(
         self, parts: list[Segment], after: int | None, before: int | None, newest: bool
@@ -212,7 +219,12 @@ def _ask(
         ids = _ids(index.db, word, begins=column in BY_BEGINNING)
         if not ids:
             return []
-        terms.append(f'"{column}" IN ({",".join(map(str, ids))})')
+        listed = ",".join(map(str, ids))
+        term = f'"{column}" IN ({listed})'
+        if column == "session":
+            also = f"SELECT seq FROM named WHERE session IN ({listed})"  # noqa: S608
+            term = f"({term} OR seq IN ({also}))"
+        terms.append(term)
     for term, value in (
         *(("call = ?", wanted.call), ("time >= ?", wanted.since), ("time < ?", wanted.until)),
         *(("seq > ?", after), ("seq < ?", before)),

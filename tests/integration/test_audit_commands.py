@@ -85,6 +85,24 @@ async def test_answers_without_a_body_are_the_same_in_both_logs() -> None:
         assert found["relay"] == found["matched"] == 3
 
 
+async def test_a_replay_says_at_both_ends_that_the_session_was_cut() -> None:
+    async with open_scene(prepare=pinned, upstream=desk_upstream()) as scene:
+        await classified(scene)
+        held = await scene.grant()
+        assert (await held.agent.ask(call("get_ticket", case="before"))).status == 200
+        await scene.lab.relay_command("session", "revoke", held.id)
+        for name in (held.id, held.id[:6]):
+            words = ("audit", "replay", name, "--json")
+            client = json.loads(await scene.lab.client_command(*words))
+            for shown in (client, await of_relay(scene, "replay", name)):
+                kinds = [each["kind"] for each in shown["entries"]]
+                assert shown["session"] == held.id
+                assert kinds.index("call.intent") < kinds.index("session.cut")
+        found = await of_relay(scene, "query", "--session", held.id, "--kind", "session.cut")
+        (cut,) = found["records"]
+        assert cut["sessions"] == [held.id]
+
+
 async def test_a_log_that_is_not_there_is_said_with_a_code() -> None:
     async with open_scene() as scene:
         with pytest.raises(CommandError) as refused:

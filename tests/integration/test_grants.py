@@ -20,6 +20,7 @@ from shared.keys import PrivateKey
 from shared.wire.codec import encode_reset
 from shared.wire.frames import Frame, FrameType
 from tests.helpers.agent import call
+from tests.helpers.audit_log import records
 from tests.helpers.raw_link import Member, RawLink, joined
 from tests.helpers.raw_relay import RawRelay, RawRelayLink, raw_relay
 from tests.helpers.tcp_proxy import TcpProxy
@@ -219,6 +220,8 @@ async def test_a_blackholed_relay_cannot_keep_a_session_alive() -> None:
             proxy.stall()
             await scene.upstream.until(seen.closed.is_set)
             assert "grant over" in scene.log("client.log")
+            (over,) = records(scene.lab.folder / "client" / "state" / "audit", "grant.over")
+            assert over["session"] == made.id
             proxy.cut()
 
 

@@ -324,7 +324,9 @@ class AdminCore:
             with anyio.move_on_after(CUT_DEADLINE):
                 cut = await self.links.cut_sessions(sessions, wait)
             told = {"streams": cut["streams"], "silent": cut["silent"]}
-            note("session.cut", sessions=list(sessions[:MAX_TOLD]), count=len(sessions), **told)
+            for first in range(0, len(sessions), MAX_TOLD):
+                some = list(sessions[first : first + MAX_TOLD])
+                note("session.cut", sessions=some, count=len(sessions), **told)
         return {**cut, "lease": self.lease.seconds}
 
     def join_code(self, code: str, tunnel: str) -> JoinCode:

@@ -107,6 +107,40 @@ def test_kinds_and_sessions_are_found_by_how_they_begin(folder: Path) -> None:
     assert found(folder, Wanted(call="r.1")) == found(folder, Wanted(kind="call.refused"))
 
 
+async def test_a_record_of_several_sessions_is_found_by_each(tmp_path: Path) -> None:
+    """As the relay has them when it cuts; beside them what an older client called by its start."""
+    ids = [f"{number:x}" * 32 for number in range(1, 4)]
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    log.add("link.up", {"session": ids[0]})
+    log.add("session.cut", {"sessions": [*ids, 7, "", None]})
+    log.add("session.cut", {"sessions": ids[1:]})
+    log.add("session.cut", {"session": ids[2][:8]})
+    assert log.flush() is None
+    for _ in range(2):  # the second time the index lies there
+        wanted = [Wanted(session=each) for each in (*ids, ids[1][:6], "e" * 32)]
+        assert [found(log.folder, each)[1:] for each in wanted] == [[2], [3], [3], [3], []]
+        cut = Wanted(session=ids[0], kind="session.cut")
+        assert len(found(log.folder, cut)) == 1
+        with Query(log.folder) as query:
+            named = [query.sessions(each) for each in ("1", "22", ids[1], "333", "e")]
+        assert named == [[ids[0]], [ids[1]], [ids[1]], [ids[2]], []]
+    log.close()
+
+
+async def test_an_index_of_an_older_version_is_made_anew(tmp_path: Path) -> None:
+    """It knows nothing of records of several sessions."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    log.add("session.cut", {"sessions": ["a" * 32]})
+    assert log.close() is None
+    (seq,) = found(log.folder, Wanted(session="a" * 32))
+    db = sqlite3.connect(log.folder / "0000000000000000.index")
+    with db:
+        db.execute("DROP TABLE named")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    assert found(log.folder, Wanted(session="a" * 32)) == [seq]
+
+
 def test_times_are_bounds(folder: Path) -> None:
     times = {each["seq"]: each["time"] for each in records(folder)}
     middle = times[150]

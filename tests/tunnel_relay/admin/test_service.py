@@ -5,7 +5,7 @@ import itertools
 import sqlite3
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import anyio
 import pytest
 from sqlalchemy import text
 
+from shared.audit import events
 from shared.audit.keys import PUBLIC_FILE
 from shared.errors import CloseCode
 from shared.ids import JOIN_PREFIX, SESSION_PREFIX, is_token
@@ -144,6 +145,24 @@ async def test_revoking_denies_cuts_and_stores(tmp_path: Path) -> None:
         assert (report["session"]["state"], report["session"]["reason"]) == ("revoked", "left")
         assert (await admin.session_list())["sessions"] == []
         assert len((await admin.session_list(ended=True))["sessions"]) == 1
+
+
+async def test_every_session_that_is_cut_is_named_in_a_record(tmp_path: Path) -> None:
+    """A lock has no other record of them, however many there are."""
+    told: list[list[str]] = []
+
+    def note(kind: str, facts: Mapping[str, Any]) -> None:
+        if kind == "session.cut":
+            assert (facts["count"], facts["streams"]) == (120, 360)
+            told.append(facts["sessions"])
+
+    async with an_admin(tmp_path) as admin:
+        admin.links = RecordedLinks()
+        ids = [f"{number:032x}" for number in range(120)]
+        with events.heard(note):
+            await admin.cut(ids)
+    assert max(map(len, told)) <= 50
+    assert [each for some in told for each in some] == ids
 
 
 async def test_a_session_is_denied_before_the_links_are_told(tmp_path: Path) -> None:
