@@ -3,7 +3,8 @@
 Of a record only who, what and what became of it: no argument, not even a redacted one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from shared.record.chain import BadLineError, split
 from shared.record.model import INTENT
 
 MAX_SAMPLE = 200
+MAX_ODD = 20
 _PLAIN = ("by", "command", "outcome", "tunnel", "upstream", "instance", "result", "reason")
 _OF_INTENT = ("user", "agent", "server", "what", "class", "decision")
 Facts = dict[str, Any]
 
 
 def not_looked_at(why: str) -> Facts:
-    """Return what is said of a log nobody looked at."""
-    return {"looked": False, "problem": why, "sample": []}
+    """Return what is said of a log nobody looked at: whether it is whole is not known."""
+    return {"looked": False, "problem": why, "ok": None, "sample": []}
 
 
 def look(folder: Path, count: int) -> Facts:
@@ -34,18 +36,22 @@ def look(folder: Path, count: int) -> Facts:
     try:
         public = decode_public((folder / PUBLIC_FILE).read_text().strip())
         report = verify_folder(folder, public)
-        note = last_note(folder)
-        sample = newest(folder, count)
     except (AuditError, OSError, UnicodeDecodeError, BadKeyError) as error:
         said = str(error) if isinstance(error, AuditError) else type(error).__name__
-        return not_looked_at(f"the log cannot be read: {said}")
+        # It is here and it is on: that it cannot be read is what a break looks like.
+        return {**not_looked_at(f"the log cannot be read: {said}"), "ok": False}
+    note, sample = None, []
+    with suppress(AuditError):  # what is wrong with it, the verification says
+        note = last_note(folder)
+        sample = newest(folder, count)
+    odd = sorted(report.findings, key=lambda each: not each.grave)
     names = ("ok", "records", "removed", "signed", "checkpoints", "first_bad", "reason", "torn")
     return {
         "looked": True,
         "problem": None,
         **{name: getattr(report, name) for name in names},
         "open": len(report.open_intents),
-        "odd": [each.as_dict() for each in report.findings[:20]],
+        "odd": [each.as_dict() for each in odd[:MAX_ODD]],
         "key": key_fingerprint(public),
         "checkpoint": note,
         "sample": sample,
@@ -61,13 +67,7 @@ def newest(folder: Path, count: int) -> list[Facts]:
     for segment in reversed(segments(folder)):
         here: dict[str, Facts] = {}
         begun: dict[str, Facts] = {}
-        for line in lines(segment.path):
-            try:
-                record = jiter.from_json(split(line)[1])
-            except (BadLineError, ValueError):
-                continue  # what is wrong with it, the verification says
-            if not isinstance(record, dict):
-                continue
+        for record in _records(segment.path):
             shown, seq, ends = brief(record), str(record.get("seq")), str(record.get("intent"))
             if record.get("kind") == INTENT:
                 begun[seq] = shown
@@ -81,6 +81,16 @@ def newest(folder: Path, count: int) -> list[Facts]:
         if len(found) >= count:
             break
     return found
+
+
+def _records(path: Path) -> Iterator[Facts]:
+    """Yield what can be read of a segment; what is wrong with it, the verification says."""
+    with suppress(AuditError):
+        for line in lines(path):
+            with suppress(BadLineError, ValueError):
+                record = jiter.from_json(split(line)[1])
+                if isinstance(record, dict):
+                    yield record
 
 
 def brief(record: Mapping[str, Any]) -> Facts:

@@ -27,7 +27,9 @@ def _audit_failing(doc: Doc) -> Iterator[str]:
 
 def _log_broken(doc: Doc) -> Iterator[str]:
     log = doc["log"]
-    if log["looked"] and not log["ok"]:
+    if not log["looked"] and log["ok"] is False:
+        yield f"relay: {log['problem']}"
+    elif log["looked"] and not log["ok"]:
         if log["first_bad"] is not None:
             yield f"relay: record {log['first_bad']}: {log['reason']}"
         for each in log["odd"]:
@@ -36,7 +38,8 @@ def _log_broken(doc: Doc) -> Iterator[str]:
 
 
 def _log_unseen(doc: Doc) -> Iterator[str]:
-    if doc["settings"]["audit"]["on"] and not doc["log"]["looked"]:
+    log = doc["log"]
+    if doc["settings"]["audit"]["on"] and not log["looked"] and log["ok"] is not False:
         yield f"relay: {doc['log']['problem']}"
 
 
@@ -174,7 +177,7 @@ CHECKS = (
         "log-broken",
         "high",
         "The log is not what was written",
-        "Records were changed, removed or exchanged, or the disk lost them.",
+        "Records were changed, removed or exchanged, or the disk lost them, or nobody can read it.",
         "keep the folder as it is, and compare it with a checkpoint from elsewhere",
         _log_broken,
     ),

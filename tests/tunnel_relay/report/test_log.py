@@ -2,10 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from shared.audit.keys import PUBLIC_FILE
 from shared.audit.log import AuditLog
+from shared.audit.notes import CHECKPOINTS
+from shared.audit.private import AuditError
+from shared.audit.segments import compress, segments
+from shared.record.crosscheck import Finding
+from shared.record.verify import Report
 from tests.helpers.log_lines import ORIGIN, intent, written
-from tunnel_relay.report.log import brief, look, newest
+from tests.tunnel_relay.report import a_report
+from tunnel_relay.report import log as module
+from tunnel_relay.report.document import document
+from tunnel_relay.report.log import brief, look, newest, not_looked_at
 
 
 def test_a_record_is_shown_without_what_was_said_in_it() -> None:
@@ -48,3 +60,76 @@ def test_a_log_that_is_not_there_is_a_fact_and_no_error(tmp_path: Path) -> None:
     found = look(tmp_path / "none", 5)
     assert found["looked"] is False
     assert "cannot be read" in found["problem"]
+
+
+def findings(log: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a report without another fault says of a log."""
+    found = document(a_report.clean_facts(), [a_report.clean_part()], log)["findings"]
+    return [(each["id"], each["severity"]) for each in found]
+
+
+async def closed(folder: Path) -> Path:
+    """Write a log of closed segments, two at least."""
+    log = await written(folder, calls=60, segment_bytes=10_000)
+    for each in segments(log.folder):
+        if not each.compressed:
+            compress(each.path)
+    assert len(segments(log.folder)) > 1
+    return log.folder
+
+
+async def test_a_segment_that_is_cut_breaks_the_log_and_the_rest_is_shown(tmp_path: Path) -> None:
+    folder = await closed(tmp_path / "log")
+    assert findings(look(folder, 25)) == []
+    last = segments(folder)[-1]
+    whole = last.path.read_bytes()
+    last.path.write_bytes(whole[: len(whole) // 2])
+    found = look(folder, 25)
+    assert (found["looked"], found["ok"]) == (True, False)
+    assert found["first_bad"] >= last.first
+    assert len(found["sample"]) == 25
+    assert findings(found) == [("log-broken", "high")]
+
+
+async def test_what_is_shown_decides_nothing_of_what_was_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment may be removed while it is read, and the end of the checkpoints gone."""
+    folder = await closed(tmp_path / "log")
+
+    def gone(*_: object) -> None:
+        raise AuditError("cannot read it")
+
+    for name in ("newest", "last_note"):
+        monkeypatch.setattr(module, name, gone)
+    found = look(folder, 25)
+    assert (found["looked"], found["ok"], found["sample"], found["checkpoint"]) == (
+        *(True, True, []),
+        None,
+    )
+
+
+@pytest.mark.parametrize("lost", ["key", "all", "folder"])
+async def test_a_log_here_that_cannot_be_read_is_broken_and_not_just_unseen(
+    tmp_path: Path, lost: str
+) -> None:
+    folder = await closed(tmp_path / "log")
+    if lost == "key":
+        (folder / PUBLIC_FILE).unlink()
+    elif lost == "all":
+        for path in (*folder.glob("*.jsonl.gz"), folder / CHECKPOINTS):
+            path.unlink()
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    assert findings(look(folder, 25)) == [("log-broken", "high")]
+    assert findings(not_looked_at("made from afar")) == [("log-unseen", "low")]
+
+
+async def test_what_is_grave_is_among_the_odd_that_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = await closed(tmp_path / "log")
+    odd = [Finding("odd", seq, "c", seq == 40) for seq in range(50)]
+    report = Report(records=120, findings=odd, checkpoints=1)
+    monkeypatch.setattr(module, "verify_folder", lambda *_: report)
+    assert findings(look(folder, 25)) == [("log-broken", "high")]

@@ -10,6 +10,7 @@ import pytest
 from tests.tunnel_relay.report import a_report
 from tests.tunnel_relay.report.a_report import NOW
 from tunnel_relay.report.document import document
+from tunnel_relay.report.log import not_looked_at
 from tunnel_relay.report.page import MAX_PEOPLE, iso, page, reach
 
 HOSTILE = [
@@ -114,7 +115,7 @@ def test_an_empty_relay_has_a_page_too() -> None:
     facts["sessions"] |= {"live": 0, "longest": [], "ended": {}}
     facts["relay"] |= {"serving": False, "uptime": None}
     facts["policy"]["rules"] = []
-    text = page(document(facts, [], {"looked": False, "problem": "no log", "sample": []}))
+    text = page(document(facts, [], not_looked_at("no log")))
     for said in ("No tunnels.", "No client offers a server.", "No rule that is known here"):
         assert said in text
 
