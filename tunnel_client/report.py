@@ -17,6 +17,7 @@ from shared.audit.keys import KEY_FILE as LOG_KEY
 from shared.audit.keys import PUBLIC_FILE, TAGS_FILE
 from shared.audit.private import AuditError
 from shared.audit.verifying import verify_folder
+from shared.escape import one_line
 from shared.keys import BadKeyError, decode_public, key_fingerprint
 from shared.version import VERSION
 from tunnel_client.catalog.definitions import Kind
@@ -30,6 +31,8 @@ from tunnel_client.settings import ClientSettings, UpstreamSettings
 from tunnel_client.upstreams import guards_of
 
 KIND = "tunnel-client report"
+MAX_TEXT = 1000
+"""Characters of what went wrong; relays take no more."""
 
 Facts = dict[str, Any]
 
@@ -58,7 +61,7 @@ def _policy(path: Path) -> Facts:
         text = read_policy_text(path)
         found = load_policy(path).policy
     except ClientError as error:
-        return {"text": None, "digest": None, "problem": f"{error.code}: {error.cause}"}
+        return {"text": None, "digest": None, "problem": _short(f"{error.code}: {error.cause}")}
     return {"text": text, "digest": found.digest, "problem": None}
 
 
@@ -73,11 +76,17 @@ def _audit(settings: ClientSettings) -> Facts:
         report = verify_folder(folder, public)
     except (AuditError, OSError, UnicodeDecodeError, BadKeyError) as error:
         said = str(error) if isinstance(error, AuditError) else type(error).__name__
-        return {**facts, "problem": f"the log cannot be read: {said}"}
+        return {**facts, "problem": _short(f"the log cannot be read: {said}")}
     names = ("ok", "records", "signed")
     first_bad, reason = report.fault or (None, None)
     found = {name: getattr(report, name) for name in names}
-    return {**facts, **found, "first_bad": first_bad, "reason": reason}
+    found["reason"] = None if reason is None else _short(reason)
+    return {**facts, **found, "first_bad": first_bad}
+
+
+def _short(text: str) -> str:
+    """Return the beginning of what may be a list of hundreds of faults, on one line."""
+    return one_line(text, MAX_TEXT)
 
 
 def _files(settings: ClientSettings) -> list[Facts]:

@@ -6,9 +6,9 @@ be more than its word.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.configfile import ConfigError
 from shared.escape import one_line
@@ -20,7 +20,10 @@ from tunnel_relay.report.rules import rules_of
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_UPSTREAMS = 1024
-Short = Field(max_length=1000)
+MAX_TEXT = 1000
+Short = Field(max_length=MAX_TEXT)
+Said = Annotated[str, AfterValidator(lambda text: text[:MAX_TEXT])]
+"""What a program says in words, which may be long: it is cut, for it decides nothing."""
 
 
 class _Strict(BaseModel):
@@ -32,18 +35,18 @@ class _Strict(BaseModel):
 class _Policy(_Strict):
     text: str | None
     digest: str | None = Short
-    problem: str | None = Short
+    problem: Said | None
 
 
 class _Audit(_Strict):
     on: bool
     reads_without: bool = False
-    problem: str | None = Field(default=None, max_length=1000)
+    problem: Said | None = None
     ok: bool | None = None
     records: int = 0
     signed: int = 0
     first_bad: int | None = None
-    reason: str | None = Field(default=None, max_length=1000)
+    reason: Said | None = None
 
 
 class _File(_Strict):
@@ -57,7 +60,7 @@ class _File(_Strict):
 class _Upstream(_Strict):
     name: str = Short
     transport: Literal["http", "stdio"]
-    target: str = Short
+    target: Said
     in_clear: bool
     pinning: bool
     pins: dict[str, int]
@@ -66,7 +69,7 @@ class _Upstream(_Strict):
     for_each_user: bool
     scrubbed: bool
     variables: int
-    sandbox: str | None = Short
+    sandbox: Said | None
     caged: bool | None
     network: bool = False
     consent: str | None = Short

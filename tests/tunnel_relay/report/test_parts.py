@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from shared.configfile import ConfigError
 from shared.keys import PrivateKey, encode_public
+from tests.tunnel_client.test_report import a_client, gathered
 from tests.tunnel_relay.report import a_report
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.report.parts import MAX_BYTES, part_of, read_part
@@ -42,6 +43,37 @@ def test_a_client_without_a_policy_that_holds_still_has_a_word(tmp_path: Path) -
     part = part_of(json.dumps(written(policy=policy)).encode(), "x")
     assert part.policy is None
     assert part.facts["policy"]["rules"] == []
+
+
+def broken_policy(folder: Path) -> Path:
+    """Write a client whose policy has more faults than anybody wants to read at once."""
+    config = a_client(folder)
+    rules = "".join(f"  - {{id: r{number}, mtach: {{}}}}\n" for number in range(200))
+    (folder / "policy.yaml").write_text(f"version: 1\nrules:\n{rules}")
+    return config
+
+
+def test_a_client_whose_policy_is_badly_broken_has_a_word(tmp_path: Path) -> None:
+    found = gathered(broken_policy(tmp_path))
+    assert len(found["policy"]["problem"]) <= 1000
+    part = part_of(json.dumps(found).encode(), "x")
+    assert part.facts["policy"]["problem"] == found["policy"]["problem"]
+    assert part.facts["policy"]["problem"].startswith("MT2504: ")
+
+
+def test_a_long_text_is_cut_and_does_not_keep_a_report_from_being_made() -> None:
+    """As clients of before wrote them."""
+    long = "x" * 5000
+    policy = {"text": None, "digest": None, "problem": long}
+    audit = {"on": True, "problem": long, "ok": False, "reason": long}
+    upstreams = [a_report.upstream(sandbox=long, target=long)]
+    part = part_of(
+        json.dumps(written(policy=policy, audit=audit, upstreams=upstreams)).encode(), ""
+    )
+    facts = part.facts
+    cut = [facts["policy"]["problem"], facts["audit"]["problem"], facts["audit"]["reason"]]
+    cut += [facts["upstreams"][0][name] for name in ("sandbox", "target")]
+    assert {len(each) for each in cut} == {1000}
 
 
 @pytest.mark.parametrize(
