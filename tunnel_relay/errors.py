@@ -110,6 +110,11 @@ EXPLAINED = {
         "the user has as many living sessions as limits.user_sessions allows",
         "tunnel-relay session list",
     ),
+    Code.CHANGED_MEANWHILE: Explained(
+        FAILED,
+        "what is to be changed is not any more what it was when the change was made up",
+        "tunnel-relay user show USER; then change it again",
+    ),
     Code.AGENT_EXISTS: Explained(
         FAILED, "an agent has this identifier already", "tunnel-relay agent list"
     ),

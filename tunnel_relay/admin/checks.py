@@ -30,6 +30,12 @@ def check_text(text: str, what: str) -> str:
     return text
 
 
+def changed_meanwhile(what: str, whose: str) -> RelayError:
+    """Return the refusal of a change that was made upon what is not so any more."""
+    message = f"somebody changed the {what} of {whose} meanwhile: look at it as it is now"
+    return RelayError(Code.CHANGED_MEANWHILE, message)
+
+
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Return classes of tools, each once and in their order; none given stays none."""
     if not {*classes} <= {*IN_ORDER}:

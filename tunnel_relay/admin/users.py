@@ -1,6 +1,6 @@
 """The commands on users: local accounts, and people that other issuers vouch for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +9,18 @@ from pydantic import SecretStr
 
 from tunnel_relay.admin.acting import actor
 from tunnel_relay.admin.changes import ChangeUser, EndAdminTokens
-from tunnel_relay.admin.checks import check_text, check_user, split_pattern
+from tunnel_relay.admin.checks import changed_meanwhile, check_text, check_user, split_pattern
 from tunnel_relay.admin.core import AdminCore
 from tunnel_relay.admin.views import user_view
 from tunnel_relay.directory import may_open
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import MIN_LENGTH, acceptable
+from tunnel_relay.identity.rights import MAX_KEPT_GROUPS
 from tunnel_relay.store.base import Role, Session, StoreError, User
 
-MAX_LISTED = 64
-"""Groups, or servers, of one user."""
+MAX_SERVERS = 64
+"""Patterns of servers of one user."""
+CHANGEABLE = ("name", "roles", "groups", "servers")
 
 log = structlog.get_logger("tunnel_relay.admin")
 
@@ -48,7 +50,7 @@ class UserCommands(AdminCore):
             check_text(name, "the name") if name else key.partition("#")[2] or key,
             self.clock(),
             roles=_roles(roles or ()),
-            groups=_texts(groups or (), "a group"),
+            groups=_groups(groups or ()),
             servers=_servers(servers or ()),
             password=await self._hashed(password),
         )
@@ -73,14 +75,19 @@ class UserCommands(AdminCore):
         roles: list[str] | None = None,
         groups: list[str] | None = None,
         servers: list[str] | None = None,
+        was: dict[str, str | list[str]] | None = None,
     ) -> dict[str, Any]:
-        """Change what a user is and may; sessions that are no longer allowed end at once."""
+        """Change what a user is and may; sessions that are no longer allowed end at once.
+
+        `was` says of what is changed how `user_show` told it; it is refused when it is not so now.
+        """
         before = self._user(user)
+        _still(before, was or {})
         changed = replace(
             before,
             name=before.name if name is None else check_text(name, "the name"),
             roles=before.roles if roles is None else _roles(roles),
-            groups=before.groups if groups is None else _texts(groups, "a group"),
+            groups=before.groups if groups is None else _groups(groups, before.groups),
             servers=before.servers if servers is None else _servers(servers),
         )
         if changed.roles != before.roles:
@@ -223,11 +230,24 @@ def _roles(roles: Sequence[str]) -> tuple[Role, ...]:
     return tuple(role for role in Role if role in wanted)
 
 
-def _texts(texts: Sequence[str], what: str) -> tuple[str, ...]:
-    if len(texts) > MAX_LISTED:
-        raise RelayError(Code.BAD_REQUEST, f"at most {MAX_LISTED} of them")
-    return tuple(sorted({check_text(text, what) for text in texts}))
+def _still(user: User, was: Mapping[str, str | list[str]]) -> None:
+    """Refuse a change that was made up upon something else than what is so now."""
+    shown = user_view(user)
+    for what, value in was.items():
+        if what not in CHANGEABLE:
+            raise RelayError(Code.BAD_REQUEST, f"what it was: one of {', '.join(CHANGEABLE)}")
+        if shown[what] != value:
+            raise changed_meanwhile(what, user.key)
+
+
+def _groups(groups: Sequence[str], had: Collection[str] = ()) -> tuple[str, ...]:
+    """Return groups in order; those that the user has stay as their issuer writes them."""
+    if len(groups) > MAX_KEPT_GROUPS:
+        raise RelayError(Code.BAD_REQUEST, f"at most {MAX_KEPT_GROUPS} groups")
+    return tuple(sorted({each if each in had else check_text(each, "a group") for each in groups}))
 
 
 def _servers(servers: Sequence[str]) -> tuple[str, ...]:
-    return _texts([split_pattern(each) for each in servers], "a server")
+    if len(servers) > MAX_SERVERS:
+        raise RelayError(Code.BAD_REQUEST, f"at most {MAX_SERVERS} servers")
+    return tuple(sorted({split_pattern(each) for each in servers}))

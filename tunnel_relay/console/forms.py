@@ -36,6 +36,10 @@ class Form:
         """Return what is separated by blanks, commas or line ends in a field."""
         return self.text(name).replace(",", " ").split()
 
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a field as they are, but for those that are blank."""
+        return [line for line in self.text(name).splitlines() if line.strip()]
+
     def seconds(self, name: str) -> float | None:
         """Return a span such as `8h`, None when nothing is given; raises RelayError."""
         text = self.given(name)

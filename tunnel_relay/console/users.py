@@ -6,11 +6,15 @@ from pydantic import SecretStr
 from starlette.responses import Response
 
 from tunnel_relay import render
+from tunnel_relay.console.edits import edited, mark
 from tunnel_relay.console.forms import Form
 from tunnel_relay.console.paging import page_of
 from tunnel_relay.console.visit import Visit
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import Role
+
+MAX_GROUPS = 48 * 1024
+"""Characters of a form's groups as they are sent: with more it would be too large to be read."""
 
 
 async def users(visit: Visit) -> Response:
@@ -25,7 +29,15 @@ async def user(visit: Visit) -> Response:
     key = visit.query("user") or visit.form.text("user")
     shown = await visit.run("user_show", user=key)
     tokens = await visit.run("user_tokens", user=shown["user"])
-    return visit.show("user.html", shown=shown, tokens=tokens, roles=list(Role))
+    groups = "\n".join(shown["groups"])
+    return visit.show(
+        "user.html",
+        shown=shown,
+        tokens=tokens,
+        roles=list(Role),
+        was={name: mark(shown[name]) for name in ("name", "roles", "groups", "servers")},
+        groups=groups if len(urlencode({"groups": groups})) <= MAX_GROUPS else None,
+    )
 
 
 async def add(visit: Visit) -> Response:
@@ -36,7 +48,7 @@ async def add(visit: Visit) -> Response:
         user=form.text("user"),
         name=form.given("name"),
         roles=form.all("roles"),
-        groups=form.words("groups"),
+        groups=form.lines("groups"),
         servers=form.words("servers"),
         password=password,
     )
@@ -45,21 +57,22 @@ async def add(visit: Visit) -> Response:
 
 
 async def change(visit: Visit) -> Response:
-    """Change what a user is and may."""
-    form, roles = visit.form, None
-    if form.text("with_roles"):  # nobody changes their own: their page has no such field
-        roles = form.all("roles")
-    done = await visit.run(
-        "user_change",
-        user=form.text("user"),
-        name=form.given("name"),
-        roles=roles,
-        groups=form.words("groups"),
-        servers=form.words("servers"),
-    )
-    visit.tell(f"Changed; {done['sessions']} sessions ended.")
+    """Change what was edited of what a user is and may."""
+    form, key = visit.form, visit.form.text("user")
+    shown = await visit.run("user_show", user=key)
+    given = {
+        "name": form.given("name"),
+        "roles": [Role.USER.value, *form.all("roles")],
+        "groups": form.lines("groups"),
+        "servers": form.words("servers"),
+    }
+    changes = edited(form, given, shown, key)
+    was = {name: shown[name] for name in changes}
+    done = await visit.run("user_change", user=key, was=was, **changes)
+    ended = f"Changed; {done['sessions']} sessions ended."
+    visit.tell(ended if changes else "Nothing was changed: it was so already.")
     visit.tell_stored(done)
-    return _to(visit, form.text("user"))
+    return _to(visit, key)
 
 
 async def set_password(visit: Visit) -> Response:

@@ -1,6 +1,7 @@
 """Users come, change and go; what is theirs goes with them."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -119,6 +120,42 @@ async def test_what_a_user_may_no_longer_use_ends_at_once(tmp_path: Path) -> Non
         assert admin.sessions.find(git["token"], now) is None
         assert admin.sessions.find(wiki["token"], now)
         assert admin.sessions.find(handed["token"], now)
+
+
+async def test_a_change_of_what_is_not_so_any_more_is_refused(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.user_add("bob", groups=["ops"], servers=["office/*", "lab/*"])
+        before = await admin.user_show("bob")
+        await admin.user_change("bob", servers=["lab/*"])
+        was = {"servers": before["servers"]}
+        late = admin.user_change("bob", servers=["office/*"], was=was)
+        assert await refused(late) is Code.CHANGED_MEANWHILE
+        assert admin.directory.users["bob"].servers == ("lab/*",)
+        # What is not named may have changed, and does not hinder.
+        was = {"groups": before["groups"]}
+        await admin.user_change("bob", groups=[], was=was)
+        assert admin.directory.users["bob"].groups == ()
+        odd = admin.user_change("bob", name="Bob", was={"password": "x"})
+        assert await refused(odd) is Code.BAD_REQUEST
+
+
+async def test_an_issuers_group_keeps_the_blanks_around_it(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.user_add("bob")
+        users = admin.directory.users
+        users["bob"] = replace(users["bob"], groups=(" ops",))
+        await admin.user_change("bob", groups=[" ops", " staff "])
+        assert users["bob"].groups == (" ops", "staff")
+
+
+async def test_an_admin_gives_as_many_groups_as_an_issuer_and_not_more(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.user_add("bob")
+        many = [f"group {number}" for number in range(257)]
+        assert await refused(admin.user_change("bob", groups=many)) is Code.BAD_REQUEST
+        await admin.user_change("bob", groups=many[:256])
+        servers = [f"office/s{number}" for number in range(65)]
+        assert await refused(admin.user_change("bob", servers=servers)) is Code.BAD_REQUEST
 
 
 async def test_the_last_admin_stays_and_nobody_raises_themselves(tmp_path: Path) -> None:

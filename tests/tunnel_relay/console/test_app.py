@@ -16,6 +16,7 @@ from tests.tunnel_relay.test_tools import ONE, told, word
 from tunnel_relay.admin.commands import COMMANDS, DECISIONS, ON_PAGE, allows
 from tunnel_relay.audit.purges import Purge
 from tunnel_relay.console.app import ConsoleApp
+from tunnel_relay.console.edits import mark
 from tunnel_relay.store.base import Bar, Role
 
 OPEN, ANYBODY = "open", "who may log in"
@@ -60,7 +61,10 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "GET /user": (Role.AUDITOR, {"query": "user=uma"}),
     "GET /user/could": (Role.AUDITOR, {"query": "user=uma&agent=bot"}),
     "POST /users/add": (Role.ADMIN, {"fields": {"user": "new"}}),
-    "POST /users/change": (Role.ADMIN, {"fields": {"user": "ned", "servers": "office/*"}}),
+    "POST /users/change": (
+        Role.ADMIN,
+        {"fields": {"user": "ned", "was_servers": mark([]), "servers": "office/*"}},
+    ),
     "POST /users/password": (Role.ADMIN, {"fields": {"user": "ned", "password": "x" * 12}}),
     "POST /users/disable": (Role.ADMIN, {"fields": {"user": "ned"}}),
     "POST /users/enable": (Role.ADMIN, {"fields": {"user": "ned"}}),

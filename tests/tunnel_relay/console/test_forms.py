@@ -26,6 +26,8 @@ async def test_fields_by_name() -> None:
     assert form.given("c") is None
     assert form.given("b") == "x y"
     assert form.words("list") == ["a/b", "c", "d"]
+    assert form.lines("list") == ["a/b, c", "d"]
+    assert Form({"a": [" x y \r\n \r\n\r\nz,"]}).lines("a") == [" x y ", "z,"]
     assert form.seconds("ttl") == 8 * 3600
     assert form.seconds("c") is None
     with pytest.raises(RelayError):

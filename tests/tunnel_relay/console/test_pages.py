@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.tunnel_relay.console.filled import fields_of
 from tests.tunnel_relay.console.stage import PASSWORD, Hand, a_console
 from tests.tunnel_relay.making import known
+from tunnel_relay.console.edits import mark
 
 
 async def after(hand: Hand, answer: Any) -> str:
@@ -156,7 +158,8 @@ async def test_users_are_added_changed_and_switched_off(tmp_path: Path) -> None:
         assert short.status_code == 400
         assert 'value="other"' in short.text
         assert 'value="short"' not in short.text
-        change = {"user": "new", "with_roles": "1", "roles": ["approver"], "servers": "*"}
+        change = fields_of((await hand.get("/user?user=new")).text, "/users/change")
+        change |= {"roles": ["approver"], "servers": ["*"]}
         text = await after(hand, await hand.post("/users/change", change))
         assert "user, approver" in text
         reset = {"user": "new", "password": "another password"}
@@ -175,19 +178,24 @@ async def test_nobody_changes_their_own_roles_or_takes_the_last_admin(tmp_path: 
     async with a_console(tmp_path) as stage:
         hand = await stage.logged_in("ada")
         page = (await hand.get("/user?user=ada")).text
-        assert "with_roles" not in page
+        own: dict[str, Any] = dict(fields_of(page, "/users/change"))
+        assert "was_roles" not in own
+        assert "roles" not in own
         assert "Disable the user" not in page
-        own = {"user": "ada", "with_roles": "1", "roles": ["auditor"]}
-        assert (await hand.post("/users/change", own)).status_code == 403
+        forged = {"was_roles": mark(["user", "admin"]), "roles": ["auditor"]}
+        assert (await hand.post("/users/change", own | forged)).status_code == 403
         assert (await hand.post("/users/disable", {"user": "ada"})).status_code == 403
         # What one may change about oneself keeps the roles as they are.
-        text = await after(hand, await hand.post("/users/change", {"user": "ada", "name": "A"}))
+        text = await after(hand, await hand.post("/users/change", own | {"name": "A"}))
         assert "user, admin" in text
         # A second admin takes the first away; then the first's form about the second is too late.
         abe = await stage.logged_in("abe")
-        demote = {"user": "ada", "with_roles": "1"}
-        await after(abe, await abe.post("/users/change", demote))
-        late = await hand.post("/users/change", {"user": "abe", "with_roles": "1"})
+        forms = {}
+        for one, other in ((abe, "ada"), (hand, "abe")):
+            page = (await one.get(f"/user?user={other}")).text
+            forms[other] = fields_of(page, "/users/change") | {"roles": []}
+        await after(abe, await abe.post("/users/change", forms["ada"]))
+        late = await hand.post("/users/change", forms["abe"])
         assert late.headers["location"] == "/login"
         assert stage.admin.directory.admins()[0].key == "abe"
 
