@@ -14,7 +14,13 @@ from shared.version import VERSION
 from tunnel_relay.admin import locks
 from tunnel_relay.admin.core import in_slices
 from tunnel_relay.admin.policy import PolicyCommands
-from tunnel_relay.admin.views import admin_token_view, instance_view, tunnel_view, user_view
+from tunnel_relay.admin.views import (
+    admin_token_view,
+    instance_view,
+    links_by_tunnel,
+    tunnel_view,
+    user_view,
+)
 from tunnel_relay.approvals.decide import state_of
 from tunnel_relay.errors import RelayError
 from tunnel_relay.report.matrix import outlook_of
@@ -91,12 +97,14 @@ class ReportCommands(PolicyCommands):
         return {"on": True, "failing": log.failing, "records": log.size}
 
     async def _tunnels(self, links: list[Facts]) -> Any:
+        by_tunnel = links_by_tunnel(links)
         for name, tunnel in sorted(self.tunnels.items()):
             owner = self.directory.users.get(tunnel.owner)
             known = "unknown" if owner is None else "disabled" if owner.disabled else "active"
             instances = await self.store.instances(name)
-            shown = [instance_view(each, links) for each in instances]
-            yield {**tunnel_view(tunnel, links), "owner_is": known, "instances": shown}
+            mine = by_tunnel.get(name, [])
+            shown = [instance_view(each, mine) for each in instances]
+            yield {**tunnel_view(tunnel, mine), "owner_is": known, "instances": shown}
 
     async def _servers(self) -> Any:
         for each in self.tools.all():

@@ -10,7 +10,7 @@ from tunnel_relay.admin.changes import DeleteTunnel, DisableTunnel
 from tunnel_relay.admin.checks import check_name
 from tunnel_relay.admin.core import AdminCore
 from tunnel_relay.admin.links import CLOSE_WAIT
-from tunnel_relay.admin.views import instance_view, tunnel_view
+from tunnel_relay.admin.views import instance_view, links_by_tunnel, tunnel_view
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import ExistsError, Session, Tunnel
 
@@ -34,14 +34,17 @@ class TunnelCommands(AdminCore):
         log.info("tunnel_created", tunnel=name, owner=owner)
         return {"tunnel": tunnel_view(tunnel, []), **self.joining(code)}
 
-    async def tunnel_list(self) -> list[dict[str, Any]]:
-        """Return all tunnels by name."""
-        links = self.links.links()
-        return [tunnel_view(tunnel, links) for _, tunnel in sorted(self.tunnels.items())]
+    async def tunnel_list(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the tunnels by name, the first `limit` of them."""
+        if limit is not None and limit < 1:
+            raise RelayError(Code.BAD_REQUEST, "limit is at least 1")
+        links = links_by_tunnel(self.links.links())
+        shown = sorted(self.tunnels.items())[:limit]
+        return [tunnel_view(tunnel, links.get(name, [])) for name, tunnel in shown]
 
     async def tunnel_show(self, name: str) -> dict[str, Any]:
         """Return one tunnel with its enrolled clients."""
-        links = self.links.links()
+        links = links_by_tunnel(self.links.links()).get(name, [])
         shown = tunnel_view(self.tunnel(name), links)
         instances = await self.store.instances(name)
         return {**shown, "instances": [instance_view(each, links) for each in instances]}

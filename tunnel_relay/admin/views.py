@@ -10,8 +10,16 @@ from tunnel_relay.store.base import AdminToken, Agent, Bar, Instance, Session, T
 SCHEMA_VERSION = 1
 
 
+def links_by_tunnel(links: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return links by their tunnel: whoever shows many tunnels goes through all links once."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for link in links:
+        found.setdefault(link["tunnel"], []).append(link)
+    return found
+
+
 def tunnel_view(tunnel: Tunnel, links: list[dict[str, Any]]) -> dict[str, Any]:
-    """Show a tunnel with the state of its links."""
+    """Show a tunnel with the state of its links; `links` may hold those of others too."""
     mine = [link for link in links if link.get("tunnel") == tunnel.name]
     return {
         "name": tunnel.name,

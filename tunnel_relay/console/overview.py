@@ -1,10 +1,13 @@
 """The first page: what is connected, what is not, and what happened lately. And the feed of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
 from tunnel_relay.admin.commands import COMMANDS, allows
+from tunnel_relay.admin.views import links_by_tunnel
+from tunnel_relay.console.paging import PAGE
 from tunnel_relay.console.visit import NAVIGATION, Visit
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.web.pages import headers
@@ -27,28 +30,38 @@ async def live(visit: Visit) -> Response:
 
 async def _state(visit: Visit) -> dict[str, Any]:
     status = await visit.run("status")
-    locked = {each["subject"] for each in await visit.run("lock_list") if each["kind"] == "tunnel"}
-    tunnels = [with_links(each, status["links"], locked) for each in await visit.run("tunnel_list")]
+    locked = await locked_tunnels(visit)
+    links = links_by_tunnel(status["links"])
+    # This comes every few seconds from every tab, so it is about one page of tunnels.
+    listed = await visit.run("tunnel_list", limit=PAGE)
+    tunnels = [with_links(with_state(each, locked), links) for each in listed]
     return {"relay": status, "tunnels": tunnels, "events": visit.site.events.newest(NEWEST)}
 
 
-def with_links(
-    tunnel: dict[str, Any], links: list[dict[str, Any]], locked: set[str]
-) -> dict[str, Any]:
-    """Return a tunnel with its links, its health in words, and their worst round trip."""
-    mine = [link for link in links if link["tunnel"] == tunnel["name"]]
+async def locked_tunnels(visit: Visit) -> set[str]:
+    """Return the names of the tunnels that are locked."""
+    locks = await visit.run("lock_list")
+    return {each["subject"] for each in locks if each["kind"] == "tunnel"}
+
+
+def with_state(tunnel: dict[str, Any], locked: set[str]) -> dict[str, Any]:
+    """Return a tunnel with its health in words."""
     state, kind = "not connected", "warn"
     if tunnel["disabled"]:
         state, kind = "disabled", "off"
     elif tunnel["name"] in locked:
         state, kind = "locked", "bad"
-    elif mine:
+    elif tunnel["links"]:
         state, kind = "connected", "good"
+    return {**tunnel, "state": state, "kind": kind}
+
+
+def with_links(tunnel: dict[str, Any], links: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return a tunnel with its links, of those of all tunnels, and their worst round trip."""
+    mine = links.get(tunnel["name"], [])
     return {
         **tunnel,
         "live": mine,
-        "state": state,
-        "kind": kind,
         "round_trip_ms": max((link["round_trip_ms"] for link in mine), default=None),
         "streams": sum(link["streams"] for link in mine),
     }

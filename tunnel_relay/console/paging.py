@@ -21,7 +21,9 @@ class Page:
 def page_of(rows: Iterable[dict[str, Any]], query: str, number: str, keys: Sequence[str]) -> Page:
     """Return a page of the rows in which one of `keys` holds `query`, whatever its case."""
     wanted = query.strip().lower()
-    found = [row for row in rows if any(wanted in str(row[key]).lower() for key in keys)]
+    found = list(rows)
+    if wanted:
+        found = [row for row in found if any(wanted in str(row[key]).lower() for key in keys)]
     pages = max(1, -(-len(found) // PAGE))
     asked = int(number) if number.isascii() and number.isdigit() and len(number) < 7 else 1
     at = min(max(asked, 1), pages)

@@ -1,25 +1,26 @@
 """Pages of tunnels: what they are, who is connected, and what an agent needs to use them."""
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
 
 from tunnel_relay import render
+from tunnel_relay.admin.views import links_by_tunnel
 from tunnel_relay.connect_info import KINDS, connect_info
-from tunnel_relay.console.overview import with_links
+from tunnel_relay.console.overview import locked_tunnels, with_links, with_state
 from tunnel_relay.console.paging import page_of
 from tunnel_relay.console.visit import Visit
 
 
 async def tunnels(visit: Visit) -> Response:
     """List tunnels."""
-    status = await visit.run("status")
-    listed = [
-        with_links(each, status["links"], await _locked(visit))
-        for each in await visit.run("tunnel_list")
-    ]
+    links = links_by_tunnel((await visit.run("status"))["links"])
+    locked = await locked_tunnels(visit)
+    listed = [with_state(each, locked) for each in await visit.run("tunnel_list")]
     shown = page_of(listed, visit.query("query"), visit.query("page"), ("name", "owner", "state"))
-    return visit.show("tunnels.html", page=shown)
+    rows = [with_links(each, links) for each in shown.rows]
+    return visit.show("tunnels.html", page=replace(shown, rows=rows))
 
 
 async def tunnel(visit: Visit) -> Response:
@@ -29,10 +30,10 @@ async def tunnel(visit: Visit) -> Response:
 
 async def _one(visit: Visit, name: str) -> dict[str, Any]:
     found = await visit.run("tunnel_show", name=name)
-    status = await visit.run("status")
+    status, locked = await visit.run("status"), await locked_tunnels(visit)
     base = visit.site.admin.settings.public_url[0]
     return {
-        "tunnel": with_links(found, status["links"], await _locked(visit)),
+        "tunnel": with_links(with_state(found, locked), links_by_tunnel(status["links"])),
         "tools": status["tools"].get(name),
         "connect": [_connect(name, each, base) for each in found["upstreams"]],
     }
@@ -42,11 +43,6 @@ def _connect(tunnel: str, upstream: str, base: str) -> dict[str, Any]:
     url = f"{base}/t/{tunnel}/{upstream}/mcp"
     texts = [(kind, connect_info(kind, f"{tunnel}-{upstream}", url)) for kind in KINDS]
     return {"upstream": upstream, "url": url, "texts": texts}
-
-
-async def _locked(visit: Visit) -> set[str]:
-    locks = await visit.run("lock_list")
-    return {each["subject"] for each in locks if each["kind"] == "tunnel"}
 
 
 async def create(visit: Visit) -> Response:

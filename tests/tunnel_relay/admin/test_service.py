@@ -65,6 +65,9 @@ async def test_a_tunnel_comes_with_a_join_code_and_the_command_to_type(tmp_path:
         assert made["command"] == "tunnel-client enroll wss://relay.example.com"
         assert made["join_code"] not in made["command"]
         assert [each["name"] for each in await admin.tunnel_list()] == ["office"]
+        await admin.tunnel_create("attic", "alice")
+        assert [each["name"] for each in await admin.tunnel_list(limit=1)] == ["attic"]
+        assert await refused(admin.tunnel_list(limit=0)) is Code.BAD_REQUEST
         assert await refused(admin.tunnel_create("office", "eve")) is Code.TUNNEL_EXISTS
         assert await refused(admin.tunnel_show("other")) is Code.TUNNEL_UNKNOWN
 

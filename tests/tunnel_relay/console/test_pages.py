@@ -1,5 +1,6 @@
 """What the pages do, used as a browser without script uses them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,55 @@ async def test_the_overview_shows_what_is_connected(tmp_path: Path) -> None:
             ):
                 assert part in text, part
         assert "<html" not in (await hand.get("/live")).text
+
+
+class Walked(list[dict[str, Any]]):
+    """Links that count how often somebody goes through all of them."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        self.walks += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/tunnels", "/tunnels?query=connected"])
+async def test_many_tunnels_cost_as_few_looks_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async with a_console(tmp_path) as stage:
+        hand = await stage.logged_in("otto")
+        asked: list[str] = []
+        walks: list[int] = []
+        listed = stage.admin.lock_list
+
+        async def lock_list() -> list[dict[str, Any]]:
+            asked.append(path)
+            return await listed()
+
+        monkeypatch.setattr(stage.admin, "lock_list", lock_list)
+        for names in (["first"], [f"more{number}" for number in range(60)]):
+            for name in names:
+                await stage.admin.tunnel_create(name, "uma")
+            walked = Walked(link(name, ["git"]) for name in stage.admin.tunnels)
+            stage.links.live = walked
+            assert (await hand.get(path)).status_code == 200
+            walks.append(walked.walks)
+        assert len(asked) == 2
+        assert walks[0] == walks[1] > 0
+
+
+async def test_the_overview_shows_one_page_of_tunnels_and_where_all_are(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        hand = await stage.logged_in("otto")
+        for number in range(50):
+            await stage.admin.tunnel_create(f"t{number:02}", "uma")
+        assert "All 50 tunnels" not in (await hand.get("/live")).text
+        await stage.admin.tunnel_create("t50", "uma")
+        shown = (await hand.get("/live")).text
+        assert shown.count('id="tunnel-') == 50
+        assert 'id="tunnel-t49"' in shown
+        assert "All 51 tunnels" in shown
 
 
 async def test_a_tunnel_is_made_and_its_join_code_shown_once(tmp_path: Path) -> None:
