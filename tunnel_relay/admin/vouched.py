@@ -83,7 +83,9 @@ class VouchedUsers(UserCommands):
         Sessions that came about under other rules end.
         """
         lost = 0
-        for user in list(self.directory.users.values()):
+        for key in list(self.directory.users):
+            # As they are by now: whoever was disabled while another's sessions ended stays that.
+            user = self.directory.users[key]
             if user.as_of is None:
                 continue
             rights = rules.rights(user.issuer, user.groups)

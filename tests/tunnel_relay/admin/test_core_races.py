@@ -17,9 +17,12 @@ from tests.tunnel_relay.making import RecordedLinks, an_admin
 from tunnel_relay.admin.links import CUT_WAIT
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code
+from tunnel_relay.identity.claims import Person
+from tunnel_relay.identity.rights import Rights, Rules
 from tunnel_relay.store.base import Bar, Role
 
 CALLBACK = "https://agent.example/callback"
+ISSUER = "https://idp.example.com"
 
 
 class SilentLinks(RecordedLinks):
@@ -112,6 +115,27 @@ async def test_a_user_disabled_while_they_are_enabled_stays_disabled(
         assert admin.directory.active_user("bob") is None
         await admin.user_enable("bob")
         assert admin.directory.active_user("bob")
+
+
+async def test_a_user_disabled_while_the_rules_of_a_start_are_applied_stays_disabled(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        await admin.tunnel_create("office", "carol")
+        for subject in ("one", "two"):
+            person = Person(ISSUER, subject, subject, frozenset(), 1.0)
+            user = await admin.vouch(person, Rights((), ("office/git",), (Role.USER,)))
+            await admin.open_session(admin.new_session(user, "bot", ("office", "git")))
+        await meanwhile(
+            admin,
+            lambda: admin.apply_rules(Rules(admin.settings)),  # which know this issuer no more
+            lambda: admin.user_disable(f"{ISSUER}#two"),
+        )
+        assert admin.directory.users[f"{ISSUER}#one"].servers == ()
+        assert admin.directory.active_user(f"{ISSUER}#two") is None
+    async with an_admin(tmp_path) as admin:
+        assert admin.directory.active_user(f"{ISSUER}#two") is None
+        assert admin.directory.users[f"{ISSUER}#two"].servers == ()
 
 
 async def test_a_user_named_while_they_are_added_keeps_what_they_may(tmp_path: Path) -> None:
