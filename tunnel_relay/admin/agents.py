@@ -73,12 +73,12 @@ class AgentCommands(AdminCore):
     ) -> dict[str, Any]:
         """Refuse an agent from now on and end its sessions."""
         reason, found = check_text(reason, "the reason"), self._agent(agent)
-        off = replace(found, disabled=self.clock())
-        self.directory.agents[agent] = off
+        at = self.clock()
+        off = self.directory.agents[agent] = replace(found, disabled=at)
         ending = [
             each for each in self.sessions.each() if each.agent == agent and each.revoked is None
         ]
-        report = await self.end_sessions(ending, reason, DisableAgent(agent, self.clock()))
+        report = await self.end_sessions(ending, reason, DisableAgent(agent, at))
         log.info("agent_disabled", agent=agent, by=actor(), **report)
         return {"agent": agent_view(off), **report}
 

@@ -361,6 +361,8 @@ class AdminCore:
         return {"stored": False, "journalled": all(failed)} if failed else {"stored": True}
 
     async def _keep(self, change: changes.Known) -> dict[str, Any]:
+        if self._undone(change):
+            return {"stored": True}
         if not isinstance(change, ChangeUser):
             return await self.pending.keep(change)
         while True:
@@ -369,6 +371,15 @@ class AdminCore:
             report = await self.pending.keep(ChangeUser(now))
             if self.directory.users[change.user.key] is now:
                 return report
+
+    def _undone(self, change: changes.Known) -> bool:
+        """Tell whether what is switched off was switched on, or deleted, while its links ended."""
+        if isinstance(change, changes.DisableTunnel):
+            tunnel = self.tunnels.get(change.tunnel)
+            return tunnel is None or not tunnel.disabled
+        if isinstance(change, changes.DisableAgent):
+            return self.directory.agents[change.agent].disabled is None
+        return False
 
 
 async def in_slices(ids: Sequence[_Key]) -> AsyncIterator[Sequence[_Key]]:

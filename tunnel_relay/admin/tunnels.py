@@ -55,10 +55,7 @@ class TunnelCommands(AdminCore):
         self.block()
         cut = await self.cut([each.id for each in self._running(name)], CLOSE_WAIT)
         closed = self.close_tunnel(name, "the tunnel was disabled")
-        # One that was deleted or enabled meanwhile needs no more than that.
-        now = self.tunnels.get(name)
-        off = now is not None and now.disabled
-        stored = await self.keep(*([DisableTunnel(name)] if off else []))
+        stored = await self.keep(DisableTunnel(name))
         log.info("tunnel_disabled", tunnel=name, cut=cut, closed=closed, **stored)
         return {"tunnel": tunnel_view(tunnel, []), "cut": cut, "closed": closed, **stored}
 

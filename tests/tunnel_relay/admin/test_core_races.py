@@ -220,6 +220,22 @@ async def test_a_tunnel_made_anew_is_not_deleted_by_what_was_left_of_the_one_bef
         assert admin.tunnel("office").owner == "alice"
 
 
+async def test_an_agent_enabled_while_it_is_being_disabled_is_on_after_a_restart_too(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        await granted(admin)
+        await admin.agent_add("claude", [CALLBACK])
+
+        async def enabled() -> None:
+            assert (await admin.agent_enable("claude"))["agent"]["disabled"] is None
+
+        await meanwhile(admin, lambda: admin.agent_disable("claude"), enabled)
+        assert admin.directory.active_agent("claude")
+    async with an_admin(tmp_path) as admin:
+        assert admin.directory.active_agent("claude")
+
+
 async def test_an_agent_disabled_while_it_is_enabled_stays_disabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
