@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 API = "TUNNEL_RELAY_API"
+PAGE = 500
+"""Requests that are asked for at once."""
 
 
 def reachable(command: F) -> F:
@@ -44,12 +46,28 @@ def approval() -> None:
 @approval.command("list")
 @reachable
 @click.option("--all", "every", is_flag=True, help="Decided, used and expired ones too.")
-def approval_list(config: Path | None, as_json: bool, every: bool, **how: Any) -> None:
-    """List what waits for a decision."""
+@click.option("--query", default="", help="Found in a name, the state or the identifier.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=500, show_default=True, help="At most so many."
+)
+def approval_list(
+    config: Path | None, as_json: bool, every: bool, query: str, limit: int, **how: Any
+) -> None:
+    """List what waits for a decision, the oldest first."""
     from tunnel_relay import render_approvals
 
-    listed = give(config, how, "approval_list", every=every)
-    listing(as_json, "approvals", listed, render_approvals.approvals)
+    rows: list[Any] = []
+    after: str | None = None
+    while len(rows) < limit:
+        page = {"limit": min(PAGE, limit - len(rows)), "after": after}
+        found = give(config, how, "approval_list", every=every, query=query, **page)
+        rows += found["approvals"]
+        after = found["next"]
+        if after is None:
+            break
+    listing(as_json, "approvals", rows, render_approvals.approvals)
+    if after is not None:
+        click.echo(f"there may be more than these {limit}: --limit shows more", err=True)
 
 
 @approval.command("show")

@@ -92,6 +92,23 @@ async def test_a_request_is_listed_shown_and_approved_from_afar(tmp_path: Path) 
         assert "denied" in every.output
 
 
+async def test_a_list_that_is_cut_says_so(tmp_path: Path) -> None:
+    async with far(tmp_path) as relay:
+        asked = [await relay.office.ask(tool=f"send{number}") for number in range(3)]
+        cut = await relay.run("pia", "list", "--limit", "2")
+        assert "send1" in cut.output
+        assert "send2" not in cut.output
+        assert "may be more than these 2: --limit shows more" in cut.stderr
+        whole = await relay.run("pia", "list", "--limit", "3", "--json")
+        assert [each["id"] for each in json.loads(whole.stdout)["approvals"]] == [
+            each.id for each in asked
+        ]
+        assert whole.stderr == ""
+        found = await relay.run("pia", "list", "--query", "SEND2")
+        assert "send2" in found.output
+        assert "send1" not in found.output
+
+
 async def test_a_key_signs_here_what_it_was_shown(tmp_path: Path) -> None:
     file, public = key_of(tmp_path, "pia.key")
     async with far(tmp_path) as relay:

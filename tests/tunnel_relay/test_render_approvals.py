@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.tunnel_relay.approvals.scene import an_office
+from tests.tunnel_relay.approvals.scene import an_office, listed
 from tunnel_relay.approvals.signing import check
 from tunnel_relay.render_approvals import approval, approvals, to_sign
 
@@ -23,7 +23,7 @@ async def test_nothing_is_hidden_or_left_out(tmp_path: Path) -> None:
             assert "<- 5003 characters" in text
             assert "send\\u200b" in text
             assert not {"\u202e", "\x1b", "\x9b", "\u200b"} & set(text)
-        assert "send\\u200b" in approvals(await office.run("pia", "approval_list"))
+        assert "send\\u200b" in approvals(await listed(office, "pia"))
         await office.approve("pia", asked, reason="all read")
         found = await office.run("pia", "approval_show", approval=asked.id)
         assert "all read" in approval(found)

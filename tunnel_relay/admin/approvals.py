@@ -1,5 +1,7 @@
 """Commands about approvals: what waits for a human, all of it to look at, and the decision."""
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -9,7 +11,7 @@ from shared.passkey import encode
 from shared.permit import passkey_challenge
 from tunnel_relay.admin.acting import OPERATOR, actor, acts_as_admin, confined_to
 from tunnel_relay.admin.changes import DenyApproval
-from tunnel_relay.admin.checks import check_text
+from tunnel_relay.admin.checks import MAX_TEXT, check_text
 from tunnel_relay.admin.core import AdminCore
 from tunnel_relay.admin.passkeys import passkey_view
 from tunnel_relay.approvals import decide
@@ -18,7 +20,12 @@ from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.approvals import Approval
 from tunnel_relay.store.base import StoreError
 
-MAX_LISTED = 500
+MAX_PAGE = 500
+"""Most requests in one answer."""
+LOOKED_AT = 2000
+"""Requests that are over and looked through for one answer: a console asks every few seconds."""
+WAITS, OVER = "w", "o"
+_AFTER = re.compile(r"([wo])([0-9]{1,15})")
 ENDED = "ended"
 """Shown of what was pending or approved when its session, user or approver ended."""
 
@@ -28,22 +35,54 @@ log = structlog.get_logger("tunnel_relay.admin")
 class ApprovalCommands(AdminCore):
     """See `tunnel_relay.approvals.desk`; these are its commands."""
 
-    async def approval_list(self, every: bool = False) -> list[dict[str, Any]]:
-        """Return what is pending, oldest first; with `every` the decided ones too, newest first.
+    async def approval_list(
+        self, every: bool = False, query: str = "", limit: int = 100, after: str | None = None
+    ) -> dict[str, Any]:
+        """Return what is pending, oldest first; with `every` then the decided ones, newest first.
 
         An approver sees what they may decide, a user their own agents' requests, auditors all.
+        `waiting` says how many are pending. While `next` is not null there may be more: give it as
+        `after`. `query` is found in any name, the state or the identifier.
         """
-        pending = [each for each in self.approvals.pending() if self._sees(each)]
-        listed = sorted(pending, key=lambda each: each.created)
-        if every:
+        if not 0 < limit <= MAX_PAGE or len(query) > MAX_TEXT:
+            text = f"limit is 1 to {MAX_PAGE}, query at most {MAX_TEXT} characters"
+            raise RelayError(Code.BAD_REQUEST, text)
+        part, number = _place(after)
+        wanted, numbers = query.strip().lower(), self.approvals.requests.number
+        pending = [each for each in self.approvals.pending() if self._is_wanted(each, wanted)]
+        pending.sort(key=lambda each: numbers(each.id))
+        rest = [each for each in pending if numbers(each.id) > number] if part == WAITS else []
+        found, following = rest[:limit], None
+        if len(rest) > limit:
+            following = f"{WAITS}{numbers(found[-1].id)}"
+        elif every:
+            below = number if part == OVER else self.approvals.requests.last + 1
             known = {each.id for each in pending}
-            over = [
-                each
-                for each in self.approvals.requests
-                if each.id not in known and self._sees(each)
-            ]
-            listed += sorted(over, key=lambda each: -each.created)
-        return [self._view(each) for each in listed[:MAX_LISTED]]
+            over, following = self._over(wanted, known, below, limit - len(found))
+            found += over
+        shown = [self._view(each) for each in found]
+        return {"approvals": shown, "next": following, "waiting": len(pending)}
+
+    def _over(
+        self, wanted: str, pending: Collection[str], below: int, room: int
+    ) -> tuple[list[Approval], str | None]:
+        """Return what is not pending, newest first, and where to go on after a part of it."""
+        found: list[Approval] = []
+        for looked, each in enumerate(self.approvals.requests.newest(below)):
+            if len(found) == room or looked == LOOKED_AT:
+                return found, f"{OVER}{below}"
+            below = self.approvals.requests.number(each.id)
+            if each.id not in pending and self._is_wanted(each, wanted):
+                found.append(each)
+        return found, None
+
+    def _is_wanted(self, approval: Approval, query: str) -> bool:
+        if not self._sees(approval):
+            return False
+        server = f"{approval.tunnel}/{approval.upstream}"
+        names = (approval.user, approval.agent, server, approval.tool, approval.tool_class)
+        texts = (approval.id, *names, self._state(approval)) if query else ("",)
+        return any(query in text.lower() for text in texts)
 
     async def approval_show(self, approval: str) -> dict[str, Any]:
         """Return everything that an approver looks at, and what a key of theirs would sign."""
@@ -114,14 +153,18 @@ class ApprovalCommands(AdminCore):
         everything = confined_to() is None
         return everything or approval.user == actor() or self.may_decide(approval)
 
+    def _state(self, approval: Approval) -> str:
+        if self.approvals.ended(approval):
+            return ENDED
+        return state_of(approval, self.approvals.now()).value
+
     def _view(self, approval: Approval) -> dict[str, Any]:
         """Show a request as JSON values."""
         session = self.sessions.get(approval.session)
         problem = self.approvals.problem(approval)
-        state = state_of(approval, self.approvals.now()).value if problem is None else ENDED
         return {
             "id": approval.id,
-            "state": state,
+            "state": self._state(approval),
             "problem": problem,
             "session": approval.session,
             "fingerprint": fingerprint(session.digest) if session else approval.fingerprint,
@@ -149,6 +192,16 @@ class ApprovalCommands(AdminCore):
             "own": decide.is_own(approval, actor()),
             "may_decide": self.may_decide(approval),
         }
+
+
+def _place(after: str | None) -> tuple[str, int]:
+    """Return in which part of a list to go on, and after which number; raises RelayError."""
+    if after is None:
+        return WAITS, 0
+    found = _AFTER.fullmatch(after)
+    if found is None:
+        raise RelayError(Code.BAD_REQUEST, "after: give what came as next")
+    return found[1], int(found[2])
 
 
 def _voice(voice: Any) -> dict[str, Any]:

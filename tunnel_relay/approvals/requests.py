@@ -37,6 +37,9 @@ class Requests:
 
     def __init__(self, approvals: Iterable[Approval] = ()) -> None:
         self._by_id: dict[str, Approval] = {}
+        self._numbers: dict[str, int] = {}
+        self.last = 0
+        """The number of the newest; they count up, and a restart may give others."""
         self._of_session: dict[str, dict[str, Approval]] = {}
         self._by_relay: set[str] = set()
         self._relay_policy = ""
@@ -55,6 +58,9 @@ class Requests:
         """Keep an approval, in place of what it was before; `by_relay`: the relay's rule asks."""
         if by_relay:
             self._by_relay.add(approval.id)
+        if approval.id not in self._by_id:
+            self.last += 1
+            self._numbers[approval.id] = self.last
         self._by_id[approval.id] = approval
         waiting = self._of_session.get(approval.session, {})
         if approval.state in (State.PENDING, State.APPROVED, State.DENIED):
@@ -75,6 +81,16 @@ class Requests:
     def get(self, approval: str) -> Approval | None:
         """Return one by its identifier."""
         return self._by_id.get(approval)
+
+    def number(self, approval: str) -> int:
+        """Return the number of one that is known: those that were asked later have higher ones."""
+        return self._numbers[approval]
+
+    def newest(self, below: int | None = None) -> Iterator[Approval]:
+        """Go through all, newest first, or through those that were asked before a number."""
+        for key, approval in reversed(self._by_id.items()):
+            if below is None or self._numbers[key] < below:
+                yield approval
 
     def starting(self, start: str) -> list[Approval]:
         """Return those whose identifiers start so."""
@@ -118,7 +134,7 @@ class Requests:
         return Full.PACE if mine or self._tunnel_pace.take(tunnel, now) else None
 
     def pending(self, now: float) -> list[Approval]:
-        """Return what waits for a human, oldest first."""
+        """Return what waits for a human, by session."""
         return [
             each
             for key in list(self._of_session)
@@ -130,7 +146,7 @@ class Requests:
         """Forget those whose time was over before this."""
         for approval in [each for each in self if each.expires <= before]:
             self._leave(approval)
-            del self._by_id[approval.id]
+            del self._by_id[approval.id], self._numbers[approval.id]
             self._by_relay.discard(approval.id)
 
     def _open(self, session: str, now: float) -> list[Approval]:

@@ -43,7 +43,7 @@ class Standing:
         return max(self._owner.clock(), self._owner.sessions.mark)
 
     def pending(self) -> list[Approval]:
-        """Return what waits for a human and can still be approved, oldest first."""
+        """Return what waits for a human and can still be approved, in no order."""
         return [each for each in self.requests.pending(self.now()) if not self.ended(each)]
 
     def ended(self, approval: Approval) -> bool:

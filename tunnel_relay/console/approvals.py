@@ -1,15 +1,14 @@
 """Pages of approvals: what waits for a human, everything to look at, and the decision."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from tunnel_relay.approvals import shown
-from tunnel_relay.console.paging import page_of
+from tunnel_relay.console.paging import PAGE
 from tunnel_relay.console.proof import has_password, needs_proof, prove, prove_by_passkey
 from tunnel_relay.console.visit import Visit
-
-KEYS = ("id", "user", "agent", "server", "tool", "class", "state")
 
 
 async def approvals(visit: Visit) -> Response:
@@ -67,8 +66,18 @@ async def deny(visit: Visit) -> Response:
 
 
 async def _listed(visit: Visit) -> dict[str, Any]:
-    listed = await visit.run("approval_list", every=True)
-    return {"page": page_of(listed, visit.query("query"), visit.query("page"), KEYS)}
+    query, after = visit.query("query").strip(), visit.query("after")
+    found = await visit.run(
+        "approval_list", every=True, query=query, limit=PAGE, after=after or None
+    )
+    wanted = {"query": query} if query else {}
+    following = found["next"] and "/approvals?" + urlencode({**wanted, "after": found["next"]})
+    return {
+        "found": found,
+        "query": query,
+        "first": "/approvals?" + urlencode(wanted) if after else None,
+        "following": following,
+    }
 
 
 def _laid_out(text: str | None) -> dict[str, Any] | None:

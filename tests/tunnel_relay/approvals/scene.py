@@ -60,6 +60,12 @@ class Office:
         return found
 
 
+async def listed(office: Office, who: str, **wanted: Any) -> list[dict[str, Any]]:
+    """Return the requests that somebody sees, as the list shows them."""
+    found: list[dict[str, Any]] = (await office.run(who, "approval_list", **wanted))["approvals"]
+    return found
+
+
 async def people(admin: Admin) -> None:
     """Add those who ask and those who are asked."""
     await admin.user_add("uma", roles=["user", "approver"], groups=["ops"])

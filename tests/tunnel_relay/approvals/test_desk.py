@@ -13,7 +13,7 @@ from shared.keys import PrivateKey, encode_public, key_fingerprint
 from shared.permit import approver_message, check_keys, decode, passkey_challenge
 from tests.helpers.passkeys import SoftPasskey
 from tests.tunnel_relay.admin.test_service import broken, mended, refused
-from tests.tunnel_relay.approvals.scene import PARAMS, an_office, needs
+from tests.tunnel_relay.approvals.scene import PARAMS, an_office, listed, needs
 from tests.tunnel_relay.making import an_admin
 from tunnel_relay.approvals.decide import permit_of
 from tunnel_relay.approvals.desk import AskError
@@ -127,7 +127,7 @@ async def test_a_thousand_requests_leave_a_few_and_a_denied_one_is_not_asked_aga
             except AskError as error:
                 refusals.append(error.too_many)
         assert refusals == [Full.SESSION] * (1001 - MAX_OF_SESSION)
-        assert len(await office.run("pia", "approval_list")) == MAX_OF_SESSION - 1
+        assert len(await listed(office, "pia")) == MAX_OF_SESSION - 1
 
 
 async def test_what_nobody_could_read_cannot_be_approved(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_what_nobody_could_read_cannot_be_approved(tmp_path: Path) -> None
             await office.ask(tool="t" * 300)
         with pytest.raises(AskError, match="no one spelling"):
             await office.ask({"arguments": {"text": "\ud800"}})
-        assert await office.run("pia", "approval_list") == []
+        assert await listed(office, "pia") == []
 
 
 @pytest.mark.parametrize("change", [{"policy": "f" * 64}, {"definition": "f" * 64}])

@@ -48,6 +48,17 @@ def test_a_session_and_a_user_have_only_so_many_unanswered() -> None:
     assert many.full("new", "bob", NOW) is None
 
 
+def test_requests_are_gone_through_newest_first_from_any_of_them() -> None:
+    requests = Requests([asked(1), asked(2), asked(3)])
+    requests.put(asked(1, state=State.DENIED))  # it keeps its place
+    requests.put(asked(4))
+    names = [each.id for each in requests.newest()]
+    assert names == [f"{number:032}" for number in (4, 3, 2, 1)]
+    three = requests.number(f"{3:032}")
+    assert [each.id for each in requests.newest(three)] == names[2:]
+    assert requests.number(names[0]) == requests.last == 4
+
+
 def test_what_is_long_over_is_forgotten() -> None:
     requests = Requests([asked(1), asked(2, expires=300.0)])
     requests.forget(200.5)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.tunnel_relay.admin.test_service import refused
 from tests.tunnel_relay.approvals.scene import PARAMS, Office, an_office
+from tests.tunnel_relay.approvals.scene import listed as shown_to
 from tunnel_relay.approvals.requests import MAX_OF_SESSION, MAX_OF_USER
 from tunnel_relay.errors import Code
 from tunnel_relay.store.approvals import State
@@ -36,7 +37,7 @@ ENDS: list[End] = [by_revoking, by_disabling_the_user, by_locking, by_time]
 
 
 async def listed(office: Office, every: bool = False) -> list[tuple[str, bool]]:
-    found = await office.run("pia", "approval_list", every=every)
+    found = await shown_to(office, "pia", every=every)
     return [(each["state"], each["problem"] is not None) for each in found]
 
 

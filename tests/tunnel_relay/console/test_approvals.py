@@ -35,6 +35,28 @@ async def test_a_request_is_shown_whole_and_approved_by_its_form(tmp_path: Path)
         assert "changed my mind" in (await pia.get(f"/approvals/{asked.id}")).text
 
 
+async def test_more_than_one_page_of_what_waits_is_counted_and_found(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        await people_beside(stage.admin)
+        offices = [await with_session(stage.admin) for _ in range(3)]
+        asked = [
+            (await offices[number // 18].ask(tool=f"send{number:02}")).id for number in range(52)
+        ]
+        pia = await stage.logged_in("pia")
+        first = (await pia.get("/approvals")).text
+        assert first.count('id="approval-') == 50
+        assert "52 waiting" in first
+        assert "/approvals/live" in first
+        older = first.split('rel="next"')[0].rpartition('href="')[2].partition('"')[0]
+        rest = (await pia.get(older.replace("&amp;", "&"))).text
+        assert rest.count('id="approval-') == 2
+        assert f'id="approval-{asked[-1]}"' in rest
+        assert "/approvals/live" not in rest
+        found = (await pia.get("/approvals?query=send51")).text
+        assert f'id="approval-{asked[-1]}"' in found
+        assert found.count('id="approval-') == 1
+
+
 async def test_a_get_and_a_form_of_another_page_change_nothing(tmp_path: Path) -> None:
     """P30, U01."""
     async with a_console(tmp_path) as stage:
