@@ -74,12 +74,12 @@ def text_of(name: str, text: str | None, nothing: str) -> str:
     """Lay out a JSON text, all of it; `nothing` says why there is none."""
     if text is None:
         return f"{name}: {nothing}"
-    counts = shown.facts(text)
-    head = f"{name}: {counts['bytes']} bytes, {counts['lines']} lines"
-    if counts["hidden"]:
-        head += f", {counts['hidden']} characters that cannot be seen, shown as escapes"
-    laid_out = [
+    whole = shown.laid_out(text)
+    head = f"{name}: {whole.bytes} bytes, {len(whole.lines)} lines"
+    if whole.hidden:
+        head += f", {whole.hidden} characters that cannot be seen, shown as escapes"
+    lines = [
         "  " * (line.depth + 1) + line.text + (f"   <- {line.note}" if line.note else "")
-        for line in shown.lines(text)
+        for line in whole.lines
     ]
-    return "\n".join((head, *laid_out))
+    return "\n".join((head, *lines))

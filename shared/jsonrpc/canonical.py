@@ -14,6 +14,7 @@ import jiter
 
 _PLAIN_DIGITS = 40
 """Integers up to so many digits are written out; longer ones as digits and exponent."""
+_TOO_LONG = 10**_PLAIN_DIGITS
 
 
 def exact(body: bytes) -> Any:
@@ -71,6 +72,8 @@ def _string(text: str) -> str:
 
 
 def _number(value: int | float | Decimal) -> str:
+    if isinstance(value, int) and -_TOO_LONG < value < _TOO_LONG:
+        return str(value)  # the same, sooner: most numbers are like this
     sign, digits, exponent = Decimal(value if isinstance(value, int) else str(value)).as_tuple()
     if not isinstance(exponent, int):
         raise ValueError("not a finite number")

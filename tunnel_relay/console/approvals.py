@@ -8,6 +8,7 @@ from starlette.responses import Response
 from tunnel_relay.approvals import shown
 from tunnel_relay.console.paging import PAGE
 from tunnel_relay.console.proof import has_password, needs_proof, prove, prove_by_passkey
+from tunnel_relay.console.texts import part_of
 from tunnel_relay.console.visit import Visit
 
 
@@ -29,11 +30,13 @@ async def count(visit: Visit) -> Response:
 async def approval(visit: Visit) -> Response:
     """Show one request, all of it."""
     found = await visit.run("approval_show", approval=visit.request.path_params["approval"])
-    return visit.show(
+    here, text = f"/approvals/{found['id']}", found["text"]
+    return await visit.show_much(
         "approval.html",
         approval=found,
-        arguments=_laid_out(found["text"]),
-        definition=_laid_out(found["definition_text"]),
+        arguments=await part_of(visit, here, "arguments", text),
+        raw=await part_of(visit, here, "raw", text, shown.in_one_line),
+        definition=await part_of(visit, here, "definition", found["definition_text"]),
         prove=needs_proof(visit),
         password=has_password(visit),
         credentials=" ".join(each["credential"] for each in found["passkeys"]),
@@ -78,9 +81,3 @@ async def _listed(visit: Visit) -> dict[str, Any]:
         "first": "/approvals?" + urlencode(wanted) if after else None,
         "following": following,
     }
-
-
-def _laid_out(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    return {"lines": shown.lines(text), "facts": shown.facts(text), "raw": shown.pieces(text)}

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from shared.escape import one_line
 from shared.policy.classes import IN_ORDER
 from shared.record.model import Result, user_text
-from tunnel_relay.approvals import shown
 from tunnel_relay.console.paging import PAGE
+from tunnel_relay.console.texts import part_of
 from tunnel_relay.console.visit import Visit
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import Role
@@ -65,11 +65,11 @@ async def record(visit: Visit) -> Response:
     sees = Role.AUDITOR in visit.roles
     found = await visit.run("audit_show", seq=number, sensitive=sees)
     text = json.dumps(found["record"], ensure_ascii=False)
-    return visit.show(
+    return await visit.show_much(
         "audit_record.html",
         row=_row(found["record"]),
         others=found["others"],
-        whole={"lines": shown.lines(text), "facts": shown.facts(text)},
+        whole=await part_of(visit, f"/audit/records/{number}", "part", text),
         sees=sees,
     )
 

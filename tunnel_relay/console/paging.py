@@ -18,6 +18,12 @@ class Page:
     query: str
 
 
+def number_of(text: str) -> int:
+    """Return the number of a page as an address says it; 1 for what is none."""
+    right = text.isascii() and text.isdigit() and len(text) < 7
+    return max(1, int(text)) if right else 1
+
+
 def page_of(rows: Iterable[dict[str, Any]], query: str, number: str, keys: Sequence[str]) -> Page:
     """Return a page of the rows in which one of `keys` holds `query`, whatever its case."""
     wanted = query.strip().lower()
@@ -25,6 +31,5 @@ def page_of(rows: Iterable[dict[str, Any]], query: str, number: str, keys: Seque
     if wanted:
         found = [row for row in found if any(wanted in str(row[key]).lower() for key in keys)]
     pages = max(1, -(-len(found) // PAGE))
-    asked = int(number) if number.isascii() and number.isdigit() and len(number) < 7 else 1
-    at = min(max(asked, 1), pages)
+    at = min(number_of(number), pages)
     return Page(found[(at - 1) * PAGE : at * PAGE], at, pages, len(found), query.strip())

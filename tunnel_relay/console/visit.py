@@ -7,8 +7,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -43,6 +45,8 @@ NAVIGATION = (
 _WHOLE_PAGE = {"HX-Retarget": "#main", "HX-Reselect": "#main", "HX-Reswap": "outerHTML"}
 """What makes htmx show a refusal as a page, where it asked for a piece of one."""
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -52,6 +56,11 @@ class Site:
     events: EventRing
     logins: Logins
     callers: Callers
+    layouts: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    async def beside(self, work: Callable[[], _T]) -> _T:
+        """Do what takes long, and touches nothing of ours, in a thread: one at a time."""
+        return await anyio.to_thread.run_sync(work, limiter=self.layouts)
 
 
 @dataclass(slots=True)
@@ -104,12 +113,29 @@ class Visit:
 
     def show(self, template: str, **values: Any) -> Response:
         """Return a page, with what is to be told."""
-        results, self.logged_in.login.results = self.logged_in.login.results, []
-        return self.piece(template, results=results, **values)
+        return self.piece(template, results=self._told(), **values)
+
+    async def show_much(self, template: str, **values: Any) -> Response:
+        """Return a page with much on it; it is rendered beside the loop."""
+        render = self._page(template, results=self._told(), **values)
+        return self._for_htmx(await self.site.beside(render))
 
     def piece(self, template: str, **values: Any) -> Response:
         """Return a piece of a page; what is to be told waits for a whole one."""
-        answer = page(
+        return self._for_htmx(self._page(template, **values)())
+
+    async def piece_much(self, template: str, **values: Any) -> Response:
+        """Return a piece with much on it; it is rendered beside the loop."""
+        return self._for_htmx(await self.site.beside(self._page(template, **values)))
+
+    def _told(self) -> list[tuple[str, str]]:
+        results, self.logged_in.login.results = self.logged_in.login.results, []
+        return results
+
+    def _page(self, template: str, **values: Any) -> Callable[[], Response]:
+        # All that may change meanwhile is looked at now; to render reads values only.
+        return partial(
+            page,
             f"console/{template}",
             200 if self.problem is None else status_of(self.problem),
             static=STATIC,
@@ -124,6 +150,8 @@ class Visit:
             by_htmx=self.by_htmx,
             **values,
         )
+
+    def _for_htmx(self, answer: Response) -> Response:
         if self.by_htmx and self.problem is not None:
             answer.headers.update(_WHOLE_PAGE)
         return answer
