@@ -16,6 +16,7 @@ import structlog
 from shared.errors import ResetCode
 from shared.jsonrpc.envelope import METHOD_NOT_FOUND, Envelope, EnvelopeError, error_body, parse
 from shared.jsonrpc.headers import VERSION_HEADER
+from shared.jsonrpc.needles import holds_name
 from shared.jsonrpc.results import DROP, Document, EditError, Editor
 from shared.policy import answers
 from shared.policy.actions import LISTS
@@ -30,15 +31,12 @@ Forbids = Callable[[str, Any], bool]
 """Tells whether a method with these `params` may not be asked of the agent."""
 Edit = Callable[[Document], Document | None]
 
-NEEDLES = (b'"method"', b'"elicitations"', b"\\u006", b"\\u007")
-"""One of them is in every message that asks for something: a name that is spelled with escapes has
-the escape of a letter from `a` to `z`."""
-LISTING = (
-    *(b'"%b"' % listed.member.encode() for listed in LISTS.values()),
-    *(b'"instructions"', b"\\u0054"),
-)
+NEEDLES = (b'"method"', b'"elicitations"')
+"""One of them, in some spelling, is in every message that asks for something."""
+LISTING = (*(b'"%b"' % one.member.lower().encode() for one in LISTS.values()), b'"instructions"')
 """With those above, one of them is in every message that lists something."""
 READ = (*NEEDLES, *LISTING)
+"""Nothing has to be done about what holds none of these."""
 MAX_HELD_BYTES = 128 * MIB
 """Bytes of answers of one link that are held until their messages are whole and judged."""
 MAX_REFUSED = 32
@@ -125,6 +123,11 @@ def _asks(document: Document) -> Iterator[tuple[str, Any]]:
 def _read(body: bytes) -> Document:
     document: Document = json.loads(body)
     return document
+
+
+def passes_unread(data: bytes) -> bool:
+    """Tell whether a whole body neither asks for nor lists anything: then no reader is made."""
+    return not holds_name(READ, data)
 
 
 def reader(

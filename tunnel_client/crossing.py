@@ -8,11 +8,11 @@ import structlog
 from shared.errors import ResetCode, TooBigError
 from shared.grant import Grant
 from shared.jsonrpc.envelope import Envelope, EnvelopeError
-from shared.jsonrpc.results import EditError, Editor, holds
+from shared.jsonrpc.results import EditError, Editor
 from shared.link.driver import LinkDriver
 from shared.wire.codec import encode_head
 from shared.wire.limits import MAX_BODY_BYTES, MAX_INLINE_BYTES
-from tunnel_client.asked import MAX_HELD_BYTES, READ, Asked, Forbids, reader
+from tunnel_client.asked import MAX_HELD_BYTES, READ, Asked, Forbids, passes_unread, reader
 from tunnel_client.audit.calls import Call
 from tunnel_client.gate import MAX_ASSEMBLING_BYTES, GateError, Head, admit
 from tunnel_client.judge import Asks, Edit, Passed, Verdict
@@ -305,8 +305,8 @@ class Crossing:
         return self._edit is not None or self._forbids is not None
 
     def _asks_nothing(self, chunk: bytes) -> bool:
-        """Tell whether a body that is whole may go on unread, as most may: no reader is made."""
-        return self._editor is None and self._edit is None and not holds(READ, chunk)
+        """Tell whether a body that is whole may go on unread, as most may."""
+        return self._editor is None and self._edit is None and passes_unread(chunk)
 
     def _reader(self) -> Editor:
         """Make what the answer has to pass through, before its head is sent."""

@@ -162,31 +162,6 @@ def parse(body: bytes) -> Envelope:
         raise _answer(document, body, refused) from None
 
 
-def read_strict(text: bytes) -> dict[str, Any]:
-    """Read a message that an upstream sent; raises EnvelopeError.
-
-    No key comes twice at any depth, nor but for its case at the top and in `result`; further in,
-    what is said is the upstream's (a schema may well have both `a` and `A`). No batch: no request
-    is one.
-    """
-    try:
-        document = jiter.from_json(
-            text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
-        )
-    except ValueError:
-        raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None
-    if type(document) is not dict:
-        raise EnvelopeError(INVALID_REQUEST, "Body must be a single JSON-RPC message object")
-    for members in (document, document.get("result")):
-        if type(members) is dict and len({*map(str.casefold, members)}) != len(members):
-            raise EnvelopeError(PARSE_ERROR, "Parse error: duplicate keys but for case")
-    try:
-        _check_case(document, _FOLDED_TOP)
-    except _RefusedError as refused:
-        raise EnvelopeError(refused.code, str(refused)) from None
-    return document
-
-
 def error_body(
     id: str | int | None,  # noqa: A002 - the word JSON-RPC has for it
     code: int,

@@ -9,11 +9,13 @@ goes out in chunks, or whole. So is flow control: credit goes back for the bytes
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from shared.errors import PeerError
-from shared.jsonrpc.envelope import EnvelopeError, read_strict
+from shared.jsonrpc.envelope import EnvelopeError
+from shared.jsonrpc.needles import LONGEST_LETTER, holds, holds_name
+from shared.jsonrpc.strict import read_strict
 
 Document = dict[str, Any]
 
@@ -50,14 +52,6 @@ class Reader(Protocol):
         """Take the end of the body; returns what is left to be sent on."""
 
 
-def holds(needles: Iterable[bytes], data: bytes | bytearray) -> bool:
-    """Tell whether any of the needles is in the data."""
-    for needle in needles:  # noqa: SIM110 - any() costs more than the search
-        if needle in data:
-            return True
-    return False
-
-
 class Watcher:
     """Hands each response that holds a needle to `see`; feed it before the bytes are sent on.
 
@@ -86,7 +80,7 @@ class Watcher:
         self._see = see
         self._limit = limit
         self._left = -1 if length is None else length
-        self._cutter = _Cutter(needles, limit, keep_parts=False) if event_stream else None
+        self._cutter = _Cutter(needles, limit, holds, keep_parts=False) if event_stream else None
         self._held: list[bytes] = []
         self._size = 0
         self._tail = b""
@@ -159,8 +153,7 @@ class Editor:
     from `feed` or `end`, and so may `edit`.
 
     With `needles`, messages without any of them pass unread, and those too large as they come.
-    They are sought in the bytes: for what an upstream has no reason to hide, or with needles that
-    are in every spelling of it.
+    They are names in lower case, sought in the bytes in any spelling (`holds_name`).
     """
 
     __slots__ = ("_cutter", "_edit", "_event_stream", "_needles", "_requests")
@@ -178,7 +171,7 @@ class Editor:
         self._requests = requests
         self._event_stream = event_stream
         self._needles = needles
-        self._cutter = _Cutter(needles, limit, events=event_stream)
+        self._cutter = _Cutter(needles, limit, holds_name, events=event_stream)
 
     @property
     def held(self) -> int:
@@ -189,7 +182,7 @@ class Editor:
         """Take the next bytes; returns those of messages that are whole now."""
         cutter, needles = self._cutter, self._needles
         whole = self._event_stream and needles and cutter.idle and data.endswith(b"\n\n")
-        if whole and not holds(needles, data):
+        if whole and not holds_name(needles, data):
             cutter.skipped()  # whole events, as they mostly come
             return data
         return b"".join(map(self._pass, cutter.cut(data)))
@@ -200,7 +193,7 @@ class Editor:
 
     def rest(self, data: bytes) -> bytes:
         """Take the last bytes of the body and its end; returns what is left to be sent on."""
-        if self._needles and self._cutter.idle and not holds(self._needles, data):
+        if self._needles and self._cutter.idle and not holds_name(self._needles, data):
             return data
         return self.feed(data) + self.end()
 
@@ -263,18 +256,25 @@ class _Cutter:
 
     __slots__ = (
         *("_events", "_first", "_hit", "_keep_parts", "_limit", "_margin", "_needles"),
-        *("_over", "_plain", "_rest", "_searched"),
+        *("_over", "_plain", "_rest", "_search", "_searched"),
     )
 
     def __init__(
-        self, needles: Sequence[bytes], limit: int, *, events: bool = True, keep_parts: bool = True
+        self,
+        needles: Sequence[bytes],
+        limit: int,
+        search: Callable[[Sequence[bytes], bytes | bytearray], bool],
+        *,
+        events: bool = True,
+        keep_parts: bool = True,
     ) -> None:
         self._needles = needles
         self._limit = limit
+        self._search = search
         self._events = events
         self._keep_parts = keep_parts
         # An end or a needle may begin in what is kept back of a part.
-        self._margin = max(_SEAM, *map(len, needles)) if needles else _SEAM
+        self._margin = max(LONGEST_LETTER, *map(len, needles)) if needles else _SEAM
         self._rest = bytearray()
         self._searched = 0
         self._first = True
@@ -327,7 +327,8 @@ class _Cutter:
         whole = not self._over and size <= self._limit
         data = bytes(rest[:size]) if whole or self._keep_parts else b""
         # In a part all of `rest` is searched: a needle may end in what is kept back.
-        hit = self._hit = self._hit or holds(self._needles, data if last and data else rest)
+        hit = self._hit or self._search(self._needles, data if last and data else rest)
+        self._hit = hit
         piece = _Piece(data, whole, hit, self._first, last)
         del rest[:size]
         self._searched, self._first = 0, False

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from shared.jsonrpc.envelope import Envelope, parse
-from shared.jsonrpc.results import EditError, Editor, holds
+from shared.jsonrpc.needles import holds_name
+from shared.jsonrpc.results import EditError, Editor
 from shared.wire.codec import OpenHead
 from tests.tunnel_client.upstream.http_support import OK, pool, raw_server, says
 from tunnel_client.asked import MAX_REFUSED, NEEDLES, Asked, Refusals, reader
@@ -102,14 +103,43 @@ def test_no_spelling_hides_a_request(text: str) -> None:
 @given(st.integers(0, 63))
 def test_a_needle_is_in_every_spelling_of_the_name(which: int) -> None:
     letters = [f"\\u{ord(c):04x}" if which >> at & 1 else c for at, c in enumerate("method")]
-    assert holds(NEEDLES, f'{{"{"".join(letters)}":1}}'.encode())
+    assert holds_name(NEEDLES, f'{{"{"".join(letters)}":1}}'.encode())
 
 
-@pytest.mark.parametrize("method", ["Method", "METHOD"])
+@pytest.mark.parametrize("method", ["Method", "METHOD", "mETHOD", "\\u004dethod", "methO\\u0044"])
 def test_a_request_in_other_case_ends_the_exchange(method: str) -> None:
-    text = json.dumps({"jsonrpc": "2.0", "id": 5, method: "x", "a": {"method": 1}})
+    text = f'{{"jsonrpc": "2.0", "id": 5, "{method}": "sampling/createMessage"}}'
+    event = b"data: " + text.encode() + b"\n\n"
     with pytest.raises(EditError):
-        watched([]).feed(b"data: " + text.encode() + b"\n\n")
+        watched([]).feed(event)
+    with pytest.raises(EditError):
+        watched([], a_call()).rest(event)
+    in_pieces = watched([])
+    with pytest.raises(EditError):
+        b"".join(in_pieces.feed(bytes([one])) for one in event)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"result":{"InputRequests":{"q":{"Method":"elicitation/create"}}}',
+        '"result":{"InputRequests":{"q":{"method":"elicitation/create"}}}',
+        '"result":{"inputRequests":{"q":{"Method":"elicitation/create"}}}',
+        '"result":{"inputReque\u017ft\u017f":{"q":{"METHOD":"elicitation/create"}}}',
+        '"Result":{"inputRequests":{"q":{"method":"elicitation/create"}}}',
+        '"error":{"code":-32042,"message":"","Data":{"elicitations":[{}]}}',
+        '"error":{"code":-32042,"message":"","data":{"Elicitations":[{}]}}',
+        '"error":{"code":-32042,"message":"","data":{"elicitation\\u017f":[{}]}}',
+        '"ERROR":{"code":-32042,"message":"","data":{"elicitation\u017f":[{}]}}',
+    ],
+)
+def test_l17_a_question_in_other_case_ends_the_exchange(said: str) -> None:
+    """Agents whose readers ignore case would be asked what policy denies."""
+    text = f'{{"jsonrpc":"2.0","id":1,{said}}}'.encode()
+    with pytest.raises(EditError):
+        watched([], a_call(), events=False).rest(text)
+    with pytest.raises(EditError):
+        watched([], a_call()).feed(b"data: " + text + b"\n\n")
 
 
 def test_what_is_not_concerned_passes_as_it_came() -> None:

@@ -12,12 +12,14 @@ from structlog.testing import capture_logs
 
 from shared.grant import Grant
 from shared.jsonrpc.envelope import parse
+from shared.jsonrpc.results import EditError
 from shared.policy.classes import ToolClass
 from shared.policy.model import Effect, Policy
 from tests.shared.policy.test_rules import RULE_SETS
 from tests.shared.policy.texts import policy
 from tests.tunnel_client.catalog.test_catalog import item
-from tunnel_client.asked import Forbids
+from tunnel_client.asked import READ as READ_NAMES
+from tunnel_client.asked import Asked, Forbids, reader
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.pins import Pin, Pins, editing
@@ -226,6 +228,34 @@ def test_two_definitions_under_one_name_show_the_pinned_one(tmp_path: Path) -> N
     assert shown(found, a_grant(), a_request("tools/list"), other) == []
     assert is_unknown(found.judge(a_grant(), a_call("b")))
     assert shown(found, a_grant(), a_request("tools/list"), READ) == []
+
+
+@pytest.mark.parametrize("method", ["tools/list", "tools/call"])
+@pytest.mark.parametrize(
+    "result",
+    [
+        *({"Tools": [ADD]}, {"TOOLS": [ADD]}, {"tool\u017f": [ADD]}),
+        *({"Prompts": []}, {"Resources": []}, {"resourcetemplates": []}, {"resource\u017f": []}),
+        *({"Instructions": "x"}, {"in\u017ftructions": "x"}),
+        {"InputRequests": {"q": {"Method": "elicitation/create"}}},
+    ],
+)
+def test_p10_no_list_and_no_question_passes_in_other_case(
+    tmp_path: Path, method: str, result: dict[str, Any]
+) -> None:
+    """P10, L17: whatever was asked; escapes hide nothing either."""
+    found = judge(tmp_path, TOOLS, b=ToolClass.READ)
+    request = a_request(method, name="b")
+    verdict, forbids = found.judge(a_grant(), request), found.forbids(a_grant(), request)
+    assert isinstance(verdict, Passed)
+    assert forbids is not None
+    needles = READ_NAMES if verdict.edit is None else ()
+    edit = verdict.edit or found.lists(a_grant())
+    for plain in (True, False):
+        text = json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}, ensure_ascii=plain)
+        asked = Asked(forbids, request.envelope, {}, lambda _: None)
+        with pytest.raises(EditError):
+            reader(edit, asked, events=False, needles=needles).rest(text.encode())
 
 
 def test_who_a_user_is_follows_the_grant(tmp_path: Path) -> None:

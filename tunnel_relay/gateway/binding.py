@@ -12,7 +12,8 @@ import structlog
 
 from shared.ids import fingerprint
 from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError
-from shared.jsonrpc.results import Document, EditError, Editor, Reader, Watcher, holds
+from shared.jsonrpc.needles import holds
+from shared.jsonrpc.results import Document, EditError, Editor, Reader, Watcher
 from shared.policy.actions import LISTS
 from tunnel_relay.gateway import answers
 from tunnel_relay.gateway.answers import Answer
@@ -33,11 +34,10 @@ _NEEDLES: dict[tuple[bool, bool], tuple[bytes, ...]] = {
 }
 """By what an answer may be: a task, a question."""
 _LISTED = (
-    *(b'"tasks"', b'"taskId"'),
-    *(b'"%b"' % listed.member.encode() for listed in LISTS.values()),
-    b"\\u00",
+    *(b'"tasks"', b'"taskid"'),
+    *(b'"%b"' % listed.member.lower().encode() for listed in LISTS.values()),
 )
-"""What is in every spelling of a list that is edited: an escaped letter is one of these."""
+"""One of them, in some spelling, is in every list that is edited."""
 
 
 class Binding:

@@ -4,6 +4,7 @@ That arguments have one digest in any spelling: tests/shared/jsonrpc/test_canoni
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.jsonrpc.envelope import parse
-from shared.policy.actions import LISTS, action_of, entry_name, filtered
+from shared.jsonrpc.results import EditError, Editor
+from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
 from shared.policy.classes import ToolClass
 from shared.policy.methods import FREE, RULED
 from shared.policy.model import Action
@@ -102,3 +104,15 @@ def test_a_list_keeps_what_is_kept_in_its_order(entries: list[Any], scope: str |
 def test_what_is_no_list_is_left_alone(result: Any) -> None:
     document = {"jsonrpc": "2.0", "id": 1, "result": result}
     assert filtered(document, LISTS["tools/list"], lambda _: []) is None
+
+
+@pytest.mark.parametrize("listed", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("spell", [str.upper, str.title, lambda name: name.replace("s", "\u017f")])
+def test_p33_a_list_in_other_case_does_not_pass(
+    listed: Listed, spell: Callable[[str], str]
+) -> None:
+    """A reader that ignores case would take it for the list that nobody cut down."""
+    editor = Editor(lambda document: filtered(document, listed, lambda _: []), event_stream=False)
+    document = {"jsonrpc": "2.0", "id": 1, "result": {spell(listed.member): [{"name": "a"}]}}
+    with pytest.raises(EditError):
+        editor.rest(json.dumps(document).encode())

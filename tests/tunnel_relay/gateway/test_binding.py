@@ -163,6 +163,20 @@ def test_s21_a_list_of_tasks_on_a_resumed_stream_is_cut_down(spell: str, key: st
     assert b"of-another" not in reader.feed(f"data: {text}\n\n".encode())
 
 
+@pytest.mark.parametrize("member", [*MEMBERS, "tasks"])
+@pytest.mark.parametrize("spell", [str.upper, lambda name: name.replace("s", "\\u017f", 1)])
+def test_p33_s21_no_list_passes_a_resumed_stream_in_other_case(
+    member: str, spell: Callable[[str], str]
+) -> None:
+    request = Request()
+    request.method = b"GET"
+    reader = Binding(TaskTable()).reader(Call(request, a_session(), None), EVENTS_HEAD)
+    assert reader is not None
+    text = f'{{"jsonrpc":"2.0","id":1,"result":{{"{spell(member)}":[{{"id":"of-another"}}]}}}}'
+    with pytest.raises(EditError):
+        reader.feed(f"data: {text}\n\n".encode())
+
+
 def test_most_answers_are_not_looked_into() -> None:
     binding, mine = Binding(TaskTable()), a_session()
     for call in (a_call(mine, "tools/list"), a_call(mine, "tools/call", modern=False, name="x")):
