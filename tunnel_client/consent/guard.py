@@ -23,6 +23,7 @@ from tunnel_client.consent.facts import (
     gather,
     listed_paths,
 )
+from tunnel_client.consent.held import BentError, hold, let_go
 from tunnel_client.consent.store import Consent, ConsentStore
 from tunnel_client.errors import ClientError
 from tunnel_client.errors_upstreams import (
@@ -142,9 +143,11 @@ class Guard:
         Raises ClientError when nothing may be started.
         """
         start = self.agreed()
+        held: dict[str, int] = {}
         try:
+            held = self._hold(start)
             environment = {**start.wanted.environment, **more}
-            wanted = replace(start.wanted, environment=environment, mark=more)
+            wanted = replace(start.wanted, environment=environment, held=held, mark=more)
             how = (self._upstream.sandbox, self._machine, self._folder(), self.egress)
             variables = _file_of(environment_of(wanted, *how))
             try:
@@ -152,7 +155,26 @@ class Guard:
             finally:
                 os.close(variables)
         finally:
+            let_go(held)
             start.close()
+
+    def _hold(self, start: Start) -> dict[str, int]:
+        """Open what a sandbox shows, and see that it is what was agreed to; raises ClientError."""
+        if not self.reached.caged:
+            return {}
+        wanted, links, name = start.wanted, start.facts["links"], self._upstream.name
+        listed = {
+            str(each): links.get(str(each), str(each)) for each in listed_paths(self._upstream)
+        }
+        try:
+            files = [each.path for each in wanted.files]
+            return hold(listed, wanted.trees, files, self._own_files)
+        except BentError as error:
+            raise ConsentChangedError(f"upstream {name}: {error}", f"{_APPROVE} {name}") from None
+        except OSError as error:
+            raise SandboxPathError(
+                f"upstream {name}: {error.filename} cannot be used: {error.strerror}"
+            ) from None
 
     def approve(self, start: Start, dangers: bool) -> None:
         """Keep that the operator agreed to this; `dangers` too. Raises StateWriteError."""

@@ -4,7 +4,8 @@
 
 Runs as a file, inside the bubblewrap sandbox where there is one, and imports nothing of ours and
 nothing slow, because every child pays for it. The words come from `plan` and nobody else:
-`env=DESCRIPTOR` (the program's variables), `read=PATH` and `write=PATH` (Landlock), `no-tcp`,
+`env=DESCRIPTOR` (the program's variables), `read=PATH` and `write=PATH` (Landlock; as
+`read-fd=DESCRIPTOR` and `write-fd=DESCRIPTOR` the very places that were judged), `no-tcp`,
 `filter=HEX` (a program for seccomp), `limit=NAME:NUMBER`, `same=FACTS:PATH` (the file that was
 checked must still be there), `forward=PORT:SOCKET`. Anything that fails ends it with 126 and a line
 on stderr: a server never starts with less than was planned.
@@ -83,11 +84,12 @@ def restrict_calls(program: bytes) -> None:
         raise LaunchError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
-def restrict_files(read: list[str], write: list[str], no_tcp: bool) -> None:
+def restrict_files(read: list[str | int], write: list[str | int], no_tcp: bool) -> None:
     """Let this process, and all it starts, use these trees only; raises LaunchError.
 
-    Paths that do not exist are left out. With `no_tcp` TCP can be neither dialled nor served, from
-    version 4 on; from 6 on no process outside can be signalled or reached by an abstract socket.
+    Paths that do not exist are left out; a number is a descriptor, which is closed. With `no_tcp`
+    TCP can be neither dialled nor served, from version 4 on; from 6 on no process outside can be
+    signalled or reached by an abstract socket.
     """
     abi = landlock_abi()
     if abi < 1:
@@ -113,9 +115,9 @@ def restrict_files(read: list[str], write: list[str], no_tcp: bool) -> None:
     os.close(rules)
 
 
-def _allow(rules: int, path: str, rights: int) -> None:
+def _allow(rules: int, path: str | int, rights: int) -> None:
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        place = path if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
@@ -226,6 +228,10 @@ def _pump(source: "socket.socket", sink: "socket.socket") -> None:
                 continue
 
 
+def _trees(given: dict[str, list[str]], right: str) -> list[str | int]:
+    return [*given.get(right, ()), *map(int, given.get(f"{right}-fd", ()))]
+
+
 def launch(words: list[str], argv: list[str]) -> None:
     """Do what the words say, in the order that works, and become the program."""
     given: dict[str, list[str]] = {}
@@ -249,7 +255,7 @@ def launch(words: list[str], argv: list[str]) -> None:
     _no_new_privileges()
     _drop_capabilities()
     if "read" in given or "write" in given:
-        restrict_files(given.get("read", []), given.get("write", []), "no-tcp" in given)
+        restrict_files(_trees(given, "read"), _trees(given, "write"), "no-tcp" in given)
     for text in given.get("filter", ()):
         restrict_calls(bytes.fromhex(text))
     os.execve(argv[0], argv, environment)  # noqa: S606 - no shell, as it should be

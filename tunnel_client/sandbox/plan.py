@@ -69,6 +69,8 @@ class Wanted:
     trees: tuple[str, ...] = ()
     launcher: tuple[str, ...] = ()
     """What the Python reads that starts it."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Descriptors of paths that were judged; what they are of is shown, whatever the names are."""
     mark: Mapping[str, str] = field(default_factory=dict)
     """What all processes of a child carry, its walls included, so that none is lost."""
 
@@ -157,12 +159,14 @@ def plan(
     if machine.bwrap is None:
         words = [f"env={variables}", *_limits(rules, counted=False), *_same(wanted)]
         if machine.landlock:
-            words += _landlock(_read(wanted, rules), [tmp, *_DEVICES, *_paths(rules.write)])
+            free = [tmp, *_DEVICES, *_paths(rules.write)]
+            words += _landlock(_read(wanted, rules), free, wanted.held)
             words += [] if rules.network else ["no-tcp"]
         if machine.landlock and machine.seccomp:
             words.append(f"filter={call_filter(platform.machine(), rules.network).hex()}")
         argv = (python, "-I", "-S", str(LAUNCHER), *words, "--", *wanted.argv)
-        return Launch(argv, wanted.cwd or tmp, outside, (variables,))
+        held = wanted.held.values() if machine.landlock else ()
+        return Launch(argv, wanted.cwd or tmp, outside, (variables, *held))
     words = [f"env={variables}", *_limits(rules, counted=True)]
     if egress is not None:
         words.append(f"forward={PROXY_PORT}:{_INSIDE_SOCKET}")
@@ -176,7 +180,8 @@ def plan(
         *(machine.bwrap, *_bwrap(wanted, rules, egress), "--"),
         *(python, "-I", "-S", _INSIDE_LAUNCHER, *words, "--", *wanted.argv),
     )
-    descriptors = (variables, *(each.descriptor for each in wanted.files))
+    files = (each.descriptor for each in wanted.files)
+    descriptors = (variables, *files, *wanted.held.values())
     return Launch(argv, None, outside, descriptors, deaf=True, contained=True)
 
 
@@ -196,12 +201,13 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, egress: str | None) -> list[s
     home = _home(wanted)
     words += ["--tmpfs", home] if home else []
     # Short paths first, so that a folder never hides what was mounted inside of it.
-    mounts = [(each, "--ro-bind-try") for each in _own(wanted, rules)]
-    mounts += [(each, "--bind-try") for each in _paths(rules.write)]
+    mounts = [(each, "--ro-bind") for each in _own(wanted, rules)]
+    mounts += [(each, "--bind") for each in _paths(rules.write)]
     for place, how in sorted(mounts, key=lambda each: len(Path(each[0]).parts)):
         if place == "/":
             raise ValueError("the whole file system cannot be mounted in a sandbox")
-        words += [how, place, place]
+        held = wanted.held.get(place)
+        words += [f"{how}-try", place, place] if held is None else [f"{how}-fd", str(held), place]
     # The very files that were compared with the consent, whatever their names lead to by now.
     for file in wanted.files:
         words += ["--ro-bind-fd", str(file.descriptor), file.path]
@@ -222,7 +228,9 @@ def _home(wanted: Wanted) -> str:
 def _own(wanted: Wanted, rules: SandboxSettings) -> list[str]:
     """Return the trees that are this upstream's, and the Python's that launches it."""
     places = [*wanted.trees, *_paths(rules.read), *([wanted.cwd] if wanted.cwd else [])]
-    return list(dict.fromkeys([*places, *wanted.launcher]))
+    places = list(dict.fromkeys([*places, *wanted.launcher]))
+    # What it may write it may read anyway, and a descriptor serves once.
+    return [each for each in places if Path(each) not in rules.write]
 
 
 def _read(wanted: Wanted, rules: SandboxSettings) -> list[str]:
@@ -231,8 +239,16 @@ def _read(wanted: Wanted, rules: SandboxSettings) -> list[str]:
     return [*SYSTEM, *(f"/etc/{name}" for name in _ETC), "/proc", *own, *files]
 
 
-def _landlock(read: Sequence[str], write: Sequence[str]) -> list[str]:
-    return [*(f"read={each}" for each in read), *(f"write={each}" for each in write)]
+def _landlock(
+    read: Sequence[str], write: Sequence[str], held: Mapping[str, int] | None = None
+) -> list[str]:
+    """Return the words for Landlock; what is `held` open is named by its descriptor."""
+    words = []
+    for right, places in (("read", read), ("write", write)):
+        for place in dict.fromkeys(places):
+            descriptor = None if held is None else held.get(place)
+            words.append(f"{right}={place}" if descriptor is None else f"{right}-fd={descriptor}")
+    return words
 
 
 def _limits(rules: SandboxSettings, counted: bool) -> list[str]:
