@@ -32,13 +32,13 @@ _MORE_BLANKS = 16
 """How many more than in the secret may stand where a line ends: indented text has some."""
 _ESCAPES = {"\n": b"\\n", "\r": b"\\r", "\t": b"\\t", "\b": b"\\b", "\f": b"\\f"}
 _ENTITIES = {
-    "&": (b"&amp;", b"\\u0026amp;", b"&#38;", b"&#x26;"),
-    "<": (b"&lt;", b"\\u0026lt;", b"&#60;", b"&#x3c;", b"&#x3C;"),
-    ">": (b"&gt;", b"\\u0026gt;", b"&#62;", b"&#x3e;", b"&#x3E;"),
-    '"': (b"&quot;", b"\\u0026quot;", b"&#34;", b"&#x22;"),
-    "'": (b"&#39;", b"\\u0026#39;", b"&#x27;", b"&apos;"),
+    "&": (b"&amp;", b"&#38;", b"&#x26;"),
+    "<": (b"&lt;", b"&#60;", b"&#x3c;", b"&#x3C;"),
+    ">": (b"&gt;", b"&#62;", b"&#x3e;", b"&#x3E;"),
+    '"': (b"&quot;", b"&#34;", b"&#x22;"),
+    "'": (b"&#39;", b"&#x27;", b"&apos;"),
     "/": (b"&#47;", b"&#x2f;", b"&#x2F;"),
-    "+": (b"&#43;", b"\\u0026#43;", b"&#x2b;", b"&#x2B;"),
+    "+": (b"&#43;", b"&#x2b;", b"&#x2B;"),
     "=": (b"&#61;", b"&#x3d;", b"&#x3D;"),
     "`": (b"&#96;", b"&#x60;"),
     "\t": (b"&#9;", b"&#x9;"),
@@ -268,7 +268,8 @@ def _written(piece: str) -> list[bytes]:
             ways.append(b"\\" + plain)
         if each in _ESCAPES:
             ways.append(_ESCAPES[each])
-    ways += _ENTITIES.get(piece, ())
+    for entity in _ENTITIES.get(piece, ()):
+        ways += [entity, b"\\u0026" + entity[1:]]
     return list(dict.fromkeys(ways))
 
 

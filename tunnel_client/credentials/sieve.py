@@ -26,6 +26,12 @@ _ESCAPED = b"\\u00"
 _MARKED = bytes.maketrans(b"%=\r\n", b"=\1  ")
 _FOLDED = bytes(range(256)).lower()
 _STANDARD = bytes.maketrans(b"-_", b"+/")
+_SIGNS = [
+    (b"&#%b;" % number, sign)
+    for sign, numbers in ((b"+", (b"43", b"x2b", b"x2B")), (b"/", (b"47", b"x2f", b"x2F")))
+    for number in numbers
+]
+"""What template engines write for the signs of base64; each a pass, so only where there is one."""
 _BLANKS = b"\\ \t\r\n"
 
 
@@ -65,7 +71,11 @@ class Sieve:
             return True
         # Of a line's end that is an escape a letter stays, where one of the parts ends or in it.
         cores = self._parts if b"\\" in data else self._encoded
-        return any(map(data.translate(_STANDARD, _BLANKS).__contains__, cores))
+        data = data.translate(_STANDARD, _BLANKS)
+        if b"&#" in data:
+            for entity, sign in _SIGNS:
+                data = data.replace(entity, sign)
+        return any(map(data.__contains__, cores))
 
 
 def _parts(core: bytes) -> list[bytes]:

@@ -12,12 +12,14 @@ from tests.tunnel_client.credentials.test_scrub import (
     LINES,
     PLAIN,
     SECRET,
+    SIGNS,
     SPELLINGS,
+    signs_escaped,
     wrapped,
 )
 from tunnel_client.credentials.scrub import MASK, Scrubber
 
-SIGNS = "".join(map(chr, range(33, 127)))
+LETTERS = "".join(map(chr, range(33, 127)))
 BLANKS = "\n\r\t "
 BEFORE = [
     "",
@@ -49,9 +51,9 @@ def test_what_stands_before_a_secret_hides_nothing(before: str, spelling: str) -
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_the_sieve_lets_no_spelling_through(data: st.DataObject) -> None:
-    signs = st.text(SIGNS, min_size=16, max_size=40)
-    several = st.text(SIGNS + BLANKS * 4, min_size=16, max_size=40)
-    secret = data.draw(signs | several | st.sampled_from([PLAIN, SECRET, LINES]))
+    single = st.text(LETTERS, min_size=16, max_size=40)
+    several = st.text(LETTERS + BLANKS * 4, min_size=16, max_size=40)
+    secret = data.draw(single | several | st.sampled_from([PLAIN, SECRET, LINES, SIGNS]))
     scrubber, slow = Scrubber([secret]), Scrubber([secret])
     slow._sieve = None
     in_base64 = base64.b64encode(data.draw(st.binary(max_size=3)) + secret.encode()).decode()
@@ -63,9 +65,28 @@ def test_the_sieve_lets_no_spelling_through(data: st.DataObject) -> None:
         for char in secret
     )
     spelled = data.draw(st.sampled_from([made, mixed]))
-    before = data.draw(st.sampled_from(BEFORE) | st.text(SIGNS, max_size=6))
-    text = (before + spelled + data.draw(st.text(SIGNS, max_size=6))).encode()
-    assert scrubber.places(text) == slow.places(text)
+    before = data.draw(st.sampled_from(BEFORE) | st.text(LETTERS, max_size=6))
+    text = (before + spelled + data.draw(st.text(LETTERS, max_size=6))).encode()
+    found = slow.places(text)
+    assert scrubber.places(text) == found
+    assert scrubber._sieve is None or not found or scrubber._sieve.may_hold(text)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_sieve_lets_no_base64_through_whatever_its_signs_are_escaped_as(
+    data: st.DataObject,
+) -> None:
+    secret = data.draw(st.text(LETTERS, min_size=16, max_size=40) | st.just(SIGNS))
+    scrubber, slow = Scrubber([secret]), Scrubber([secret])
+    slow._sieve = None
+    whole = base64.b64encode(data.draw(st.binary(max_size=3)) + secret.encode() + b"!")
+    text = data.draw(st.sampled_from(BEFORE)).encode()
+    text += data.draw(st.sampled_from(signs_escaped(whole)))
+    found = slow.places(text)
+    assert found
+    assert scrubber.places(text) == found
+    assert scrubber._sieve is None or scrubber._sieve.may_hold(text)
 
 
 @pytest.mark.parametrize("secret", [PLAIN, "x7#Kp!q9$Lm2@Vz5Tb8", secrets.token_urlsafe(32)])
