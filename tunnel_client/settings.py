@@ -146,7 +146,8 @@ class UpstreamSettings(ConfigModel):
     response_timeout: Seconds = 300.0
     """Longest wait for the head of an answer."""
     max_children: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Most processes at a time: one for the modern era, one for each legacy MCP session."""
+    """Most processes at a time: one for the modern era, one for each legacy MCP session; one
+    session of the relay has three of four at most."""
     pinning: Literal["required", "off"] = "required"
     """`off`: agents can call every tool of this server, new and changed ones too."""
     catalog_at_start: bool = True

@@ -4,8 +4,9 @@
 
 It knows both eras and locks itself to neither, so that one process serves any test. Options:
 `legacy` answers `server/discover` with -32601, `legacy-exit` ends at it, `mute` leaves it
-unanswered, `crash` ends at once, `deaf` ignores SIGTERM and a closed stdin, `old` serves only
-legacy versions in its DiscoverResult. Tools: see `TOOLS`.
+unanswered, `hushed` does so with `initialize`, `crash` ends at once, `deaf` ignores
+SIGTERM and a closed stdin, `old` serves only legacy versions in its DiscoverResult.
+Tools: see `TOOLS`.
 """
 
 import itertools
@@ -203,6 +204,8 @@ def discover(identity: Any) -> None:
 
 
 def initialize(identity: Any, params: Message) -> None:
+    if "hushed" in OPTIONS:
+        return
     if params.get("protocolVersion") == "1999-01-01":
         send({"id": identity, "error": {"code": -32602, "message": "unsupported"}})
         return

@@ -113,7 +113,7 @@ class LegacyStream:
         self._gate.released(self)
 
     def cancel(self) -> None:
-        """The agent went away. In this era that stops no work: only the answer is dropped."""
+        """The agent went away. In this era that stops no call: only the answer is dropped."""
         if self.open:
             self._close()
             self._gate.left(self)

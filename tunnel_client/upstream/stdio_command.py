@@ -84,3 +84,8 @@ class StdioLimits:
     quarantine_after: int = 8
     """Crashes in a row after which nothing is started for `quarantine` seconds."""
     quarantine: float = 300.0
+
+    @property
+    def children_per_session(self) -> int:
+        """Of `children` what one session of the relay may have, so that it cannot take them all."""
+        return max(1, self.children - max(1, self.children // 4))

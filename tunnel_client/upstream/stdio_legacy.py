@@ -127,12 +127,20 @@ class LegacyFront:
             session.child = self._pool.start(
                 lambda line: self._line(session, line),
                 lambda reason: self._child_ended(session, reason),
+                request.session,
             )
         except RefusedError as error:
             refuse_unsent(reply, request, error)
             return Settled()
         self._sessions[name] = session
+        session.abandoned = lambda: self._abandoned(session)
         return session.call(request, envelope, reply)
+
+    def _abandoned(self, session: McpSession) -> None:
+        """End an MCP session that never began: nobody has its name, so nobody comes back."""
+        if self._sessions.get(session.name) is session:
+            del self._sessions[session.name]
+        session.cut(ResetCode.CANCELLED, "nobody waits for it to begin")
 
     def _find(self, request: UpstreamRequest, reply: Reply) -> McpSession | None:
         if request.mcp_session is None:

@@ -74,16 +74,24 @@ class ChildPool:
         self._limits = limits
         self._log = log
         self._now = now
-        self._children: set[Child] = set()
+        self._children: dict[Child, str] = {}
         self.guard = CrashGuard(limits)
 
     def __len__(self) -> int:
         return len(self._children)
 
-    def start(self, on_line: Callable[[bytes], None], on_end: Callable[[str], None]) -> Child:
-        """Start one more child; raises RefusedError when there are too many or it keeps failing."""
+    def start(
+        self, on_line: Callable[[bytes], None], on_end: Callable[[str], None], session: str = ""
+    ) -> Child:
+        """Start one more child; raises RefusedError when there are too many or it keeps failing.
+
+        `session` is the relay's that it is for alone; left out where all share it.
+        """
         if len(self._children) >= self._limits.children:
             raise RefusedError("as many processes run as are allowed", 30.0)
+        own = list(self._children.values()).count(session) if session else 0
+        if own >= self._limits.children_per_session:
+            raise RefusedError("as many processes run as one session may have", 30.0)
         wait = self.guard.wait(self._now())
         if wait > 0:
             raise RefusedError("the program keeps ending by itself", wait)
@@ -93,7 +101,7 @@ class ChildPool:
             self._log,
             on_line,
             on_end,
-            lambda: self._children.discard(child),
+            lambda: self._gone(child),
             self._starter,
         )
         try:
@@ -106,8 +114,11 @@ class ChildPool:
             self._log.error("child not started", error=error.strerror or type(error).__name__)
             raise RefusedError("the program cannot be started", 5.0) from None
         self._refusal = ""
-        self._children.add(child)
+        self._children[child] = session
         return child
+
+    def _gone(self, child: Child) -> None:
+        self._children.pop(child, None)
 
     def _refuse(self, error: ClientError) -> None:
         # Agents may ask again and again; the operator needs to be told once.

@@ -6,6 +6,7 @@ newest open one; the rest goes to the GET stream. What finds no stream waits, wi
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -52,6 +53,8 @@ class McpSession:
         self.answered = False
         self.refused = False
         self.child: Child | None = None
+        self.abandoned: Callable[[], None] = _nothing
+        """Called when no agent waits any more for the answer that would begin it."""
         self._limits = limits
         self._log = log
         self._events = EventLog()
@@ -222,9 +225,14 @@ class McpSession:
                 self.child.resume()
 
     def left(self, stream: LegacyStream) -> None:
-        """Free the GET; a call stays known, so that its answer is kept for who resumes it."""
+        """Free the GET; a call stays known, so that its answer is kept for who resumes it.
+
+        But for `initialize`: a child that nobody can name would keep its place for long.
+        """
         if stream is self._get:
             self._get = None
+        if not self.answered and not self.is_used:
+            self.abandoned()
 
     def _answer(self, line: bytes, message: dict[str, Any]) -> None:
         key = message.get("id")
@@ -310,6 +318,10 @@ class McpSession:
     def _note(self, text: str) -> None:
         if self.child is not None:
             self.child.stderr.note(text, self.child.now())
+
+
+def _nothing() -> None:
+    """Nobody is told."""
 
 
 def _token(envelope: Envelope) -> Key | None:

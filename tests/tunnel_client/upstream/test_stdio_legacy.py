@@ -3,6 +3,7 @@ import json
 from shared.errors import ResetCode
 from tests.helpers.upstream_peer import BOTH, KeptReply, Peer, eventually, is_alive, upstream_of
 
+INITIALIZE = {"id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}}
 INITIALIZED = {"method": "notifications/initialized"}
 
 
@@ -87,13 +88,44 @@ async def test_an_initialize_the_server_refuses_leaves_no_session() -> None:
 async def test_more_children_than_allowed_are_refused_and_none_is_pushed_out() -> None:
     async with upstream_of(children=2) as peer:
         for name in "ab":
-            await started(peer, name)
-        reply = await peer.initialize("c").done()
+            assert (await peer.initialize(name, session=name * 8).done()).status == 200
+        reply = await peer.initialize("c", session="cccccccc").done()
         assert reply.status == 503
         assert reply.last["id"] == 0
         assert (await peer.modern_call("echo").done()).status == 503
         for name in "ab":
-            assert (await peer.legacy_call(name, "echo").done()).status == 200
+            call = peer.legacy_call(name, "echo", session=name * 8)
+            assert (await call.done()).status == 200
+
+
+async def test_one_session_leaves_room_for_another() -> None:
+    async with upstream_of(children=4) as peer:
+        statuses = [(await peer.initialize(name).done()).status for name in "abcd"]
+        assert statuses == [200, 200, 200, 503]
+        other = await peer.initialize("e", session="eeeeeeee").done()
+        assert other.status == 200
+
+
+async def test_an_initialize_nobody_waits_for_keeps_no_child() -> None:
+    """L09: a few agents that give up would otherwise keep all others out for half an hour."""
+    async with upstream_of("hushed", children=2) as peer:
+        for name in "abc":
+            begun = peer.initialize(name)
+            assert begun.status is None
+            assert begun.exchange is not None
+            begun.exchange.cancel()
+            await eventually(lambda: peer.upstream.children == 0)
+            assert (await peer.legacy_call(name, "echo").done()).status == 404
+
+
+async def test_an_initialize_that_is_asked_again_is_waited_for() -> None:
+    async with upstream_of("hushed") as peer:
+        first, second = peer.initialize("a"), peer.send(INITIALIZE, mcp_session="a")
+        for each in (second, first):
+            assert peer.upstream.children == 1
+            assert each.exchange is not None
+            each.exchange.cancel()
+        await eventually(lambda: peer.upstream.children == 0)
 
 
 async def test_the_end_of_a_session_ends_its_children_at_once() -> None:

@@ -1,7 +1,12 @@
-from tests.helpers.upstream_peer import upstream_of
+import asyncio
+
+import pytest
+import structlog
+
+from tests.helpers.upstream_peer import command, upstream_of
 from tunnel_client.upstream.stdio import StdioUpstream
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
-from tunnel_client.upstream.stdio_pool import CrashGuard
+from tunnel_client.upstream.stdio_pool import ChildPool, CrashGuard, RefusedError
 
 
 def test_waits_grow_with_crashes_in_a_row_and_end_in_quarantine() -> None:
@@ -39,3 +44,24 @@ async def test_a_program_that_cannot_be_started_is_a_503() -> None:
         assert (await peer.modern_call("echo").done()).status == 503
         peer.upstream = other
     await upstream.aclose()
+
+
+def _nothing(what: object) -> None:
+    pass
+
+
+async def test_children_that_are_ending_count_for_who_began_them() -> None:
+    """L09: to begin and end them in turn would keep all others out too."""
+    limits = StdioLimits(children=4, grace=0.1)
+    log = structlog.get_logger()
+    pool = ChildPool(command(), limits, log, asyncio.get_running_loop().time)
+    children = [pool.start(_nothing, _nothing, "a") for _ in range(3)]
+    for child in children:
+        child.stop()
+    with pytest.raises(RefusedError, match="one session"):
+        pool.start(_nothing, _nothing, "a")
+    pool.start(_nothing, _nothing, "b")
+    with pytest.raises(RefusedError, match="as are allowed"):
+        pool.start(_nothing, _nothing)
+    await pool.aclose()
+    assert len(pool) == 0
