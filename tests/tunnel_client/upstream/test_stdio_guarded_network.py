@@ -93,6 +93,9 @@ async def test_with_landlock_alone_no_call_leads_around(tmp_path: Path) -> None:
     async with prying(tmp_path, machine) as server:
         ring = f"{libc}result = (libc.syscall(425, 1, bytes(120)), ctypes.get_errno())"
         assert await server.run(ring) == "(-1, 1)"
+        for call in ("shmget(0, 4096, 0o1600)", "shmctl(0, 0, 0)", "msgctl(0, 0, 0)"):
+            said = await server.run(f"{libc}result = (libc.{call}, ctypes.get_errno())")
+            assert said == "(-1, 1)", call
         limits = f"import resource; resource.prlimit({os.getpid()}, resource.RLIMIT_CORE)"
         assert (await server.run(limits)).startswith("PermissionError")
 
