@@ -38,7 +38,10 @@ _QUERY = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
 _RANDOM = re.compile(r"[A-Za-z0-9_+=~-]{20,}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+\S+")
-_RECORD = ("seq", "time", "kind", "call", "outcome", "us")
+_RECORD = (
+    *("seq", "time", "kind", "call", "outcome", "us"),
+    *("result", "delivery", "status", "closed_by"),
+)
 _OF_RECORD = {"what": ("server", "method", "class"), "why": ("decision", "rule")}
 
 

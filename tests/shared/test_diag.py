@@ -7,7 +7,9 @@ import tarfile
 
 from pydantic import SecretStr
 
+from shared.audit.recovery import ended_by_restart
 from shared.diag import Bundle, bare_record, blanked, masked, policy_facts, without_comments
+from tests.helpers.log_lines import completion
 
 CANARY = "mts_Zq7hT2kLw9XcV4bN8mR1pY6sD3fG5jA0eU2iOabcdEf"
 
@@ -31,6 +33,22 @@ def test_secret_values_environment_and_arguments_are_blanked() -> None:
 def test_a_record_keeps_no_argument_and_no_person() -> None:
     record = {"seq": 1, "who": {"user": "ada"}, "what": {"server": "s", "arguments": "canary"}}
     assert bare_record(record) == {"seq": 1, "what": {"server": "s"}}
+
+
+def test_a_record_says_how_a_call_ended() -> None:
+    """As both ends write it, and as a start does for a writer that was killed."""
+    ended = json.loads(completion(3, 1, 2, b"timeout"))
+    assert bare_record(ended) == {
+        **{name: ended[name] for name in ("seq", "time", "kind", "call", "us")},
+        "result": "timeout",
+        "delivery": "done",
+        "status": 200,
+    }
+    killed = bare_record(ended_by_restart("0.1", 2))
+    assert (killed["result"], killed["delivery"], killed["closed_by"]) == (
+        *("delivery_unknown", "unknown"),
+        "restart",
+    )
 
 
 def test_a_part_that_fails_stops_no_other_and_is_named_in_the_manifest() -> None:
