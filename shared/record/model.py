@@ -111,7 +111,7 @@ MEMBERS = {
     "what.method": "MCP method",
     "what.name": "the tool or prompt; a tag when it could be no name",
     "what.class": "class of the tool, as the operator set it",
-    "what.definition": "SHA-256 of the tool's whole definition",
+    "what.definition": "SHA-256 of the tool's whole definition; at a call, once it is pinned",
     "why": "what decided",
     "why.decision": "`allow`, `deny` or `require_approval`",
     "why.rule": "the rule of the policy",
