@@ -26,6 +26,8 @@ from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Lock, LockKind, Session, Store, StoreError
 
 MAX_LOCKS = 10_000
+MAX_TTL = 3650 * 86400.0
+"""Ten years; what is to hold for longer is lifted by somebody, not by time."""
 MIN_PREFIX = 6
 
 log = structlog.get_logger("tunnel_relay.admin")
@@ -53,8 +55,9 @@ async def add(
 ) -> dict[str, Any]:
     """Refuse a subject from now on, end what lives of it, and report what was cut."""
     now = owner.clock()
-    if ttl is not None and not ttl > 0:
-        raise RelayError(Code.BAD_DURATION, "the ttl of a lock must be above zero")
+    if ttl is not None and not 0 < ttl <= MAX_TTL:
+        most = f"a lock lasts at most {MAX_TTL / 86400:.0f}d, or without a ttl until it is lifted"
+        raise RelayError(Code.BAD_DURATION, most)
     if len(owner.locks.holding(now)) >= MAX_LOCKS:
         raise RelayError(Code.BAD_REQUEST, f"there are {MAX_LOCKS} locks already")
     lock = Lock(

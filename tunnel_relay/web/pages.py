@@ -30,7 +30,11 @@ STATIC = {
 
 def iso(at: float) -> str:
     """Write a time as people and browsers both read it: `2026-11-22 09:30:05Z`."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        # One such time, in a list or a record, must not take the whole page away.
+        return "after the year 9999" if at > 0 else "before the year 1"
 
 
 _ENVIRONMENT = Environment(

@@ -11,6 +11,7 @@ from shared.keys import PrivateKey, encode_public
 from tests.tunnel_relay.admin.test_service import broken, granted, mended, refused
 from tests.tunnel_relay.making import RecordedLinks, an_admin, known
 from tunnel_relay.admin.links import CUT_WAIT
+from tunnel_relay.admin.locks import MAX_TTL
 from tunnel_relay.errors import Code
 from tunnel_relay.sessions import Refusal
 from tunnel_relay.store.base import StoreError, Verdict
@@ -54,6 +55,16 @@ async def test_what_is_locked_gets_no_new_session(tmp_path: Path) -> None:
             assert await refused(create) is Code.LOCKED
             await admin.lock_remove(made["lock"]["id"][:8])
         await granted(admin)
+
+
+async def test_a_lock_lasts_ten_years_at_most_or_until_it_is_lifted(tmp_path: Path) -> None:
+    async with an_admin(tmp_path) as admin:
+        for ttl in (0.0, -1.0, MAX_TTL + 1, float("inf"), float("nan")):
+            long = admin.lock_add("user", "mallory", "why", ttl=ttl)
+            assert await refused(long) is Code.BAD_DURATION, ttl
+        assert await admin.lock_list() == []
+        await admin.lock_add("user", "mallory", "why", ttl=MAX_TTL)
+        await admin.lock_add("user", "mallory", "why")
 
 
 async def test_locks_survive_a_restart_until_their_time_is_over(tmp_path: Path) -> None:

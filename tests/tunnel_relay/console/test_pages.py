@@ -10,6 +10,7 @@ from tests.tunnel_relay.console.filled import fields_of
 from tests.tunnel_relay.console.stage import PASSWORD, Hand, a_console
 from tests.tunnel_relay.making import known
 from tunnel_relay.console.edits import mark
+from tunnel_relay.store.base import Lock, LockKind
 
 
 async def after(hand: Hand, answer: Any) -> str:
@@ -290,9 +291,21 @@ async def test_locks_are_added_and_lifted(tmp_path: Path) -> None:
             answer = await hand.post("/locks/add", fields | wrong)
             assert answer.status_code == 400, wrong
             assert "Not done" in answer.text
-        lock = (await stage.admin.lock_list())[0]["id"]
+        far = await hand.post("/locks/add", fields | {"subject": "eve", "ttl": "999999999d"})
+        assert far.status_code == 400
+        assert "lasts at most 3650d" in far.text
+        (lock,) = [each["id"] for each in await stage.admin.lock_list()]
         done = await hand.post("/locks/remove", {"lock": lock})
         assert "mallory is not locked any more" in await after(hand, done)
+
+
+async def test_a_lock_of_before_that_outlasts_every_calendar_is_shown(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        hand = await stage.logged_in("ada")
+        stage.admin.locks.put(Lock("f" * 32, LockKind.USER, "mallory", "left", 1.0, 1e14))
+        page = await hand.get("/locks")
+        assert page.status_code == 200
+        assert "after the year 9999" in page.text
 
 
 async def test_the_feed_is_sent_when_there_is_news(tmp_path: Path) -> None:

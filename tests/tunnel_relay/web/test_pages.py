@@ -4,12 +4,26 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from tunnel_relay.web.pages import _ENVIRONMENT, headers, page, static_route
+from tunnel_relay.web.pages import _ENVIRONMENT, headers, iso, page, static_route
 
 
 def test_a_name_is_text_whatever_it_holds() -> None:
     template = _ENVIRONMENT.from_string("<p>{{ name }}</p>")
     assert "<script>" not in template.render(name="<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (1795979427.7, "2026-11-29 19:10:27Z"),
+        (86_399_999_913_600.0, "after the year 9999"),
+        (1e300, "after the year 9999"),
+        (float("inf"), "after the year 9999"),
+        (-1e300, "before the year 1"),
+    ],
+)
+def test_every_time_is_written(at: float, text: str) -> None:
+    assert iso(at) == text
 
 
 def test_a_page_allows_nothing_foreign() -> None:
