@@ -192,7 +192,7 @@ EXPLAINED = {
     ),
     Code.LOGIN_STALE: Explained(
         NOT_PERMITTED,
-        "who approves has to have proved who they are within the last five minutes",
+        "who approves or gives rights has to have proved who they are in the last five minutes",
         "give the password with the form, or log out and in again",
     ),
     Code.TOO_MANY_APPROVALS: Explained(

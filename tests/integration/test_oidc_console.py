@@ -98,11 +98,24 @@ async def test_an_admin_of_the_provider_works_in_the_console(tmp_path: Path) -> 
         assert "samesite=strict" in welcome.headers["set-cookie"].lower()
         users = await http.get(f"{scene.origin}/users", headers=shown)
         assert f"{scene.issuer}#ada+ops" in users.text
+        # The provider says that it asked for a password just now, as it was asked to say.
+        assert "Your login is older than five minutes" not in users.text
         # Who is disabled is logged out with the next request.
         await scene.admin.user_add("another", roles=["admin"])
         await scene.admin.user_disable(f"{scene.issuer}#ada+ops")
         gone = await http.get(f"{scene.origin}/users", headers=shown)
         assert gone.headers["location"] == "/login"
+
+
+async def test_u17_a_browser_that_the_provider_knows_is_asked_once_more(tmp_path: Path) -> None:
+    async with a_scene(tmp_path) as scene, httpx2.AsyncClient(timeout=20) as http:
+        await scene.came_back(http, "ada+ops")
+        for then, asks in (("console", False), ("proof", True)):
+            sent = await http.get(f"{scene.origin}/login/oidc/start", params={"next": then})
+            browser = Browser(http, scene.issuer)
+            await browser.open(sent.headers["location"])
+            asked = browser.page is not None and "password" in browser.page.text
+            assert asked is asks
 
 
 @pytest.mark.parametrize("login", ["max+dev", "stranger"])

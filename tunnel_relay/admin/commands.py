@@ -75,7 +75,15 @@ One list for the admin API, the console and the control socket.
 
 DECISIONS = frozenset(("approval_approve", "approval_deny"))
 """What agents have no word in."""
-PROVEN = frozenset(("approval_approve", "passkey_add", "audit_purge_ask", "audit_purge_confirm"))
+GIVING = frozenset(
+    {
+        *("session_create", "session_lift", "lock_remove", "tunnel_create", "tunnel_rotate"),
+        *("tunnel_enable", "user_add", "user_change", "user_password", "user_enable"),
+        *("user_token", "agent_add", "agent_enable"),
+    }
+)
+"""What gives somebody an identity or a right, or gives it back: it would outlive the login."""
+PROVEN = GIVING | {"approval_approve", "passkey_add", "audit_purge_ask", "audit_purge_confirm"}
 """What takes a login that is not stale. To take away, no login is too old."""
 
 READS = frozenset(
@@ -126,8 +134,12 @@ async def run_command(
         raise RelayError(Code.ROLE_NEEDED, f"{command} takes the role {COMMANDS[command]}")
     if command in ON_PAGE and not who.on_page:
         raise RelayError(Code.PAGE_NEEDED, f"{command} is given by a page of the console only")
+    if command == "user_password" and arguments.get("user") == who.user and not who.on_page:
+        # The page asks for the one of now: with a token, or a login that is open, it could be
+        # exchanged for one that opens logins.
+        raise RelayError(Code.PAGE_NEEDED, "your own password is set by a page of the console only")
     if command in PROVEN and not who.fresh:
-        raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and decide again")
+        raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and do it again")
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:
         with acting(who.user, who.roles):

@@ -23,14 +23,16 @@ class Login:
 
     __slots__ = ("csrf", "password", "proved", "results", "since", "times_off", "used", "user")
 
-    def __init__(self, user: User, now: float, times_off: int) -> None:
+    def __init__(self, user: User, now: float, times_off: int, proved: float) -> None:
         self.user = user.key
         self.password = user.password
         """The hash as it was: with another password the login ends."""
         self.times_off = times_off
         """As `Directory` has it: once more, and the login ends."""
         self.csrf = secrets.token_urlsafe(32)
-        self.since = self.used = self.proved = now
+        self.since = self.used = now
+        self.proved = proved
+        """When the user proved who they are; a provider may have let them in without."""
         self.results: list[tuple[str, str]] = []
         """What the next page tells: kind and text."""
 
@@ -56,10 +58,15 @@ class Logins:
     def __len__(self) -> int:
         return len(self._by_digest)
 
-    def open(self, user: User, now: float, times_off: int = 0) -> tuple[str, Login]:
-        """Log a user in; returns the text of the cookie, always a fresh one."""
-        cookie = secrets.token_urlsafe(32)
-        login = Login(user, max(now, self._mark), times_off)
+    def open(
+        self, user: User, now: float, times_off: int = 0, *, proved: float = math.inf
+    ) -> tuple[str, Login]:
+        """Log a user in who `proved` now, or earlier, who they are.
+
+        Returns the text of the cookie, always a fresh one.
+        """
+        cookie, now = secrets.token_urlsafe(32), max(now, self._mark)
+        login = Login(user, now, times_off, min(now, proved))
         theirs = [key for key, each in self._by_digest.items() if each.user == user.key]
         for key in theirs[: max(0, len(theirs) - MOST_OF_ONE + 1)]:
             del self._by_digest[key]

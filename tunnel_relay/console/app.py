@@ -26,7 +26,8 @@ from tunnel_relay.console import (
     tunnels,
     users,
 )
-from tunnel_relay.console.login import LoginPages
+from tunnel_relay.console.login import LoginPages, way_anew
+from tunnel_relay.console.proof import proven
 from tunnel_relay.console.scrape import metrics_route
 from tunnel_relay.console.visit import STATIC, Site, action_route, view_route
 from tunnel_relay.events import EventRing
@@ -51,7 +52,8 @@ class ConsoleApp:
     ) -> None:
         self.logins = Logins()
         callers = Callers(admin, self.logins)
-        self.site = Site(admin, events, self.logins, callers)
+        anew = None if oidc is None or origin is None else way_anew(oidc)
+        self.site = Site(admin, events, self.logins, callers, anew)
         self.routes: list[BaseRoute] = [
             *Api(admin, callers).routes(),
             *LoginPages(self.site, oidc, origin).routes(),
@@ -101,11 +103,11 @@ def page_routes(site: Site) -> list[BaseRoute]:
         action_route(site, "/passkeys/add", passkeys.add, passkeys.passkeys),
         action_route(site, "/passkeys/remove", passkeys.remove, passkeys.passkeys),
         view_route(site, "/tunnels", tunnels.tunnels),
-        action_route(site, "/tunnels/create", tunnels.create, tunnels.tunnels),
+        action_route(site, "/tunnels/create", proven(tunnels.create), tunnels.tunnels),
         view_route(site, tunnel, tunnels.tunnel),
-        action_route(site, f"{tunnel}/rotate", tunnels.rotate, tunnels.tunnel),
+        action_route(site, f"{tunnel}/rotate", proven(tunnels.rotate), tunnels.tunnel),
         action_route(site, f"{tunnel}/disable", tunnels.disable, tunnels.tunnel),
-        action_route(site, f"{tunnel}/enable", tunnels.enable, tunnels.tunnel),
+        action_route(site, f"{tunnel}/enable", proven(tunnels.enable), tunnels.tunnel),
         view_route(site, f"{tunnel}/tools/{{upstream}}", tools.tools),
         view_route(site, f"{tunnel}/tools/{{upstream}}/tool", tools.tool),
         view_route(site, "/sessions", sessions.sessions),
@@ -114,19 +116,19 @@ def page_routes(site: Site) -> list[BaseRoute]:
         view_route(site, "/users", users.users),
         view_route(site, "/user", users.user),
         view_route(site, "/user/could", permissions.could),
-        action_route(site, "/users/add", users.add, users.users),
-        action_route(site, "/users/change", users.change, users.user),
+        action_route(site, "/users/add", proven(users.add), users.users),
+        action_route(site, "/users/change", proven(users.change), users.user),
         action_route(site, "/users/password", users.set_password, users.user),
         action_route(site, "/users/disable", users.disable, users.user),
-        action_route(site, "/users/enable", users.enable, users.user),
+        action_route(site, "/users/enable", proven(users.enable), users.user),
         action_route(site, "/users/revoke-token", users.revoke_token, users.user),
         view_route(site, "/agents", agents.agents),
-        action_route(site, "/agents/add", agents.add, agents.agents),
+        action_route(site, "/agents/add", proven(agents.add), agents.agents),
         action_route(site, "/agents/disable", agents.disable, agents.agents),
-        action_route(site, "/agents/enable", agents.enable, agents.agents),
+        action_route(site, "/agents/enable", proven(agents.enable), agents.agents),
         view_route(site, "/locks", locks.locks),
         action_route(site, "/locks/add", locks.add, locks.locks),
-        action_route(site, "/locks/remove", locks.remove, locks.locks),
+        action_route(site, "/locks/remove", proven(locks.remove), locks.locks),
         *_audit_routes(site),
     ]
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from tunnel_relay.approvals import shown
 from tunnel_relay.console.paging import PAGE
-from tunnel_relay.console.proof import has_password, needs_proof, prove, prove_by_passkey
+from tunnel_relay.console.proof import prove, prove_by_passkey
 from tunnel_relay.console.texts import part_of
 from tunnel_relay.console.visit import Visit
 
@@ -37,8 +37,6 @@ async def approval(visit: Visit) -> Response:
         arguments=await part_of(visit, here, "arguments", text),
         raw=await part_of(visit, here, "raw", text, shown.in_one_line),
         definition=await part_of(visit, here, "definition", found["definition_text"]),
-        prove=needs_proof(visit),
-        password=has_password(visit),
         credentials=" ".join(each["credential"] for each in found["passkeys"]),
     )
 

@@ -12,19 +12,22 @@ from starlette.routing import Route
 from shared.audit.events import note
 from tunnel_relay.admin.answers import StatusError, too_many
 from tunnel_relay.admin.callers import CONSOLE_ROLES
-from tunnel_relay.admin.logins import COOKIE
+from tunnel_relay.admin.logins import COOKIE, FRESH
 from tunnel_relay.console.forms import read_form
 from tunnel_relay.console.visit import STATIC, Site, Visit, action_route
 from tunnel_relay.errors import Code, RelayError
-from tunnel_relay.identity.oidc import OidcClient
+from tunnel_relay.identity.oidc import Back, OidcClient
 from tunnel_relay.identity.oidc_pages import OidcPages, Place
 from tunnel_relay.store.base import User
 from tunnel_relay.web.pages import headers, page
 
 AT_ONCE = 8
 """Passwords that are verified or wait for it."""
+PREFIX = "/login/oidc"
 CONSOLE = "console"
 """What a login at a provider is for that was begun here."""
+AGAIN = "proof"
+"""The same of somebody who is logged in and has to prove that it is them."""
 NOT_YOURS = "This account may not use the console."
 WRONG = "The name or the password is wrong, or this account may not use the console."
 
@@ -41,8 +44,8 @@ class LoginPages:
         self._busy = 0
         self._oidc: OidcPages | None = None
         if oidc is not None and origin is not None:
-            place = Place(origin, "/login/oidc", STATIC)
-            self._oidc = OidcPages(oidc, place, _is_ours, self._back_from_oidc)
+            place = Place(origin, PREFIX, STATIC)
+            self._oidc = OidcPages(oidc, place, _is_ours, self._back_from_oidc, asks=_asks)
 
     def routes(self) -> list[Route]:
         """Return the routes of logging in and out."""
@@ -73,19 +76,27 @@ class LoginPages:
         self._open(user, request, answer)
         return answer
 
-    def _open(self, user: User, request: Request, answer: Response) -> None:
+    def _open(
+        self, user: User, request: Request, answer: Response, proved: float = math.inf
+    ) -> None:
         # A login that was there before ends, and the cookie is a fresh one: nothing is fixed.
         before = request.cookies.get(COOKIE)
         if before is not None:
             self._site.logins.close(before)
         times_off = self._site.admin.directory.times_off[user.key]
-        cookie, _ = self._site.logins.open(user, self._site.admin.clock(), times_off)
+        now = self._site.admin.clock()
+        cookie, _ = self._site.logins.open(user, now, times_off, proved=proved)
         note("login.ok", who={"user": user.key}, at=CONSOLE, source=_address(request))
         log.info("console_login", user=user.key, address=_address(request))
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
 
-    async def _back_from_oidc(self, user: User, request: Request, _then: str) -> Response:
-        """Let in who proved who they are at the provider, if their roles of today allow it."""
+    async def _back_from_oidc(self, back: Back, request: Request) -> Response:
+        """Let in who is known at the provider, if their roles of today allow it.
+
+        A provider that still knew the browser lets it in without a question: what it says of when
+        it last asked one counts, and where it says nothing, nothing was proved.
+        """
+        user = back.user
         who = self._site.callers.who(user.key)
         if who is None or not who.roles & CONSOLE_ROLES:
             log.warning("console_login_refused", user=user.key)
@@ -94,7 +105,7 @@ class LoginPages:
         await self._site.admin.note_login(user.key)
         # A page, not a redirect: a browser that comes from elsewhere shows no strict cookie yet.
         answer = page("console/welcome.html", static=STATIC)
-        self._open(user, request, answer)
+        self._open(user, request, answer, back.logged_in or 0.0)
         return answer
 
     def _page(self, problem: RelayError | None = None) -> Response:
@@ -158,7 +169,21 @@ async def log_out(visit: Visit) -> Response:
 
 
 def _is_ours(_request: Request, then: str) -> bool:
-    return then == CONSOLE
+    return then in (CONSOLE, AGAIN)
+
+
+def _asks(then: str) -> dict[str, str]:
+    """Return what a provider is asked for (OpenID Connect Core 3.1.2.1): a login that is no older.
+
+    With `max_age` it has to say when that login was.
+    """
+    asked = {"max_age": f"{FRESH:.0f}"}
+    return asked | {"prompt": "login"} if then == AGAIN else asked
+
+
+def way_anew(oidc: OidcClient) -> tuple[str, str]:
+    """Return text and address of the way to prove at the provider who one is."""
+    return f"Log in again with {oidc.name}", f"{PREFIX}/start?next={AGAIN}"
 
 
 def _address(request: Request) -> str:

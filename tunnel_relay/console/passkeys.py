@@ -9,7 +9,7 @@ from starlette.responses import Response
 from shared.keys import BadKeyError
 from shared.passkey import encode
 from tunnel_relay.admin.callers import LoggedIn
-from tunnel_relay.console.proof import has_password, needs_proof, prove
+from tunnel_relay.console.proof import prove
 from tunnel_relay.console.registration import read_registration, registration_challenge
 from tunnel_relay.console.visit import Visit
 from tunnel_relay.errors import Code, RelayError
@@ -25,8 +25,6 @@ async def passkeys(visit: Visit) -> Response:
         challenge=encode(registration_challenge(visit.logged_in.login.csrf)),
         handle=encode(hashlib.sha256(user.encode()).digest()),
         exclude=" ".join(each["credential"] for each in listed),
-        prove=needs_proof(visit),
-        password=has_password(visit),
     )
 
 

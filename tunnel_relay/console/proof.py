@@ -1,4 +1,4 @@
-"""Makes sure that whoever decides is still the one who logged in (U17)."""
+"""Makes sure that whoever decides, or gives, is still the one who logged in (U17)."""
 
 import math
 import time
@@ -6,37 +6,43 @@ from dataclasses import replace
 
 import structlog
 from pydantic import SecretStr
+from starlette.responses import Response
 
 from shared.audit.events import note
 from shared.keys import BadKeyError
 from shared.passkey import Assertion, Passkey, decode
 from tunnel_relay.admin.answers import too_many
 from tunnel_relay.admin.callers import LoggedIn
-from tunnel_relay.console.visit import Visit
+from tunnel_relay.console.visit import View, Visit
 from tunnel_relay.errors import Code, RelayError
 
 log = structlog.get_logger("tunnel_relay.console")
 
-
-def needs_proof(visit: Visit) -> bool:
-    """Tell whether the user has to show their password before they decide."""
-    return not visit.logged_in.who.fresh
+CURRENT = "current_password"
+"""The field of a form that sets, or may set, another password."""
 
 
-def has_password(visit: Visit) -> bool:
-    """Tell whether the user has a password here; others log in anew at their provider."""
-    user = visit.site.admin.directory.users.get(visit.logged_in.login.user)
-    return user is not None and user.password is not None
+def proven(action: View) -> View:
+    """Return what a form does, done only for who proved lately, or proves now, who they are."""
+
+    async def act(visit: Visit) -> Response:
+        await prove(visit, CURRENT)
+        return await action(visit)
+
+    return act
 
 
-async def prove(visit: Visit) -> None:
-    """Take the password in the form as proof; raises RelayError LOGIN_STALE, StatusError 429."""
-    if not needs_proof(visit):
+async def prove(visit: Visit, name: str = "password", *, anew: bool = False) -> None:
+    """Take the password in a field of the form as proof; `anew`: though they proved it lately.
+
+    Raises RelayError LOGIN_STALE, StatusError 429.
+    """
+    if not visit.needs_proof and not anew:
         return
     login, admin = visit.logged_in.login, visit.site.admin
-    password = visit.form.text("password")
-    if not password or not has_password(visit):
-        raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and decide again")
+    password = visit.form.text(name)
+    if not password or not visit.has_password:
+        raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and do it again")
     client = visit.request.client
     address = client.host if client else ""
     wait = admin.throttle.take(login.user, address, time.monotonic())
@@ -49,6 +55,7 @@ async def prove(visit: Visit) -> None:
         log.warning("console_proof_refused", user=login.user)
         note("login.failed", who={"user": login.user}, at="console", source=address)
         raise RelayError(Code.LOGIN_STALE, "that is not your password")
+    admin.throttle.succeeded(login.user, address)
     login.proved = admin.clock()
     visit.logged_in = LoggedIn(login, replace(visit.logged_in.who, fresh=True))
 

@@ -1,5 +1,6 @@
 """Pages of users: local accounts, and those other issuers vouch for."""
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -9,6 +10,7 @@ from tunnel_relay import render
 from tunnel_relay.console.edits import edited, mark
 from tunnel_relay.console.forms import Form
 from tunnel_relay.console.paging import page_of
+from tunnel_relay.console.proof import CURRENT, prove
 from tunnel_relay.console.visit import Visit
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import Role
@@ -76,13 +78,15 @@ async def change(visit: Visit) -> Response:
 
 
 async def set_password(visit: Visit) -> Response:
-    """Set a user's password; their logins end."""
-    password = _password(visit.form)
+    """Set a user's password; their logins end. One's own takes the one of now, however fresh."""
+    password, key = _password(visit.form), visit.form.text("user")
     if password is None:
         raise RelayError(Code.WEAK_PASSWORD, "there is no password in the form")
-    await visit.run("user_password", user=visit.form.text("user"), password=password)
+    await prove(visit, CURRENT, anew=key == visit.logged_in.who.user)
+    visit.logged_in = replace(visit.logged_in, who=replace(visit.logged_in.who, on_page=True))
+    await visit.run("user_password", user=key, password=password)
     visit.tell("The password is set; logins with the old one have ended.")
-    return _to(visit, visit.form.text("user"))
+    return _to(visit, key)
 
 
 async def disable(visit: Visit) -> Response:

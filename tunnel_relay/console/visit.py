@@ -56,6 +56,8 @@ class Site:
     events: EventRing
     logins: Logins
     callers: Callers
+    anew: tuple[str, str] | None = None
+    """Text and address of the way to log in once more, for who has no password here."""
     layouts: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
     async def beside(self, work: Callable[[], _T]) -> _T:
@@ -82,6 +84,17 @@ class Visit:
     def by_htmx(self) -> bool:
         """Whether a piece of the page is wanted, not the whole."""
         return "hx-request" in self.request.headers
+
+    @property
+    def needs_proof(self) -> bool:
+        """Whether the user has to prove who they are before they decide or give."""
+        return not self.logged_in.who.fresh
+
+    @property
+    def has_password(self) -> bool:
+        """Whether the user has a password here; others log in anew at their provider."""
+        user = self.site.admin.directory.users.get(self.logged_in.login.user)
+        return user is not None and user.password is not None
 
     def may(self, command: str) -> bool:
         """Tell whether the user may give a command."""
@@ -148,6 +161,9 @@ class Visit:
             problem=self.problem,
             form=self.form,
             by_htmx=self.by_htmx,
+            prove=self.needs_proof,
+            password=self.has_password,
+            anew=self.site.anew,
             **values,
         )
 

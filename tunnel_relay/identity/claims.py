@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import Any
 
@@ -24,6 +24,8 @@ class Person:
     name: str
     groups: frozenset[str]
     said: float
+    logged_in: float | None = None
+    """When the user last proved who they are; None: an ID token does not say."""
 
     @property
     def key(self) -> str:
@@ -52,9 +54,7 @@ def read_access(
     if not set(_audiences(claims)) & set(audiences):
         raise TokenError("it is for another server")
     said, ends = _times(claims, rules.leeway, now)
-    logged_in = _time(claims, "auth_time") if "auth_time" in claims else None
-    if logged_in is not None and logged_in > now + rules.leeway:
-        raise TokenError("its login is in the future", lasting=False)
+    logged_in = _logged_in(claims, rules.leeway, now)
     if rules.agent_claim is not None:
         agent = _text(claims, rules.agent_claim)
     else:
@@ -76,7 +76,8 @@ def read_login(claims: Mapping[str, Any], rules: OidcSettings, nonce: str, now: 
     if not isinstance(said_nonce, str) or not compare_digest(said_nonce.encode(), nonce.encode()):
         raise TokenError("it is not of this login")
     said, _ = _times(claims, rules.leeway, now)
-    return _person(claims, rules.issuer, rules.groups_claim, said)
+    person = _person(claims, rules.issuer, rules.groups_claim, said)
+    return replace(person, logged_in=_logged_in(claims, rules.leeway, now))
 
 
 def _person(claims: Mapping[str, Any], issuer: str, groups_claim: str, said: float) -> Person:
@@ -113,6 +114,13 @@ def _times(claims: Mapping[str, Any], leeway: float, now: float) -> tuple[float,
     if begins > now + leeway:
         raise TokenError("it is not good yet", lasting=False)
     return made, ends
+
+
+def _logged_in(claims: Mapping[str, Any], leeway: float, now: float) -> float | None:
+    logged_in = _time(claims, "auth_time") if "auth_time" in claims else None
+    if logged_in is not None and logged_in > now + leeway:
+        raise TokenError("its login is in the future", lasting=False)
+    return logged_in
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:

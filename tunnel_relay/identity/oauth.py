@@ -23,7 +23,7 @@ from tunnel_relay.directory import may_open
 from tunnel_relay.identity import scopes
 from tunnel_relay.identity.agents import AgentFinder
 from tunnel_relay.identity.metadata import Metadata
-from tunnel_relay.identity.oidc import OidcClient
+from tunnel_relay.identity.oidc import Back, OidcClient
 from tunnel_relay.identity.oidc_pages import OidcPages, Place
 from tunnel_relay.identity.pending import (
     CODE_SECONDS,
@@ -330,9 +330,11 @@ class AuthorizationServer:
     def _awaits_login(self, request: Request, name: str) -> bool:
         return self._mine(request, name) is not None
 
-    async def _back_from_oidc(self, user: User, request: Request, name: str) -> Response:
-        waiting = self._mine(request, name)
-        return self._problem(OVER) if waiting is None else await self.logged_in(user, name, waiting)
+    async def _back_from_oidc(self, back: Back, request: Request) -> Response:
+        waiting = self._mine(request, back.next)
+        if waiting is None:
+            return self._problem(OVER)
+        return await self.logged_in(back.user, back.next, waiting)
 
     def _ask(self, name: str, waiting: Waiting) -> Response:
         asked, rules, agent = waiting.request, self._settings.sessions, waiting.agent

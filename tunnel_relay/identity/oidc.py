@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import quote_plus, urlencode
 
 import structlog
@@ -54,6 +55,14 @@ class Flow:
     verifier: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(48))
 
 
+class Back(NamedTuple):
+    """Who came back, what for, and when they proved who they are, if the provider says."""
+
+    user: User
+    next: str
+    logged_in: float | None
+
+
 class OidcClient:
     """The relay as a client of one provider; `provider.run` keeps it informed."""
 
@@ -76,10 +85,18 @@ class OidcClient:
         self._flows: Kept[Flow] = Kept(REQUEST_SECONDS)
         self._exchanging = 0
 
-    def begin(self, browser: str, then: str, redirect_uri: str, source: str) -> str:
+    def begin(
+        self,
+        browser: str,
+        then: str,
+        redirect_uri: str,
+        source: str,
+        asks: Mapping[str, str] | None = None,
+    ) -> str:
         """Return where a browser goes; `then` is what `finish` gives back. Raises LoginError.
 
-        `source` is what the login is counted under, of those that are begun and not finished.
+        `source` is what the login is counted under, of those that are begun and not finished;
+        `asks` is what else the provider is asked for.
         """
         where = endpoint(self.provider, "authorization_endpoint")
         if not self.provider.ready or where is None:
@@ -99,10 +116,11 @@ class OidcClient:
             "nonce": flow.nonce,
             "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
+            **(asks or {}),
         }
         return f"{where}{'&' if '?' in where else '?'}{urlencode(query)}"
 
-    async def finish(self, sent: Mapping[str, str], browser: str) -> tuple[User, str]:
+    async def finish(self, sent: Mapping[str, str], browser: str) -> Back:
         """Return who came back and what they came for; raises LoginError."""
         flow = self._flow(sent, browser)
         self._check_sender(sent)
@@ -118,7 +136,7 @@ class OidcClient:
             person = await self._identified(code, flow)
         finally:
             self._exchanging -= 1
-        return await self._user(person), flow.next
+        return Back(await self._user(person), flow.next, person.logged_in)
 
     def _flow(self, sent: Mapping[str, str], browser: str) -> Flow:
         state = sent.get("state", "")

@@ -1,12 +1,13 @@
 """The two addresses of a login at an OpenID provider: where it begins, and where it comes back.
 
 Whose login it is for is somebody else's matter: `accepts` says whether a request waits for one, and
-`logged_in` goes on with it. What is waited for is an opaque name, never an address.
+`logged_in` goes on with it; `asks` says what else the provider is asked for. What is waited for is
+an opaque name, never an address.
 """
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -16,10 +17,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from shared.audit.events import note
-from tunnel_relay.identity.oidc import LoginError, OidcClient
+from tunnel_relay.identity.oidc import Back, LoginError, OidcClient
 from tunnel_relay.identity.requests import RequestError, single
 from tunnel_relay.ratelimit import RateLimit, address_key
-from tunnel_relay.store.base import User
 from tunnel_relay.web.browsers import BrowserCookie
 from tunnel_relay.web.pages import page
 
@@ -46,13 +46,15 @@ class OidcPages:
         client: OidcClient,
         place: Place,
         accepts: Callable[[Request, str], bool],
-        logged_in: Callable[[User, Request, str], Awaitable[Response]],
+        logged_in: Callable[[Back, Request], Awaitable[Response]],
         clock: Callable[[], float] = time.monotonic,
+        asks: Callable[[str], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._client = client
         self._place = place
         self._accepts = accepts
         self._logged_in = logged_in
+        self._asks = asks
         self._clock = clock
         self._limit = RateLimit(*PER_ADDRESS)
         secure = place.origin.startswith("https:")
@@ -82,7 +84,7 @@ class OidcPages:
             browser = self._cookie.read(request) or self._cookie.fresh()
             back = f"{self._place.origin}{self._place.prefix}/callback"
             source = address_key(_address(request))
-            answer = _redirect(self._client.begin(browser, then, back, source))
+            answer = _redirect(self._client.begin(browser, then, back, source, self._asks(then)))
         except LoginError as error:
             return self._problem(error)
         self._cookie.set(answer, browser)
@@ -92,12 +94,12 @@ class OidcPages:
         """Take in what the provider sent the browser back with."""
         try:
             self._take(request)
-            user, then = await self._client.finish(_sent(request), self._cookie.read(request))
+            back = await self._client.finish(_sent(request), self._cookie.read(request))
         except LoginError as error:
             kind = "login.throttled" if error.status == 429 else "login.failed"
             note(kind, who={"user": None}, at="oidc", source=_address(request), reason=str(error))
             return self._problem(error)
-        return await self._logged_in(user, request, then)
+        return await self._logged_in(back, request)
 
     def _take(self, request: Request) -> None:
         wait = self._limit.take(address_key(_address(request)), self._clock())

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tunnel_relay.making import an_admin, known
 from tunnel_relay.admin.acting import actor
-from tunnel_relay.admin.commands import COMMANDS, Who, allows, run_command
+from tunnel_relay.admin.commands import COMMANDS, PROVEN, READS, Who, allows, run_command
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import Role
@@ -42,6 +42,19 @@ async def test_anything_else_is_refused(
         with pytest.raises(RelayError) as caught:
             await run_command(admin, command, arguments)
         assert caught.value.code is Code.BAD_REQUEST
+
+
+TAKING = {
+    *("tunnel_disable", "tunnel_delete", "session_revoke", "lock_add", "user_disable"),
+    *("user_token_revoke", "passkey_remove", "agent_disable", "approval_deny", "audit_verify"),
+}
+"""What takes away, or changes nothing that anybody may: it has to work at once, by any login."""
+
+
+def test_what_is_no_reading_and_takes_nothing_away_takes_a_proof() -> None:
+    """U17: a command that is new has to be one of these."""
+    assert set(COMMANDS) == READS | PROVEN | TAKING
+    assert not PROVEN & (READS | TAKING)
 
 
 def test_every_listed_command_is_there() -> None:

@@ -1,6 +1,6 @@
 """Logins end by themselves, and are bounded in number."""
 
-from tunnel_relay.admin.logins import ABSOLUTE, IDLE, MOST, MOST_OF_ONE, Logins
+from tunnel_relay.admin.logins import ABSOLUTE, FRESH, IDLE, MOST, MOST_OF_ONE, Logins
 from tunnel_relay.store.base import User
 
 ADA = User("ada", "Ada", 0.0, password="hash")
@@ -57,6 +57,20 @@ def test_the_number_of_logins_is_bounded() -> None:
     assert len(logins) == MOST
     assert logins.find(cookies[-1], 3.0) is None
     assert logins.find(others[-1], 3.0)
+
+
+def test_a_login_is_as_fresh_as_its_proof() -> None:
+    """U17."""
+    logins = Logins()
+    _, now = logins.open(ADA, 9000.0)
+    _, before = logins.open(ADA, 9000.0, proved=9000.0 - FRESH / 2)
+    _, ahead = logins.open(ADA, 9000.0, proved=9000.0 + FRESH)
+    _, never = logins.open(ADA, 9000.0, proved=0.0)
+    half, full = 9000.0 + FRESH / 2, 9000.0 + FRESH
+    every = (now, before, ahead, never)
+    assert [each.is_fresh(9000.0) for each in every] == [True, True, True, False]
+    assert [each.is_fresh(half) for each in every] == [True, False, True, False]
+    assert not any(each.is_fresh(full) for each in every)
 
 
 def test_every_login_has_tokens_of_its_own() -> None:

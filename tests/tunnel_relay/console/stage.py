@@ -1,7 +1,7 @@
 """A console on a real port, with people of every role, and hands to use it by."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import anyio
 import httpx2
 from pydantic import SecretStr
 
+from tests.helpers.tunnel import free_port
 from tests.integration.scene import eventually
 from tests.tunnel_relay.making import RecordedLinks, an_admin
 from tunnel_relay.admin.logins import COOKIE
@@ -19,6 +20,7 @@ from tunnel_relay.admin.service import Admin
 from tunnel_relay.console.app import ConsoleApp
 from tunnel_relay.console.listener import ConsoleServer, server_config
 from tunnel_relay.events import EventRing
+from tunnel_relay.identity.oidc import OidcClient
 from tunnel_relay.settings import AdminListen
 
 PASSWORD = "correct horse battery"
@@ -114,8 +116,13 @@ def cookie_of(answer: httpx2.Response) -> str:
 
 
 @asynccontextmanager
-async def a_console(folder: Path, people: bool = True) -> AsyncIterator[Stage]:
-    """Serve a console on loopback; every one in `PEOPLE` has the password `PASSWORD`."""
+async def a_console(
+    folder: Path, people: bool = True, oidc: Callable[[Admin], OidcClient] | None = None
+) -> AsyncIterator[Stage]:
+    """Serve a console on loopback; every one in `PEOPLE` has the password `PASSWORD`.
+
+    `oidc` makes what logs others in at a provider.
+    """
     async with an_admin(folder) as admin:
         links = admin.links = RecordedLinks()
         if people:
@@ -123,8 +130,10 @@ async def a_console(folder: Path, people: bool = True) -> AsyncIterator[Stage]:
             for user, roles in PEOPLE.items():
                 await admin.user_add(user, roles=roles)
                 await admin._change(user, lambda now: replace(now, password=hashed))
-        place, events = AdminListen(port=0), EventRing()
-        config = server_config(admin, admin.settings, place, events)
+        client = None if oidc is None else oidc(admin)
+        # Where a provider leads back to has to be known before.
+        place, events = AdminListen(port=0 if client is None else free_port()), EventRing()
+        config = server_config(admin, admin.settings, place, events, client)
         server = ConsoleServer(config)
         app = config.app
         assert isinstance(app, ConsoleApp)

@@ -87,7 +87,7 @@ async def test_a_user_logs_in_and_is_what_their_groups_make_them(stage: Stage) -
     assert stage.query["response_type"] == "code"
     assert stage.query["redirect_uri"] == BACK
     assert stage.query["scope"] == "openid profile"
-    user, then = await stage.client.finish(sent, "b")
+    user, then, _ = await stage.client.finish(sent, "b")
     assert (user.key, then) == (stage.user, "waiting")
     assert (user.name, user.servers, user.roles) == (
         "Ada",
@@ -167,6 +167,8 @@ async def test_a_provider_that_names_itself_must_do_so_each_time(tmp_path: Path)
         {"iss": "https://evil.example"},
         {"exp": int(NOW)},
         {"sub": None},
+        {"auth_time": int(NOW) + 1},
+        {"auth_time": "just now"},
         {"headers": {"typ": "at+jwt"}},
         {"headers": {"kid": "k2"}},
         {"headers": {"kid": "none"}},
@@ -176,6 +178,16 @@ async def test_a_provider_that_names_itself_must_do_so_each_time(tmp_path: Path)
 async def test_id_tokens_that_log_nobody_in(stage: Stage, claims: dict[str, Any]) -> None:
     assert (await stage.refused(stage.begin(**claims))).status == 502
     assert await stage.admin.store.users() == []
+
+
+@pytest.mark.parametrize("said", [None, int(NOW) - 7200, int(NOW)])
+async def test_when_they_proved_who_they_are_is_what_the_provider_says(
+    stage: Stage, said: int | None
+) -> None:
+    """U17: not when they came back, which takes no more than a browser the provider knows."""
+    back = await stage.client.finish(stage.begin(auth_time=said), "b")
+    assert back.logged_in == said
+    assert not {"max_age", "prompt"} & set(stage.query)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +213,7 @@ async def test_who_has_no_rights_is_not_let_in_and_fills_no_table(stage: Stage) 
     assert await stage.admin.store.users() == []
     await stage.client.finish(stage.begin(iat=int(NOW) - 9), "b")
     # S30: the next login takes away what the last one gave.
-    user, _ = await stage.client.finish(stage.begin(groups=[], iat=int(NOW) - 8), "b")
+    user, *_ = await stage.client.finish(stage.begin(groups=[], iat=int(NOW) - 8), "b")
     assert (user.servers, user.roles) == ((), (Role.USER,))
     await stage.admin.user_disable(stage.user)
     assert (await stage.refused(stage.begin())).status == 403
@@ -211,7 +223,7 @@ async def test_without_rules_admins_say_who_may_log_in(tmp_path: Path) -> None:
     async with a_stage(tmp_path, allow=[]) as stage:
         assert (await stage.refused(stage.begin())).status == 403
         await stage.admin.user_add(stage.user, servers=["office/git"])
-        user, _ = await stage.client.finish(stage.begin(), "b")
+        user, *_ = await stage.client.finish(stage.begin(), "b")
         assert user.servers == ("office/git",)
 
 
