@@ -283,12 +283,12 @@ def _most(way: bytes) -> int:
     """Return how many bytes one way can take, with all its backslashes."""
     if way.strip(b"\\") == b"":
         return len(way) * (1 + _BACKSLASHES)
-    return len(way) + _BACKSLASHES * (way[:1] == b"\\")
+    return len(way) + _BACKSLASHES * way.count(b"\\")
 
 
 def _beginning(way: bytes) -> bytes:
     """Return a pattern with a literal start; what backslashes stand before is seen to later."""
-    return re.escape(way) if way.strip(b"\\") else _pattern(way)
+    return re.escape(way[:1]) + _rest(way[1:]) if way.strip(b"\\") else _pattern(way)
 
 
 def _any_of(ways: list[bytes]) -> bytes:
@@ -304,4 +304,10 @@ def _pattern(way: bytes) -> bytes:
         return re.escape(way)
     # In JSON within JSON an escape has more than one backslash, and a backslash is two or more.
     most = slashes + _BACKSLASHES if text else slashes * (1 + _BACKSLASHES)
-    return rb"\\{%d,%d}" % (slashes, most) + re.escape(text)
+    return rb"\\{%d,%d}" % (slashes, most) + _rest(text)
+
+
+def _rest(text: bytes) -> bytes:
+    """Return a pattern where each escape but the first is seen to, too."""
+    more = rb"\\{1,%d}u" % (1 + _BACKSLASHES)
+    return more.join(map(re.escape, text.split(b"\\u")))

@@ -22,11 +22,14 @@ LINES = "--BEGIN KEY--\nMIIEvQIB/ADAN+Bg\n\n\tkqhkiG9w\\0BAQ==\b\f\n+8Tz7\n--END
 DOS_LINES = LINES.replace("\n", "\r\n")
 SIGNS = "tk_9fQ2xLmZ7Rb4Kd8WvY1n>>??Uq3E"
 """Its base64 has a plus or a slash in each alignment."""
-SECRETS = [SECRET, PLAIN, LINES, DOS_LINES]
+LONG = "c:\\\\srv-x\\\\\\\U0001f511-9Qm2Lx7Tz"
+"""What takes more than one unit of UTF-16, and more than one backslash in a row."""
+SECRETS = [SECRET, PLAIN, LINES, DOS_LINES, LONG]
 
 
 def each_escaped(text: str) -> str:
-    return "".join(f"\\u{ord(char):04x}" for char in text)
+    units = text.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def lines_of(text: str) -> list[str]:
@@ -37,8 +40,8 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "upper case": str.upper,
     "lower case": str.lower,
-    "percent, all of it": lambda text: "".join(f"%{ord(char):02X}" for char in text),
-    "percent, lower case": lambda text: "".join(f"%{ord(char):02x}" for char in text),
+    "percent, all of it": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "percent, lower case": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
     "percent, as in a path": quote,
     "percent, as in a query": lambda text: quote(text, safe=""),
     "percent, as in a form": quote_plus,
@@ -49,6 +52,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "JSON, all of it escaped": each_escaped,
     "JSON, escaped in upper case": lambda text: each_escaped(text).upper().replace("\\U", "\\u"),
     "escaped JSON in JSON": lambda text: json.dumps(each_escaped(text))[1:-1],
+    "escaped JSON in JSON in JSON": lambda text: json.dumps(json.dumps(each_escaped(text)))[3:-3],
     "half of it escaped": lambda text: text[:9] + each_escaped(text[9:]),
     "HTML": html.escape,
     "HTML, with numbers": lambda text: "".join(
