@@ -69,7 +69,7 @@ class Asked:
         if "method" in document:
             return self._request(document)
         for method, params in _asks(document):
-            if self._forbids(method, params):
+            if self._forbids(method, _plain(params)):
                 return self._denied(document, method)
         return None
 
@@ -78,7 +78,7 @@ class Asked:
         method, message_id = document["method"], document.get("id")
         if type(method) is not str or method.startswith("notifications/"):
             return None
-        if not self._forbids(method, document.get("params")):
+        if not self._forbids(method, _plain(document.get("params"))):
             return None
         self._count(method)
         if type(message_id) is str or type(message_id) is int:
@@ -89,10 +89,11 @@ class Asked:
         request = self._count(method)
         message_id = document.get("id")
         if self._method == TOOL:
-            return _read(answers.denied(message_id, request))
+            return _read(answers.denied(None, request), message_id)
         # Unlike a call that was refused before it was sent, this one has reached the upstream.
         data = {"origin": "relay", "delivery": "unknown", "request": request}
-        return _read(error_body(message_id, answers.DENIED, f"{DENIED} (request {request})", data))
+        body = error_body(None, answers.DENIED, f"{DENIED} (request {request})", data)
+        return _read(body, message_id)
 
     def _count(self, method: str) -> str:
         """Say in the log what was asked; raises EditError when there is no end to it."""
@@ -120,9 +121,14 @@ def _asks(document: Document) -> Iterator[tuple[str, Any]]:
         yield ELICIT, one
 
 
-def _read(body: bytes) -> Document:
-    document: Document = json.loads(body)
-    return document
+def _plain(params: Any) -> Any:
+    """Return `params` with numbers as conditions know them; an answer is read exactly."""
+    return json.loads(json.dumps(params, default=float))
+
+
+def _read(body: bytes, message_id: Any) -> Document:
+    """Return an answer of our own under the id that the upstream wrote, whatever that is."""
+    return {**json.loads(body), "id": message_id}
 
 
 def passes_unread(data: bytes) -> bool:

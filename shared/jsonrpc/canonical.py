@@ -7,7 +7,9 @@ and 2^70 and 2^70 + 1 are two. Read bytes with `exact` first, which keeps every 
 
 import hashlib
 import json
+import secrets
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import jiter
@@ -15,6 +17,8 @@ import jiter
 _PLAIN_DIGITS = 40
 """Integers up to so many digits are written out; longer ones as digits and exponent."""
 _TOO_LONG = 10**_PLAIN_DIGITS
+_MARK = secrets.token_urlsafe(12)
+"""Stands around a decimal until the text is whole; random, so that nobody's text looks so."""
 
 
 def exact(body: bytes) -> Any:
@@ -29,6 +33,17 @@ def exact(body: bytes) -> Any:
         catch_duplicate_keys=True,
         float_mode="decimal",
     )
+
+
+def written(value: Any) -> bytes:
+    """Write what `exact` read, with every number as it was; raises ValueError.
+
+    What is beyond a double is not written: some readers take it for infinite, and some for a fault.
+    """
+    text = _WRITER.encode(value)
+    if _MARK in text:  # the encoder of C knows no decimals
+        text = text.replace(f'"{_MARK}', "").replace(f'{_MARK}"', "")
+    return text.encode()
 
 
 def canonical(value: Any) -> bytes:
@@ -86,3 +101,16 @@ def _number(value: int | float | Decimal) -> str:
     if exponent >= 0 and len(stripped) + exponent <= _PLAIN_DIGITS:
         return minus + stripped + "0" * exponent
     return f"{minus}{stripped}e{exponent}"
+
+
+def _marked(value: object) -> str:
+    if not isinstance(value, Decimal):
+        raise TypeError
+    if not isfinite(value):  # as a double
+        raise ValueError("a number is out of range")
+    return _MARK + str(value) + _MARK
+
+
+_WRITER = json.JSONEncoder(
+    allow_nan=False, check_circular=False, separators=(",", ":"), default=_marked
+)

@@ -7,12 +7,12 @@ Content-Length is the caller's: an Editor's output may be longer or shorter than
 goes out in chunks, or whole. So is flow control: credit goes back for the bytes that came.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from shared.errors import PeerError
+from shared.jsonrpc.canonical import written
 from shared.jsonrpc.envelope import EnvelopeError
 from shared.jsonrpc.needles import LONGEST_LETTER, holds, holds_name
 from shared.jsonrpc.strict import read_strict
@@ -147,10 +147,11 @@ class Watcher:
 class Editor:
     """Passes each response through `edit`, which returns what is to stand in its place, or None.
 
-    With `requests` it sees those of the upstream, and its notifications, as well. Only a message
-    that is changed is written anew; everything else keeps its bytes. A message is held until it is
-    whole. One that is larger than `limit` bytes, is not strict JSON or is a batch raises EditError,
-    from `feed` or `end`, and so may `edit`.
+    With `requests` it sees those of the upstream, and its notifications, as well. Numbers are as
+    `canonical.exact` reads them: pins tell apart what is one double. Only a message that is changed
+    is written anew; everything else keeps its bytes. A message is held until it is whole. One that
+    is larger than `limit` bytes, is not strict JSON or is a batch raises EditError, from `feed` or
+    `end`, and so may `edit`.
 
     With `needles`, messages without any of them pass unread, and those too large as they come.
     They are names in lower case, sought in the bytes in any spelling (`holds_name`).
@@ -219,7 +220,7 @@ class Editor:
         if not text.strip():
             return None  # an event that only sets an id, or no body at all
         try:
-            document = read_strict(text)
+            document = read_strict(text, exactly=True)
         except EnvelopeError as error:
             raise EditError(error.message) from None
         if not self._requests and not _is_response(document):
@@ -228,7 +229,7 @@ class Editor:
         if changed is None or changed is DROP:
             return None if changed is None else b""
         try:
-            return json.dumps(changed, allow_nan=False, separators=(",", ":")).encode()
+            return written(changed)
         except ValueError:
             raise EditError("a number is out of range") from None
 

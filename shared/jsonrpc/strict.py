@@ -29,8 +29,8 @@ _ASKED = _folded("method", "params")
 _ANY: Known = {}
 
 
-def read_strict(text: bytes) -> dict[str, Any]:
-    """Read a message that an upstream sent; raises EnvelopeError.
+def read_strict(text: bytes, *, exactly: bool = False) -> dict[str, Any]:
+    """Read a message that an upstream sent; raises EnvelopeError. `exactly` keeps every digit.
 
     No key comes twice at any depth. Where rules look, none comes twice but for its case, nor is a
     known one but for it; further in, what is said is the upstream's (a schema may well have both
@@ -38,7 +38,11 @@ def read_strict(text: bytes) -> dict[str, Any]:
     """
     try:
         document = jiter.from_json(
-            text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
+            text,
+            allow_inf_nan=False,
+            cache_mode="keys",
+            catch_duplicate_keys=True,
+            float_mode="decimal" if exactly else "float",
         )
     except ValueError:
         raise EnvelopeError(PARSE_ERROR, "Parse error: not strict JSON") from None

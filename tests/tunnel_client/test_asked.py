@@ -172,6 +172,33 @@ def test_a_modern_question_becomes_an_error_of_the_tool() -> None:
     assert watched([], a_call(), events=False).rest(allowed) == allowed
 
 
+def test_a_condition_is_asked_about_numbers_as_it_knows_them() -> None:
+    """Answers are read exactly, for the pins; conditions take doubles."""
+    seen: list[Any] = []
+
+    def forbids(method: str, params: Any) -> bool:
+        seen.append(params)
+        return False
+
+    asked = Asked(forbids, a_call(), FACTS, lambda _: None)
+    editor = reader(lambda _: None, asked, events=True, needles=NEEDLES)
+    params = {"temperature": 0.5, "deep": [{"n": 1e300}], "maxTokens": 7}
+    question = {"inputRequests": {"q": SAMPLE | {"params": params}}}
+    for said in (SAMPLE | {"params": params}, RESULT | {"result": question}):
+        assert editor.feed(event(said)) == event(said)
+    assert seen == [params, params]
+    assert [type(one["temperature"]) for one in seen] == [float, float]
+
+
+@pytest.mark.parametrize("number", [1.5, None, [2.5], "a"])
+def test_a_question_is_denied_under_whatever_id_it_comes(number: Any) -> None:
+    said = json.dumps(asks("elicitation/create") | {"id": number}).encode()
+    for method in ("tools/call", "resources/read"):
+        out = json.loads(watched([], a_call(method), events=False).rest(said))
+        assert out["id"] == number
+        assert "inputRequests" not in str(out)
+
+
 def test_other_methods_get_an_error_that_promises_nothing() -> None:
     editor = watched([], a_call("resources/read"), events=False)
     said = json.loads(editor.rest(json.dumps(asks("sampling/createMessage")).encode()))

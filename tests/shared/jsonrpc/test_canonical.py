@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jsonrpc.canonical import canonical, digest, exact
+from shared.jsonrpc.canonical import canonical, digest, exact, written
 
 VALUES = st.recursive(
     st.none()
@@ -78,3 +78,30 @@ def test_the_spelling_means_the_same(value: Any) -> None:
 @given(VALUES)
 def test_indentation_and_escapes_change_nothing(value: Any) -> None:
     assert digest(exact(json.dumps(value, indent=2).encode())) == digest(value)
+
+
+NUMBERS = [
+    *(b"0.10000000000000001", b"3.14159265358979323846", b"-1e-400", b"100000000000000000000.5"),
+    *(b"1.50", b"-0.0", b"1E5", b"0e5", b"1e308", b"0.0000001", b"12345678901234567890"),
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_is_written_as_exactly_as_it_came(number: bytes) -> None:
+    read = exact(b'{"a":[%b,"%b",true],"%b":null}' % (number, number, number))
+    again = exact(written(read))
+    assert again == read
+    assert canonical(again) == canonical(read)
+    assert isinstance(again["a"][0], Decimal) is isinstance(read["a"][0], Decimal)
+
+
+@given(VALUES)
+def test_what_is_written_means_the_same(value: Any) -> None:
+    read = exact(json.dumps(value).encode())
+    assert digest(exact(written(read))) == digest(value)
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1E+0999", b"1e999999999"])
+def test_a_number_that_some_would_read_as_infinite_is_not_written(number: bytes) -> None:
+    with pytest.raises(ValueError, match="range"):
+        written(exact(b"[%b]" % number))

@@ -96,3 +96,9 @@ def test_what_is_no_object_is_refused(text: bytes) -> None:
     with pytest.raises(EnvelopeError) as caught:
         read_strict(text)
     assert caught.value.code == -32600
+
+
+def test_numbers_are_read_exactly_where_that_is_asked_for() -> None:
+    text = b'{"jsonrpc":"2.0","id":1,"result":{"n":0.10000000000000001}}'
+    assert read_strict(text)["result"]["n"] == 0.1
+    assert str(read_strict(text, exactly=True)["result"]["n"]) == "0.10000000000000001"
