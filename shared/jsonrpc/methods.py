@@ -4,6 +4,7 @@ Sources: schema of 2025-03-26 to 2026-07-28, tasks of 2025-11-25 and the tasks e
 """
 
 import re
+from typing import Any
 
 from shared.jsonrpc.envelope import (
     INVALID_PARAMS,
@@ -33,7 +34,10 @@ NOTIFICATIONS = frozenset(
 """Of both eras: modern upstreams acknowledge and drop the legacy ones."""
 
 OF_A_URI = frozenset({"resources/read", "resources/subscribe", "resources/unsubscribe"})
-_WITH_A_URI = OF_A_URI | {"completion/complete"}
+_CALL, _COMPLETE = "tools/call", "completion/complete"
+_NAMED = {_CALL: "name", "prompts/get": "name", **dict.fromkeys(OF_A_URI, "uri")}
+_REFERRED = {"ref/prompt": "name", "ref/resource": "uri"}
+"""Which member says what a request is for, to rules as well; that of a completion is in `ref`."""
 _SLASH = r"(?:[/\\]|%2f|%5c)"
 _DOTS = re.compile(rf"(?:^|{_SLASH})(?:\.|%2e){{1,2}}(?:$|{_SLASH})", re.IGNORECASE)
 """Segments that a server may take out of a path, and what is before them (RFC 3986, 5.2.4)."""
@@ -66,7 +70,9 @@ def refusal(envelope: Envelope) -> EnvelopeError | None:
     if envelope.kind is Kind.REQUEST:
         modern = envelope.is_modern
         if envelope.method in (MODERN_REQUESTS if modern else _UNVERSIONED_REQUESTS):
-            return _leads_elsewhere(envelope) if envelope.method in _WITH_A_URI else None
+            # Most requests are calls, and what names one was looked at when it was read.
+            named = envelope.name is not None and envelope.method == _CALL
+            return None if named else _misnamed(envelope)
         status = 404 if modern else 200
         return EnvelopeError(METHOD_NOT_FOUND, "Method not found", envelope.id, status)
     if envelope.kind is Kind.NOTIFICATION and envelope.method not in NOTIFICATIONS:
@@ -74,18 +80,34 @@ def refusal(envelope: Envelope) -> EnvelopeError | None:
     return None
 
 
-def _leads_elsewhere(envelope: Envelope) -> EnvelopeError | None:
-    """Refuse a URI that a server may read as another one than policy does."""
+def _misnamed(envelope: Envelope) -> EnvelopeError | None:
+    """Refuse what no rule could go by: no text, or a URI that a server may read as another one."""
     params = envelope.params or {}
-    if envelope.method == "completion/complete":
-        ref = params.get("ref")
-        uri = ref.get("uri") if type(ref) is dict else None
+    if envelope.method == _COMPLETE:
+        fault = _misreferred(params.get("ref"))
     else:
-        uri = params.get("uri")
-    fault = _misread(uri) if type(uri) is str else None
+        fault = _fault(params, _NAMED.get(envelope.method or ""))
     if fault is None:
         return None
     return EnvelopeError(INVALID_PARAMS, fault, envelope.id, 400 if envelope.is_modern else 200)
+
+
+def _misreferred(ref: Any) -> str | None:
+    kind = ref.get("type") if type(ref) is dict else None
+    key = _REFERRED.get(kind) if type(kind) is str else None
+    if key is None:
+        return "ref must be of type ref/prompt or ref/resource"
+    uri = ref.get("uri")
+    return _fault(ref, key) or (_misread(uri) if type(uri) is str else None)
+
+
+def _fault(members: dict[str, Any], key: str | None) -> str | None:
+    if key is None:
+        return None
+    name = members.get(key)
+    if type(name) is not str:
+        return f"{key} must be a string"
+    return _misread(name) if key == "uri" else None
 
 
 def _misread(uri: str) -> str | None:

@@ -157,6 +157,16 @@ async def test_h21_only_methods_of_agents_pass(scene: Scene, method: str) -> Non
         await refused(scene, modern, 400, MISMATCH)
 
 
+@pytest.mark.parametrize("params", [{"name": ["admin_x"]}, {}])
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])
+async def test_p31_a_request_that_names_nothing_is_refused(
+    scene: Scene, method: str, params: dict[str, Any]
+) -> None:
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    reply = await scene.agent.ask(json.dumps(message).encode())
+    await refused(scene, reply, 200, -32602)
+
+
 @pytest.mark.parametrize(
     "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe"]
 )

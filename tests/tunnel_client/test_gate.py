@@ -78,6 +78,7 @@ def test_a_body_where_none_belongs_is_refused(method: str) -> None:
         (b"", -32700),
         (body(method="sampling/createMessage"), -32601),
         (body(method="x/y"), -32601),
+        (body(method="prompts/get", params={"name": ["admin_x"]}), -32602),
     ],
 )
 def test_what_the_relay_should_have_refused_is_refused_here_again(sent: bytes, code: int) -> None:

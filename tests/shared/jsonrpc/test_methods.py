@@ -36,8 +36,8 @@ def test_h21_a_legacy_agent_gets_a_json_rpc_error(method: str) -> None:
     "method", ["initialize", "ping", "logging/setLevel", "resources/subscribe"]
 )
 def test_what_the_modern_era_removed_is_unknown_there(method: str) -> None:
-    assert refused(modern(method)).status == 404
-    assert refusal(parse(encode(request(method)))) is None
+    assert refused(modern(method, uri="a:b")).status == 404
+    assert refusal(parse(encode(request(method, uri="a:b")))) is None
 
 
 @pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "tasks/update"])
@@ -61,9 +61,9 @@ def test_p31_a_uri_that_leads_elsewhere_than_it_says_is_refused(method: str, uri
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:///a/b.txt", "a:...", "a:b/.c/..d/e..", "https://x/?next=/../y", "a:b#/../c", 5]
+    "uri", ["file:///a/b.txt", "a:...", "a:b/.c/..d/e..", "https://x/?next=/../y", "a:b#/../c"]
 )
-def test_other_uris_are_the_servers_matter(uri: object) -> None:
+def test_other_uris_are_the_servers_matter(uri: str) -> None:
     assert refusal(parse(encode(request("resources/read", uri=uri)))) is None
 
 
@@ -136,3 +136,52 @@ def test_others_pass_as_they_are(uri: str) -> None:
     ref = {"type": "ref/resource", "uri": uri}
     asked = request("completion/complete", ref=ref, argument={})
     assert refusal(parse(encode(asked))) is None
+
+
+NAMED = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "resources/subscribe": "uri",
+    "resources/unsubscribe": "uri",
+}
+
+
+@pytest.mark.parametrize("name", [["admin_x"], {"a": "admin_x"}, 5, 1.5, True, None])
+@pytest.mark.parametrize("method", NAMED)
+def test_p31_what_a_rule_goes_by_is_a_text(method: str, name: object) -> None:
+    """A rule that denies `admin_*` finds no name in `["admin_x"]`, and a server may find one."""
+    error = refused(request(method, **{NAMED[method]: name}))
+    assert (error.code, error.status, error.id) == (-32602, 200, 7)
+    assert "admin_x" not in str(error)
+    assert refused(request(method)).code == -32602
+    assert refused({"jsonrpc": "2.0", "id": 7, "method": method}).code == -32602
+    if method in MODERN_REQUESTS:
+        error = refused(modern(method, **{NAMED[method]: name}))
+        assert (error.code, error.status, error.id) == (-32602, 400, 7)
+    assert refusal(parse(encode(request(method, **{NAMED[method]: "a:b"})))) is None
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *({"type": "ref/prompt", "name": ["admin_x"]}, {"type": "ref/prompt"}),
+        *({"type": "ref/prompt", "uri": "a:b"}, {"type": "ref/prompt", "Name": "admin_x"}),
+        *({"type": "ref/resource", "uri": ["a:b"]}, {"type": "ref/resource", "name": "x"}),
+        *({"type": ["ref/prompt"], "name": "x"}, {"type": "ref/Prompt", "name": "x"}, {}),
+        *({"type": "ref/other", "name": "x", "uri": "a:b"}, {"name": "x"}, None),
+    ],
+)
+def test_p31_so_is_what_a_completion_is_for(ref: object) -> None:
+    for document in (
+        request("completion/complete", ref=ref, argument={}),
+        modern("completion/complete", ref=ref, argument={}),
+    ):
+        assert refused(document).code == -32602
+    assert refused(request("completion/complete", argument={})).code == -32602
+
+
+def test_a_completion_is_for_a_prompt_or_a_resource() -> None:
+    for ref in ({"type": "ref/prompt", "name": "x"}, {"type": "ref/resource", "uri": "a:b"}):
+        asked = request("completion/complete", ref=ref, argument={})
+        assert refusal(parse(encode(asked))) is None
