@@ -7,7 +7,7 @@ an expression when it is read, and by the size of the arguments before it is ask
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_LENGTH = 2000
 """Characters of an expression."""
@@ -41,6 +41,7 @@ WALKS = frozenset({"all", "exists", "exists_one"})
 _WORDS = frozenset({"true", "false", "null", "in"})
 _TYPES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "uint"})
 _INT64 = 2**63
+_TOO_LARGE = "the arguments are too large for a condition"
 
 _TOKEN = re.compile(
     r"""
@@ -63,6 +64,14 @@ MAX_WIDE = 20
 
 class ConditionError(Exception):
     """An expression that cannot be used, or that came to no answer; holds no argument's value."""
+
+
+class Measured(NamedTuple):
+    """How much there is to look at in arguments; `fault` says why no condition may look at them."""
+
+    size: int
+    values: int
+    fault: str | None
 
 
 class Condition:
@@ -90,12 +99,18 @@ class Condition:
         except _NoAnswerError as error:
             raise ConditionError(f"not CEL: {error}") from None
 
-    def holds(self, args: Mapping[str, Any], **variables: Any) -> bool:
+    def holds(
+        self, args: Mapping[str, Any], measured: Measured | None = None, **variables: Any
+    ) -> bool:
         """Evaluate to true or false; raises ConditionError for anything else.
 
-        `variables` are those of VARIABLES but `args`.
+        `measured` is what `measure` said of `args`, if it was asked; `variables` are the other
+        VARIABLES.
         """
-        _check_args(args, *self._bounds)
+        size, count, fault = measure(args) if measured is None else measured
+        most_bytes, most = self._bounds
+        if fault is not None or size > most_bytes or count > most:
+            raise ConditionError(fault or _TOO_LARGE)
         try:
             answer = self._program.execute({"args": args, **variables})
         except (KeyboardInterrupt, SystemExit):
@@ -241,30 +256,35 @@ def _asked(question: Callable[[str], Any], text: str) -> Any:
         raise _NoAnswerError(said or type(error).__name__) from None
 
 
-def _check_args(args: Mapping[str, Any], most_bytes: int, most: int) -> None:
-    """Bound what the library is asked to look at; raises ConditionError."""
+def measure(args: object) -> Measured:
+    """Return how large arguments are, looking at no more of them than any condition may. Total."""
     size = count = 0
     level: list[Any] = [args]
     for _ in range(MAX_ARGS_DEPTH):
         below: list[Any] = []
-        for value in level:
-            kind = type(value)
-            if kind is str:
-                size += len(value) if value.isascii() else len(value.encode(errors="replace"))
-            elif kind is dict:
-                below += value.values()
-                size += sum(map(len, value))
-            elif kind is list:
-                below += value
-            elif kind is int and not -_INT64 <= value < _INT64:
-                raise ConditionError("a number is outside 64 bits")
-            elif kind is float and value - value != 0:
-                raise ConditionError("a number is not finite")
         count += len(level)
         size += 2 * len(level)
-        if size > most_bytes or count > most:
-            raise ConditionError("the arguments are too large for a condition")
+        for value in level:
+            if isinstance(value, str):
+                plain = value.isascii() or len(value) > MAX_ARGS_BYTES
+                size += len(value) if plain else len(value.encode(errors="replace"))
+            elif isinstance(value, (dict, list)):
+                # Asked how long it is before it is walked: it may be millions of values.
+                if size + 2 * (len(below) + len(value)) > MAX_ARGS_BYTES:
+                    return Measured(size, count, _TOO_LARGE)
+                if isinstance(value, list):
+                    below += value
+                else:
+                    below += value.values()
+                    size += sum(map(len, value))
+            elif isinstance(value, int):
+                if not -_INT64 <= value < _INT64:
+                    return Measured(size, count, "a number is outside 64 bits")
+            elif isinstance(value, float) and value - value != 0:
+                return Measured(size, count, "a number is not finite")
+            if size > MAX_ARGS_BYTES:
+                return Measured(size, count, _TOO_LARGE)
         if not below:
-            return
+            return Measured(size, count, None)
         level = below
-    raise ConditionError("the arguments are nested too deep for a condition")
+    return Measured(size, count, "the arguments are nested too deep for a condition")

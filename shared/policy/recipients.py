@@ -9,15 +9,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.policy.conditions import ConditionError
+
 USUAL = ("to", "cc", "bcc")
 """Looked at whenever a call has them, whether a rule names them or not."""
 MAX_RECIPIENTS = 1000
+MAX_NAMES = 1000
+"""Arguments of a call: each name may be that of a recipient in another case."""
 
 # No quotes, brackets, comments or routes (`%`, `!`), and nothing outside ASCII.
 _LOCAL = re.compile(r"[A-Za-z0-9_+'-]+(?:\.[A-Za-z0-9_+'-]+)*")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 MAX_ADDRESS = 254
+MAX_TEXT = MAX_RECIPIENTS * (MAX_ADDRESS + len(", "))
+"""Characters of all recipients, with what stands between them."""
 
 
 def is_domain(text: str) -> bool:
@@ -34,7 +40,12 @@ class Recipients:
     domains: tuple[str, ...]
 
     def all_inside(self, args: Mapping[str, Any]) -> bool:
-        """Tell whether the call names recipients, and each is in an allowed domain."""
+        """Tell whether the call names recipients, and each is in an allowed domain.
+
+        Raises ConditionError for more arguments than are looked through.
+        """
+        if len(args) > MAX_NAMES:
+            raise ConditionError("there are too many arguments")
         wanted = dict.fromkeys((*self.args, *USUAL))
         folded = {name.casefold() for name in wanted}
         values: list[str] = []
@@ -46,18 +57,14 @@ class Recipients:
                 values += found
             elif name.strip().casefold() in folded:
                 return False  # `BCC`: a server may read it as the other
-        addresses = [part.strip(" ") for value in values for part in value.split(",")]
-        if not addresses or len(addresses) > MAX_RECIPIENTS:
-            return False
-        return all(self._inside(address) for address in addresses)
+        addresses = _addresses(values)
+        return bool(addresses) and all(self._inside(address) for address in addresses)
 
     def _inside(self, address: str) -> bool:
+        if len(address) > MAX_ADDRESS:
+            return False
         local, _, domain = address.partition("@")
-        if (
-            len(address) > MAX_ADDRESS
-            or _LOCAL.fullmatch(local) is None
-            or _DOMAIN.fullmatch(domain) is None
-        ):
+        if _LOCAL.fullmatch(local) is None or _DOMAIN.fullmatch(domain) is None:
             return False
         return _is_in(domain.lower(), self.domains)
 
@@ -70,12 +77,22 @@ def _is_in(domain: str, allowed: Iterable[str]) -> bool:
     return False
 
 
+def _addresses(values: list[str]) -> list[str]:
+    """Return what stands between commas; nothing when that is more than could be recipients."""
+    # All of it is counted before any of it is taken apart: it may be megabytes of commas.
+    if sum(map(len, values)) > MAX_TEXT:
+        return []
+    if len(values) + sum(value.count(",") for value in values) > MAX_RECIPIENTS:
+        return []
+    return [part.strip(" ") for value in values for part in value.split(",")]
+
+
 def _strings(value: Any) -> list[str] | None:
     """Return an argument's strings, none for null; None for anything but a string or a list."""
     if value is None:
         return []
     if isinstance(value, str):
         return [value]
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return value
-    return None
+    if not isinstance(value, list) or len(value) > MAX_RECIPIENTS:
+        return None
+    return value if all(isinstance(one, str) for one in value) else None

@@ -4,7 +4,7 @@ Deny beats require_approval beats allow, whatever the order of the rules. Nothin
 deny, and so is any fault while a rule that matches is being asked.
 """
 
-from shared.policy.conditions import ConditionError
+from shared.policy.conditions import ConditionError, Measured, measure
 from shared.policy.index import Found
 from shared.policy.methods import FREE, RULED, TOOL, TOOL_NAME
 from shared.policy.model import Action, Decision, Effect, Policy, Rule, Subject
@@ -23,9 +23,13 @@ def decide(policy: Policy, subject: Subject, action: Action) -> Decision:
         return found.decision
     applying = list(found.certain)
     failed: Rule | None = None
+    measured: Measured | None = None
     for rule in found.conditional:
+        # Once for all rules: a large call costs the same however many of them look at it.
+        if measured is None and rule.when is not None:
+            measured = measure(action.args or {})
         try:
-            if _holds(rule, subject, action):
+            if _holds(rule, subject, action, measured):
                 applying.append(rule)
         except ConditionError:
             failed = rule
@@ -93,7 +97,7 @@ def _rank(rule: Rule) -> tuple[int, bool, float, str]:
     return (-approvers.count, not approvers.not_requester, approvers.ttl, rule.id)
 
 
-def _holds(rule: Rule, subject: Subject, action: Action) -> bool:
+def _holds(rule: Rule, subject: Subject, action: Action, measured: Measured | None) -> bool:
     """Ask what a rule wants of the arguments; raises ConditionError."""
     args = {} if action.args is None else action.args
     if not isinstance(args, dict):
@@ -104,6 +108,7 @@ def _holds(rule: Rule, subject: Subject, action: Action) -> bool:
         return True
     return rule.when.holds(
         args,
+        measured,
         user=subject.user,
         agent=subject.agent,
         groups=sorted(subject.groups),

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.policy.conditions import MAX_ARGS_BYTES, MAX_WALKED, Condition, ConditionError
+from shared.policy.conditions import (
+    MAX_ARGS_BYTES,
+    MAX_WALKED,
+    Condition,
+    ConditionError,
+    measure,
+)
 
 WHO: dict[str, Any] = {
     "user": "alice",
@@ -128,6 +134,45 @@ class TestP09Bounds:
         for number in (2**63, -(2**63) - 1, 10**400, float("inf"), float("nan")):
             with pytest.raises(ConditionError, match="a number"):
                 holds("args.n > 0", n=number)
+
+
+class Unwalked(list[Any]):
+    """A list that says how long it is, and is not to be walked."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("walked")
+
+
+class Looked(str):
+    """A text that counts how many like it were looked at."""
+
+    __slots__ = ()
+    looked = 0
+
+    def isascii(self) -> bool:
+        Looked.looked += 1
+        return super().isascii()
+
+
+class TestP09WhatIsLookedAt:
+    """Row P09: no more of the arguments is looked at than the bounds allow."""
+
+    def test_a_long_list_is_not_walked(self) -> None:
+        for args in ({"l": Unwalked([1] * MAX_ARGS_BYTES)}, {"l": [[Unwalked([1] * 40_000)]]}):
+            with pytest.raises(ConditionError, match="too large"):
+                Condition("args.s == 'a'").holds(args, **WHO)
+        lists = [[1] * 10_000, [1] * 10_000, [1] * 10_000, Unwalked([1] * 10_000)]
+        assert measure({"l": lists}).fault == "the arguments are too large for a condition"
+
+    def test_texts_are_looked_at_until_there_is_no_room(self) -> None:
+        Looked.looked = 0
+        args = {"l": [Looked("a" * 1000) for _ in range(5_000)]}
+        assert measure(args).fault
+        assert Looked.looked <= MAX_ARGS_BYTES // 1000 + 1
+
+    def test_a_size_is_that_of_the_whole(self) -> None:
+        found = measure({"s": "\u20ac", "l": [1, {"name": True}], "n": None})
+        assert found == (3 + len("sln") + len("name") + 2 * 7, 7, None)
 
 
 def test_a_failed_condition_does_not_repeat_what_was_sent() -> None:

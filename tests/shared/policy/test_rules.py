@@ -234,6 +234,38 @@ def test_arguments_that_are_no_object_are_denied_where_a_rule_asks(args: Any) ->
     assert decide(mail, ALICE, call("pay")._replace(args=args)).why == "policy_error"
 
 
+class Counted(dict[str, Any]):
+    """Arguments that count how often they are walked."""
+
+    walked = 0
+
+    def values(self) -> Any:
+        self.walked += 1
+        return super().values()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("a", "rule"), ("a" * 70_000, "policy_error")], ids=["small", "large"]
+)
+def test_many_rules_that_ask_walk_the_arguments_once(text: str, why: str) -> None:
+    """Row P09: a large call does not cost each rule anew."""
+    rule = "- {{id: a{}, match: {{}}, when: 'has(args.s)', effect: allow}}"
+    found = policy("\n".join(rule.format(number) for number in range(20)))
+    args = Counted(s=text)
+    decision = decide(found, ALICE, call()._replace(args=args))
+    assert (decision.why, args.walked) == (why, 1)
+
+
+def test_bounds_are_those_of_each_rule_and_one_that_denies_wins() -> None:
+    walks = "- {id: a, match: {}, when: 'args.l.all(x, x == 1)', effect: allow}\n"
+    denies = "- {id: b, match: {}, when: 'has(args.l)', effect: deny}"
+    many = call(l=[1] * 200)
+    assert decide(policy(walks), ALICE, many).why == "policy_error"
+    assert decide(policy(walks + denies), ALICE, many)[:3] == (Effect.DENY, "b", "rule")
+    too_many = call(l=[1] * 70_000)
+    assert decide(policy(walks + denies), ALICE, too_many).why == "policy_error"
+
+
 class TestP35Drafts:
     """Row P35: a draft that would be sent is not a draft."""
 
