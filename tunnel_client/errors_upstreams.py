@@ -29,6 +29,14 @@ class UpstreamTestError(ClientError):
 # 252x: credentials
 
 
+class NoCredentialError(UpstreamTestError):
+    """The client has no credential with which to ask an upstream by itself, or it is refused."""
+
+    code = "MT2523"
+    exit_code = EXIT_CONFIGURATION
+    next_command = "mend [upstream.credential], then: tunnel-client upstream test NAME"
+
+
 class CredentialOriginError(ClientError):
     """An upstream's url leads elsewhere than the credential was entered for."""
 

@@ -179,7 +179,19 @@ class UpstreamSettings(ConfigModel):
             raise ValueError("ca_file goes with an https:// url only")
         if self.addresses and str(self.url).startswith("unix:"):
             raise ValueError("addresses goes with http:// and https:// only")
+        self._check_listed()
         return self
+
+    def _check_listed(self) -> None:
+        """Nobody's credential is taken unasked, and what cannot be listed can never be pinned."""
+        credential = self.credential
+        if credential is None or not credential.per_user or self.pinning == "off":
+            return
+        if credential.lists_as is None:
+            raise ValueError(
+                "set credential.lists_as, the user whose credential is shown to list the tools: "
+                "it is one for each user, and tools that nobody listed cannot be pinned"
+            )
 
 
 class HealthSettings(ConfigModel):

@@ -10,8 +10,9 @@ from shared.errors import ResetCode
 from shared.jsonrpc.canonical import exact
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, META_PREFIX, MODERN, VERSION_KEY, parse
 from shared.version import VERSION
-from tunnel_client.errors_upstreams import UpstreamTestError
+from tunnel_client.errors_upstreams import NoCredentialError, UpstreamTestError
 from tunnel_client.upstream.base import Headers, Upstream, UpstreamRequest
+from tunnel_client.upstream.http import ACCESS_REFUSED
 
 LEGACY = "2025-11-25"
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -72,6 +73,11 @@ class Answer:
             error.unreachable = code is ResetCode.UPSTREAM_UNREACHABLE
             self.result.set_exception(error)
 
+    def no_credential(self, why: str, next_command: str | None) -> None:
+        """Tell whoever waits that there was nothing to ask with."""
+        if not self.result.done():
+            self.result.set_exception(NoCredentialError(why, next_command))
+
     def _settle(self, last: bool) -> None:
         if self.result.done():
             return
@@ -85,10 +91,26 @@ class Answer:
                 continue
             if isinstance(message, dict) and ("result" in message or "error" in message):
                 self._body.clear()
-                self.result.set_result(message)
+                self._take(message)
                 return
         if last:
             self.result.set_exception(_no_answer_of_mcp(self.status))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        error = message.get("error")
+        if (
+            self.status == 502
+            and isinstance(error, dict)
+            and error.get("message") == ACCESS_REFUSED
+        ):
+            self.result.set_exception(
+                NoCredentialError(
+                    "it refuses the credential that it is shown",
+                    "put a good one where [upstream.credential] says; with lists_as: that user's",
+                )
+            )
+        else:
+            self.result.set_result(message)
 
     def _messages(self, last: bool) -> list[bytes]:
         if not self._events:
@@ -153,14 +175,15 @@ def legacy(
 def farewell(session: str, mcp_session: str, version: str) -> UpstreamRequest:
     """Make the request that ends an MCP session."""
     headers = [(b"mcp-protocol-version", version.encode())]
-    return UpstreamRequest("DELETE", headers, b"", None, session, mcp_session)
+    return UpstreamRequest("DELETE", headers, b"", None, session, mcp_session, own=True)
 
 
 def _post(
     message: dict[str, Any], headers: Headers, session: str, mcp_session: str | None
 ) -> UpstreamRequest:
     body = json.dumps({"jsonrpc": "2.0", **message}).encode()
-    return UpstreamRequest("POST", _COMMON + headers, body, parse(body), session, mcp_session)
+    headers = _COMMON + headers
+    return UpstreamRequest("POST", headers, body, parse(body), session, mcp_session, own=True)
 
 
 def _size(limit: int) -> str:

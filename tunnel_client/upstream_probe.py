@@ -70,9 +70,8 @@ async def introduce(upstream: Upstream) -> Report:
     if not spoken and not isinstance(legacy, str):
         reason = why_not or why
         told = "no version we know" if reason is None else reason.cause
-        error = UpstreamTestError(
-            f"{upstream.name}: {told}", None if reason is None else reason.next
-        )
+        kind = UpstreamTestError if reason is None else type(reason)
+        error = kind(f"{upstream.name}: {told}", None if reason is None else reason.next)
         error.unreachable = reason is not None and reason.unreachable
         raise error
     return Report(

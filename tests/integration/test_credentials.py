@@ -13,11 +13,13 @@ import pytest
 import pytest_asyncio
 
 from tests.helpers.agent import call, initialize, request
+from tests.helpers.audit_log import records
 from tests.helpers.tunnel import CommandError
 from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
 from tunnel_client.credentials.scrub import MASK, Scrubber
 
 CANARY = "cnry-Zq8x4Lm2Pw7Tf0Kd+/Vb=9"
+LISTERS = "cnry-Lp6s8Hn3Ct1Wz5Xv+/Rb=7"
 SWEEP = Scrubber([CANARY])
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="session")]
 
@@ -206,6 +208,48 @@ async def test_a_changed_url_stops_the_client_before_it_dials(guarded: Scene) ->
     assert caught.value.code == 78
     assert "MT2520" in caught.value.stderr
     assert "next:" in caught.value.stderr
+
+
+def for_each_user(scene: Scene) -> None:
+    """Give `server` a credential for each user, of whom `lister` is the one it is listed as."""
+    for user, secret in (("ada", CANARY), ("lister", LISTERS)):
+        path = scene.lab.folder / f"{user}.secret"
+        path.touch(mode=0o600)
+        path.write_text(secret)
+    entry = f'name = "{SERVER}"\nurl = "{scene.upstream.url}"\n'
+    unpinned = 'pinning = "off"\ncatalog_at_start = false\n'
+    origin, value = scene.upstream.url.removesuffix("/mcp"), f"{scene.lab.folder}/{{user}}.secret"
+    table = f'kind = "bearer", origin = "{origin}", value = "file:{value}", lists_as = "lister"'
+    config = scene.lab.client_config
+    text = config.read_text()
+    assert entry + unpinned in text
+    config.write_text(text.replace(entry + unpinned, f"{entry}credential = {{ {table} }}\n"))
+
+
+async def test_with_a_credential_for_each_user_tools_are_listed_pinned_and_called() -> None:
+    """The client asks as `lister`, ada calls as ada, and the log knows of her calls only."""
+    async with open_scene(start=False, servers=[SERVER]) as scene:
+        schema = {"type": "object", "properties": {"case": {"type": "string"}}}
+        tool = {"name": "headers", "inputSchema": schema}
+        scene.upstream.results["tools/list"] = {"tools": [tool]}
+        for_each_user(scene)
+        await scene.lab.client_command("check-config")
+        assert "headers" in await scene.lab.client_command("tool", "list", SERVER)
+        await scene.lab.client_command("tool", "pin", SERVER, "headers", "--yes")
+        commands = len(scene.upstream.own)
+        await scene.lab.start_client([SERVER])
+        await eventually(lambda: len(scene.upstream.own) > commands)
+        reply = await scene.agent.ask(call("headers", case="mine"))
+        assert (reply.status, "result" in reply.document) == (200, True)
+        (seen,) = scene.upstream.calls("mine")
+        assert seen.values("authorization") == [f"Bearer {CANARY}"]
+        shown = {value for each in scene.upstream.own for value in each.values("authorization")}
+        assert shown == {f"Bearer {LISTERS}"}
+        assert (await (await scene.grant(user="bob")).agent.ask(call("headers"))).status == 503
+        log = scene.lab.folder / "client" / "state" / "audit"
+        intents = records(log, "call.intent")
+        assert {each["who"]["user"] for each in intents} == {"ada", "bob"}
+        assert len(intents) == 2
 
 
 def in_memory(pid: int) -> bool:

@@ -120,7 +120,7 @@ def every_kind_of_the_client(canary: Canaries) -> str:
         "api-key": f'name = "x-key", value = "{canary.file("api-key")}"',
         "basic": f'user = "u", value = "{canary.file("basic")}"',
         "peruser": f'value = "{canary.file("fallback")}-{{user}}", '
-        f'users = {{ ada = "file:{canary.folder / "user-ada.kept"}" }}',
+        f'users = {{ ada = "file:{canary.folder / "user-ada.kept"}" }}, lists_as = "ada"',
         "client-credentials": f'token_url = "{origin}/t", client_id = "c", '
         f'client_secret = "{canary.file("client-secret")}"',
         "token-exchange": f'token_url = "{origin}/t", client_id = "c", '

@@ -45,6 +45,7 @@ kind = "basic"
 origin = "unix:/run/{canary}.sock"
 user = "u"
 value = "file:/x/{{user}}"
+lists_as = "ada"
 scrub = false
 
 [[upstream]]

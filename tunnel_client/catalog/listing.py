@@ -74,7 +74,9 @@ async def list_upstream(upstream: Upstream) -> Listing:
         with anyio.fail_after(LISTING_SECONDS):
             return await walk.run()
     except UpstreamTestError as error:
-        raise ListingError(f"{upstream.name}: {error.cause}") from None
+        # What it says itself of the way out is better than to ask the same again.
+        known = None if error.next == error.next_command else error.next
+        raise ListingError(f"{upstream.name}: {error.cause}", known) from None
     except TimeoutError:
         raise ListingError(f"{upstream.name}: not done in {LISTING_SECONDS:.0f} s") from None
 

@@ -14,6 +14,7 @@ from tunnel_client.credentials.scrub import Scrubber, Stream
 from tunnel_client.upstream.base import (
     Exchange,
     Headers,
+    HearsOfNoCredential,
     HearsOfSecrets,
     Reply,
     Upstream,
@@ -40,8 +41,11 @@ _PASSES_PREFIXES = (b"mcp-", b"x-ratelimit-", b"ratelimit-")
 class Credential:
     """What an HTTP upstream asks when it writes a request, and tells when it was refused."""
 
-    def __init__(self, keepers: Keepers, vault: "Vault | None" = None) -> None:
+    def __init__(
+        self, keepers: Keepers, vault: "Vault | None" = None, lists_as: str | None = None
+    ) -> None:
         self.keepers = keepers
+        self.lists_as = lists_as
         self._vault = vault
 
     def renew(self) -> None:
@@ -58,6 +62,21 @@ class Credential:
         if held is None:
             raise BadInjectionError("there is no credential for this request")
         return held.headers
+
+    def why_none(self, keeper: Keeper | None) -> tuple[str, str | None]:
+        """Say why the client's own question has nothing to go with, and what to do."""
+        problem = "too many wait for it" if keeper is None else keeper.problem or "it is not there"
+        if not self.keepers.per_user:
+            return f"no credential to ask with: {problem}", None
+        if self.lists_as is None:
+            return (
+                "its credential is one for each user, and lists_as does not say whose to list with",
+                'set lists_as = "USER" in its [upstream.credential]',
+            )
+        return (
+            f"no credential for the user of lists_as: {problem}",
+            "give that user one, or name another in lists_as of its [upstream.credential]",
+        )
 
     def refused(self, request: UpstreamRequest) -> None:
         """Note that the upstream did not take the credential."""
@@ -96,6 +115,9 @@ class GuardedUpstream:
             return self._locked_out(request, reply)
         if self._credential is None:
             return self.inner.open(request, self._guard(reply, None, request.session))
+        if request.own:
+            # Never where an agent's call has no user: that call is nobody's.
+            request.user = self._credential.lists_as
         keeper = self._credential.keepers.find(request.user)
         if keeper is not None and keeper.current() is not None:
             return self.inner.open(request, self._guard(reply, keeper, request.session))
@@ -181,7 +203,10 @@ class GuardedUpstream:
             guard = self._guard(waiting.reply, waiting.keeper, request.session)
             waiting.exchange = self.inner.open(request, guard)
         else:
-            _refuse(waiting.request, waiting.reply)
+            credential, reply = self._credential, waiting.reply
+            if credential is not None and isinstance(reply, HearsOfNoCredential):
+                reply.no_credential(*credential.why_none(waiting.keeper))
+            _refuse(waiting.request, reply)
             waiting.over = True
 
 

@@ -76,7 +76,7 @@ def make_credential(
                 shared.preset(secret)
             except UnusableSecretError as error:
                 raise _unusable(name, credential.value, error) from None
-    return Credential(keepers, store)
+    return Credential(keepers, store, credential.lists_as)
 
 
 def guard(name: str, inner: Upstream, settings: CredentialSettings, made: Credential) -> Upstream:

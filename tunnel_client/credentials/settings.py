@@ -139,10 +139,10 @@ Kind = Literal[
     "bearer", "header", "api_key", "basic", "mtls", "client_credentials", "token_exchange"
 ]
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "bearer": (("value",), ("users", "refresh")),
-    "header": (("name", "value"), ("users", "refresh")),
-    "api_key": (("name", "value"), ("users", "refresh")),
-    "basic": (("user", "value"), ("users", "refresh")),
+    "bearer": (("value",), ("users", "lists_as", "refresh")),
+    "header": (("name", "value"), ("users", "lists_as", "refresh")),
+    "api_key": (("name", "value"), ("users", "lists_as", "refresh")),
+    "basic": (("user", "value"), ("users", "lists_as", "refresh")),
     "mtls": (("cert_file", "key_file"), ()),
     "client_credentials": (
         ("token_url", "client_id", "client_secret"),
@@ -152,7 +152,7 @@ _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("token_url", "client_id", "client_secret"),
         (
             *("scope", "resource", "audience", "ca_file", "addresses", "value", "users"),
-            *("assertion_key", "assertion_issuer", "assertion_key_id"),
+            *("assertion_key", "assertion_issuer", "assertion_key_id", "lists_as"),
         ),
     ),
 }
@@ -178,6 +178,8 @@ class CredentialSettings(ConfigModel):
     subject token."""
     users: dict[str, Place] = Field(default_factory=dict)
     """Places of single users' secrets; they go before `value`."""
+    lists_as: str | None = None
+    """Where each user has a credential: whose is shown when the client itself asks for tools."""
     refresh: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 300.0
     """Seconds after which a secret of a vault, a command or one user is read again."""
     cert_file: Path | None = None
@@ -220,6 +222,7 @@ class CredentialSettings(ConfigModel):
         if self.kind == "token_exchange":
             self._check_exchange()
         self._check_places()
+        self._check_lists_as()
         return self
 
     def _check_places(self) -> None:
@@ -240,6 +243,20 @@ class CredentialSettings(ConfigModel):
             raise ValueError("token_exchange needs either value (or users) or assertion_key")
         if asserted and self.assertion_issuer is None:
             raise ValueError("assertion_key needs assertion_issuer")
+
+    def _check_lists_as(self) -> None:
+        user = self.lists_as
+        if user is None or user in self.users:
+            return
+        if not self.per_user:
+            raise ValueError("lists_as goes with a credential for each user only")
+        if self.assertion_key is not None:
+            if not user or not user.isprintable():
+                raise ValueError("lists_as is a user, written as in users")
+        elif self.value is None:
+            raise ValueError("lists_as is none of users")
+        elif _USER_NAME.fullmatch(user) is None:
+            raise ValueError("lists_as is no user whose name can stand for {user}")
 
     @property
     def per_user(self) -> bool:

@@ -25,7 +25,7 @@ from tunnel_client.doctor.errors import (
 from tunnel_client.doctor.reach import reachable
 from tunnel_client.doctor.scene import Scene
 from tunnel_client.errors import ClientError
-from tunnel_client.errors_upstreams import ListingError, UpstreamTestError
+from tunnel_client.errors_upstreams import ListingError, NoCredentialError, UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream_probe import Report, introduce
 from tunnel_client.upstreams import guards_of, make_upstream
@@ -78,6 +78,8 @@ async def upstream(settings: UpstreamSettings, scene: Scene) -> str:
 
 def judge_silence(error: ClientError) -> ClientError:
     """Tell an upstream that is not there from one that is something else. Pure."""
+    if isinstance(error, NoCredentialError):
+        return error
     if getattr(error, "unreachable", False):
         return UpstreamDownError(error.cause)
     return NotMcpError(error.cause)

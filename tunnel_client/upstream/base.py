@@ -41,6 +41,8 @@ class UpstreamRequest:
     mcp_session: str | None
     user: str | None = None
     """Whose session it is, from its grant: one name for one human at this relay; None: unknown."""
+    own: bool = False
+    """The client asks by itself, for no agent: to see what there is."""
 
 
 class Reply(Protocol):
@@ -65,6 +67,14 @@ class HearsOfSecrets(Protocol):
 
     def scrubbed(self, count: int) -> None:
         """Note so many hits."""
+
+
+@runtime_checkable
+class HearsOfNoCredential(Protocol):
+    """A Reply of the client's own, which wants to know why there was nothing to ask with."""
+
+    def no_credential(self, why: str, next_command: str | None) -> None:
+        """Note it, for operators; the same answer as agents get comes after it."""
 
 
 class Exchange(Protocol):

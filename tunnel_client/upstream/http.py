@@ -46,6 +46,8 @@ Refused = Callable[[UpstreamRequest], None]
 
 SESSIONS_FULL = -31503
 """JSON-RPC code for no room for another MCP session; outside the reserved range."""
+ACCESS_REFUSED = "upstream answer: access refused"
+"""All that is said of an upstream that did not take what was injected."""
 _CLOSE_SECONDS = 1.0
 _SESSION_GONE = (
     "This MCP session is not known here any more. Connect again: reconnect the server in your "
@@ -208,8 +210,8 @@ class HttpUpstream:
         """Answer by kind only: such pages explain logins, and show what they were sent."""
         if status == 401 and self._refused is not None:
             self._refused(exchange.request)
-        code, text = (status, "error") if status >= 500 else (502, "access refused")
-        exchange.answer(code, REFUSED_ANSWER, f"upstream answer: {text}", "unknown")
+        code, text = (status, "upstream answer: error") if status >= 500 else (502, ACCESS_REFUSED)
+        exchange.answer(code, REFUSED_ANSWER, text, "unknown")
         return False
 
     def withdraw(self, exchange: HttpExchange) -> None:

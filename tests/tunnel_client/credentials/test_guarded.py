@@ -296,9 +296,8 @@ async def test_each_user_has_a_secret_and_nobody_gets_that_of_another(tmp_path: 
     secret_file(tmp_path, "outside-of-the-folder-1234", "token")
     (tmp_path / "creds").mkdir()
     async with raw_server(echo) as server:
-        settings = upstream_settings(
-            server.url, kind="bearer", value=f"file:{tmp_path}/{{user}}.token"
-        )
+        value = f"file:{tmp_path}/{{user}}.token"
+        settings = upstream_settings(server.url, kind="bearer", value=value, lists_as="ada")
         async with serving(settings) as upstream:
             for user, secret in (("ada", CANARY), ("bob", other), ("ada", CANARY)):
                 reply = await asked(upstream, user=user)
@@ -318,9 +317,8 @@ async def test_each_user_has_a_secret_and_nobody_gets_that_of_another(tmp_path: 
 
 async def test_single_users_may_be_named(tmp_path: Path) -> None:
     async with raw_server(echo) as server:
-        settings = upstream_settings(
-            server.url, kind="bearer", users={"ada": secret_file(tmp_path)}
-        )
+        users = {"ada": secret_file(tmp_path)}
+        settings = upstream_settings(server.url, kind="bearer", users=users, lists_as="ada")
         async with serving(settings) as upstream:
             assert (await asked(upstream, user="ada")).status == 200
             assert (await asked(upstream, user="bob")).status == 503

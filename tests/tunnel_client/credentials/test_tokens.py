@@ -101,7 +101,7 @@ async def test_each_user_gets_a_token_of_their_own_for_a_signed_assertion(tmp_pa
     more = {"assertion_key": place, "assertion_issuer": "tunnel", "assertion_key_id": "k1"}
     async with login_server() as login, raw_server(echo) as server:
         given = oauth(login.url, tmp_path, "token_exchange", audience="crm", **more)
-        async with serving(upstream_settings(server.url, **given)) as upstream:
+        async with serving(upstream_settings(server.url, **given, lists_as="ada")) as upstream:
             for user in ("ada", "bob", "ada"):
                 assert (await asked(upstream, user=user)).status == 200
             assert (await asked(upstream, user=None)).status == 503
@@ -123,7 +123,7 @@ async def test_a_users_own_token_is_traded(tmp_path: Path) -> None:
     async with login_server() as login, raw_server(echo) as server:
         value = f"file:{tmp_path}/{{user}}.jwt"
         given = oauth(login.url, tmp_path, "token_exchange", value=value)
-        async with serving(upstream_settings(server.url, **given)) as upstream:
+        async with serving(upstream_settings(server.url, **given, lists_as="ada")) as upstream:
             assert (await asked(upstream, user="ada")).status == 200
             assert (await asked(upstream, user="bob")).status == 503
     assert [form["subject_token"] for form in login.asked] == ["adas-own-token-4821"]

@@ -55,6 +55,21 @@ async def test_an_upstream_that_is_no_mcp_server(tmp_path: Path, body: bytes) ->
     assert code(found, "upstream files") == "MT2713"
 
 
+async def test_an_upstream_that_there_is_no_credential_to_list_with(tmp_path: Path) -> None:
+    """It may well speak MCP: what is missing is on this side, and is named."""
+    async with recording_upstream() as upstream:
+        origin = upstream.url.removesuffix("/mcp")
+        table = f'kind = "bearer", origin = "{origin}", value = "file:{tmp_path}/{{user}}.token"'
+        more = f'pinning = "off"\ncredential = {{ {table} }}\n'
+        found = await looked(tmp_path, upstream.url, more=more)
+        assert code(found, "upstream files") == "MT2523"
+        fault = found.lines["upstream files"].fault
+        assert fault is not None
+        assert "lists_as" in fault.cause
+        assert "lists_as" in fault.next
+    assert upstream.seen == upstream.own == []
+
+
 async def test_tools_that_nobody_pinned(tmp_path: Path) -> None:
     async with recording_upstream() as upstream:
         tool = {"name": "list_files", "inputSchema": {"type": "object"}}
