@@ -27,6 +27,7 @@ _QUESTIONS = {
     "client_secret": f"client_secret ({_WHERE})",
     "name": "name of the header",
     "user": "user name",
+    "lists_as": "lists_as (the user whose credential is shown to list the tools)",
 }
 
 
@@ -69,8 +70,16 @@ def asked_credential(
             raise click.UsageError("--credential-set takes KEY=VALUE, not kind and origin")
         table[key] = value
     for key in _ASKED[kind]:
-        if key not in table:
-            if not sys.stdin.isatty():
-                raise click.UsageError(f"no terminal to ask: add --credential-set {key}=...")
-            table[key] = click.prompt(_QUESTIONS.get(key, key))
+        # Who signs assertions for users needs no token of theirs.
+        if key != "value" or "assertion_key" not in table:
+            _ask_for(key, table)
+    if "assertion_key" in table or "{user}" in table.get("value", ""):
+        _ask_for("lists_as", table)
     return table
+
+
+def _ask_for(key: str, table: dict[str, str]) -> None:
+    if key not in table:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"no terminal to ask: add --credential-set {key}=...")
+        table[key] = click.prompt(_QUESTIONS.get(key, key))

@@ -65,6 +65,7 @@ def tool_list(upstream: str | None, config: Path | None, as_json: bool) -> None:
         show(f"{each.name}: {counted(tools)}{off}")
         if failure is not None:
             show(f"  not listed now ({failure.code}): {failure.cause}")
+            show(f"  next: {failure.next}")
         for line in tool_lines(tools):
             show(line)
         for one in held:
@@ -194,6 +195,7 @@ def first_pins(settings: "ClientSettings", upstream: str, *, yes: bool) -> dict[
         choices, left = _pinnable(survey, upstream)
     except ClientError as error:
         click.echo(f"not listed now: {error.cause}", err=True)
+        click.echo(f"next: {error.next}", err=True)
         click.echo(f"agents see none of its tools until they are pinned: {later}", err=True)
         return {"pinned": [], "error": {"code": error.code, "cause": error.cause}}
     click.echo(f"{upstream} lists {_many(len(choices))}; proposed:", err=True)

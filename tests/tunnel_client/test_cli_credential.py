@@ -1,5 +1,6 @@
 """`upstream add --credential` writes where a secret is, and refuses the secret itself."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shared.keys import PrivateKey, encode_public
+from tests.tunnel_client.test_cli import call
 from tunnel_client.cli import cli
 from tunnel_client.settings import load_settings
 
@@ -45,6 +47,51 @@ def test_a_secret_in_place_of_its_place_is_refused_and_not_repeated(config: Path
     assert "never the secret itself" in done.output
     assert "hunter2" not in done.output
     assert config.read_text() == before
+
+
+def test_with_a_credential_for_each_user_it_is_said_whose_lists_the_tools(config: Path) -> None:
+    words = ["--url", "http://127.0.0.1:1/mcp", "--credential", "bearer"]
+    words += ["--credential-set", "value=file:/etc/creds/{user}.token"]
+    before = config.read_text()
+    done = add(config, *words)
+    assert done.exit_code == 2
+    assert "--credential-set lists_as=" in done.output
+    assert config.read_text() == before
+    done = add(config, *words, "--credential-set", "lists_as=ada")
+    assert done.exit_code == 0, done.output
+    (upstream,) = load_settings(config, os.environ).upstream
+    assert upstream.credential is not None
+    assert upstream.credential.lists_as == "ada"
+
+
+def test_who_signs_assertions_is_not_asked_where_a_token_lies(config: Path) -> None:
+    words = ["--url", "http://127.0.0.1:1/mcp", "--credential", "token_exchange"]
+    given = ["token_url=https://login/t", "client_id=x", "client_secret=env:S"]
+    given += ["assertion_key=/etc/creds/key.pem", "assertion_issuer=tunnel"]
+    for pair in given:
+        words += ["--credential-set", pair]
+    done = add(config, *words)
+    assert (done.exit_code, "--credential-set lists_as=" in done.output) == (2, True)
+    done = add(config, *words, "--credential-set", "lists_as=ada")
+    assert done.exit_code == 0, done.output
+
+
+async def test_what_keeps_tools_from_being_listed_is_said_where_they_are_added(
+    config: Path,
+) -> None:
+    words = ["--url", "http://127.0.0.1:1/mcp", "--credential", "bearer", "--yes"]
+    words += ["--credential-set", f"value=file:{config.parent}/{{user}}.token"]
+    done = await asyncio.to_thread(add, config, *words, "--credential-set", "lists_as=ada")
+    assert done.exit_code == 0, done.output
+    listed = await asyncio.to_thread(call, "tool", "list", "crm", "--config", config)
+    for shown in (done.output, listed.output):
+        assert "no credential for the user of lists_as: " in shown
+        assert "next: give that user one, or name another in lists_as" in shown
+    tested = await asyncio.to_thread(call, "upstream", "test", "crm", "--config", config)
+    assert tested.exit_code == 78
+    assert "MT2523: crm: no credential for the user of lists_as: " in tested.stderr
+    pinned = await asyncio.to_thread(call, "tool", "pin", "crm", "--config", config)
+    assert "lists_as" in pinned.stderr
 
 
 @pytest.mark.parametrize(
