@@ -15,11 +15,10 @@ from tunnel_relay.admin.views import user_view
 from tunnel_relay.directory import may_open
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.identity.passwords import MIN_LENGTH, acceptable
-from tunnel_relay.identity.rights import MAX_KEPT_GROUPS
 from tunnel_relay.store.base import Role, Session, StoreError, User
 
-MAX_SERVERS = 64
-"""Patterns of servers of one user."""
+MAX_LISTED = 64
+"""Groups, or servers, that an admin gives one user; an issuer may say more groups."""
 CHANGEABLE = ("name", "roles", "groups", "servers")
 
 log = structlog.get_logger("tunnel_relay.admin")
@@ -242,12 +241,13 @@ def _still(user: User, was: Mapping[str, str | list[str]]) -> None:
 
 def _groups(groups: Sequence[str], had: Collection[str] = ()) -> tuple[str, ...]:
     """Return groups in order; those that the user has stay as their issuer writes them."""
-    if len(groups) > MAX_KEPT_GROUPS:
-        raise RelayError(Code.BAD_REQUEST, f"at most {MAX_KEPT_GROUPS} groups")
+    most = max(MAX_LISTED, len(had))
+    if len(groups) > most:
+        raise RelayError(Code.BAD_REQUEST, f"at most {most} groups")
     return tuple(sorted({each if each in had else check_text(each, "a group") for each in groups}))
 
 
 def _servers(servers: Sequence[str]) -> tuple[str, ...]:
-    if len(servers) > MAX_SERVERS:
-        raise RelayError(Code.BAD_REQUEST, f"at most {MAX_SERVERS} servers")
+    if len(servers) > MAX_LISTED:
+        raise RelayError(Code.BAD_REQUEST, f"at most {MAX_LISTED} servers")
     return tuple(sorted({split_pattern(each) for each in servers}))
