@@ -66,15 +66,16 @@ class Asked:
 
     def edit(self, document: Document) -> Document | None:
         """Return what goes on in a message's place: None for itself, DROP for nothing."""
-        if "method" in document:
-            return self._request(document)
+        changed = self._request(document) if "method" in document else None
+        if changed is not None:
+            return changed
         for method, params in _asks(document):
             if self._forbids(method, _plain(params)):
                 return self._denied(document, method)
         return None
 
     def _request(self, document: Document) -> Document | None:
-        """Judge a request or notification; what is also a response is taken for what it asks."""
+        """Judge a request or notification."""
         method, message_id = document["method"], document.get("id")
         if type(method) is not str or method.startswith("notifications/"):
             return None

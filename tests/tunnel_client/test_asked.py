@@ -199,6 +199,18 @@ def test_a_question_is_denied_under_whatever_id_it_comes(number: Any) -> None:
         assert "inputRequests" not in str(out)
 
 
+@pytest.mark.parametrize("method", ["notifications/x", "roots/list", 1, None])
+def test_l17_a_question_beside_a_method_is_a_question_too(method: object) -> None:
+    """Who looks for a result first reads it as an answer."""
+    said = json.dumps(asks("elicitation/create") | {"method": method}).encode()
+    for out in (
+        watched([], a_call(), events=False).rest(said),
+        watched([], a_call()).feed(b"data: " + said + b"\n\n"),
+    ):
+        assert b"elicitation/create" not in out
+        assert b"denied by policy" in out
+
+
 def test_other_methods_get_an_error_that_promises_nothing() -> None:
     editor = watched([], a_call("resources/read"), events=False)
     said = json.loads(editor.rest(json.dumps(asks("sampling/createMessage")).encode()))
