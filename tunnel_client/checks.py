@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from tunnel_client.catalog.marks import read_marks
 from tunnel_client.catalog.pins import read_pins
 from tunnel_client.dial import choose_proxy, tls_context
 from tunnel_client.errors import ClientError, NoProgramError
@@ -22,6 +23,7 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
         lambda: choose_proxy(dial_target(settings.relay, environ)),
         lambda: load_policy(settings.policy),
         lambda: read_pins(settings.state_dir),
+        lambda: read_marks(settings.state_dir),
     ]
     guards = guards_of(settings)
     steps += [

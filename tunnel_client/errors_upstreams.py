@@ -77,7 +77,7 @@ class ListingError(ClientError):
 
 
 class BrokenPinsError(ClientError):
-    """The file of pins cannot be read or does not hold what this program wrote there."""
+    """The file of pins, or of what changed since, does not hold what this program wrote there."""
 
     code = "MT2541"
     exit_code = EXIT_CONFIGURATION

@@ -21,6 +21,7 @@ from shared.escape import one_line
 from shared.keys import BadKeyError, decode_public, key_fingerprint
 from shared.version import VERSION
 from tunnel_client.catalog.definitions import Kind
+from tunnel_client.catalog.marks import FILE_NAME as MARKS_FILE
 from tunnel_client.catalog.pins import FILE_NAME as PINS_FILE
 from tunnel_client.catalog.pins import Table, read_pins
 from tunnel_client.consent.guard import Guards
@@ -96,6 +97,7 @@ def _files(settings: ClientSettings) -> list[Facts]:
         ("state folder", state),
         ("client key", state / KEY_FILE),
         ("pins", state / PINS_FILE),
+        ("tools that changed", state / MARKS_FILE),
         ("log folder", log),
         ("key of the log", log / LOG_KEY),
         ("key of the log's tags", state / TAGS_FILE),

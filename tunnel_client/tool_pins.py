@@ -51,7 +51,8 @@ class Survey:
         self.pins = Pins(settings.state_dir)
         unpinned = [each.name for each in settings.upstream if each.pinning == "off"]
         names = [each.name for each in settings.upstream]
-        self.catalog = Catalog(self.pins, names, unpinned)
+        # What the daemon saw change is the daemon's to write down.
+        self.catalog = Catalog(self.pins, names, unpinned, marked=lambda: None)
         self.listings: dict[str, Listing] = {}
         self.failures: dict[str, ClientError] = {}
 
@@ -202,7 +203,7 @@ def save(
 
 
 def classify(settings: ClientSettings, upstream: str, tool: str, tool_class: ToolClass) -> Pin:
-    """Change the class of a pinned tool, and nothing else; raises UnknownToolError."""
+    """Change the class of a pinned tool and approve nothing; raises UnknownToolError."""
     what = {"upstream": upstream, "tool": tool, "class": tool_class.value}
     record(settings, "tool.classified", **what)
     with editing(settings.state_dir) as table:

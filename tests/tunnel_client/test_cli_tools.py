@@ -16,11 +16,14 @@ from click.testing import Result
 
 from tests.helpers.fixture_process import ticket_desk
 from tests.helpers.shifty_server import Shifty, shifty
-from tests.tunnel_client.catalog.test_catalog import ADD, DROP, EVIL
+from tests.tunnel_client.catalog.test_catalog import ADD, DROP, EVIL, item
 from tests.tunnel_client.test_cli import call
 from tests.tunnel_client.test_settings import HEAD
+from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind
-from tunnel_client.catalog.pins import FILE_NAME, read_pins
+from tunnel_client.catalog.listing import Listing
+from tunnel_client.catalog.marks import FILE_NAME as MARKS_FILE
+from tunnel_client.catalog.pins import FILE_NAME, Pins, read_pins
 from tunnel_client.control import SOCKET_FILE, ControlServer
 from tunnel_client.credentials.scrub import MASK
 from tunnel_client.identity import Identity, StateLock
@@ -114,6 +117,29 @@ async def test_a_class_is_given_and_changed_by_hand(desk: Desk) -> None:
     assert (await desk.do("tool", "classify", "desk", "add", "harmless")).exit_code == 2
 
 
+async def test_a_class_given_to_a_tool_that_changed_approves_nothing(desk: Desk) -> None:
+    """P13: the daemon saw it change, and it stays so for the daemon, its next start and here."""
+    await desk.ask("tool", "pin", "desk", "--all", "--yes")
+    daemon = Catalog(Pins(desk.state), ["desk"])
+    found = Listing()
+    found.items[Kind.TOOL, "add"] = item(EVIL)
+    daemon.learn("desk", found)
+    await desk.ask("tool", "classify", "desk", "add", "admin")
+    assert daemon.refresh_pins()
+    for each in (daemon, Catalog(Pins(desk.state), ["desk"])):
+        assert each.callable("desk", "add") is None
+    assert await states(desk) == {"add": "changed", "drop": "pinned"}
+    await desk.ask("tool", "pin", "desk", "--all", "--yes")
+    assert await states(desk) == {"add": "pinned", "drop": "pinned"}
+
+
+async def test_commands_leave_it_to_the_daemon_to_write_what_changed(desk: Desk) -> None:
+    await desk.ask("tool", "pin", "desk", "--all", "--yes")
+    desk.server.tools = [EVIL, DROP]
+    assert (await states(desk))["add"] == "changed"
+    assert not (desk.state / MARKS_FILE).exists()
+
+
 async def test_what_is_held_back_is_shown_and_can_be_pinned(desk: Desk) -> None:
     """P17."""
     desk.server.prompts = [{"name": "p", "description": "x\u200by"}]
@@ -170,9 +196,10 @@ async def test_a_server_that_is_down_is_no_reason_not_to_list_the_rest(desk: Des
     assert (await desk.do("tool", "pin", "off", "--all", "--yes")).exit_code == 69
 
 
-async def test_broken_pins_stop_every_command_and_the_daemon(desk: Desk) -> None:
+@pytest.mark.parametrize("name", [FILE_NAME, MARKS_FILE])
+async def test_broken_pins_stop_every_command_and_the_daemon(desk: Desk, name: str) -> None:
     desk.state.mkdir(0o700)
-    pins = desk.state / FILE_NAME
+    pins = desk.state / name
     pins.write_text("{}")
     pins.chmod(0o600)
     for words in (["tool", "list"], ["tool", "pin", "desk", "--all", "--yes"]):

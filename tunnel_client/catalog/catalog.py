@@ -5,7 +5,6 @@ cost a lookup, or one pass over a list. What they learn of a server on the way i
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -25,8 +24,11 @@ from tunnel_client.catalog.definitions import (
 )
 from tunnel_client.catalog.leaking import Leaking
 from tunnel_client.catalog.listing import MAX_ITEMS, Listing
+from tunnel_client.catalog.marks import Marks
+from tunnel_client.catalog.marks import Table as MarkTable
 from tunnel_client.catalog.pins import Pin, Pins
 from tunnel_client.catalog.scan import Flag, Known, counts, hides, known_to, scan
+from tunnel_client.catalog.shelf import ROOM_TO_LEARN, Shelf
 
 log = structlog.get_logger("tunnel_client.catalog")
 
@@ -39,8 +41,6 @@ LONGEST_LEARNED = 64 * 1024
 """Characters of a definition that is kept when it passes by."""
 LONGER_AT_MOST = 32
 """The text of an entry, escaped, is never so many times longer than the same in canonical form."""
-ROOM_TO_LEARN = 8 * 1024 * 1024
-"""Characters an upstream can make us keep between two listings."""
 PINNING_OFF = "OFF: agents can call every tool, new and changed ones too"
 
 
@@ -79,28 +79,12 @@ class ToolState(NamedTuple):
         }
 
 
-@dataclass(slots=True)
-class _Shelf:
-    """What is known of one upstream."""
-
-    pinning: bool
-    leaking: Leaking
-    pins: dict[str, Pin] = field(default_factory=dict)
-    callable: dict[str, Pin] = field(default_factory=dict)
-    seen: dict[tuple[Kind, str], Item] = field(default_factory=dict)
-    changed: dict[str, Pin] = field(default_factory=dict)
-    """The pin that a differing definition was seen against; out when it is pinned again."""
-    listed: bool = False
-    error: str | None = None
-    nameless: int = 0
-    room: int = ROOM_TO_LEARN
-
-
 class Catalog:
     """Owns what is known of every upstream; used on the event loop's thread only.
 
     `unpinned` names the upstreams whose tools need no pin. `wanted` is called with an upstream's
     name when a list that passed by shows something not known, so that somebody lists it anew.
+    `marked` is called when `marks` says something else, to have it stored; left out: on the spot.
     """
 
     def __init__(
@@ -109,13 +93,20 @@ class Catalog:
         upstreams: Collection[str],
         unpinned: Collection[str] = (),
         wanted: Callable[[str], None] | None = None,
+        marked: Callable[[], None] | None = None,
     ) -> None:
+        """Read what changed before; raises BrokenPinsError and UnsafeFileError."""
         self._pins = pins
+        self._marks = Marks(pins.folder)
         self._digests = Digests()
         self._flags: dict[tuple[str, str], tuple[Flag, ...]] = {}
-        self._shelves = {name: _Shelf(name not in unpinned, Leaking(name)) for name in upstreams}
+        self._shelves = {
+            name: Shelf(name not in unpinned, Leaking(name), self._marks.of(name))
+            for name in upstreams
+        }
         self._known: dict[str, Known] = {}
         self.wanted = wanted or (lambda upstream: None)
+        self.marked = marked or (lambda: self.store(self.marks()))
         self.version = 0
         """Grows whenever `snapshot` of any upstream may say something else."""
         for name in self._shelves:
@@ -226,7 +217,19 @@ class Catalog:
         for name in self._shelves:
             self._take_pins(name)
         self._moved()
+        self.marked()
         return True
+
+    def marks(self) -> MarkTable:
+        """Return which tools changed since they were pinned, for `store`."""
+        found = self._marks.of_others(self._shelves, self._pins)
+        for upstream, shelf in self._shelves.items():
+            found |= {(upstream, tool): approval for tool, approval in shelf.changed.items()}
+        return found
+
+    def store(self, marks: MarkTable) -> None:
+        """Write down marks; may be called in a thread. Raises StateWriteError."""
+        self._marks.save(marks)
 
     # For people and the relay -------------------------------------------------------------------
 
@@ -248,6 +251,8 @@ class Catalog:
             state = State.GONE
         else:
             state = State.PINNED
+            if shelf.shows_another(pin):
+                item = None  # seen before it was approved
         flags = self._flags_of(upstream, item) if item is not None else ()
         title = item.title if item is not None else ""
         sha256 = item.sha256 if item is not None else pin.sha256 if pin is not None else ""
@@ -292,18 +297,12 @@ class Catalog:
     # Inside -------------------------------------------------------------------------------------
 
     def _take_pins(self, upstream: str) -> None:
-        shelf = self._shelves[upstream]
-        shelf.pins = self._pins.of(upstream, Kind.TOOL)
-        # Pinned again, be it the same definition, is approved again: what was seen before is past.
-        shelf.changed = {n: pin for n, pin in shelf.changed.items() if shelf.pins.get(n) == pin}
-        shelf.callable = {
-            name: pin
-            for name, pin in shelf.pins.items()
-            if name not in shelf.changed and not leaks(pin.definition)
-        }
+        if self._shelves[upstream].take(self._pins.of(upstream, Kind.TOOL)):
+            # What is listed now counts again, and not in five minutes only.
+            self.wanted(upstream)
 
     def _learn_from(
-        self, upstream: str, shelf: _Shelf, listed: list[Any]
+        self, upstream: str, shelf: Shelf, listed: list[Any]
     ) -> list[tuple[str, str | None]]:
         """Compare a list with what is known; returns name and digest of each entry."""
         unknown = 0
@@ -327,7 +326,7 @@ class Catalog:
         return found
 
     def _see(
-        self, upstream: str, shelf: _Shelf, name: str, entry: object, sha256: str | None
+        self, upstream: str, shelf: Shelf, name: str, entry: object, sha256: str | None
     ) -> None:
         """Keep what was not known, as far as there is room: a server can make up names for ever."""
         self._compare(upstream, shelf, name, sha256)
@@ -342,19 +341,20 @@ class Catalog:
             shelf.seen[Kind.TOOL, name] = item
             self._moved()
 
-    def _compare(self, upstream: str, shelf: _Shelf, name: str, sha256: str | None) -> None:
+    def _compare(self, upstream: str, shelf: Shelf, name: str, sha256: str | None) -> None:
         pin = shelf.callable.get(name)
         if pin is not None and pin.sha256 != sha256:
             self._mark_changed(upstream, shelf, name)
 
-    def _mark_changed(self, upstream: str, shelf: _Shelf, name: str) -> None:
+    def _mark_changed(self, upstream: str, shelf: Shelf, name: str) -> None:
         if name in shelf.changed:
             return
-        shelf.changed[name] = shelf.pins[name]
+        shelf.changed[name] = shelf.pins[name].approval
         shelf.callable.pop(name, None)
         events.note("tool.changed", upstream=upstream, tool=name, pinned=shelf.pins[name].sha256)
         log.warning("tool changed: not callable until pinned again", upstream=upstream, tool=name)
         self._moved()
+        self.marked()
 
     def _passes(self, upstream: str, kind: Kind, entry: object) -> bool:
         item = item_of(kind, entry)

@@ -4,11 +4,13 @@ from collections.abc import Callable, Collection, Mapping
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import structlog
 
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.listing import Listing, list_upstream
+from tunnel_client.catalog.marks import Table
 from tunnel_client.errors import ClientError
 from tunnel_client.errors_upstreams import ListingError
 from tunnel_client.upstream.base import Upstream
@@ -44,7 +46,10 @@ class Keeper:
         self._periodic = frozenset(periodic)
         self._linked = linked
         self._woken = {name: anyio.Event() for name in upstreams}
+        self._marked = anyio.Event()
+        self._told: str | None = None
         catalog.wanted = self.wake
+        catalog.marked = lambda: self._marked.set()
 
     def wake(self, upstream: str) -> None:
         """Have an upstream listed soon: its list changed, or something unknown passed by."""
@@ -53,10 +58,14 @@ class Keeper:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch_pins)
-            for name in self._upstreams:
-                tasks.start_soon(self._keep, name)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch_pins)
+                tasks.start_soon(self._keep_marks)
+                for name in self._upstreams:
+                    tasks.start_soon(self._keep, name)
+        finally:
+            self._store(self._catalog.marks())
 
     async def _keep(self, name: str) -> None:
         failures = 0
@@ -101,3 +110,24 @@ class Keeper:
             except ClientError as error:
                 # What was approved stays approved, and nothing else becomes so.
                 log.error("pins.json cannot be used; the pins from before stay", why=error.cause)
+
+    async def _keep_marks(self) -> None:
+        """Write down what changed as it is seen, in a thread: no call waits for the disk."""
+        while True:
+            await self._marked.wait()
+            self._marked = anyio.Event()
+            if not await anyio.to_thread.run_sync(self._store, self._catalog.marks()):
+                await anyio.sleep(RETRY_SECONDS)
+                self._marked.set()
+
+    def _store(self, marks: Table) -> bool:
+        try:
+            self._catalog.store(marks)
+        except ClientError as error:
+            if error.cause != self._told:
+                why = error.cause
+                log.error("a restart would forget which tools changed: cannot write", why=why)
+            self._told = error.cause
+            return False
+        self._told = None
+        return True

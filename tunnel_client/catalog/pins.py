@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jiter
 
@@ -27,8 +27,15 @@ from tunnel_client.files import check_folder, read_guarded, write_private
 FILE_NAME = "pins.json"
 VERSION = 1
 MAX_FILE_BYTES = 64 * 1024 * 1024
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _MEMBERS = frozenset({"sha256", "class", "definition", "pinned", "by"})
+
+
+class Approval(NamedTuple):
+    """Which definition was approved when; the same for a pin that was only given another class."""
+
+    sha256: str
+    pinned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,11 @@ class Pin:
     pinned: int
     by: str
 
+    @property
+    def approval(self) -> Approval:
+        """Return what of it is new when it is pinned anew, be it as it was."""
+        return Approval(self.sha256, self.pinned)
+
 
 Key = tuple[str, Kind, str]
 """Upstream, kind, name."""
@@ -57,6 +69,7 @@ class Pins:
 
     def __init__(self, folder: Path) -> None:
         """Read the file; raises BrokenPinsError and UnsafeFileError."""
+        self.folder = folder
         self._path = folder / FILE_NAME
         self._stamp = _stamp(self._path)
         self.table = read_pins(folder)
@@ -86,7 +99,7 @@ class Pins:
             return False
         # A file that was there and is gone took every approval with it: that is what it says.
         self._stamp = stamp
-        self.table = read_pins(self._path.parent)
+        self.table = read_pins(self.folder)
         self.version += 1
         return True
 
@@ -99,7 +112,7 @@ def read_pins(folder: Path) -> Table:
     path = folder / FILE_NAME
     try:
         raw = read_guarded(
-            path, forbidden=0o077, owners=_owners(folder), links=False, limit=MAX_FILE_BYTES
+            path, forbidden=0o077, owners=owners_of(folder), links=False, limit=MAX_FILE_BYTES
         )
     except FileNotFoundError:
         return {}
@@ -120,7 +133,7 @@ def editing(folder: Path) -> Iterator[Table]:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_folder(folder, _owners(folder))
+        check_folder(folder, owners_of(folder))
         # The folder itself is the lock: a file would be one more thing to own.
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -131,13 +144,14 @@ def editing(folder: Path) -> Iterator[Table]:
         before = dict(table)
         yield table
         if table != before:
-            _write(folder / FILE_NAME, table)
+            write_json(folder / FILE_NAME, _encode(table))
     finally:
         os.close(descriptor)
 
 
-def _write(path: Path, table: Mapping[Key, Pin]) -> None:
-    content = json.dumps(_encode(table), indent=1, ensure_ascii=False).encode()
+def write_json(path: Path, whole: Mapping[str, Any]) -> None:
+    """Write a file of the state folder, whole or not at all; raises StateWriteError."""
+    content = json.dumps(whole, indent=1, ensure_ascii=False).encode()
     if len(content) > MAX_FILE_BYTES:
         raise StateWriteError(f"{path} would be larger than 64 MiB: pin fewer tools")
     try:
@@ -146,8 +160,8 @@ def _write(path: Path, table: Mapping[Key, Pin]) -> None:
         raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _owners(folder: Path) -> tuple[int, ...]:
-    """Return whose the file may be: ours, and for root also the folder's owner's."""
+def owners_of(folder: Path) -> tuple[int, ...]:
+    """Return whose a file may be: ours, and for root also the folder's owner's."""
     if os.geteuid() != 0:
         return (os.geteuid(),)
     try:
@@ -181,20 +195,21 @@ def _decode(whole: object) -> Table:
     if type(whole["version"]) is not int or whole["version"] != VERSION:
         raise ValueError(f"version {whole['version']!r} is not one this program knows")
     table: Table = {}
-    for upstream, kinds in _object(whole["upstreams"], "upstreams"):
+    for upstream, kinds in members(whole["upstreams"], "upstreams"):
         if not is_name(upstream):
             raise ValueError("a name under upstreams is not one of an upstream")
-        for word, entries in _object(kinds, f"upstreams.{upstream}"):
+        for word, entries in members(kinds, f"upstreams.{upstream}"):
             if word not in set(Kind):
                 raise ValueError(f"upstreams.{upstream} has an unknown kind")
             kind = Kind(word)
-            for name, entry in _object(entries, f"upstreams.{upstream}.{kind}"):
+            for name, entry in members(entries, f"upstreams.{upstream}.{kind}"):
                 where = f"upstreams.{upstream}.{kind}.{name[:128]!r}"
                 table[upstream, kind, name] = _pin(kind, name, entry, where)
     return table
 
 
-def _object(value: object, where: str) -> Iterable[tuple[str, Any]]:
+def members(value: object, where: str) -> Iterable[tuple[str, Any]]:
+    """Return the members of an object; raises ValueError for anything else."""
     if not isinstance(value, dict):
         raise ValueError(f"{where} is not an object")
     return value.items()
@@ -204,7 +219,7 @@ def _pin(kind: Kind, name: str, entry: object, where: str) -> Pin:
     if not isinstance(entry, dict) or not set(entry) <= _MEMBERS or not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"{where} is not a pin")
     sha256, given = entry.get("sha256"), entry.get("class")
-    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+    if not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
         raise ValueError(f"{where}: sha256 is not 64 hex digits")
     if (kind is Kind.TOOL) != ("class" in entry):
         raise ValueError(f"{where}: a tool has a class, and nothing else has")

@@ -59,7 +59,8 @@ async def upstream(settings: UpstreamSettings, scene: Scene) -> str:
         level = f"; sandbox: {guard.reached}"
     made = make_upstream(settings, scene.environ, guards, scene.settings.vault)
     unpinned = [settings.name] if settings.pinning == "off" else []
-    catalog = Catalog(Pins(scene.settings.state_dir), [settings.name], unpinned)
+    pins = Pins(scene.settings.state_dir)
+    catalog = Catalog(pins, [settings.name], unpinned, marked=lambda: None)
     await made.start()
     try:
         report = await introduce(made)

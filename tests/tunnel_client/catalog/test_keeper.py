@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+import structlog
 
 from shared.policy.classes import ToolClass
 from tests.helpers.consented import make_consented
@@ -18,7 +19,9 @@ from tunnel_client.catalog import keeper as module
 from tunnel_client.catalog.catalog import Catalog, State
 from tunnel_client.catalog.definitions import Kind
 from tunnel_client.catalog.keeper import Keeper
+from tunnel_client.catalog.marks import Table, read_marks
 from tunnel_client.catalog.pins import FILE_NAME, Pin, Pins, editing
+from tunnel_client.errors import StateWriteError
 from tunnel_client.settings import UpstreamSettings
 
 
@@ -144,3 +147,34 @@ async def test_a_file_of_pins_that_breaks_while_running_approves_nothing(tmp_pat
         await eventually(lambda: len(server.asked) > asked + 10)
         assert catalog.callable("desk", "add") is not None
         assert catalog.callable("desk", "drop") is None
+
+
+async def test_what_changed_is_written_down_while_the_client_runs(tmp_path: Path) -> None:
+    """P13: also when the disk is full at first, and said once then."""
+    pin(tmp_path, ADD)
+    async with shifty(tools=[ADD]) as server, kept(tmp_path, url=server.url) as (catalog, _):
+        await eventually(lambda: "tools/list" in server.asked)
+        store, tries = catalog.store, iter(range(3))
+
+        def full(marks: Table) -> None:
+            if next(tries, None) is not None:
+                raise StateWriteError("no space left")
+            store(marks)
+
+        catalog.store = full  # type: ignore[method-assign]
+        with structlog.testing.capture_logs() as logs:
+            server.tools = [EVIL]
+            await eventually(lambda: ("desk", "add") in read_marks(tmp_path))
+        said = [entry for entry in logs if entry["log_level"] == "error"]
+        assert [entry["why"] for entry in said] == ["no space left"]
+        pin(tmp_path, EVIL)
+        await eventually(lambda: read_marks(tmp_path) == {})
+
+
+async def test_what_changed_last_is_written_down_at_the_end(tmp_path: Path) -> None:
+    pin(tmp_path, ADD)
+    async with shifty(tools=[ADD]) as server, kept(tmp_path, url=server.url) as (catalog, _):
+        await eventually(lambda: "tools/list" in server.asked)
+        catalog.note_seen("desk", [EVIL])
+        assert read_marks(tmp_path) == {}
+    assert set(read_marks(tmp_path)) == {("desk", "add")}
