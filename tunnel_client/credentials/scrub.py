@@ -64,24 +64,23 @@ def weakness(secret: str) -> str | None:
 class Scrubber:
     """Finds some secrets in any of their spellings; made once for each value of a credential."""
 
-    __slots__ = ("_literals", "_searches", "_sieve", "longest")
+    __slots__ = ("_digits", "_searches", "_sieve", "longest")
 
     def __init__(self, secrets: Iterable[str]) -> None:
         # What prints a secret may leave out the blanks around it, as with a file's last line end.
         secrets = [each for each in (secret.strip() for secret in secrets) if each]
         spellings = [each for secret in secrets for each in _spellings(secret) if each.pieces]
-        self._literals = tuple({each.literal for each in spellings if each.literal})
+        self._digits = tuple(secret.encode().hex().encode() for secret in secrets)
         # One search for each way to begin: a literal beginning is what the regex engine skips to
         # at gigabytes a second, and one pattern of all alternatives would have none.
         beginnings: dict[bytes, None] = {}
         for spelling in spellings:
-            if not spelling.literal:
-                first, *rest = spelling.pieces
-                after = b"".join(spelling.between + piece.pattern for piece in rest)
-                beginnings |= {_beginning(way) + after: None for way in first.ways}
+            first, *rest = spelling.pieces
+            after = b"".join(spelling.between + piece.pattern for piece in rest)
+            beginnings |= {_beginning(way) + after: None for way in first.ways}
         self._searches = tuple(re.compile(each).finditer for each in beginnings)
         self.longest = max((each.longest for each in spellings), default=0)
-        """Most bytes that one spelling can take."""
+        """Most bytes that one spelling can take; hex is always shorter than percent signs."""
         sieves = [
             Sieve.of(secret, [_base64_core(secret, shift) for shift in range(3)])
             for secret in secrets
@@ -97,11 +96,12 @@ class Scrubber:
         if self._sieve is not None and not self._sieve.may_hold(data):
             return []
         found = [match.span() for search in self._searches for match in search(data)]
-        for literal in self._literals:
-            at = data.find(literal)
+        lower = data.lower()
+        for digits in self._digits:
+            at = lower.find(digits)
             while at >= 0:
-                found.append((at, at + len(literal)))
-                at = data.find(literal, at + 1)
+                found.append((at, at + len(digits)))
+                at = lower.find(digits, at + 1)
         return _merged([(_escape_start(data, start), end) for start, end in found])
 
     def clean(self, data: bytes) -> bytes:
@@ -202,13 +202,6 @@ class _Spelling(NamedTuple):
     """... and how long that can be."""
 
     @property
-    def literal(self) -> bytes:
-        """What stands there, where there is one way only."""
-        if self.between or any(len(piece.ways) > 1 for piece in self.pieces):
-            return b""
-        return b"".join(piece.ways[0] for piece in self.pieces)
-
-    @property
     def longest(self) -> int:
         """Most bytes that it can take."""
         return (
@@ -219,12 +212,9 @@ class _Spelling(NamedTuple):
 
 
 def _spellings(secret: str) -> list[_Spelling]:
-    raw = secret.encode()
     # A run of backslashes is one piece: each by itself, there would be no end of ways to read it.
     # So are a line end and the blanks behind it.
     found = [_Spelling([_piece(part) for part in re.findall(r"\\+|[\r\n]\s*|[^\\]", secret)])]
-    for digits in (raw.hex(), raw.hex().upper()):
-        found.append(_Spelling([_Piece([digit.encode()]) for digit in digits]))
     for shift in range(3):
         core = [_Piece(_written_base64(character)) for character in _base64_core(secret, shift)]
         found.append(_Spelling(core, _LINE_END, _LINE_END_MOST))

@@ -80,6 +80,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "lines that are indented": lambda text: indent("\n".join(lines_of(text)), " " * 12),
     "hex": lambda text: text.encode().hex(),
     "hex, upper case": lambda text: text.encode().hex().upper(),
+    "hex, in both cases": lambda text: text.encode().hex()[:19] + text.encode().hex()[19:].upper(),
 }
 
 
