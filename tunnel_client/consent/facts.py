@@ -137,7 +137,7 @@ def _bound(
         "files": files,
         "trees": [str(each) for each in trees],
         "sandbox": upstream.sandbox.model_dump(mode="json"),
-        "links": _links(upstream),
+        "links": _links([*listed_paths(upstream), *trees]),
         "allow_unpinned": upstream.allow_unpinned,
         "dangers": dangers(command.argv),
         "unpinned": unpinned(command.argv),
@@ -151,9 +151,9 @@ def listed_paths(upstream: UpstreamSettings) -> list[Path]:
     return [*rules.read, *rules.write, *([upstream.cwd] if upstream.cwd is not None else [])]
 
 
-def _links(upstream: UpstreamSettings) -> dict[str, str]:
-    """Return where listed paths lead that are links, so that a link cannot be bent later."""
-    real = {str(each): os.path.realpath(each) for each in listed_paths(upstream)}
+def _links(paths: Sequence[Path]) -> dict[str, str]:
+    """Return where paths lead that go through links, so that a link cannot be bent later."""
+    real = {str(each): os.path.realpath(each) for each in paths}
     return {path: place for path, place in real.items() if path != place}
 
 
@@ -207,7 +207,7 @@ def differences(agreed: Facts, now: Facts) -> list[str]:
 _WORDS = {
     "env": "the list of variables set",
     "inherit_env": "the list of variables inherited",
-    "links": "where listed links lead",
+    "links": "where links lead",
     "trees": "what it reads to run",
 }
 

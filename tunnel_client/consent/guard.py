@@ -131,7 +131,11 @@ class Guard:
     def refusal(self) -> ClientError | None:
         """Return why no child would be started now; None when one would."""
         try:
-            self.agreed().close()
+            start = self.agreed()
+            try:
+                let_go(self._hold(start))
+            finally:
+                start.close()
         except ClientError as error:
             return error
         return None
@@ -162,13 +166,10 @@ class Guard:
         """Open what a sandbox shows, and see that it is what was agreed to; raises ClientError."""
         if not self.reached.caged:
             return {}
-        wanted, links, name = start.wanted, start.facts["links"], self._upstream.name
-        listed = {
-            str(each): links.get(str(each), str(each)) for each in listed_paths(self._upstream)
-        }
+        links, name = start.facts["links"], self._upstream.name
+        shown = [*map(str, listed_paths(self._upstream)), *start.wanted.trees]
         try:
-            files = [each.path for each in wanted.files]
-            return hold(listed, wanted.trees, files, self._own_files)
+            return hold({path: links.get(path, path) for path in shown})
         except BentError as error:
             raise ConsentChangedError(f"upstream {name}: {error}", f"{_APPROVE} {name}") from None
         except OSError as error:

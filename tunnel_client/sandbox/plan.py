@@ -202,7 +202,7 @@ def _bwrap(wanted: Wanted, rules: SandboxSettings, egress: str | None) -> list[s
     words += ["--tmpfs", home] if home else []
     # Short paths first, so that a folder never hides what was mounted inside of it.
     mounts = [(each, "--ro-bind") for each in _own(wanted, rules)]
-    mounts += [(each, "--bind") for each in _paths(rules.write)]
+    mounts += [(each, "--bind") for each in dict.fromkeys(_paths(rules.write))]
     for place, how in sorted(mounts, key=lambda each: len(Path(each[0]).parts)):
         if place == "/":
             raise ValueError("the whole file system cannot be mounted in a sandbox")
@@ -228,9 +228,8 @@ def _home(wanted: Wanted) -> str:
 def _own(wanted: Wanted, rules: SandboxSettings) -> list[str]:
     """Return the trees that are this upstream's, and the Python's that launches it."""
     places = [*wanted.trees, *_paths(rules.read), *([wanted.cwd] if wanted.cwd else [])]
-    places = list(dict.fromkeys([*places, *wanted.launcher]))
-    # What it may write it may read anyway, and a descriptor serves once.
-    return [each for each in places if Path(each) not in rules.write]
+    write = _paths(rules.write)
+    return [each for each in dict.fromkeys([*places, *wanted.launcher]) if each not in write]
 
 
 def _read(wanted: Wanted, rules: SandboxSettings) -> list[str]:
@@ -244,6 +243,8 @@ def _landlock(
 ) -> list[str]:
     """Return the words for Landlock; what is `held` open is named by its descriptor."""
     words = []
+    # What it may write it may read anyway, and a descriptor serves once.
+    read = [each for each in read if each not in write]
     for right, places in (("read", read), ("write", write)):
         for place in dict.fromkeys(places):
             descriptor = None if held is None else held.get(place)

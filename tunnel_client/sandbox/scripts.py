@@ -1,8 +1,9 @@
 """Which files an interpreter is told to run, by the words that it is started with.
 
 Each interpreter has options that take a word more, and options whose word is code. A file that
-stands behind an option which is not known here may be its value or the script: then both that file
-and the next one count, so that in doubt too much is bound to a consent, never too little.
+stands behind an option which is not known here may be its value or the script: then the next file
+counts too, unless the first one has the name of a script and the next one has not. So in doubt too
+much is bound to a consent, and still not the data that a script is given.
 """
 
 import re
@@ -14,10 +15,11 @@ from pathlib import Path
 
 
 class _Takes(Enum):
-    """What an option makes of the next word; `ONE` also where nobody knows."""
+    """What an option makes of the next word; `MAYBE`: nobody knows."""
 
     NOTHING = "nothing"
     ONE = "one"
+    MAYBE = "maybe"
     CODE = "code"
 
 
@@ -58,6 +60,10 @@ _INTERPRETERS = {
     "zsh": _SHELL,
     "ksh": _SHELL,
     "sh": _SHELL,
+}
+_SCRIPTS = {
+    *(".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".cts", ".tsx", ".wasm"),
+    *(".rb", ".pl", ".pm", ".php", ".phtml", ".phar"),
 }
 _ENV_VALUED = ("-u", "--unset", "-C", "--chdir")
 _ASSIGNMENT = re.compile(r"\w+=")
@@ -101,6 +107,8 @@ def _behind_env(words: list[str], folder: Path) -> tuple[list[str], Path]:
 
 def _told(known: _Words, words: Sequence[str], folder: Path) -> Iterator[Path]:
     takes = _Takes.NOTHING
+    doubtful: str | None = None
+    """What may have been the script already."""
     for word in words:
         if word.startswith(("-", "+")) and len(word) > 1:
             takes = _takes(known, word)
@@ -111,12 +119,19 @@ def _told(known: _Words, words: Sequence[str], folder: Path) -> Iterator[Path]:
             return
         else:
             if (folder / word).is_file():
+                if doubtful is not None and _is_script(doubtful) and not _is_script(word):
+                    return
                 yield folder / word
                 if takes is _Takes.NOTHING:
                     return
+                doubtful = word if takes is _Takes.MAYBE else doubtful
             takes = _Takes.NOTHING
         if takes is _Takes.CODE:
             return
+
+
+def _is_script(word: str) -> bool:
+    return Path(word).suffix.lower() in _SCRIPTS
 
 
 def _takes(known: _Words, option: str) -> _Takes:
@@ -131,4 +146,4 @@ def _takes(known: _Words, option: str) -> _Takes:
                 return _Takes.CODE
             if f"-{letter}" in known.valued:  # what is left of the word is its value
                 return _Takes.NOTHING if option[at:] else _Takes.ONE
-    return _Takes.NOTHING if known.strict or "=" in option or option == "--" else _Takes.ONE
+    return _Takes.NOTHING if known.strict or "=" in option or option == "--" else _Takes.MAYBE

@@ -120,28 +120,58 @@ def descriptors() -> Callable[[], int]:
 
 
 def test_what_was_exchanged_before_it_was_opened_is_refused(
-    tmp_path: Path, state: Path, shown: Path, descriptors: Callable[[], int]
+    state: Path, shown: Path, descriptors: Callable[[], int]
 ) -> None:
     before = descriptors()
     above = str(shown.parent)
-    held = hold({str(shown): str(shown)}, [above], [str(shown / "plain")], [state])
+    held = hold({str(shown): str(shown), above: above})
     assert descriptors() == before + 2
     let_go(held)
     bend(shown, state)
     with pytest.raises(BentError, match="leads to"):
-        hold({above: above, str(shown): str(shown)}, [], [], [state])
-    for tree in (shown, shown / "client.key"):
-        with pytest.raises(BentError):
-            hold({}, [str(tree)], [str(tree)], [state])
-    shown.unlink()
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    shown.symlink_to(elsewhere)
-    with pytest.raises(BentError):
-        hold({}, [str(shown)], [str(shown.with_name("aside") / "plain")], [state])
+        hold({above: above, str(shown): str(shown)})
     with pytest.raises(FileNotFoundError):
-        hold({str(shown / "gone"): ""}, [], [], [state])
+        hold({above: above, str(shown / "gone"): str(shown / "gone")})
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_an_installation_behind_a_linked_folder_starts(
+    machine: str, tmp_path: Path, state: Path, server: Path, shown: Path
+) -> None:
+    """As `current` leads to a release: no file of the program need lie in the tree itself."""
+    release = tmp_path / "releases" / "42"
+    (release / "venv" / "bin").mkdir(parents=True)
+    (release / "venv" / "pyvenv.cfg").touch()
+    (release / "venv" / "bin" / "server").symlink_to(server)
+    (tmp_path / "current").symlink_to(release)
+    place = tmp_path / "current" / "venv" / "bin" / "server"
+    made = guard(machine, state, place, shown, "read")
+    assert made.refusal() is None
+    with made.starting({}) as launch:
+        assert "what was agreed to" in run(launch)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "venv").symlink_to(release / "venv")
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to(tmp_path / "other")
+    assert made.refusal() is None, "it leads to the same place"
+    bend(release / "venv", state)
+    assert made.refusal() is not None
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_path_that_is_listed_twice_is_held_once(
+    machine: str, state: Path, server: Path, shown: Path
+) -> None:
+    rules = {"write": [str(shown), str(shown), str(server)], "read": [str(shown)]}
+    settings = {"name": "x", "command": [str(server), str(shown)], "sandbox": rules}
+    upstream = UpstreamSettings.model_validate(settings)
+    made = Guards(state, (state,), MACHINES[machine]()).of(upstream, ENVIRON)
+    agree(made)
+    with made.starting({}) as launch:
+        said = run(launch)
+    assert "what was agreed to" in said
+    assert "read-only" not in said
 
 
 def test_an_exchange_between_look_and_hold_starts_nothing(
