@@ -76,7 +76,7 @@ class Scrubber:
         beginnings: dict[bytes, None] = {}
         for spelling in spellings:
             first, *rest = spelling.pieces
-            after = b"".join(spelling.between + piece.pattern for piece in rest)
+            after = _in_a_row(rest, spelling.between)
             beginnings |= {_beginning(way) + after: None for way in first.ways}
         self._searches = tuple(re.compile(each).finditer for each in beginnings)
         self.longest = max((each.longest for each in spellings), default=0)
@@ -190,6 +190,27 @@ class _Piece(NamedTuple):
     def longest(self) -> int:
         """Most bytes that it can take."""
         return self.most * max(map(_most, self.ways))
+
+
+def _in_a_row(pieces: list[_Piece], between: bytes) -> bytes:
+    """Return what finds these pieces after each other.
+
+    A run of backslashes and the escape behind it can share their backslashes in many ways: an
+    atomic group takes the first that fits, long escapes first. With all of them tried, for each
+    such pair, a text that is a secret but for its end would keep the search busy for ever.
+    """
+    found: list[bytes] = []
+    run = False
+    for piece in pieces:
+        if run:
+            ways = [_pattern(way) for way in sorted(piece.ways, key=len, reverse=True)]
+            if piece.most > 1:
+                ways = [_any_of(piece.ways) + b"{1,%d}" % piece.most, b""]
+            found[-1] = b"(?>" + b"|".join(found[-1] + way for way in ways) + b")"
+        else:
+            found.append(between + piece.pattern)
+        run = not run and piece.ways[0].strip(b"\\") == b""
+    return b"".join(found)
 
 
 class _Spelling(NamedTuple):

@@ -92,6 +92,18 @@ def test_a_secret_is_found_in_every_spelling(spelling: str, secret: str) -> None
     assert Scrubber([secret]).clean(b"<<" + echoed + b">>") == b"<<" + MASK + b">>"
 
 
+@pytest.mark.parametrize("end", ['\\"', "\\\n", "\\/", "\\u"])
+def test_a_text_that_is_nearly_a_secret_is_looked_at_once(end: str) -> None:
+    """C03: with all ways to share backslashes tried, these would take longer than anybody waits."""
+    secret = "".join(f"k{number}Zq{end}" for number in range(40)) + "no-more-7Rb4Kd8W"
+    scrubber = Scrubber([secret])
+    written = json.dumps(json.dumps(secret))
+    assert scrubber.clean(written.encode()) == b'"\\"' + MASK + b'\\""'
+    near = written.replace("8W", "8w!").replace("7Rb4", "7rB4x")
+    for text in (near, near.replace("no-more", "no-more-"), written[:-12]):
+        assert scrubber.clean(text.encode()) == text.encode()
+
+
 def signs_escaped(encoded: bytes) -> list[bytes]:
     """As template engines and JSON write the signs of base64."""
     plus = [b"&#43;", b"&#x2B;", b"\\u0026#43;", b"\\u002b", b"\\\\u002B", b"%2B"]
