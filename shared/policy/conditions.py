@@ -268,6 +268,11 @@ def measure(args: object) -> Measured:
             if isinstance(value, str):
                 plain = value.isascii() or len(value) > MAX_ARGS_BYTES
                 size += len(value) if plain else len(value.encode(errors="replace"))
+                if size > MAX_ARGS_BYTES:
+                    return Measured(size, count, _TOO_LARGE)
+            elif isinstance(value, int):
+                if not -_INT64 <= value < _INT64:
+                    return Measured(size, count, "a number is outside 64 bits")
             elif isinstance(value, (dict, list)):
                 # Asked how long it is before it is walked: it may be millions of values.
                 if size + 2 * (len(below) + len(value)) > MAX_ARGS_BYTES:
@@ -277,14 +282,9 @@ def measure(args: object) -> Measured:
                 else:
                     below += value.values()
                     size += sum(map(len, value))
-            elif isinstance(value, int):
-                if not -_INT64 <= value < _INT64:
-                    return Measured(size, count, "a number is outside 64 bits")
             elif isinstance(value, float) and value - value != 0:
                 return Measured(size, count, "a number is not finite")
-            if size > MAX_ARGS_BYTES:
-                return Measured(size, count, _TOO_LARGE)
         if not below:
-            return Measured(size, count, None)
+            return Measured(size, count, _TOO_LARGE if size > MAX_ARGS_BYTES else None)
         level = below
     return Measured(size, count, "the arguments are nested too deep for a condition")
