@@ -184,8 +184,9 @@ async def test_it_reaches_no_tool_above_the_clients_own_limit_t32(
         assert document(lane)["error"]["code"] == -32602
     lane = await fresh.call("refund", "above", amount=9000)
     assert document(lane)["result"]["isError"] is True
+    named = {"uri": "x", "name": "x", "ref": {"type": "ref/prompt", "name": "x"}}
     for method in ("resources/read", "prompts/get", "completion/complete"):
-        lane = await fresh.ask(request(method, {"uri": "x", "name": "x"}, modern=False))
+        lane = await fresh.ask(request(method, named, modern=False))
         assert document(lane)["error"]["code"] == -31005
     assert fresh.desk.reached("above") == 0
     said = fresh.said()
