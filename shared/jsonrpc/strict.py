@@ -14,7 +14,7 @@ from shared.jsonrpc.envelope import INVALID_REQUEST, PARSE_ERROR, EnvelopeError
 Known = Mapping[str, str]
 
 
-def _folded(*names: str) -> Known:
+def _folded(*names: str) -> dict[str, str]:
     return {name.casefold(): name for name in names}
 
 
@@ -26,6 +26,12 @@ _RESULT = _folded(
 _ERROR = _folded("code", "message", "data")
 _DATA = _folded("elicitations")
 _ASKED = _folded("method", "params")
+# The members of what a server asks, as MCP had them in 2025-11-25 and has them in 2026-07-28.
+_PAGE = _folded("mode", "url", "message", "requestedSchema", "elicitationId", "task", "_meta")
+_PARAMS = _PAGE | _folded(
+    *("messages", "tools", "toolChoice", "systemPrompt", "modelPreferences", "includeContext"),
+    *("maxTokens", "temperature", "stopSequences", "metadata"),
+)
 _ANY: Known = {}
 
 
@@ -58,14 +64,14 @@ def _looked_at(document: dict[str, Any]) -> Iterator[tuple[Any, Known]]:
     """Yield what decisions rest on, with the names that they look for there."""
     result, error = document.get("result"), document.get("error")
     yield document, _TOP
-    yield document.get("params"), _ANY
+    yield document.get("params"), _ANY if _notifies(document) else _PARAMS
     if type(result) is dict:
         yield result, _RESULT
         asked = result.get("inputRequests")
         for one in asked.values() if type(asked) is dict else ():
             if type(one) is dict:
                 yield one, _ASKED
-                yield one.get("params"), _ANY
+                yield one.get("params"), _PARAMS
     if type(error) is dict:
         data = error.get("data")
         yield error, _ERROR
@@ -73,7 +79,13 @@ def _looked_at(document: dict[str, Any]) -> Iterator[tuple[Any, Known]]:
             yield data, _DATA
             pages = data.get("elicitations")
             for page in pages if type(pages) is list else ():
-                yield page, _ANY
+                yield page, _PAGE
+
+
+def _notifies(document: dict[str, Any]) -> bool:
+    """Tell whether no rule looks at its `params`."""
+    method = document.get("method")
+    return type(method) is str and method.startswith("notifications/")
 
 
 def _check_names(members: dict[str, Any], known: Known) -> None:

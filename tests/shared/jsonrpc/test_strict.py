@@ -10,6 +10,14 @@ from shared.jsonrpc.strict import read_strict
 
 ASK: dict[str, Any] = {"method": "elicitation/create", "params": {"mode": "form"}}
 PAGE: dict[str, Any] = {"mode": "url", "url": "https://a.example.com/"}
+ELICITED = (
+    *("Mode", "URL", "Message", "meSSage", "RequestedSchema", "requested\u017fchema"),
+    *("elicitationID", "Task", "_Meta"),
+)
+SAMPLED = (
+    *("Messages", "Tools", "ToolChoice", "systemprompt", "ModelPreferences", "includecontext"),
+    *("MaxTokens", "maxTo\u212aens", "Temperature", "stopsequences", "Metadata"),
+)
 
 
 def refused(document: object) -> int:
@@ -26,6 +34,10 @@ def error(**members: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 1, "error": {"code": -32042, "message": "", **members}}
 
 
+def asks(name: str) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": {name: "url"}}
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -39,6 +51,9 @@ def error(**members: Any) -> dict[str, Any]:
         *(error(Data={"elicitations": [PAGE]}), error(data={"Elicitations": [PAGE]})),
         error(data={"elicitation\u017f": [PAGE]}),
         *({"jsonrpc": "2.0", "id": 1, "Result": {}}, {"jsonrpc": "2.0", "id": 1, "Method": "x"}),
+        *(asks(name) for name in (*ELICITED, *SAMPLED)),
+        *(result(inputRequests={"p": ASK, "q": asks(name)}) for name in (*ELICITED, *SAMPLED)),
+        *(error(data={"elicitations": [PAGE, {name: "url"}]}) for name in ELICITED),
     ],
 )
 def test_h15_a_known_name_in_other_case_is_refused_even_alone(document: dict[str, Any]) -> None:
@@ -70,6 +85,9 @@ def test_p05_two_names_that_differ_by_case_only_are_refused_where_rules_look(
         result(content=[{"Tools": 1, "tools": 2}], Structured={"Method": 1}),
         result(tools=[{"name": "a", "inputSchema": {"properties": {"a": {}, "A": {}}}}]),
         result(inputRequests={"Q": ASK, "q": ASK}),
+        *({"jsonrpc": "2.0", "method": "notifications/x", "params": {n: 1}} for n in SAMPLED),
+        result(inputRequests={"q": ASK | {"params": {"mode": "form", "more": {"Mode": 1}}}}),
+        error(data={"elicitations": [PAGE | {"Tools": 1}]}),
         result(inputRequests=[1]),
         result(inputRequests={"q": 1}),
         error(data="Elicitations"),
