@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from tests.helpers.consented import make_consented
 from tests.tunnel_client.credentials.support import (
@@ -180,6 +181,117 @@ async def test_a_login_that_failed_is_not_tried_again_by_each_who_waits() -> Non
         time[0] = 0.6
         assert (await vault.read("secret/crm", "key")).get_secret_value() == CANARY
         assert store.logins == 2
+
+
+async def test_a_login_that_fails_for_one_path_leaves_the_token_to_the_others() -> None:
+    store, time = Store(), [0.0]
+    async with raw_server(store) as server:
+        vault = Vault(role(server), lambda: ROLE, lambda: time[0])
+        await vault.read("secret/crm", "key")
+        store.secret_id = "used up"
+        for time[0], logins in ((0.0, 2), (0.1, 2), (0.6, 3), (1.5, 3)):
+            with pytest.raises(CredentialError, match="status 403"):
+                await vault.read("secret/users/ada", "key")
+            assert (await vault.read("secret/crm", "key")).get_secret_value() == CANARY
+            assert store.logins == logins
+
+
+async def test_a_path_that_no_login_opens_keeps_no_other_path_from_a_login() -> None:
+    """What was opened before and is refused now is so because the token is over."""
+    store = Store()
+    async with raw_server(store) as server:
+        vault = Vault(role(server), lambda: ROLE, lambda: 0.0)
+        await vault.read("secret/crm", "key")
+        with pytest.raises(CredentialError):
+            await vault.read("secret/users/ada", "key")
+        assert store.logins == 2
+        store.token = NEWER
+        assert (await vault.read("secret/crm", "key")).get_secret_value() == CANARY
+        assert store.logins == 3
+
+
+async def test_a_path_that_is_opened_no_longer_is_logged_in_for_once() -> None:
+    store, time = Store(), [0.0]
+    async with raw_server(store) as server:
+        vault = Vault(role(server), lambda: ROLE, lambda: time[0])
+        await vault.read("secret/crm", "key")
+        del store.values["/v1/secret/data/crm"]
+        for time[0], logins in ((0.0, 2), (0.1, 2), (0.6, 3), (1.5, 3), (1.7, 4)):
+            reads = (vault.read("secret/crm", "key") for _ in range(4))
+            for error in await asyncio.gather(*reads, return_exceptions=True):
+                assert isinstance(error, CredentialError)
+            assert store.logins == logins
+
+
+async def test_a_token_near_its_end_serves_on_while_no_login_succeeds() -> None:
+    store, time = Store(), [0.0]
+    async with raw_server(store) as server:
+        vault = Vault(role(server), lambda: ROLE, lambda: time[0])
+        await vault.read("secret/crm", "key")
+        store.secret_id = "used up"
+        with capture_logs() as logs:
+            for time[0], logins in ((3580, 2), (3580.1, 2), (3580.6, 3)):
+                assert (await vault.read("secret/crm", "key")).get_secret_value() == CANARY
+                assert store.logins == logins
+        assert [line["reason"] for line in logs] == ["it answers with status 403"] * 2
+        store.token = NEWER
+        with pytest.raises(CredentialError, match="status 403"):
+            await vault.read("secret/crm", "key")
+
+
+async def test_a_reload_drops_no_token_before_a_login_gave_another() -> None:
+    store, lies, time = Store(), dict(ROLE), [0.0]
+    async with raw_server(store) as server:
+        vault = Vault(role(server), lambda: lies, lambda: time[0])
+        await vault.read("secret/crm", "key")
+        lies["secret_id"] = SecretStr("mistyped")
+        for logins in (2, 3):
+            vault.read_again()
+            for _ in range(2):
+                assert (await vault.read("secret/crm", "key")).get_secret_value() == CANARY
+                assert store.logins == logins, "tried at once, and not by each who reads"
+        lies["secret_id"] = SecretStr("cnry-id-77")
+        vault.read_again()
+        await vault.read("secret/crm", "key")
+        await vault.read("secret/crm", "key")
+        assert store.logins == 4
+
+
+async def test_a_login_that_cannot_be_read_leaves_the_token_in_use() -> None:
+    store, time = Store(), [0.0]
+    lies = [ROLE, ROLE]  # for the start and for the first login
+    async with raw_server(store) as server:
+
+        def login() -> dict[str, SecretStr]:
+            if not lies:
+                raise SettingsError("too open")
+            return lies.pop()
+
+        vault = Vault(role(server), login, lambda: time[0])
+        await vault.read("secret/crm", "key")
+        with pytest.raises(SettingsError):
+            await vault.read("secret/users/ada", "key")
+        time[0] = 3580
+        assert (await vault.read("secret/crm", "key")).get_secret_value() == CANARY
+
+
+async def test_only_so_many_paths_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunnel_client.credentials.vault._MOST_OPENED", 3)
+    store = Store()
+    names = [f"crm{number}" for number in range(5)]
+    store.values = {f"/v1/secret/data/{name}": {"key": CANARY} for name in names}
+    async with raw_server(store) as server:
+        vault = Vault(role(server), lambda: ROLE, lambda: 0.0)
+        for name in names:
+            await vault.read(f"secret/{name}", "key")
+        with pytest.raises(CredentialError):
+            await vault.read("secret/users/ada", "key")
+        store.token, before = NEWER, store.logins
+        with pytest.raises(CredentialError):
+            await vault.read("secret/crm0", "key")
+        assert store.logins == before, "the one that was read longest ago is forgotten"
+        await vault.read("secret/crm4", "key")
+        assert store.logins == before + 1
 
 
 async def test_a_secret_id_that_was_replaced_is_used_for_the_next_login() -> None:
