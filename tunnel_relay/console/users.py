@@ -1,6 +1,7 @@
 """Pages of users: local accounts, and those other issuers vouch for."""
 
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -18,6 +19,8 @@ from tunnel_relay.store.base import Role
 MAX_GROUPS = 48 * 1024
 """Characters of a form's groups as they are sent: with more it would be too large to be read."""
 
+NOTHING = "Nothing was changed: the form holds no edit that is not stored already."
+
 
 async def users(visit: Visit) -> Response:
     """List users."""
@@ -31,15 +34,35 @@ async def user(visit: Visit) -> Response:
     key = visit.query("user") or visit.form.text("user")
     shown = await visit.run("user_show", user=key)
     tokens = await visit.run("user_tokens", user=shown["user"])
-    groups = "\n".join(shown["groups"])
+    filled, was = _filled(visit, shown)
     return visit.show(
-        "user.html",
-        shown=shown,
-        tokens=tokens,
-        roles=list(Role),
-        was={name: mark(shown[name]) for name in ("name", "roles", "groups", "servers")},
-        groups=groups if len(urlencode({"groups": groups})) <= MAX_GROUPS else None,
+        "user.html", shown=shown, tokens=tokens, roles=list(Role), filled=filled, was=was
     )
+
+
+def _filled(visit: Visit, shown: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the form for changes holds, and its marks: what is stored.
+
+    After a refusal what was sent, so that no edit is lost; but for what changed meanwhile, which
+    is to be looked at anew.
+    """
+    groups = "\n".join(shown["groups"])
+    filled = {
+        "name": shown["name"],
+        "roles": shown["roles"],
+        "groups": groups if len(urlencode({"groups": groups})) <= MAX_GROUPS else None,
+        "servers": " ".join(shown["servers"]),
+    }
+    was = {name: mark(shown[name]) for name in filled}
+    problem, form = visit.problem, visit.form
+    if problem is None or problem.code is Code.CHANGED_MEANWHILE:
+        return filled, was
+    for name in filled:
+        # Only the form for changes has marks.
+        if sent := form.text(f"was_{name}"):
+            filled[name] = form.all(name) if name == "roles" else form.text(name)
+            was[name] = sent
+    return filled, was
 
 
 async def add(visit: Visit) -> Response:
@@ -72,7 +95,7 @@ async def change(visit: Visit) -> Response:
     was = {name: shown[name] for name in changes}
     done = await visit.run("user_change", user=key, was=was, **changes)
     ended = f"Changed; {done['sessions']} sessions ended."
-    visit.tell(ended if changes else "Nothing was changed: it was so already.")
+    visit.tell(ended if changes else NOTHING)
     visit.tell_stored(done)
     return _to(visit, key)
 

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.tunnel_relay.console.filled import fields_of
-from tests.tunnel_relay.console.stage import Hand, Stage, a_console
+from tests.tunnel_relay.console.stage import PASSWORD, Hand, Stage, a_console
+from tunnel_relay.admin.logins import FRESH
 from tunnel_relay.console.edits import edited, mark
 from tunnel_relay.console.forms import Form
 
@@ -101,6 +102,55 @@ async def test_as_many_groups_as_an_issuer_may_give(tmp_path: Path) -> None:
         assert (await hand.post(CHANGE, fewer)).status_code == 303
         # As the issuer writes them: a blank less would be another group.
         assert users[key].groups == groups[:-1]
+
+
+async def test_edits_outlast_the_question_for_a_password(tmp_path: Path) -> None:
+    """A page that was opened with a fresh login is saved with a stale one."""
+    async with a_console(tmp_path) as stage:
+        await stage.admin.user_add("bob", "Bob", ["auditor", "approver"], ["ops"], ["office/*"])
+        hand = await stage.logged_in("ada")
+        form = await form_of(hand, "bob")
+        assert "current_password" not in form
+        form |= {"roles": ["auditor"], "groups": "night shift", "servers": "", "name": "B & <b>"}
+        clock = stage.admin.clock
+        stage.admin.clock = lambda: clock() + FRESH
+        before = await rights(stage, "bob")
+        for given in ({}, {"current_password": "wrong password"}):
+            refused = await hand.post(CHANGE, form | given)
+            assert refused.status_code == 403
+            assert await rights(stage, "bob") == before
+            form = dict(fields_of(refused.text, CHANGE))
+        assert form["roles"] == ["auditor"]
+        done = await hand.post(CHANGE, form | {"current_password": PASSWORD})
+        assert "Changed; 0 sessions ended." in (await hand.get(done.headers["location"])).text
+        roles = ["user", "auditor"]
+        changed = {"name": "B & <b>", "roles": roles, "groups": ["night shift"], "servers": []}
+        assert await rights(stage, "bob") == changed
+
+
+async def test_what_changed_while_a_password_was_asked_for_is_seen(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        await stage.admin.user_add("bob", servers=["office/*"])
+        hand = await stage.logged_in("ada")
+        form = await form_of(hand, "bob") | {"servers": "office/* new/*"}
+        clock = stage.admin.clock
+        stage.admin.clock = lambda: clock() + FRESH
+        form = dict(fields_of((await hand.post(CHANGE, form)).text, CHANGE))
+        await stage.admin.user_change("bob", servers=[])
+        late = await hand.post(CHANGE, form | {"current_password": PASSWORD})
+        assert late.status_code == 409
+        assert fields_of(late.text, CHANGE)["servers"] == [""]
+        assert (await rights(stage, "bob"))["servers"] == []
+
+
+async def test_another_form_of_the_page_fills_nothing_in(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        await stage.admin.user_add("bob", "Bob", servers=["office/*"])
+        hand = await stage.logged_in("ada")
+        form = await form_of(hand, "bob")
+        short = await hand.post("/users/password", {"user": "bob", "password": "short"})
+        assert short.status_code == 400
+        assert fields_of(short.text, CHANGE) == form
 
 
 async def test_groups_that_no_form_could_send_are_left_out_of_it(tmp_path: Path) -> None:
