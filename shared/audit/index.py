@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import ours
+from shared.audit.indexing import VERSION
 from shared.audit.segments import Blocks, Segment
 from shared.record import repeats
 from shared.record.chain import RECORD_AT
@@ -28,7 +29,6 @@ Words = tuple[str, ...]
 Inherit = Callable[[int], Words | None]
 """Says what an earlier segment's index has of a record."""
 
-_VERSION = 2
 _BATCH = 5000
 _MAX_WORD = 512
 _LATEST = 2**63 - 1
@@ -42,7 +42,7 @@ CREATE TABLE records (
     {_NAMES}
 );
 CREATE TABLE named (seq INTEGER, session INTEGER);
-PRAGMA user_version = {_VERSION};
+PRAGMA user_version = {VERSION};
 """  # noqa: S608
 
 
@@ -101,7 +101,7 @@ class Index:
         return "" if found is None else str(found[0])
 
     def _load(self) -> None:
-        if self.db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+        if self.db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             raise sqlite3.DatabaseError("of another version")
         for identifier, word in self.db.execute("SELECT id, word FROM words"):
             self._words[word] = identifier

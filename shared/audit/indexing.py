@@ -12,6 +12,9 @@ from pathlib import Path
 from shared.audit.segments import Segment, segment_name, segments
 
 INDEX_SUFFIX = ".index"
+VERSION = 2
+"""Of what an index holds; SQLite keeps it in the head of the file, as `user_version`."""
+_VERSION_AT = slice(60, 64)
 WORTH = 1024 * 1024
 """Compressed bytes without an index, from which on it takes a question a noticeable time."""
 MAX_CPU_SECONDS = 120
@@ -23,9 +26,19 @@ def index_path(folder: Path, first: int) -> Path:
 
 
 def without(folder: Path) -> list[Segment]:
-    """Return the closed segments that have no index; raises AuditError."""
+    """Return the closed segments that have no index of this version; raises AuditError."""
     found = (each for each in segments(folder) if each.compressed)
-    return [each for each in found if not index_path(folder, each.first).exists()]
+    return [each for each in found if not _is_current(index_path(folder, each.first))]
+
+
+def _is_current(path: Path) -> bool:
+    # Of another version it would be made anew by whoever asks, the relay itself for example.
+    try:
+        with path.open("rb") as file:
+            head = file.read(_VERSION_AT.stop)
+    except OSError:
+        return False
+    return head[_VERSION_AT] == VERSION.to_bytes(4, "big")
 
 
 def is_worth(folder: Path) -> bool:
@@ -37,9 +50,12 @@ def make(folder: Path) -> None:
     """Make every index that is missing; raises AuditError, OSError and sqlite3.Error."""
     from shared.audit.query import Query
 
+    tried: set[int] = set()
     with Query(folder) as query:
-        while missing := without(folder):
+        # Looked for each time: meanwhile segments are closed, and removed.
+        while missing := [each for each in without(folder) if each.first not in tried]:
             segment = missing[0]
+            tried.add(segment.first)
             where = index_path(folder, segment.first)
             draft = where.with_name(f".{where.name}.{secrets.token_hex(4)}")
             try:

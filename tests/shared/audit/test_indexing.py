@@ -1,11 +1,13 @@
 """Closed segments have their indexes before anybody asks, made by a process that nothing needs."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from shared.audit import closing
-from shared.audit.indexing import index_path, make, without
+from shared.audit.indexing import VERSION, index_path, make, without
 from shared.audit.log import AuditLog
 from shared.audit.query import Query, Wanted
 from shared.audit.segments import Segment, compress, segments
@@ -60,6 +62,54 @@ async def test_what_was_not_made_is_made_at_the_next_start(tmp_path: Path) -> No
     again = AuditLog(log.folder, ORIGIN, segment_bytes=2 << 20)
     await eventually(index_path(log.folder, first).exists)
     again.close()
+
+
+def of_version(path: Path, version: int) -> None:
+    """Have an index say that it is of this version."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+async def test_those_of_an_older_version_are_made_anew_at_the_next_start(tmp_path: Path) -> None:
+    """By the process, not by whoever asks first."""
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=2 << 20)
+    write_calls(log, CALLS)
+    await eventually(lambda: all(each.compressed for each in segments(log.folder)[:-1]))
+    await eventually(lambda: not without(log.folder))
+    log.close()
+    closed = [each for each in segments(log.folder) if each.compressed]
+    assert len(closed) > 1
+    for version in (VERSION - 1, VERSION + 1, 0):
+        of_version(index_path(log.folder, closed[0].first), version)
+        assert without(log.folder) == closed[:1]
+    for each in closed:
+        of_version(index_path(log.folder, each.first), VERSION - 1)
+    assert without(log.folder) == closed
+    again = AuditLog(log.folder, ORIGIN, segment_bytes=2 << 20)
+    await eventually(lambda: not without(log.folder))
+    again.close()
+
+
+async def test_one_that_cannot_be_made_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as missing still, and the process would never end."""
+    log = await written(tmp_path / "log", 60, segment_bytes=8_000)
+    for each in segments(log.folder)[:-1]:
+        if not each.compressed:
+            compress(each.path)
+    for path in log.folder.glob("*.index"):
+        path.unlink()
+    missing, tried = without(log.folder), []
+
+    def nothing(_query: Query, segment: Segment, where: Path) -> None:
+        tried.append(segment)
+        where.touch()
+
+    monkeypatch.setattr(Query, "make_index", nothing)
+    make(log.folder)
+    assert tried == missing != []
+    assert without(log.folder) == missing
 
 
 async def test_nothing_is_left_of_a_segment_that_is_removed_meanwhile(
