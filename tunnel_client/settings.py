@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, field_validator
 from pydantic import model_validator as whole
 
+from shared import ours
 from shared.audit.settings import FOLDER, AuditSettings
 from shared.configfile import ConfigError, ConfigModel, SecretRef, load
 from shared.configfile import SecretError as UnreadableSecretError
@@ -348,7 +349,7 @@ def read_secret(reference: SecretRef, environ: Mapping[str, str]) -> SecretStr:
 
     def read(path: str) -> str:
         # systemd hands credentials out as 0440; nobody else may read or change the file.
-        owners = (0, os.geteuid())
+        owners = (0, *ours.owners())
         return read_guarded(Path(path), forbidden=0o027, owners=owners, links=None).decode()
 
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunnel_relay.cli import answer, common, config_option, config_words, read
+from tunnel_relay.cli import answer, common, config_option, config_words, look_at
 from tunnel_relay.errors import CONFIGURATION, FAILED
 
 if TYPE_CHECKING:
@@ -91,12 +91,13 @@ def policy_test(
         raise click.UsageError("give either FIXTURES, or --user and --agent")
     from tunnel_relay.policy.load import load_policy
 
+    # Before root looks after the relay's files: one that is stopped would have its database opened.
+    known = _known(config, user) if user is not None else {}
     found = load_policy(file or _policy_path(config)).policy
     if fixtures is not None:
         _run_fixtures(found, fixtures, as_json)
     else:
-        who = (user or "", groups, agent or "")
-        _show_map(found, as_json, page, who, servers, _known(config, user or ""))
+        _show_map(found, as_json, page, (user or "", groups, agent or ""), servers, known)
 
 
 def _run_fixtures(found: "Policy", path: Path, as_json: bool) -> None:
@@ -169,6 +170,6 @@ def _known(config: Path | None, user: str) -> dict[str, Any]:
 
 
 def _policy_path(config: Path | None) -> Path:
-    path = read(config).policy
+    path = look_at(config).policy
     assert path is not None  # noqa: S101 - read_settings fills it in
     return path

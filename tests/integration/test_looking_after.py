@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -56,10 +57,34 @@ def failed(found: dict[str, Any]) -> list[str]:
     return [name for name, line in found.items() if line["outcome"] == "FAIL"]
 
 
+def keep_secrets_in(scene: Scene, state: Path) -> None:
+    """Have the policy, and an upstream's credential, lie in the client's state folder."""
+    policy = state / "policy.yaml"
+    policy.write_text(scene.lab.policy)
+    policy.chmod(0o600)
+    secret = state / "token"
+    secret.touch(0o600)
+    secret.write_text("a-token-of-the-upstream")
+    scene.lab.environment["TUNNEL_CLIENT_POLICY"] = str(policy)
+    parts = urlsplit(scene.upstream.url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    held = f'{{ kind = "bearer", origin = "{origin}", value = "file:{secret}" }}'
+    with scene.lab.client_config.open("a") as config:
+        config.write(f'''
+[[upstream]]
+name = "held"
+url = "{scene.upstream.url}"
+pinning = "off"
+catalog_at_start = false
+credential = {held}
+''')
+
+
 async def test_a_healthy_client_is_found_healthy_and_stays_so(scene: Scene) -> None:
     state = scene.lab.folder / "client" / "state"
     await end(scene.lab.client)
     await scene.linked(0)
+    keep_secrets_in(scene, state)
     hand_over(state)
     found = await lines(scene, "client")
     assert failed(found) == []
@@ -69,6 +94,8 @@ async def test_a_healthy_client_is_found_healthy_and_stays_so(scene: Scene) -> N
     await scene.lab.client_command("audit", "query", "--session", scene.main.id)
     await scene.lab.client_command("report", "--json")
     await scene.lab.client_command("check-config")
+    await scene.lab.client_command("policy", "check")
+    await scene.lab.client_command("policy", "test", "--user", "uma", "--agent", "bot")
     assert of_others(state) == []
 
 
@@ -87,6 +114,13 @@ async def test_a_healthy_relay_is_found_healthy(scene: Scene) -> None:
     assert "ok: " in await scene.lab.relay_command("audit", "verify")
     await scene.lab.relay_command("audit", "query", "--session", scene.main.id)
     assert of_others(state / "audit") == []
+    policy = state / "policy.yaml"
+    policy.write_text(scene.lab.relay_config.with_name("relay-policy.yaml").read_text())
+    policy.chmod(0o600)
+    os.chown(policy, SERVICE, SERVICE)
+    scene.lab.environment["TUNNEL_RELAY_POLICY"] = str(policy)
+    await scene.lab.relay_command("check-config")
+    await scene.lab.relay_command("policy", "check")
 
 
 async def test_a_key_that_others_can_read_is_its_own_line(scene: Scene) -> None:
@@ -96,6 +130,20 @@ async def test_a_key_that_others_can_read_is_its_own_line(scene: Scene) -> None:
         assert failed(await lines(scene, "relay")) == ["keys"]
     finally:
         key.chmod(0o600)
+
+
+async def test_of_a_relay_that_is_stopped_root_leaves_nothing_behind(scene: Scene) -> None:
+    """What would open its database is refused: the files beside it would be root's."""
+    state = scene.lab.folder / "relay" / "state"
+    await end(scene.lab.relay)
+    hand_over(state)
+    before = sorted(each.name for each in state.rglob("*"))
+    await scene.lab.relay_command("policy", "test", "--user", "uma", "--agent", "bot")
+    with pytest.raises(CommandError) as raised:
+        await scene.lab.relay_command("report", "--json")
+    assert "belongs to another user" in raised.value.stderr
+    assert of_others(state) == []
+    assert sorted(each.name for each in state.rglob("*")) == before
 
 
 async def test_an_index_that_root_left_is_replaced_by_the_service() -> None:

@@ -1,12 +1,12 @@
 """Makes an upstream's credential of its configuration; what is at hand is read and checked here."""
 
-import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from shared import ours
 from shared.configfile import SecretRef
 from tunnel_client.credentials.guarded import Credential, GuardedUpstream
 from tunnel_client.credentials.hits import Hits
@@ -181,7 +181,7 @@ def check_key_file(credential: CredentialSettings) -> None:
     if credential.key_file is None:
         return
     try:
-        read_guarded(credential.key_file, forbidden=0o027, owners=(0, os.geteuid()), links=None)
+        read_guarded(credential.key_file, forbidden=0o027, owners=(0, *ours.owners()), links=None)
     except OSError as error:
         raise SettingsError(f"cannot read {credential.key_file}: {error.strerror}") from None
 

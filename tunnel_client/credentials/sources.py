@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 from pydantic import SecretStr
 
+from shared import ours
 from shared.configfile import SecretError as UnreadableSecretError
 from shared.configfile import SecretRef
 from tunnel_client.credentials.settings import Place
@@ -57,7 +58,7 @@ def read_reference(reference: SecretRef, environ: Mapping[str, str]) -> SecretSt
 
     def read(path: str) -> str:
         # systemd hands credentials out as 0440; nobody else may read or change the file.
-        owners = (0, os.geteuid())
+        owners = (0, *ours.owners())
         return read_guarded(Path(path), forbidden=0o027, owners=owners, links=None).decode()
 
     try:

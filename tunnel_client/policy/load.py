@@ -1,8 +1,8 @@
 """The client's policy file: read with the same care as `client.toml`."""
 
-import os
 from pathlib import Path
 
+from shared import ours
 from shared.configfile import ConfigError
 from shared.policy.keeping import PolicyFile, stamp_of
 from tunnel_client.errors import NoPolicyError, PolicyBrokenError
@@ -26,7 +26,7 @@ def load_policy(path: Path) -> PolicyFile:
 def read_policy_text(path: Path) -> str:
     """Return the text of a policy that only its owner or root can change; raises as above."""
     try:
-        return read_guarded(path, forbidden=0o022, owners=(0, os.geteuid())).decode()
+        return read_guarded(path, forbidden=0o022, owners=(0, *ours.owners())).decode()
     except FileNotFoundError:
         raise NoPolicyError(f"no file {path}") from None
     except OSError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import ours
 from shared.configfile import SecretRef
 from tests.tunnel_client.credentials.support import CANARY, secret_file
 from tests.tunnel_client.upstream.http_support import eventually
@@ -95,6 +96,24 @@ def test_a_link_of_somebody_else_is_refused(tmp_path: Path, name: str) -> None:
     os.chown(path.parent / name, 12345, 12345, follow_symlinks=False)
     with pytest.raises(UnsafeFileError, match="symbolic link that others can"):
         read_reference(SecretRef("file", str(path)), {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks after a service of another user")
+def test_root_believes_a_file_of_the_service_and_none_of_its_links(tmp_path: Path) -> None:
+    """Row C21: they could lead root to a secret of somebody else."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    reference = SecretRef.parse(secret_file(state))
+    (state / "link").symlink_to(state / "token")
+    for path in (state, state / "token", state / "link"):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    ours.look_after(state)
+    try:
+        assert read_reference(reference, {}).get_secret_value() == CANARY
+        with pytest.raises(UnsafeFileError, match="symbolic link that others can"):
+            read_reference(SecretRef("file", str(state / "link")), {})
+    finally:
+        ours.look_after(tmp_path / "none")
 
 
 def test_links_in_a_circle_to_folders_and_to_nothing_are_refused(tmp_path: Path) -> None:
