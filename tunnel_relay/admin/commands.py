@@ -82,9 +82,12 @@ GIVING = frozenset(
         *("user_token", "agent_add", "agent_enable"),
     }
 )
-"""What gives somebody an identity or a right, or gives it back: it would outlive the login."""
+"""What gives somebody an identity or a right, or gives it back: it would outlive the login.
+
+What may do both is here too, whatever it does this time: `user_change`, `tunnel_rotate`.
+"""
 PROVEN = GIVING | {"approval_approve", "passkey_add", "audit_purge_ask", "audit_purge_confirm"}
-"""What takes a login that is not stale. To take away, no login is too old."""
+"""What takes a login that is not stale. For what only takes away, no login is too old."""
 
 READS = frozenset(
     {

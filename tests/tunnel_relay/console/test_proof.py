@@ -130,7 +130,9 @@ async def test_nothing_that_would_outlive_a_stale_login_is_given(tmp_path: Path)
             assert await api(ada, command) == (403, "MT1126"), command
         assert await api(ada, "user_token", user="ada") == (403, "MT1126")
         assert await stage.admin.user_tokens() == []
-        # To take away, no login is too old; and a token is as good as its making was.
+        # What can give asks though it takes away this time.
+        assert await api(ada, "user_change", user="otto", roles=[]) == (403, "MT1126")
+        # To only take away, no login is too old; and a token is as good as its making was.
         assert (await api(ada, "user_disable", user="otto"))[0] == 200
         token = {"Authorization": f"Bearer {await stage.token('abe')}"}
         made = await stage.nobody().call("user_token", {"user": "abe"}, token)
