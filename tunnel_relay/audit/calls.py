@@ -20,8 +20,8 @@ from shared.permit import decode
 from shared.policy.methods import TOOL
 from shared.policy.model import why_facts
 from shared.record.encode import before, said, traced
-from shared.wire.tools import PinState, ToolWord
-from tunnel_relay.audit.saying import Claims
+from shared.wire.tools import ToolWord
+from tunnel_relay.audit.saying import Claims, tool_facts
 from tunnel_relay.clients.link import Link
 from tunnel_relay.gateway.answers import Cause
 from tunnel_relay.gateway.call import Call
@@ -263,10 +263,7 @@ def _facts(
     if envelope is not None:
         what["method"] = envelope.method if envelope.method is not None else "response"
     if tool is not None:
-        kind = None if tool.kind is None else tool.kind.value
-        what |= {"class": kind, "name": tool.name}
-        if tool.state is PinState.PINNED:
-            what["definition"] = tool.sha256  # of any other no operator has said that it is one
+        what |= tool_facts(tool)
     who = {
         "agent": session.agent,
         "claimed": claim,

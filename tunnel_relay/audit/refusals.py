@@ -15,7 +15,7 @@ from shared.jsonrpc.envelope import Envelope
 from shared.policy.methods import TOOL
 from shared.wire.tools import ToolWord
 from tunnel_relay.audit.keep import Records
-from tunnel_relay.audit.saying import Claims
+from tunnel_relay.audit.saying import Claims, tool_facts
 from tunnel_relay.gateway.answers import Answer, Why
 from tunnel_relay.gateway.call import Call
 from tunnel_relay.gateway.checks import Request
@@ -125,8 +125,7 @@ class Refusals:
             # An agent may call what does not exist: only a name that a client told is repeated.
             tool = self._tool_of(session, envelope.name or "")
         if tool is not None:
-            kind = None if tool.kind is None else tool.kind.value
-            what |= {"class": kind, "definition": tool.sha256, "name": tool.name}
+            what |= tool_facts(tool)
         return what
 
 

@@ -1,7 +1,8 @@
-"""What agents say they are, kept for the calls of their session: claimed, and never believed."""
+"""What agents claim to be, which nobody believes, and what records say of a tool that is called."""
 
 from shared.audit.claims import claimed
 from shared.jsonrpc.envelope import Envelope
+from shared.wire.tools import PinState, ToolWord
 from tunnel_relay.gateway.checks import Request
 
 MAX_REMEMBERED = 4096
@@ -24,3 +25,11 @@ class Claims:
                 self._said.clear()
             self._said[session] = said
         return said
+
+
+def tool_facts(tool: ToolWord) -> dict[str, str | None]:
+    """Return what a record of a call, sent or refused, says of its tool."""
+    facts = {"class": None if tool.kind is None else tool.kind.value, "name": tool.name}
+    if tool.state is PinState.PINNED:
+        facts["definition"] = tool.sha256  # of any other no operator has said that it is one
+    return facts

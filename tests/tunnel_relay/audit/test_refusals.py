@@ -1,7 +1,10 @@
 """What is refused is one record each, up to a share of a minute; then it is counted."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from shared.audit.log import AuditLog
 from shared.jsonrpc.envelope import parse
@@ -23,13 +26,13 @@ PEER = asyncio.BaseTransport({"peername": ("192.0.2.7", 4711)})
 
 
 class Desk:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tool: ToolWord = TOOL) -> None:
         self.folder = folder
         self.log = AuditLog(folder, "test")
         self.kept = Records(self.log)
         self.at = 0.0
         self.refusals = Refusals(
-            *(self.kept, Claims(), lambda _, name: TOOL if name == "send" else None),
+            *(self.kept, Claims(), lambda _, name: tool if name == "send" else None),
             *(lambda: "p" * 64, lambda: self.at),
         )
 
@@ -81,6 +84,17 @@ async def test_a_refused_call_says_who_called_what_and_why_it_went_no_further(
     assert denied["why"] == {"decision": "deny", "policy": "p" * 64, "rule": "no mail"}
     assert (denied["reason"], denied["request"], denied["source"]) == ("a rule", "77", "192.0.2.7")
     assert limited["reason"] == "too many calls"  # without the seconds, which always differ
+
+
+@pytest.mark.parametrize("state", [PinState.NEW, PinState.CHANGED])
+async def test_a_tool_that_is_not_pinned_has_no_definition(tmp_path: Path, state: PinState) -> None:
+    """As at a call that is let through: its name is the client's word alone."""
+    desk = Desk(tmp_path / "log", replace(TOOL, state=state))
+    desk.tell(Answer(200, b"{}", why=Why("a rule")), call("send"))
+    desk.close()
+    (denied,) = records(desk.folder, "call.refused")
+    assert (denied["what"]["name"], denied["what"]["class"]) == ("send", "write")
+    assert "definition" not in denied["what"]
 
 
 async def test_a_name_that_no_client_told_is_not_repeated(tmp_path: Path) -> None:
