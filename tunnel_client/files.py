@@ -111,6 +111,16 @@ def check_folder(path: Path, owners: tuple[int, ...] | None = None) -> None:
     _check(path, facts, 0o077, owners or ours.owners())
 
 
+def owners_of(folder: Path) -> tuple[int, ...]:
+    """Return whose a file in it may be: ours, and for root also the folder's owner's."""
+    if os.geteuid() != 0:
+        return (os.geteuid(),)
+    try:
+        return (0, folder.stat().st_uid)
+    except OSError:
+        return (0,)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder only we can enter, or check the one that is there; raises as above."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,13 +9,14 @@ import anyio
 
 from shared.link import loop
 from shared.policy.classes import ToolClass
+from shared.policy.methods import TOOL_NAME
 from tunnel_client.audit.commands import operator, record
 from tunnel_client.catalog.catalog import Catalog, State, ToolState
 from tunnel_client.catalog.definitions import Item, Kind
 from tunnel_client.catalog.listing import Listing, list_upstream
 from tunnel_client.catalog.pins import Pin, Pins, editing
 from tunnel_client.catalog.propose import propose
-from tunnel_client.catalog.scan import TOOL_NAME, Flag, hides, known_to, scan
+from tunnel_client.catalog.scan import Flag, hides, known_to, scan
 from tunnel_client.control import ask_status
 from tunnel_client.errors import ClientError, NotRunningError
 from tunnel_client.errors_upstreams import (

@@ -12,13 +12,12 @@ from shared.audit.claims import claimed, trace_header, trace_of
 from shared.grant import Grant
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.permit import PermitError, decode
-from shared.policy.methods import TOOL
+from shared.policy.methods import TOOL, TOOL_NAME
 from shared.policy.model import Decision, why_facts
 from shared.record.encode import INTENT, before, said, traced
 from shared.record.redact import LARGE, MAX_BODY, NOTHING, Fields, Redactor
 from shared.wire.codec import OpenHead
 from tunnel_client.catalog.pins import Pin
-from tunnel_client.catalog.scan import TOOL_NAME
 from tunnel_client.judge import Asks, Judge, Passed, Refused, Verdict
 from tunnel_client.upstream.base import Headers, UpstreamRequest
 

@@ -9,25 +9,13 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-import jiter
-
-from shared.ids import is_name
 from tunnel_client.catalog.definitions import MAX_NAME, Kind
 from tunnel_client.catalog.pins import FILE_NAME as PINS_FILE
-from tunnel_client.catalog.pins import (
-    MAX_FILE_BYTES,
-    SHA256,
-    Approval,
-    Pins,
-    members,
-    owners_of,
-    write_json,
-)
+from tunnel_client.catalog.pins import Approval, Pins
+from tunnel_client.catalog.stored import SHA256, members, read_json, upstreams_of, write_json
 from tunnel_client.errors_upstreams import BrokenPinsError
-from tunnel_client.files import read_guarded
 
 FILE_NAME = "changed.json"
-VERSION = 1
 
 Table = dict[tuple[str, str], Approval]
 """By upstream and tool."""
@@ -66,18 +54,7 @@ def read_marks(folder: Path) -> Table:
 
     Raises BrokenPinsError and UnsafeFileError, which name the file and the reason.
     """
-    path = folder / FILE_NAME
-    try:
-        raw = read_guarded(
-            path, forbidden=0o077, owners=owners_of(folder), links=False, limit=MAX_FILE_BYTES
-        )
-        return _decode(jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise _broken(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise _broken(f"{path}: {error}") from None
+    return read_json(folder / FILE_NAME, _decode, _broken) or {}
 
 
 def _broken(cause: str) -> BrokenPinsError:
@@ -90,18 +67,12 @@ def _encode(table: Mapping[tuple[str, str], Approval]) -> dict[str, Any]:
     upstreams: dict[str, dict[str, Any]] = {}
     for (upstream, tool), approval in sorted(table.items()):
         upstreams.setdefault(upstream, {})[tool] = approval._asdict()
-    return {"version": VERSION, "upstreams": upstreams}
+    return upstreams
 
 
 def _decode(whole: object) -> Table:
-    if not isinstance(whole, dict) or set(whole) != {"version", "upstreams"}:
-        raise ValueError("it is an object of version and upstreams")
-    if type(whole["version"]) is not int or whole["version"] != VERSION:
-        raise ValueError(f"version {whole['version']!r} is not one this program knows")
     table: Table = {}
-    for upstream, tools in members(whole["upstreams"], "upstreams"):
-        if not is_name(upstream):
-            raise ValueError("a name under upstreams is not one of an upstream")
+    for upstream, tools in upstreams_of(whole):
         for tool, entry in members(tools, f"upstreams.{upstream}"):
             where = f"upstreams.{upstream}.{tool[:128]!r}"
             table[upstream, tool] = _approval(tool, entry, where)

@@ -7,27 +7,20 @@ at all nothing would look changed any more.
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jiter
-
-from shared.ids import is_name
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.definitions import MAX_NAME, Kind
+from tunnel_client.catalog.stored import SHA256, members, read_json, upstreams_of, write_json
 from tunnel_client.errors import StateWriteError
 from tunnel_client.errors_upstreams import BrokenPinsError
-from tunnel_client.files import check_folder, read_guarded, write_private
+from tunnel_client.files import check_folder, owners_of
 
 FILE_NAME = "pins.json"
-VERSION = 1
-MAX_FILE_BYTES = 64 * 1024 * 1024
-SHA256 = re.compile(r"[0-9a-f]{64}")
 _MEMBERS = frozenset({"sha256", "class", "definition", "pinned", "by"})
 
 
@@ -109,19 +102,7 @@ def read_pins(folder: Path) -> Table:
 
     Raises BrokenPinsError and UnsafeFileError, which name the file and the reason.
     """
-    path = folder / FILE_NAME
-    try:
-        raw = read_guarded(
-            path, forbidden=0o077, owners=owners_of(folder), links=False, limit=MAX_FILE_BYTES
-        )
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise BrokenPinsError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        return _decode(jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False))
-    except ValueError as error:
-        raise BrokenPinsError(f"{path}: {error}") from None
+    return read_json(folder / FILE_NAME, _decode, BrokenPinsError) or {}
 
 
 @contextlib.contextmanager
@@ -149,27 +130,6 @@ def editing(folder: Path) -> Iterator[Table]:
         os.close(descriptor)
 
 
-def write_json(path: Path, whole: Mapping[str, Any]) -> None:
-    """Write a file of the state folder, whole or not at all; raises StateWriteError."""
-    content = json.dumps(whole, indent=1, ensure_ascii=False).encode()
-    if len(content) > MAX_FILE_BYTES:
-        raise StateWriteError(f"{path} would be larger than 64 MiB: pin fewer tools")
-    try:
-        write_private(path, content, owner=path.parent.stat() if os.geteuid() == 0 else None)
-    except OSError as error:
-        raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
-
-
-def owners_of(folder: Path) -> tuple[int, ...]:
-    """Return whose a file may be: ours, and for root also the folder's owner's."""
-    if os.geteuid() != 0:
-        return (os.geteuid(),)
-    try:
-        return (0, folder.stat().st_uid)
-    except OSError:
-        return (0,)
-
-
 def _stamp(path: Path) -> _Stamp:
     try:
         facts = path.stat(follow_symlinks=False)
@@ -186,18 +146,12 @@ def _encode(table: Mapping[Key, Pin]) -> dict[str, Any]:
             entry["class"] = pin.tool_class.value
         entry |= {"definition": pin.definition, "pinned": pin.pinned, "by": pin.by}
         upstreams.setdefault(upstream, {}).setdefault(kind.value, {})[name] = entry
-    return {"version": VERSION, "upstreams": upstreams}
+    return upstreams
 
 
 def _decode(whole: object) -> Table:
-    if not isinstance(whole, dict) or set(whole) != {"version", "upstreams"}:
-        raise ValueError("it is an object of version and upstreams")
-    if type(whole["version"]) is not int or whole["version"] != VERSION:
-        raise ValueError(f"version {whole['version']!r} is not one this program knows")
     table: Table = {}
-    for upstream, kinds in members(whole["upstreams"], "upstreams"):
-        if not is_name(upstream):
-            raise ValueError("a name under upstreams is not one of an upstream")
+    for upstream, kinds in upstreams_of(whole):
         for word, entries in members(kinds, f"upstreams.{upstream}"):
             if word not in set(Kind):
                 raise ValueError(f"upstreams.{upstream} has an unknown kind")
@@ -206,13 +160,6 @@ def _decode(whole: object) -> Table:
                 where = f"upstreams.{upstream}.{kind}.{name[:128]!r}"
                 table[upstream, kind, name] = _pin(kind, name, entry, where)
     return table
-
-
-def members(value: object, where: str) -> Iterable[tuple[str, Any]]:
-    """Return the members of an object; raises ValueError for anything else."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is not an object")
-    return value.items()
 
 
 def _pin(kind: Kind, name: str, entry: object, where: str) -> Pin:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from shared.escape import escaped
 from shared.jsonrpc.param_headers import ANNOTATION
+from shared.policy.methods import TOOL_NAME
 from tunnel_client.catalog.definitions import Item, Kind
 from tunnel_client.catalog.scan_text import HIDING, NOTES, Code, mentions, scan_text, skeleton
 
@@ -18,7 +19,6 @@ MAX_FLAGS = 20
 MAX_NODES = 20_000
 MAX_CHARACTERS = 384 * 1024
 """Names and values together. More is flagged, not read: no person would read it either."""
-TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?")
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _SECRET = re.compile(

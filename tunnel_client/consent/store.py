@@ -18,7 +18,7 @@ from typing import Any
 from tunnel_client.consent.facts import Facts, canonical
 from tunnel_client.errors import StateWriteError
 from tunnel_client.errors_upstreams import ConsentFileError
-from tunnel_client.files import make_folder, read_guarded, write_private
+from tunnel_client.files import make_folder, owners_of, read_guarded, write_private
 
 CONSENT_FILE = "consents.json"
 KEY_FILE = "consents.key"
@@ -116,10 +116,8 @@ class ConsentStore:
             raise StateWriteError(f"cannot write {path}: {error.strerror}") from None
 
     def _read_guarded(self, path: Path) -> bytes:
-        owners = {os.geteuid()}
-        if os.geteuid() == 0:
-            owners.add(self._folder.stat().st_uid)
-        return read_guarded(path, forbidden=0o077, owners=tuple(owners), links=False)
+        owners = owners_of(self._folder)
+        return read_guarded(path, forbidden=0o077, owners=owners, links=False)
 
     def _mac(self, name: str, consent: Consent) -> str:
         signed = [VERSION, host_id(), name, consent.facts, consent.at, consent.dangers]

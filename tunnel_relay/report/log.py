@@ -19,7 +19,6 @@ from shared.keys import BadKeyError, decode_public, key_fingerprint
 from shared.record.chain import BadLineError, split
 from shared.record.model import INTENT
 
-MAX_SAMPLE = 200
 MAX_ODD = 20
 _PLAIN = ("by", "command", "outcome", "tunnel", "upstream", "instance", "result", "reason")
 _OF_INTENT = ("user", "agent", "server", "what", "class", "decision")

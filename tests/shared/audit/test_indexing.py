@@ -90,14 +90,20 @@ async def test_those_of_an_older_version_are_made_anew_at_the_next_start(tmp_pat
     again.close()
 
 
+async def compressed(folder: Path) -> AuditLog:
+    """Write a log of some segments, of which all but the last are compressed."""
+    log = await written(folder, 60, segment_bytes=8_000)
+    for each in segments(log.folder)[:-1]:
+        if not each.compressed:
+            compress(each.path)
+    return log
+
+
 async def test_one_that_cannot_be_made_is_tried_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It counts as missing still, and the process would never end."""
-    log = await written(tmp_path / "log", 60, segment_bytes=8_000)
-    for each in segments(log.folder)[:-1]:
-        if not each.compressed:
-            compress(each.path)
+    log = await compressed(tmp_path / "log")
     for path in log.folder.glob("*.index"):
         path.unlink()
     missing, tried = without(log.folder), []
@@ -115,10 +121,7 @@ async def test_one_that_cannot_be_made_is_tried_once(
 async def test_nothing_is_left_of_a_segment_that_is_removed_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = await written(tmp_path / "log", 60, segment_bytes=8_000)
-    for each in segments(log.folder)[:-1]:
-        if not each.compressed:
-            compress(each.path)
+    log = await compressed(tmp_path / "log")
     first, *_ = without(log.folder)
     real = Query.make_index
 

@@ -1,11 +1,11 @@
 """changed.json: what changed is read back; what is broken is refused and never taken for empty."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.tunnel_client.catalog.broken import BROKEN, put
 from tunnel_client.catalog.marks import FILE_NAME, Marks, read_marks
 from tunnel_client.catalog.pins import Approval
 from tunnel_client.errors import StateWriteError, UnsafeFileError
@@ -52,15 +52,7 @@ def mangled(change: dict[str, Any], tool: str = "t") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "EOF"),
-        (b'{"version": 1, "version": 1, "upstreams": {}}', "duplicate"),
-        (b"\xff", "line 1"),
-        (b"[" * 5000, "recursion"),
-        ([], "version and upstreams"),
-        ({"version": 2, "upstreams": {}}, "version 2"),
-        ({"version": True, "upstreams": {}}, "version True"),
-        ({"version": 1, "upstreams": []}, "not an object"),
-        ({"version": 1, "upstreams": {"A b": {}}}, "not one of an upstream"),
+        *BROKEN,
         ({"version": 1, "upstreams": {"desk": []}}, "not an object"),
         ({"version": 1, "upstreams": {"desk": {"t": 7}}}, "not an approval"),
         (mangled({"more": 1}), "not an approval"),
@@ -75,8 +67,7 @@ def test_a_broken_file_is_refused_with_its_name_and_the_reason(
     tmp_path: Path, content: Any, why: str
 ) -> None:
     path = tmp_path / FILE_NAME
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    path.chmod(0o600)
+    put(path, content)
     with pytest.raises(BrokenPinsError, match=why) as caught:
         Marks(tmp_path)
     assert str(path) in caught.value.cause

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.policy.classes import ToolClass
+from tests.tunnel_client.catalog.broken import BROKEN, put
 from tunnel_client.catalog.definitions import Kind, item_of
 from tunnel_client.catalog.pins import FILE_NAME, Pin, Pins, editing, read_pins
 from tunnel_client.errors import StateWriteError, UnsafeFileError
@@ -51,16 +52,7 @@ def mangled(change: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "EOF"),
-        (b"{", "EOF"),
-        (b'{"version": 1, "version": 1, "upstreams": {}}', "duplicate"),
-        (b"\xff", "line 1"),
-        (b"[" * 5000, "recursion"),
-        ([], "version and upstreams"),
-        ({"version": 2, "upstreams": {}}, "version 2"),
-        ({"version": True, "upstreams": {}}, "version True"),
-        ({"version": 1, "upstreams": []}, "not an object"),
-        ({"version": 1, "upstreams": {"A b": {}}}, "not one of an upstream"),
+        *BROKEN,
         ({"version": 1, "upstreams": {"desk": {"toys": {}}}}, "unknown kind"),
         ({"version": 1, "upstreams": {"desk": {"tools": {"t": 7}}}}, "not a pin"),
         (mangled({"more": 1}), "not a pin"),
@@ -75,8 +67,7 @@ def mangled(change: dict[str, Any]) -> dict[str, Any]:
 def test_a_broken_file_is_refused_with_its_name_and_the_reason(
     folder: Path, content: Any, why: str
 ) -> None:
-    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    (folder / FILE_NAME).write_bytes(raw)
+    raw = put(folder / FILE_NAME, content)
     with pytest.raises(BrokenPinsError, match=why) as caught:
         Pins(folder)
     assert str(folder / FILE_NAME) in caught.value.cause
