@@ -184,7 +184,9 @@ class Lab:
     async def _start(self, program: str, verb: str, config: Path, log: str) -> Program:
         handed = self.handed if program == "tunnel-relay" else None
         with (self.folder / log).open("ab") as sink:
-            if self.warm and handed is None and not self.under:
+            # What is loaded before a program is loaded when it is started, not when it is forked.
+            cold = handed is not None or self.under or "LD_PRELOAD" in self.environment
+            if self.warm and not cold:
                 words = (verb, "--config", str(config))
                 fork = partial(warm.start, program, words, self._env(), sink.fileno())
                 return await anyio.to_thread.run_sync(fork)
