@@ -175,6 +175,7 @@ async def listen(
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(own.serve, handed(sockets.links))
+        await own.listens.wait()
         await PublicServer(agents, app).serve(handed(sockets.agents))
         own.stop()
 

@@ -67,6 +67,10 @@ class Server(QuietServer):
 
     event = "listening"
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = anyio.Event()
+
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then report the ports (port 0 in the settings picks a free one).
 
@@ -83,3 +87,4 @@ class Server(QuietServer):
                 host, port = socket.getsockname()[:2]
                 facts = {"host": host, "port": port, "tls": self.config.is_ssl}
                 log.info(self.event, **facts, inherited=sockets is not None)
+        self.listens.set()

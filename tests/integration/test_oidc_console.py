@@ -1,6 +1,5 @@
 """Admins log in to the console at a real OpenID provider."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pydantic import SecretStr
 from tests.helpers.login import Browser
 from tests.helpers.oidc_provider import RELAY_SECRET, oidc_provider
 from tests.helpers.tunnel import free_port
-from tests.integration.scene import eventually
 from tests.tunnel_relay.console.stage import cookie_of
 from tests.tunnel_relay.making import make_relay
 from tunnel_relay.admin.logins import COOKIE
@@ -75,17 +73,7 @@ async def a_scene(folder: Path) -> AsyncIterator[Scene]:
             client = OidcClient(admin, oidc, SecretStr(RELAY_SECRET))
             assert await client.provider.fetch()
             async with serve_console(admin, settings, EventRing(), client):
-                await eventually(lambda: _listens(port))
                 yield Scene(admin, origin, issuer)
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 async def test_an_admin_of_the_provider_works_in_the_console(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ async def serve_console(
 ) -> AsyncIterator[None]:
     """Serve while the context is open; without an `[admin]` section nothing listens.
 
-    `handed` is a socket that listens already.
+    Inside the context it listens: a relay that says it is ready has its console too. `handed` is a
+    socket that listens already.
 
     Raises RelayError CANNOT_LISTEN, in a group.
     """
@@ -50,6 +51,7 @@ async def serve_console(
     server = ConsoleServer(made)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, None if handed is None else [handed])
+        await server.listens.wait()
         try:
             yield
         finally:
