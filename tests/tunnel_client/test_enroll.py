@@ -148,16 +148,18 @@ async def test_a_proxy_of_the_environment_is_told_and_its_login_is_not(
     with anyio.fail_after(10):
         async with (
             relay.listening(),
-            ConnectProxy({"relay.test:443": ("127.0.0.1", relay.port)}, login="a:bcd") as proxy,
+            ConnectProxy(
+                {"relay.test:443": ("127.0.0.1", relay.port)}, login="ada:letmepass"
+            ) as proxy,
         ):
-            monkeypatch.setenv("HTTPS_PROXY", f"http://a:bcd@127.0.0.1:{proxy.port}")
+            monkeypatch.setenv("HTTPS_PROXY", f"http://ada:letmepass@127.0.0.1:{proxy.port}")
             monkeypatch.setenv("NO_PROXY", "elsewhere.test")
             target = DialTarget(RelayUrl(True, "relay.test", 443), tmp_path / "ca.pem")
             made = plan(relay, tmp_path, target=target)
             steps = next_steps(made, await enroll(made, CODE), {})
     assert proxy.asked == ["relay.test:443"]
     assert "relay.proxy" in steps
-    assert "bcd" not in steps + made.config.read_text()
+    assert "letmepass" not in steps + made.config.read_text()
 
 
 @pytest.mark.parametrize(
