@@ -52,7 +52,7 @@ async def test_a_name_that_leads_to_metadata_is_not_dialled(
             reply = await ask(upstream)
         assert reply.failure is not None
         assert reply.failure[0] is ResetCode.UPSTREAM_UNREACHABLE
-        assert "169.254" not in reply.failure[1]
+        assert "169" not in reply.failure[1]
         assert server.connections == 0
 
 
