@@ -105,8 +105,8 @@ class Pending:
                 continue
             if self._changes.get(key) is change:
                 del self._changes[key]
-                await self._settled(key)
                 log.info("stored_at_last", what=key)
+                await self._settled(key)
         return failed
 
     async def replay(self) -> int:
