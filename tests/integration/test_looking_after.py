@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from shared.audit import index
+from shared.audit.notes import CHECKPOINTS
 from tests.helpers.tunnel import CommandError, end
-from tests.integration.scene import Scene, open_scene
+from tests.integration.scene import Scene, eventually, open_scene
 
 pytestmark = [
     pytest.mark.system,
@@ -109,6 +110,8 @@ async def test_root_does_not_serve_for_it(scene: Scene) -> None:
 
 async def test_a_healthy_relay_is_found_healthy(scene: Scene) -> None:
     state = scene.lab.folder / "relay" / "state"
+    # The relay of this scene is root's: what it has yet to make would not be the service's.
+    await eventually((state / "audit" / CHECKPOINTS).exists)
     hand_over(state)
     assert failed(await lines(scene, "relay")) == []
     assert "ok: " in await scene.lab.relay_command("audit", "verify")
