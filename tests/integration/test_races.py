@@ -29,6 +29,7 @@ class Racer:
     def __init__(self, scene: Scene, number: int) -> None:
         self.scene = scene
         self.number = number
+        self.revoking = False
         self.revoked = False
         self.before: list[int] = []
         self.after: list[int] = []
@@ -59,6 +60,7 @@ class Racer:
             for _ in range(2):
                 tasks.start_soon(self.use, agent, used)
             await used.wait()
+            self.revoking = True
             await self.admin("session_revoke", session=made["session"]["id"])
             self.revoked = True
 
@@ -68,9 +70,9 @@ class Racer:
             case = f"late-{self.number}" if late else f"race-{self.number}"
             try:
                 status = (await agent.ask(call("echo", case=case))).status
-            except ConnectionError:
-                # Revoked between an answer's head and its body; a use sent after that is never cut.
-                if late:
+            except ConnectionError as error:
+                # Only a revocation cuts, only what is half answered, and never a use sent after it.
+                if late or not self.revoking or "after status 200" not in str(error):
                     raise
                 status = CUT
             (self.after if late else self.before).append(status)
