@@ -50,6 +50,7 @@ class TcpProxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        self.refusing = True  # what was accepted by then, too
         pairs = list(self._pairs)
         self.cut()
         await asyncio.gather(*pairs, return_exceptions=True)
@@ -96,12 +97,13 @@ class TcpProxy:
         pair = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._pairs.add(pair)
         pair.add_done_callback(self._pairs.discard)
+        # However it ends: it may be cut while the target is still dialled, or before it begins.
+        pair.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
-            writer.transport.abort()
             return
         pumps = [
             asyncio.create_task(self._pump(reader, far_writer, "up")),
@@ -113,7 +115,6 @@ class TcpProxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            writer.transport.abort()
             far_writer.transport.abort()
 
     async def _pump(

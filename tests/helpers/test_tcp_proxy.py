@@ -1,6 +1,9 @@
 """The proxy that stands for a bad network keeps bytes in order and draws the same dice again."""
 
 import asyncio
+import contextlib
+
+import anyio
 
 from tests.helpers.tcp_proxy import TcpProxy
 
@@ -40,6 +43,22 @@ async def test_one_way_stands_still_while_the_other_goes_on() -> None:
         assert not arrived.is_set()
         proxy.resume()
         await arrived.wait()
+        writer.close()
+
+
+async def test_a_connection_whose_target_is_still_dialled_ends_with_the_proxy() -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    async with server:
+        async with TcpProxy(server.sockets[0].getsockname()[1]) as proxy:
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            while not proxy.taken:  # noqa: ASYNC110 - no turn of the loop later than that
+                await asyncio.sleep(0)
+        with anyio.fail_after(30), contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
         writer.close()
 
 
