@@ -13,7 +13,8 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import anyio
 
@@ -44,6 +45,7 @@ Inject = Callable[[UpstreamRequest], Headers]
 Refused = Callable[[UpstreamRequest], None]
 """Hears that the upstream did not take what was injected."""
 
+CHECKED_AT_A_TIME = 64
 SESSIONS_FULL = -31503
 """JSON-RPC code for no room for another MCP session; outside the reserved range."""
 ACCESS_REFUSED = "upstream answer: access refused"
@@ -85,7 +87,7 @@ class HttpUpstream:
         self._sessions = McpSessions(self.limits.mcp_sessions, self.limits.mcp_session_seconds)
         self._farewells = Farewells(self._send_farewell, self.limits.mcp_sessions)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.Handle | None = None
         self._empty = asyncio.Event()
 
     def dials(self, target: HttpTarget) -> None:
@@ -337,12 +339,10 @@ class HttpUpstream:
         loop, limits = self._loop, self.limits
         if loop is None:
             return
-        self._sweeper = loop.call_later(limits.sweep_seconds, self._sweep)
         now = self.now = loop.time()
+        self._sweeper = loop.call_soon(self._check, iter(list(self._connections)), now)
         while self._waiting and now - self._waiting[0].since > limits.waiting_seconds:
             self._waiting.popleft().fail(ResetCode.REFUSED, "no connection became free in time")
-        for connection in list(self._connections):
-            connection.check(now)
         for connection in list(self._idle):
             if now - connection.idle_since < limits.idle_seconds:
                 break
@@ -350,6 +350,18 @@ class HttpUpstream:
             connection.drop()
         for gone in self._sessions.forget_idle(now):
             self._farewells.say(gone)
+
+    def _check(self, connections: Iterator[Connection], now: float) -> None:
+        """Check some, then let other work go on: thousands at once would hold up every call."""
+        if self._loop is None:
+            return
+        some = list(islice(connections, CHECKED_AT_A_TIME))
+        if some:
+            self._sweeper = self._loop.call_soon(self._check, connections, now)
+        else:
+            self._sweeper = self._loop.call_later(self.limits.sweep_seconds, self._sweep)
+        for connection in some:
+            connection.check(now)
 
 
 def _complains(status: int) -> bool:

@@ -23,7 +23,6 @@ from dataclasses import replace
 from typing import Any
 
 import anyio.abc
-import structlog
 
 from shared.errors import MisuseError, ResetCode, TooBigError
 from shared.jsonrpc.envelope import EnvelopeError, parse
@@ -48,6 +47,7 @@ from tunnel_relay.gateway.judge import Judge, Narrow
 from tunnel_relay.gateway.mcp_sessions import McpSessions
 from tunnel_relay.gateway.patience import SMALL_BYTES
 from tunnel_relay.gateway.running import Running
+from tunnel_relay.gateway.sweeping import Sweeper
 from tunnel_relay.gateway.tally import Tally
 from tunnel_relay.gateway.verdicts import COUNTED_BYTES, Later, Verdicts
 from tunnel_relay.gateway.waiting import WaitingCalls
@@ -58,10 +58,6 @@ from tunnel_relay.quotas import Quotas
 from tunnel_relay.ratelimit import RateLimit, address_key
 from tunnel_relay.sessions import SessionTable
 from tunnel_relay.store.base import Session
-
-log = structlog.get_logger("tunnel_relay.gateway")
-
-SWEEP_SECONDS = 1.0
 
 
 class Gateway:
@@ -112,7 +108,8 @@ class Gateway:
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Serve from now on; what has to wait runs in `tasks`."""
         self.tasks = tasks
-        tasks.start_soon(self._sweep_forever)
+        sweeper = Sweeper(self, self._sessions, self._lease, self._comment_every, self._clock)
+        tasks.start_soon(sweeper.run)
 
     def refused(self, answer: Answer, about: About, transport: Any) -> None:
         """Count an answer of the relay's own, and write it down if it is all that comes."""
@@ -376,25 +373,3 @@ class Gateway:
         if self.running.discard(session.id, exchange):
             self.quotas.end(session)
             self.tally.end(exchange)
-
-    # Deadlines ----------------------------------------------------------------------------------
-
-    async def _sweep_forever(self) -> None:
-        """Look at every connection and call once a second: no call pays for a timer of its own."""
-        now = self.time()
-        while True:
-            await anyio.sleep(SWEEP_SECONDS)
-            since, now = now, self.time()
-            wall = self._sessions.reach(self._clock())
-            self.quotas.forget(now)
-            self.binding.forget(now)
-            if self.running and not self._lease.held:
-                log.error("calls_cut", calls=self.cut_unchecked(), reason="the lease lapsed")
-            for connection in list(self.connections):
-                if 0 < connection.deadline <= now:
-                    connection.expire()
-            for session, exchanges in self.running.by_session():
-                if any(exchange.in_use(since) for exchange in exchanges):
-                    self._sessions.keep_in_use(session, wall)
-                for exchange in exchanges:
-                    exchange.sweep(now, self._comment_every)

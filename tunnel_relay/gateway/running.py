@@ -1,7 +1,5 @@
 """The calls under way, by session: what is cut when one ends, and which may go on unattended."""
 
-from collections.abc import Iterator
-
 from shared.errors import ResetCode
 from tunnel_relay.gateway.answers import Cause
 from tunnel_relay.gateway.exchange import Exchange
@@ -50,11 +48,6 @@ class Running:
         for exchange in exchanges:
             exchange.cut(cause)
         return len(exchanges)
-
-    def by_session(self) -> Iterator[tuple[str, list[Exchange]]]:
-        """Yield each session with its calls; both may change meanwhile."""
-        for session, live in list(self._live.items()):
-            yield session, list(live)
 
     def may_run_on(self, session: str) -> bool:
         """Tell whether one more call of a session may run on though its agent is gone."""

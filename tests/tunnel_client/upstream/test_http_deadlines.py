@@ -1,6 +1,7 @@
 """Deadlines of exchanges, kept by one coarse timer."""
 
 import asyncio
+from itertools import pairwise
 
 from shared.errors import ResetCode
 from tests.tunnel_client.upstream.http_support import (
@@ -13,6 +14,7 @@ from tests.tunnel_client.upstream.http_support import (
     says,
     silence,
 )
+from tunnel_client.upstream.http import CHECKED_AT_A_TIME
 
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -70,3 +72,26 @@ async def test_an_event_stream_may_be_silent_and_so_may_one_whose_reader_pauses(
         paused_exchange.resume()
         assert (await paused.done()).body == b"abcd"
         assert (await stream.done()).failure is None
+
+
+async def test_of_many_deadlines_other_work_is_done_between_some_and_the_next() -> None:
+    many = 3 * CHECKED_AT_A_TIME
+    async with (
+        raw_server(silence) as server,
+        pool(server.url, connections=many, sweep_seconds=0.7, head_seconds=0.5) as upstream,
+    ):
+        replies = [begin(upstream)[1] for _ in range(many)]
+        ended: list[int] = []
+
+        def ask_again() -> None:
+            ended.append(sum(reply.ended for reply in replies))
+            if ended[-1] < many:
+                asyncio.get_running_loop().call_soon(ask_again)
+
+        ask_again()
+        for reply in replies:
+            failure = (await reply.done()).failure
+            assert failure is not None
+            assert failure[0] is ResetCode.TIMEOUT
+        steps = [after - before for before, after in pairwise(ended)]
+        assert max(steps) <= CHECKED_AT_A_TIME
