@@ -21,42 +21,48 @@ DEADLINE = 90.0
 TOOL = "test_simple_text"
 
 
+Steps = tuple[tuple[str, ...], ...]
+"""The command of each step; its word URL stands for that of a server."""
+
+
 @dataclass(frozen=True)
 class LoginAgent:
-    """An agent program; the words after its name are the URL of a server, once for each step."""
+    """An agent program."""
 
     name: str
-    steps: tuple[tuple[str, ...], ...]
+    steps: Steps
 
 
-def agents() -> dict[str, LoginAgent]:
-    """Return the four agents, with what they need installed."""
-    node = str(node_packages.node())
-    inspector = str(node_packages.node_modules() / ".bin" / "mcp-inspector")
-    cli = (
-        node,
-        inspector,
-        "--cli",
-        "--server-url",
-        "URL",
-        "--transport",
-        "http",
-        "--format",
-        "json",
-        "--method",
-    )
-    found = [
-        LoginAgent("python-sdk", ((sys.executable, "-m", "tests.logins.python_sdk", "URL"),)),
-        LoginAgent(
-            "fastmcp", ((str(fastmcp_python()), "-m", "tests.logins.fastmcp_agent", "URL"),)
-        ),
-        LoginAgent("ts-v2", ((node, str(Path(__file__).with_name("ts_v2.mjs")), "URL"),)),
-        LoginAgent(
-            "inspector",
-            ((*cli, "tools/list"), (*cli, "tools/call", "--tool-name", TOOL)),
-        ),
-    ]
-    return {agent.name: agent for agent in found}
+def agent(name: str) -> LoginAgent:
+    """Return one of the agents, with what it needs installed; raises KeyError."""
+    return LoginAgent(name, _STEPS[name]())
+
+
+def _python_sdk() -> Steps:
+    return ((sys.executable, "-m", "tests.logins.python_sdk", "URL"),)
+
+
+def _fastmcp() -> Steps:
+    return ((str(fastmcp_python()), "-m", "tests.logins.fastmcp_agent", "URL"),)
+
+
+def _typescript() -> Steps:
+    return ((str(node_packages.node()), str(Path(__file__).with_name("ts_v2.mjs")), "URL"),)
+
+
+def _inspector() -> Steps:
+    program = node_packages.node_modules() / ".bin" / "mcp-inspector"
+    words = ("--cli", "--server-url", "URL", "--transport", "http", "--format", "json", "--method")
+    cli = (str(node_packages.node()), str(program), *words)
+    return ((*cli, "tools/list"), (*cli, "tools/call", "--tool-name", TOOL))
+
+
+_STEPS = {
+    "python-sdk": _python_sdk,
+    "fastmcp": _fastmcp,
+    "ts-v2": _typescript,
+    "inspector": _inspector,
+}
 
 
 @dataclass
