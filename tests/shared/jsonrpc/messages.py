@@ -1,7 +1,11 @@
-"""Messages the tests of this folder start from."""
+"""Messages the tests of this folder start from, and the refusal of one."""
 
 import json
 from typing import Any
+
+import pytest
+
+from shared.jsonrpc.envelope import EnvelopeError, parse
 
 VERSION = "2026-07-28"
 META: dict[str, Any] = {
@@ -30,3 +34,11 @@ def with_arguments(arguments: bytes) -> bytes:
         + arguments
         + b"}}"
     )
+
+
+def refused(body: bytes) -> EnvelopeError:
+    """Return the error that reading this message ends in."""
+    with pytest.raises(EnvelopeError) as caught:
+        parse(body)
+    assert caught.value.status == 400
+    return caught.value

@@ -15,6 +15,7 @@ from shared.link.driver import LinkDriver
 from shared.link.owner import StreamHandler
 from shared.link.transport import MessageHandler
 from shared.link.websocket import ClientWebSocket, Inbox, ServerWebSocket
+from shared.version import SUBPROTOCOL
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
@@ -22,6 +23,11 @@ from shared.wire.tools import ToolWord
 DEADLINE = 10.0
 AUTHORIZATION = "MCP-Tunnel office"
 LINK = "0123456789abcdef"
+UPGRADE = (
+    "GET /tunnel HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+)
 
 
 async def until(check: Callable[[], Any]) -> None:
@@ -219,6 +225,38 @@ async def sockets(
     finally:
         listener.close()
         await listener.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    admit: Callable[[Request], tuple[int, str] | None],
+    opened: Callable[[ServerWebSocket], None] = lambda _: None,
+) -> AsyncIterator[int]:
+    """Serve WebSockets that answer with an Inbox; returns the port."""
+    made: list[ServerWebSocket] = []
+
+    def make() -> ServerWebSocket:
+        made.append(ServerWebSocket(admit, lambda socket, _inbox: opened(socket)))
+        return made[-1]
+
+    listener = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        for one in made:
+            one.abort()
+        listener.close()
+        await listener.wait_closed()
+
+
+async def upgrade_by_hand(
+    port: int, extra: str = ""
+) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Upgrade with bytes of our own; returns the response head and the streams."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{UPGRADE}{extra}\r\n".encode())
+    with anyio.fail_after(DEADLINE):
+        return await reader.readuntil(b"\r\n\r\n"), reader, writer
 
 
 @contextlib.asynccontextmanager

@@ -1,21 +1,19 @@
-"""Messages over a WebSocket: what an upgrade may end in, and what a hostile peer gets."""
+"""Messages over a WebSocket: whole and in order until it ends, whatever a hostile peer sends."""
 
 import asyncio
 import contextlib
 import gc
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 import uvloop
-from websockets.http11 import Request
-from websockets.utils import accept_key
 
-from shared.errors import AuthError, PeerError
+from shared.errors import PeerError
 from shared.link.websocket import (
     MAX_EARLY_MESSAGES,
     MAX_FRAGMENTS,
@@ -25,9 +23,7 @@ from shared.link.websocket import (
     Inbox,
     LinkLostError,
     ServerWebSocket,
-    UpgradeRefusedError,
 )
-from shared.version import SUBPROTOCOL
 from shared.wire.limits import MAX_MESSAGE_BYTES
 from tests.helpers.tls import Authority
 from tests.shared.link.ends import (
@@ -35,19 +31,10 @@ from tests.shared.link.ends import (
     DEADLINE,
     Recorder,
     Sockets,
+    listening,
     sockets,
     until,
-)
-
-UPGRADE = (
-    "GET /tunnel HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
-)
-COMPRESSION = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-ACCEPTED = (
-    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Accept: {accept}\r\n"
+    upgrade_by_hand,
 )
 
 
@@ -77,6 +64,18 @@ async def test_a_message_in_fragments_is_put_together() -> None:
         ends.client.send(b"next")
         await until(lambda: len(server.messages) == 2)
         assert server.messages == [b"abc", b"next"]
+
+
+async def test_bytes_that_drip_are_put_together() -> None:
+    async with listening(lambda _: None) as port:
+        _, reader, writer = await upgrade_by_hand(port)
+        for one in bytes([0x89, 0x82, 0, 0, 0, 0]) + b"hi":
+            writer.write(bytes([one]))
+            await writer.drain()
+        with anyio.fail_after(DEADLINE):
+            assert await reader.readexactly(4) == b"\x8a\x02hi"
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_why_a_socket_is_closed_reaches_the_other_side() -> None:
@@ -118,6 +117,58 @@ async def test_a_socket_that_is_closing_passes_nothing_on() -> None:
         ends.client._write_out()
         await until(lambda: client.lost)
         assert server.messages == []
+
+
+@pytest.mark.parametrize(("way", "error"), [("forget", ConnectionResetError), ("abort", None)])
+async def test_a_socket_that_is_forgotten_leaves_nothing_for_the_kernel_to_send(
+    way: str, error: type[Exception] | None
+) -> None:
+    """Else a proof that was given up arrives when the network is back."""
+    ends: list[Exception | None] = []
+    asked, over = anyio.Event(), anyio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        try:
+            ends.append(None if await reader.read() == b"" else EOFError())
+        except ConnectionResetError as reset:
+            ends.append(reset)
+        writer.close()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        _, client = await asyncio.get_running_loop().create_connection(
+            lambda: ClientWebSocket(f"ws://127.0.0.1:{port}/tunnel", AUTHORIZATION),
+            "127.0.0.1",
+            port,
+        )
+        with anyio.fail_after(DEADLINE):
+            await asked.wait()
+            getattr(client, way)()
+            await over.wait()
+    assert [type(end) for end in ends] == [type(None) if error is None else error]
+
+
+def test_a_lost_socket_lets_go_of_its_tls_state_without_a_collection(tmp_path: Path) -> None:
+    authority = Authority()
+    trusting = ssl.create_default_context(cafile=authority.write(tmp_path / "ca.pem"))
+
+    async def lose() -> None:
+        async with sockets(authority.server("localhost"), trusting) as ends:
+            transport = ends.server._transport
+            assert transport is not None
+            state = weakref.ref(transport.get_extra_info("ssl_object"))
+            del transport
+            ends.client.abort()
+            await until(lambda: state() is None)
+
+    gc.disable()
+    try:
+        uvloop.run(lose())
+    finally:
+        gc.enable()
 
 
 # Hostile peers ---------------------------------------------------------------------------------
@@ -261,256 +312,6 @@ def test_empty_messages_are_bounded_as_well_as_bytes() -> None:
     with pytest.raises(PeerError, match="too many messages"):
         inbox.message_received(b"")
     assert len(inbox._messages) == MAX_EARLY_MESSAGES
-
-
-# The upgrade -----------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    admit: Callable[[Request], tuple[int, str] | None],
-    opened: Callable[[ServerWebSocket], None] = lambda _: None,
-) -> AsyncIterator[int]:
-    """Serve WebSockets that answer with an Inbox; returns the port."""
-    made: list[ServerWebSocket] = []
-
-    def make() -> ServerWebSocket:
-        made.append(ServerWebSocket(admit, lambda socket, _inbox: opened(socket)))
-        return made[-1]
-
-    listener = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        for one in made:
-            one.abort()
-        listener.close()
-        await listener.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def answering(answer: Callable[[bytes], bytes]) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Serve fixed bytes to whoever asks; returns the port and the requests that came."""
-    requests: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        requests.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(answer(requests[-1]))
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-            await reader.read()
-        writer.close()
-
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[1], requests
-    finally:
-        listener.close()
-        await listener.wait_closed()
-
-
-async def dial(port: int) -> Inbox:
-    """Dial and wait for the upgrade; the socket is gone afterwards."""
-    _, client = await asyncio.get_running_loop().create_connection(
-        lambda: ClientWebSocket(f"ws://localhost:{port}/tunnel", AUTHORIZATION), "127.0.0.1", port
-    )
-    try:
-        with anyio.fail_after(DEADLINE):
-            return await client.opened()
-    finally:
-        client.abort()
-        await until(lambda: client._lost)
-
-
-def accepted(request: bytes, *lines: str) -> bytes:
-    """Return a 101 for a request, with further header lines."""
-    fields = [line.partition(b": ")[::2] for line in request.split(b"\r\n")]
-    key = {name.lower(): value for name, value in fields}[b"sec-websocket-key"].decode()
-    head = ACCEPTED.format(accept=accept_key(key)) + "".join(f"{line}\r\n" for line in lines)
-    return head.encode() + b"\r\n"
-
-
-async def test_the_upgrade_names_path_tunnel_and_subprotocol_and_offers_no_compression_t16() -> (
-    None
-):
-    """T16: compression is never offered."""
-    async with answering(lambda _: b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (
-        port,
-        requests,
-    ):
-        with pytest.raises(UpgradeRefusedError):
-            await dial(port)
-    lines = requests[0].decode().split("\r\n")
-    assert lines[0] == "GET /tunnel HTTP/1.1"
-    assert f"Authorization: {AUTHORIZATION}" in lines
-    assert f"Sec-WebSocket-Protocol: {SUBPROTOCOL}" in lines
-    assert "extensions" not in requests[0].decode().lower()
-
-
-@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
-async def test_a_refused_upgrade_says_its_status(status: int) -> None:
-    async with listening(lambda _: (status, "no")) as port:
-        with pytest.raises(UpgradeRefusedError) as caught:
-            await dial(port)
-    assert caught.value.status == status
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_redirect_is_not_followed_t09(status: int) -> None:
-    """T09: the client dials what it was configured to dial, nothing else."""
-    async with answering(lambda _: b"") as (elsewhere, followed):
-        location = f"Location: http://127.0.0.1:{elsewhere}/tunnel"
-        answer = f"HTTP/1.1 {status} Moved\r\n{location}\r\nContent-Length: 0\r\n\r\n".encode()
-        async with answering(lambda _: answer) as (port, requests):
-            with pytest.raises(UpgradeRefusedError) as caught:
-                await dial(port)
-    assert caught.value.status == status
-    assert len(requests) == 1
-    assert followed == []
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (lambda _: b"\x16\x03\x01 this is not HTTP\r\n\r\n", LinkLostError),
-        (lambda _: b"HTTP/1.1 101 " + b"x" * 100_000, LinkLostError),
-        (lambda request: accepted(request), AuthError),
-        (lambda request: accepted(request, "Sec-WebSocket-Protocol: other"), PeerError),
-        (
-            lambda request: accepted(
-                request, f"Sec-WebSocket-Protocol: {SUBPROTOCOL}", COMPRESSION.strip()
-            ),
-            PeerError,
-        ),
-        (lambda request: accepted(request.replace(b"Key: ", b"Key: A")), PeerError),
-    ],
-    ids=["garbage", "endless line", "no subprotocol", "other", "compression", "wrong accept"],
-)
-async def test_an_answer_that_is_no_upgrade_is_refused_t08_t16(
-    answer: Callable[[bytes], bytes], error: type[PeerError]
-) -> None:
-    """T08, T16: another subprotocol or an extension nobody offered ends the attempt."""
-    async with answering(answer) as (port, _):
-        with pytest.raises(error):
-            await dial(port)
-
-
-async def test_a_connection_that_breaks_during_the_upgrade_is_reported() -> None:
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-
-    listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-    async with listener:
-        with pytest.raises(LinkLostError):
-            await dial(listener.sockets[0].getsockname()[1])
-
-
-@pytest.mark.parametrize(("way", "error"), [("forget", ConnectionResetError), ("abort", None)])
-async def test_a_socket_that_is_forgotten_leaves_nothing_for_the_kernel_to_send(
-    way: str, error: type[Exception] | None
-) -> None:
-    """Else a proof that was given up arrives when the network is back."""
-    ends: list[Exception | None] = []
-    asked, over = anyio.Event(), anyio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        asked.set()
-        try:
-            ends.append(None if await reader.read() == b"" else EOFError())
-        except ConnectionResetError as reset:
-            ends.append(reset)
-        writer.close()
-        over.set()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
-        port = listener.sockets[0].getsockname()[1]
-        _, client = await asyncio.get_running_loop().create_connection(
-            lambda: ClientWebSocket(f"ws://127.0.0.1:{port}/tunnel", AUTHORIZATION),
-            "127.0.0.1",
-            port,
-        )
-        with anyio.fail_after(DEADLINE):
-            await asked.wait()
-            getattr(client, way)()
-            await over.wait()
-    assert [type(end) for end in ends] == [type(None) if error is None else error]
-
-
-async def upgrade_by_hand(
-    port: int, extra: str = ""
-) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
-    """Upgrade with bytes of our own; returns the response head and the streams."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"{UPGRADE}{extra}\r\n".encode())
-    with anyio.fail_after(DEADLINE):
-        return await reader.readuntil(b"\r\n\r\n"), reader, writer
-
-
-async def test_compression_that_is_offered_is_never_taken_t16() -> None:
-    """T16: no extension is negotiated, and a compressed frame ends the link."""
-    async with listening(lambda _: None) as port:
-        head, reader, writer = await upgrade_by_hand(port, COMPRESSION)
-        assert head.startswith(b"HTTP/1.1 101 ")
-        assert b"extensions" not in head.lower()
-        rsv1_binary = bytes([0xC2, 0x81, 0, 0, 0, 0, 0x01])
-        writer.write(rsv1_binary)
-        with anyio.fail_after(DEADLINE):
-            answer = await reader.readexactly(4)
-        assert answer[0] == 0x88
-        assert int.from_bytes(answer[2:]) == 1002
-        writer.close()
-        await writer.wait_closed()
-
-
-async def test_bytes_that_drip_are_put_together() -> None:
-    async with listening(lambda _: None) as port:
-        _, reader, writer = await upgrade_by_hand(port)
-        for one in bytes([0x89, 0x82, 0, 0, 0, 0]) + b"hi":
-            writer.write(bytes([one]))
-            await writer.drain()
-        with anyio.fail_after(DEADLINE):
-            assert await reader.readexactly(4) == b"\x8a\x02hi"
-        writer.close()
-        await writer.wait_closed()
-
-
-async def test_who_may_not_come_in_never_reaches_the_opener() -> None:
-    seen: list[Request] = []
-
-    def admit(request: Request) -> tuple[int, str]:
-        seen.append(request)
-        return 401, "name the tunnel"
-
-    async with listening(admit) as port:
-        head, reader, writer = await upgrade_by_hand(port)
-        assert head.startswith(b"HTTP/1.1 401 ")
-        with anyio.fail_after(DEADLINE):
-            assert (await reader.read()).endswith(b"name the tunnel\n")
-        writer.close()
-        await writer.wait_closed()
-    assert seen[0].path == "/tunnel"
-
-
-def test_a_lost_socket_lets_go_of_its_tls_state_without_a_collection(tmp_path: Path) -> None:
-    authority = Authority()
-    trusting = ssl.create_default_context(cafile=authority.write(tmp_path / "ca.pem"))
-
-    async def lose() -> None:
-        async with sockets(authority.server("localhost"), trusting) as ends:
-            transport = ends.server._transport
-            assert transport is not None
-            state = weakref.ref(transport.get_extra_info("ssl_object"))
-            del transport
-            ends.client.abort()
-            await until(lambda: state() is None)
-
-    gc.disable()
-    try:
-        uvloop.run(lose())
-    finally:
-        gc.enable()
 
 
 def test_a_client_holds_what_a_link_that_goes_on_sends_early_and_a_relay_holds_little() -> None:

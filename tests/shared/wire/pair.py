@@ -15,6 +15,7 @@ SESSION = "0123456789abcdef" * 2
 HEADERS: Headers = [(b"content-type", b"application/json")]
 OPEN = encode_open(OpenHead("time", "POST", SESSION, "", HEADERS))
 HEAD = encode_head(200, HEADERS)
+PING = b"8 bytes."
 
 SMALL = LinkLimits(
     message_bytes=KIB * 256,

@@ -20,6 +20,11 @@ POLICY = "e" * 64
 PARAMS = {"name": "send", "arguments": {"to": "a@example.com", "text": "hello"}}
 
 
+def given_params() -> dict[str, Any]:
+    """Return what another call of the same tool is made with."""
+    return {"arguments": {"n": 1}}
+
+
 def needs(**more: Any) -> Needs:
     given: dict[str, Any] = {
         "policy": POLICY,
