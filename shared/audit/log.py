@@ -156,8 +156,8 @@ class AuditLog:
 
     def flush(self) -> str | None:
         """Write what is queued, now; returns why that is not possible. What is not is owed."""
-        if self.failing is None:
-            self._flush()
+        if self.failing is None and self._flush():
+            return None  # also where the disk takes no more after this
         return self.failing
 
     def write(self, make: Make) -> int:

@@ -136,6 +136,11 @@ class LinkDriver(ControlWords):
         """The number that the next stream will have, at the end that opens them."""
         return self._newest + 1
 
+    def skip(self) -> None:
+        """Use up the number of the next stream: something that is not sent is known by it."""
+        self._mux.skip()
+        self._newest += 1
+
     def open(self, head: bytes, body: bytes, handler: StreamHandler) -> int:
         """Open a stream with a whole request; raises MisuseError when the link is full."""
         return self._new(self._mux.open(head, body), handler)

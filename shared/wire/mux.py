@@ -95,9 +95,13 @@ class Mux(ControlFrames):
         if not self._relay or self.full:
             raise MisuseError("no stream can be opened here now")
         stream = self._streams.add(self._streams.highest + 1)
-        if stream.id == DRAIN_AT_STREAM:
+        if stream.id >= DRAIN_AT_STREAM and not self.draining:
             self.drain("stream ids run out")
         return stream
+
+    def skip(self) -> None:
+        """Use up the next id without a stream."""
+        self._streams.highest += 1
 
     def request(self, head: bytes, body: bytes) -> int:
         """Open a stream with a whole request and return its id; raises MisuseError when full.

@@ -12,7 +12,7 @@ from tests.helpers.disks import fill, small_disk
 from tests.helpers.tunnel import Lab, end
 from tests.integration.policies import desk_upstream
 from tests.integration.scene import Scene, eventually, open_scene
-from tests.integration.test_audit_client import intent_of, pinned
+from tests.integration.test_audit_client import folder, intent_of, pinned
 from tests.integration.test_audit_faults import NEVER_SENT, classified, refuses, said
 
 pytestmark = [pytest.mark.system]
@@ -147,10 +147,16 @@ async def test_nothing_is_sent_while_the_relays_disk_is_full_and_it_recovers(
             assert (await scene.ready())["reason"] == "audit"
             filler.unlink()
             await eventually(lambda: answers_again(scene))
+            await end(scene.lab.client)
             await end(scene.lab.relay)
             found = records(disk / "log")
             assert [each["seq"] for each in found] == list(range(len(found)))
             assert len([each for each in found if each["kind"] == "audit.gap"]) == 1
+            # What met the full disk is written down later, under names that are its own.
+            names = [each["call"] for each in found if each["kind"] == "call.intent"]
+            assert len(names) == len(set(names))
+            both = (str(disk / "log"), str(folder(scene)))
+            await scene.lab._run("tunnel-relay", "audit", "reconcile", *both)
 
 
 async def answers_again(scene: Scene) -> bool:

@@ -198,6 +198,7 @@ class Calls:
             intents.append(seq)
         why = log.flush()
         for (exchange, head, body, known), seq in zip(ready, intents, strict=True):
+            named = driver.next_stream
             if why is None and known.changes:
                 # The number is taken now, so that both logs say the same; the body waits for the
                 # disk, and what has no body the client hands to nobody.
@@ -207,6 +208,8 @@ class Calls:
                 exchange.open(head, body)
             else:
                 exchange.unsent(None)
+            if driver.next_stream == named:
+                driver.skip()  # its intent is owed: no other call may have its name
 
     def _of(self, call: Call, envelope: Envelope | None, link: Link, policy: str) -> Known:
         session, tool = call.session, None

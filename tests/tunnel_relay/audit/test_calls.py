@@ -1,5 +1,6 @@
 """A write waits for the disk that has its intent, a read does not; both keep their number."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.audit.disk import Disk
 from shared.audit.log import AuditLog, Tell
 from shared.jsonrpc.envelope import parse
 from shared.policy.classes import ToolClass
@@ -38,10 +40,14 @@ class Lane:
 
     link = "00aa"
     lost = False
-    next_stream = 7
 
-    def __init__(self) -> None:
+    def __init__(self, full: bool = False) -> None:
         self.turn: list[Callable[[], object]] = []
+        self.next_stream = 7
+        self.full = full
+
+    def skip(self) -> None:
+        self.next_stream += 1
 
     def at_turn_end(self, act: Callable[[], object]) -> None:
         self.turn.append(act)
@@ -54,14 +60,22 @@ class Stream:
     written: Written | None = None
     call = SimpleNamespace(permit="", trace=b"")
 
-    def __init__(self, name: str, told: list[tuple[Any, ...]]) -> None:
-        self._name, self._told = name, told
+    def __init__(self, name: str, told: list[tuple[Any, ...]], lane: Lane) -> None:
+        self._name, self._told, self._lane = name, told, lane
+        self.stream = 0
 
     def open(self, head: bytes, body: bytes) -> None:
         self._told.append((self._name, "open", body))
+        self._take()
 
     def begin(self, head: bytes) -> None:
         self._told.append((self._name, "begin"))
+        self._take()
+
+    def _take(self) -> None:
+        if not self._lane.full:
+            self.stream = self._lane.next_stream
+            self._lane.next_stream += 1
 
     def go_on(self, body: bytes, why: str | None) -> None:
         self._told.append((self._name, "go on", body, why))
@@ -77,7 +91,7 @@ async def test_a_write_keeps_its_body_back_until_the_disk_has_its_intent_and_a_r
     log, lane = SlowDisk(tmp_path / "log"), Lane()
     calls, told = Calls(log), list[tuple[Any, ...]]()
     for name, known in (("write", WRITE), ("read", READ), ("more", WRITE)):
-        calls.when_written(Stream(name, told), lane, b"head", name.encode(), known)  # type: ignore[arg-type]
+        calls.when_written(Stream(name, told, lane), lane, b"head", name.encode(), known)  # type: ignore[arg-type]
     (turn,) = lane.turn
     turn()
     assert told == [("write", "begin"), ("read", "open", b"read"), ("more", "begin")]
@@ -91,6 +105,46 @@ async def test_a_write_keeps_its_body_back_until_the_disk_has_its_intent_and_a_r
         ("more", "go on", b"more", "No space left on device"),
     ]
     log.close()
+
+
+class FullDisk(AuditLog):
+    """A log whose disk is full as long as a test says so."""
+
+    full = False
+
+    def _disk_for_more(self) -> Disk:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super()._disk_for_more()
+
+
+async def test_a_call_that_is_not_sent_takes_its_name_along(tmp_path: Path) -> None:
+    """A08: intents of a turn in which the disk fills up are owed; no later call is called so."""
+    log, lane = FullDisk(tmp_path / "log", "test"), Lane()
+    calls, told = Calls(log, reads_without=True), list[tuple[Any, ...]]()
+    streams: list[Any] = []
+    for full in (True, False):
+        log.full = full
+        for known in (WRITE, READ, WRITE, READ):
+            streams.append(Stream(str(len(streams)), told, lane))
+            calls.when_written(streams[-1], lane, b"head", b"body", known)  # type: ignore[arg-type]
+        lane.turn.pop()()
+        log.failing = None
+    log.close()
+    assert [each.stream for each in streams] == [0, 8, 0, 10, 11, 12, 13, 14]
+    found = records(tmp_path / "log", "call.intent")
+    assert [each["call"] for each in found] == [f"00aa.{number}" for number in range(7, 15)]
+
+
+async def test_a_call_for_which_the_link_has_no_room_takes_its_name_along(tmp_path: Path) -> None:
+    log, lane = AuditLog(tmp_path / "log", "test"), Lane(full=True)
+    calls, told = Calls(log), list[tuple[Any, ...]]()
+    for known in (READ, WRITE):
+        calls.when_written(Stream("one", told, lane), lane, b"head", b"", known)  # type: ignore[arg-type]
+        lane.turn.pop()()
+    log.close()
+    names = [each["call"] for each in records(tmp_path / "log", "call.intent")]
+    assert names == ["00aa.7", "00aa.8"]
 
 
 @pytest.mark.parametrize("state", PinState)
