@@ -14,6 +14,7 @@ import anyio
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from shared import clocks
 from shared.audit import events
 from shared.collector import quiet_collector
 from shared.hangup import Hangups
@@ -131,6 +132,7 @@ async def _serve(
         quiet_collector()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            tasks.start_soon(clocks.watch)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
             again = functools.partial(_again, settings, client, upstreams)

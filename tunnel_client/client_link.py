@@ -120,10 +120,10 @@ class ClientLink:
     def on_late(self, whose: str, answer: bytes) -> None:
         """Never called: only the relay cuts."""
 
-    def on_cut(self, seconds: float) -> None:
+    def on_cut(self, seconds: float, reason: str) -> None:
         """The connection is gone, and we have this long to resume the link on another."""
-        events.note("link.cut", link=self.driver.link, waits=seconds)
-        self._gone(CUT, "the connection was cut")
+        events.note("link.cut", link=self.driver.link, reason=reason, waits=seconds)
+        self._gone(CUT, reason)
         if self._left:
             self.driver.close(CUT, "cut after another link took over")
 

@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 from pydantic import SecretBytes
 
+from shared import clocks
 from shared.audit.events import note
 from shared.collector import quiet_collector
 from shared.errors import CloseCode
@@ -114,6 +115,7 @@ async def serve(
             await app.issuers.apply_rules()
             app.listener.start(tasks)
             app.gateway.start(tasks)
+            tasks.start_soon(clocks.watch)
             tasks.start_soon(flush_forever, admin)
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)

@@ -267,7 +267,7 @@ class LinkDriver(ControlWords):
         self._transport.handler = NO_TRANSPORT
         self._transport = NO_TRANSPORT
         self._timer = self._loop.call_later(patience, self._over, code, reason)
-        self._owner.on_cut(patience)
+        self._owner.on_cut(patience, reason)
 
     def _over(self, code: int, reason: str) -> None:
         """Tell every stream, then the owner, once."""
@@ -320,7 +320,7 @@ class LinkDriver(ControlWords):
     def _tick(self) -> None:
         now = max(time.monotonic(), self._loop.time())
         if self.keepalive.expired(now):
-            self.give_up("the peer did not answer a ping in time")
+            self.give_up(self.keepalive.why(now))
             return
         payload = self.keepalive.check(now)
         if payload is not None:

@@ -75,8 +75,8 @@ class LinkOwner(Protocol):
     def on_late(self, whose: str, answer: bytes) -> None:
         """Part of an answer came for a stream that `LinkDriver.cut` ended for `whose`; once."""
 
-    def on_cut(self, seconds: float) -> None:
-        """The connection was cut; the link waits this long for `LinkDriver.resume`."""
+    def on_cut(self, seconds: float, reason: str) -> None:
+        """The connection was cut, and why; the link waits this long for `LinkDriver.resume`."""
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone; its streams were told already. Called once."""

@@ -145,7 +145,7 @@ class WebSocketTransport(Reader):
         self._handle_events()
         self._write_out()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """Report the loss once, with the peer's reason where it gave one."""
         if self._closing is not None:
             self._closing.cancel()
@@ -158,7 +158,7 @@ class WebSocketTransport(Reader):
         if received is not None:
             self.handler.transport_lost(received.code, received.reason)
         else:
-            self.handler.transport_lost(1006, "the connection broke")
+            self.handler.transport_lost(1006, _how_it_broke(error))
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
@@ -280,6 +280,14 @@ class WebSocketTransport(Reader):
             self.close(CloseCode.UNSUPPORTED, "binary messages only")
         elif frame.opcode is Opcode.CLOSE:
             self._close_soon()
+
+
+def _how_it_broke(error: Exception | None) -> str:
+    """Return what is known of a connection that ended without a close frame."""
+    if error is None:
+        return "the connection broke"
+    why = error.strerror if isinstance(error, OSError) else None
+    return f"the connection broke: {why or type(error).__name__}"
 
 
 class ClientWebSocket(WebSocketTransport):

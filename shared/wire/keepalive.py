@@ -39,7 +39,7 @@ class Keepalive:
     """
 
     __slots__ = (
-        *("_answer_due", "_asked_at", "_counter", "_deadline", "_next_ask"),
+        *("_answer_due", "_asked_at", "_counter", "_deadline", "_next_ask", "_owed_since"),
         "answered_at",
         "interval",
         "last_heard",
@@ -50,7 +50,7 @@ class Keepalive:
         self._deadline = deadline
         self._counter = 0
         self.last_heard = now
-        self._asked_at = now
+        self._asked_at = self._owed_since = now
         self.answered_at = -inf
         """When the last PING that has an answer was sent: all that is older came before it."""
         self._answer_due = inf
@@ -78,11 +78,17 @@ class Keepalive:
         self._asked_at = now
         if self._answer_due == inf:
             self._answer_due = now + self._deadline
+            self._owed_since = now
         return _STAMP.pack(self._counter)
 
     def expired(self, now: float) -> bool:
         """Tell whether the peer owed us an answer for too long."""
         return now >= self._answer_due
+
+    def why(self, now: float) -> str:
+        """Return why the peer is given up; one that is heard and does not answer hears nothing."""
+        asked, heard = now - self._owed_since, now - self.last_heard
+        return f"the peer did not answer a ping for {asked:.0f} s, last heard {heard:.0f} s ago"
 
     def owed_for(self, now: float) -> float:
         """Return for how many seconds an answer is due with nothing heard since; 0: none is."""

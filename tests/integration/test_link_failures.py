@@ -90,6 +90,7 @@ async def each_is_answered_once(calls: Running) -> None:
         assert reply.error["id"] == number
         assert not -32768 <= reply.error["code"] <= -32000
         assert reply.error["data"] == UNKNOWN
+        assert "the link to the private side was lost" in reply.error["message"]
     await calls.replies["stream"].end()
     last = calls.replies["stream"].events[-1]
     assert (last["id"], last["error"]["data"]) == (2, UNKNOWN)
@@ -152,6 +153,7 @@ async def test_a_client_that_stands_still(fresh: Wire) -> None:
         await scene.linked()
         each_ran_once(scene, calls)
     assert scene.lab.client.returncode is None
+    assert "the peer did not answer a ping for" in scene.log("relay.log")
     await scene.serves()
 
 

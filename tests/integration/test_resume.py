@@ -120,6 +120,7 @@ async def test_calls_survive_a_network_that_swallowed_everything(fresh: Wire) ->
             proxy.resume()
         await finish(calls)
         each_ran_once(scene, calls)
+    assert "the peer did not answer a ping for" in scene.log("relay.log")
 
 
 @pytest.mark.slow

@@ -140,13 +140,13 @@ class Link:
             "late_result", session=whose[:12], bytes=len(answer), sha256=digest, **self.names()
         )
 
-    def on_cut(self, seconds: float) -> None:
+    def on_cut(self, seconds: float, reason: str) -> None:
         """The connection is gone, and the client may resume the link on another."""
         self.cut_at = asyncio.get_running_loop().time()
         self.waits_until = self.cut_at + seconds
         self._registry.changed()
-        note("link.cut", **self.named(), waits=seconds)
-        log.info("link cut", **self.names(), waits=seconds)
+        note("link.cut", **self.named(), reason=reason, waits=seconds)
+        log.info("link cut", **self.names(), reason=reason, waits=seconds)
 
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""

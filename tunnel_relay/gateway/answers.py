@@ -199,6 +199,8 @@ class Cut(Enum):
     """The relay's lease lapsed: it does not know any more whether the session lives."""
     STOPPING = "stopping"
     """The relay stops, and has waited for the call as long as it may."""
+    LINK_LOST = "link_lost"
+    """The client is gone, or its link was cut for longer than it waits."""
 
 
 Cause = ResetCode | Cut
@@ -206,6 +208,11 @@ Cause = ResetCode | Cut
 _FAILURES: dict[Cause, tuple[int, int, str]] = {
     Cut.UNCHECKED: (503, INTERRUPTED, "this relay cannot check sessions now; the call was cut"),
     Cut.STOPPING: (502, INTERRUPTED, "this relay stops; the call was cut and may have run"),
+    Cut.LINK_LOST: (
+        502,
+        INTERRUPTED,
+        "the link to the private side was lost; the call may have run",
+    ),
     ResetCode.REVOKED: (403, ENDED, "the session has ended; its running call was cut"),
     ResetCode.REFUSED: (503, UNAVAILABLE, "the server takes no more calls now; try again soon"),
     ResetCode.NO_GRANT: (503, UNAVAILABLE, "the private side has to be told of the session again"),
@@ -215,7 +222,7 @@ _FAILURES: dict[Cause, tuple[int, int, str]] = {
     ResetCode.TIMEOUT: (504, INTERRUPTED, "the private server did not answer in time"),
     ResetCode.STALLED: (502, INTERRUPTED, "the answer was not read for too long"),
 }
-_BROKEN = (502, INTERRUPTED, "the connection to the private server broke; the call may have run")
+_BROKEN = (502, INTERRUPTED, "the private server broke off; the call may have run")
 
 
 def failed(code: Cause, message_id: str | int | None) -> Answer:

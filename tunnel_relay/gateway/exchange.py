@@ -213,7 +213,7 @@ class Exchange:
         elif code is ResetCode.NEEDS_APPROVAL and self._connection is not None:
             self._ask(self._connection, detail)
             return
-        self._end_early(code)
+        self._end_early(answers.Cut.LINK_LOST if self._driver.lost else code)
 
     def _ask(self, connection: "AgentConnection", detail: str) -> None:
         """A person has to permit this call first: the agent hears so, and where."""

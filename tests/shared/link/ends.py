@@ -154,7 +154,7 @@ class Owner:
     def on_late(self, whose: str, answer: bytes) -> None:
         self.facts.append((whose, answer))
 
-    def on_cut(self, seconds: float) -> None:
+    def on_cut(self, seconds: float, reason: str) -> None:
         self.cuts.append(seconds)
 
     def on_lost(self, code: int, reason: str) -> None:

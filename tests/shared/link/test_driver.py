@@ -148,7 +148,9 @@ async def test_a_peer_that_answers_no_ping_is_given_up_by_either_side_t28(silent
         recorder = ends.sockets.record(server=silent == "relay")
         driver._timer.cancel()
         await until(lambda: alive.lost)
-        assert alive.lost == [(1006, "the peer did not answer a ping in time")]
+        ((code, why),) = alive.lost
+        assert code == 1006
+        assert why.startswith("the peer did not answer a ping for ")
         assert any(
             kind is FrameType.PING for m in recorder.messages for kind, *_ in decode_frames(m)
         )
