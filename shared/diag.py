@@ -35,6 +35,10 @@ _SECRET_KEY = re.compile(
 )
 _LOGIN = re.compile(r"(?<=://)[^/\s@\"']+@")
 _QUERY = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
+_PATH = re.compile(r"(https?://[^\s/?#\"']+)(/[^\s?#\"']*)")
+_NAME = re.compile(r"[\w.~-]{0,7}|[A-Za-z._-]{8,30}")
+"""A part of a path that is no key: short, or made of letters as words are."""
+_UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 _RANDOM = re.compile(r"[A-Za-z0-9_+=~-]{20,}")
 _HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+\S+")
@@ -46,12 +50,23 @@ _OF_RECORD = {"what": ("server", "method", "class"), "why": ("decision", "rule")
 
 
 def masked(text: str) -> str:
-    """Return a text without what looks like a secret: logins and queries of URLs, random words."""
+    """Return a text without what looks like a secret.
+
+    Logins and queries of URLs, what is no name in their paths (hosted servers put a key there), and
+    random words.
+    """
     text = _LOGIN.sub(f"{MASK}@", text)
     text = _QUERY.sub(rf"\1?{MASK}", text)
+    text = _PATH.sub(_named, text)
+    text = _UUID.sub(MASK, text)
     text = _BEARER.sub(rf"\1 {MASK}", text)
     text = _HEX.sub(MASK, text)
     return _RANDOM.sub(lambda found: MASK if _random(found[0]) else found[0], text)
+
+
+def _named(found: re.Match[str]) -> str:
+    parts = found[2].split("/")
+    return found[1] + "/".join(each if _NAME.fullmatch(each) else MASK for each in parts)
 
 
 def _random(word: str) -> bool:

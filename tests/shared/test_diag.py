@@ -5,13 +5,35 @@ import io
 import json
 import tarfile
 
+import pytest
 from pydantic import SecretStr
 
 from shared.audit.recovery import ended_by_restart
-from shared.diag import Bundle, bare_record, blanked, masked, policy_facts, without_comments
+from shared.diag import MASK, Bundle, bare_record, blanked, masked, policy_facts, without_comments
 from tests.helpers.log_lines import completion
 
 CANARY = "mts_Zq7hT2kLw9XcV4bN8mR1pY6sD3fG5jA0eU2iOabcdEf"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h.example:8443/mcp", "https://h.example:8443/mcp"),
+        ("https://h.example/t/office/crm-2/v1", "https://h.example/t/office/crm-2/v1"),
+        ("http://[::1]:9/mcp/s/9f1c2e7ab04d4c6d/mcp", f"http://[::1]:9/mcp/s/{MASK}/mcp"),
+        ("https://h.example/key-a8d1f0c2-77be/x", f"https://h.example/{MASK}/x"),
+        ("https://h.example/" + "a" * 31 + "/", f"https://h.example/{MASK}/"),
+        ("https://h.example/a%2Fkey12345", f"https://h.example/{MASK}"),
+    ],
+)
+def test_a_path_keeps_names_and_no_key(url: str, shown: str) -> None:
+    """Hosted servers hand out URLs whose path is the key."""
+    assert masked(f"cannot reach {url} now") == f"cannot reach {shown} now"
+    assert blanked({"url": url}) == {"url": shown}
+
+
+def test_a_uuid_is_masked_wherever_it_stands() -> None:
+    assert masked("key 5d0f1e2b-77be-4a11-9c3e-5d0f1e2b3c4d.") == f"key {MASK}."
 
 
 def test_what_looks_like_a_secret_is_masked_and_paths_stay() -> None:
