@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -169,3 +170,71 @@ class HttpServer:
             finally:
                 server.shutdown()
                 thread.join(WAIT)
+
+
+class NarrowServer:
+    """Takes what is posted up to so many bytes, and hangs up on more without reading it."""
+
+    def __init__(self, limit: int, *, answers: bytes = b"") -> None:
+        self.port = free_port()
+        self.bodies: list[bytes] = []
+        self.cut = 0
+        """How often it hung up."""
+        self._limit = limit
+        self._answers = answers
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Return all lines that it took."""
+        return [line for body in list(self.bodies) for line in body.splitlines()]
+
+    @contextmanager
+    def up(self, context: ssl.SSLContext | None = None) -> Iterator[None]:
+        """Listen in the block, for one at a time."""
+        listener = socket.socket()
+        # Small: what is sent does not all fit into buffers, so that the cut comes meanwhile.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen()
+        thread = threading.Thread(target=self._accept, args=(listener, context))
+        thread.start()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join(WAIT)
+            listener.close()
+
+    def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                peer.settimeout(WAIT)
+                with suppress(OSError):
+                    if context is not None:
+                        peer = context.wrap_socket(peer, server_side=True)
+                    self._serve(peer)
+                peer.close()
+
+    def _serve(self, peer: socket.socket) -> None:
+        kept = b""
+        while b"\r\n\r\n" not in kept:
+            if not (data := peer.recv(1024)):
+                return
+            kept += data
+        head, _, body = kept.partition(b"\r\n\r\n")
+        size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        if size > self._limit:
+            self.cut += 1
+            if self._answers:
+                peer.sendall(self._answers)
+            else:
+                # No farewell: the other side loses even what was on its way to it.
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return
+        while len(body) < size and (data := peer.recv(65536)):
+            body += data
+        self.bodies.append(body)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

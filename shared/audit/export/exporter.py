@@ -60,6 +60,11 @@ class Codes(NamedTuple):
     gap: str
 
 
+def halved(most: int, waiting: int) -> int:
+    """Return how many records to send after `most` of those that wait; 0 when it was one alone."""
+    return min(most, waiting) // 2
+
+
 class Exporter:
     """Sends a log to one sink until it is stopped."""
 
@@ -153,10 +158,9 @@ class Exporter:
             try:
                 done = act()
             except (SinkError, AuditError) as error:
+                if isinstance(error, SinkError) and error.too_large and self._sends_fewer():
+                    continue  # at once: only so often as a number can be halved
                 failures += 1
-                if isinstance(error, SinkError) and error.too_large and self._most > 1:
-                    self._most //= 2
-                    continue
                 self._failed(str(error))
             except Exception as error:  # noqa: BLE001 - it says so and goes on: it must not end
                 failures += 1
@@ -214,6 +218,12 @@ class Exporter:
             self._cursor, self._after = self._after, None
         write_cursor(self._path, self._cursor)
         return True
+
+    def _sends_fewer(self) -> bool:
+        """Send fewer records at a time from now on; False when it was one alone."""
+        fewer = halved(self._most, len(self._waiting))
+        self._most = fewer or self._most
+        return fewer > 0
 
     def _take(self) -> bool:
         """Read and spell what is new; False when there is nothing."""

@@ -19,15 +19,19 @@ DEADLINE = 10.0
 """Seconds for a sink to take a batch, connecting included."""
 PIECE = 64 * 1024
 _LOOK = 0.005
+_CUT = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+"""The last is how TLS says the other two while it writes."""
 
 
 class SinkError(Exception):
     """A sink did not take what it was sent; says why in words of ours."""
 
-    def __init__(self, why: str, *, too_large: bool = False) -> None:
+    def __init__(self, why: str, *, too_large: bool = False, cut: bool = False) -> None:
         super().__init__(why)
         self.too_large = too_large
-        """Would fewer records have done?"""
+        """Might fewer records have done?"""
+        self.cut = cut
+        """Did the other side hang up on what was sent?"""
 
 
 class Connection:
@@ -133,6 +137,14 @@ def _unconfirmed(descriptor: int) -> int:
     return found
 
 
+def _why_cut(error: OSError) -> str:
+    return "the connection was closed" if isinstance(error, ssl.SSLError) else _said(error)
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
 class _named:  # noqa: N801 - used as a word
     """Turns what goes wrong with a connection into a SinkError that repeats nothing remote."""
 
@@ -143,9 +155,11 @@ class _named:  # noqa: N801 - used as a word
             raise SinkError(f"its certificate is refused: {error.verify_message}") from None
         if isinstance(error, TimeoutError):
             raise SinkError("it does not answer in time") from None
+        if isinstance(error, _CUT):
+            raise SinkError(_why_cut(error), cut=True) from None
         if isinstance(error, ssl.SSLError):
             raise SinkError(f"TLS failed: {error.reason or type(error).__name__}") from None
         if isinstance(error, socket.gaierror):
             raise SinkError("its name is not known") from None
         if isinstance(error, OSError):
-            raise SinkError(error.strerror or type(error).__name__) from None
+            raise SinkError(_said(error)) from None

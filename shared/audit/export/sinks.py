@@ -22,6 +22,8 @@ from shared.record.export.syslog import framed
 
 MAX_ANSWER = 64 * 1024
 _CHUNK = 64 * 1024
+GRACE = 0.2
+"""Seconds for the answer of who could not be sent everything: mostly it is there already."""
 Token = Callable[[], SecretStr]
 """Reads the token; raises SecretError."""
 
@@ -149,11 +151,10 @@ class HttpSink:
         connection.until(DEADLINE)
         try:
             connection.connect(self._target, self._ca)
-            connection.send(self._head(len(body)) + body)
-            status = _status(connection)
+            status = _answered(connection, self._head(len(body)) + body)
         finally:
             connection.close()
-        if not 200 <= status < 300:
+        if not _is_yes(status):
             raise SinkError(f"it answers {status}", too_large=status == 413)
 
     def _head(self, size: int) -> bytes:
@@ -199,6 +200,30 @@ class _Answer:
         status = self.parser.get_status_code()
         if status >= 200 and not self.status:
             self.status = status
+
+
+def _answered(connection: Connection, request: bytes) -> int:
+    """Return the status of the answer to a request, also of one that came before all was sent.
+
+    Whoever is sent too much may say so and hang up, and the reset then throws away what it said.
+    """
+    try:
+        try:
+            connection.send(request)
+        except SinkError:
+            connection.until(GRACE)
+            with contextlib.suppress(SinkError):
+                status = _status(connection)
+                if not _is_yes(status):  # a yes to what was not all sent is none
+                    return status
+            raise
+        return _status(connection)
+    except SinkError as error:
+        raise SinkError(str(error), too_large=error.cut) from None
+
+
+def _is_yes(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def _status(connection: Connection) -> int:

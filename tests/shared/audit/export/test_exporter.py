@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from shared.audit.export import sinks
 from shared.audit.export.cursor import Cursor, cursor_path, read_cursor, write_cursor
-from shared.audit.export.exporter import Codes, Exporter
+from shared.audit.export.exporter import MOST, Codes, Exporter, halved
 from shared.audit.export.settings import ExportSettings
 from shared.audit.export.sinks import make_sink
 from shared.audit.log import AuditLog
@@ -27,7 +27,7 @@ from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from tests.helpers.log_lines import write_calls, written
 from tests.helpers.otlp import points_of
-from tests.helpers.siem import HttpServer, SyslogServer
+from tests.helpers.siem import HttpServer, NarrowServer, SyslogServer
 from tests.helpers.tls import Authority
 from tests.integration.scene import eventually
 from tunnel_client.cli import cli
@@ -102,6 +102,39 @@ async def test_an_http_sink_that_refuses_gets_every_record_once_and_in_order(
     found = list(dict.fromkeys(server.lines)) if mode == "slow" else server.lines
     assert found == lines_of(tmp_path / "log")
     assert export.status()["missed"] == 0
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 413 Content Too Large\r\n\r\n"])
+async def test_a_sink_that_hangs_up_on_what_is_too_much_gets_less_at_a_time(
+    tmp_path: Path, answer: bytes
+) -> None:
+    """It gets every record once and in order, and is tried with more once a batch."""
+    log = await written(tmp_path / "log", 2 * MOST)
+    server = NarrowServer(30_000, answers=answer)
+    with server.up(), running(log, to=f"http://127.0.0.1:{server.port}/") as export:
+        await until(lambda: sent_to(export.status(), log))
+    assert server.lines == lines_of(tmp_path / "log")
+    assert len(server.bodies) > 2 * MOST * 100 / 30_000
+    halvings, batches = MOST.bit_length(), -(-log.size // MOST)
+    assert 0 < server.cut <= halvings + batches
+
+
+async def test_a_record_that_is_too_much_by_itself_is_named_and_not_skipped(
+    tmp_path: Path,
+) -> None:
+    log = await written(tmp_path / "log", 3)
+    server = NarrowServer(10)
+    with server.up(), running(log, to=f"http://127.0.0.1:{server.port}/") as export:
+        await until(lambda: export.status()["problem"])
+        assert (export.status()["next"], server.bodies) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("most", "waiting", "left"),
+    [(1000, 1000, 500), (1000, 5, 2), (3, 900, 1), (1, 9, 0), (9, 1, 0)],
+)
+def test_half_as_many_are_half_of_what_was_sent(most: int, waiting: int, left: int) -> None:
+    assert halved(most, waiting) == left
 
 
 async def test_a_syslog_server_that_was_down_and_somebody_else_gets_every_record_once(

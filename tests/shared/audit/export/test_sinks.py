@@ -1,6 +1,9 @@
 """What a sink counts as taken, and what it says of a server that did not take it."""
 
 import os
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,14 @@ from shared.audit.export.settings import ExportSettings
 from shared.audit.export.sinks import FileSink, make_sink
 from shared.configfile import SecretRef
 from shared.record.export.joined import Origin
-from tests.helpers.siem import HttpServer, SyslogServer, free_port
+from tests.helpers.siem import HttpServer, NarrowServer, SyslogServer, free_port
 from tests.helpers.tls import Authority
 
 ORIGIN = Origin("tunnel-client", "mcp-tunnel/client/office/1", "1.0", "host.example")
 TOKEN = "canary-61f0aa7be2"
 LINES = [b'{"a":1}', b'{"b":2}']
+MUCH = [b"x" * 65536] * 256
+"""More than the buffers between two sockets hold."""
 
 
 def sink_to(to: str, ca: Path | None = None, token: str | None = None) -> sinks.Sink:
@@ -65,6 +70,70 @@ def test_http_takes_with_2xx_and_nothing_else() -> None:
             assert refused.value.too_large == (said == "413")
         assert server.lines == LINES
     assert TOKEN not in repr(sink.__dict__)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 413 Content Too Large\r\n\r\n", "it answers 413"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\n\r\n", "it answers 503"),
+    ],
+)
+def test_an_answer_before_all_was_sent_is_heard(
+    tmp_path: Path, tls: bool, answer: bytes, said: str
+) -> None:
+    authority, server = Authority(), NarrowServer(1024, answers=answer)
+    ca = authority.write(tmp_path / "ca.pem") if tls else None
+    to = f"http{'s' * tls}://127.0.0.1:{server.port}"
+    context = authority.server("127.0.0.1") if tls else None
+    with server.up(context), pytest.raises(SinkError, match=said) as refused:
+        sink_to(to, ca).send(MUCH)
+    assert refused.value.too_large == ("413" in said)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"no HTTP"])
+def test_a_connection_that_was_cut_may_have_been_sent_too_much(
+    tmp_path: Path, tls: bool, answer: bytes
+) -> None:
+    """A yes to what was not all sent is none."""
+    authority, server = Authority(), NarrowServer(1024, answers=answer)
+    ca = authority.write(tmp_path / "ca.pem") if tls else None
+    to = f"http{'s' * tls}://127.0.0.1:{server.port}"
+    context = authority.server("127.0.0.1") if tls else None
+    with server.up(context), pytest.raises(SinkError) as refused:
+        sink_to(to, ca).send(MUCH)
+    assert refused.value.too_large
+    assert server.bodies == []
+
+
+def test_an_answer_of_who_does_not_read_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the connection open, so only the deadline ends the sending."""
+    monkeypatch.setattr(sinks, "DEADLINE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sink = sink_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with ThreadPoolExecutor() as pool:
+            sending = pool.submit(sink.send, MUCH)
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(b"HTTP/1.1 413 Content Too Large\r\n\r\n")
+                with pytest.raises(SinkError, match="it answers 413") as refused:
+                    sending.result()
+    assert refused.value.too_large
+
+
+def test_who_cuts_a_handshake_was_not_sent_too_much(tmp_path: Path) -> None:
+    ca = Authority().write(tmp_path / "ca.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        sink = sink_to(f"https://127.0.0.1:{listener.getsockname()[1]}", ca)
+        sending = pool.submit(sink.send, LINES)
+        peer, _ = listener.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(SinkError) as refused:
+            sending.result()
+    assert not refused.value.too_large
 
 
 def test_a_token_cannot_begin_a_header() -> None:
