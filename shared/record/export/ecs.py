@@ -6,7 +6,19 @@ Source: elastic.co/docs/reference/ecs.
 from typing import Any
 
 from shared.record.export.joined import Event, Origin
-from shared.record.export.words import iso, number, outcome, said, severity, without_empty
+from shared.record.export.words import (
+    approval,
+    interval,
+    iso,
+    number,
+    outcome,
+    said,
+    severity,
+    target,
+    times,
+    user,
+    without_empty,
+)
 
 VERSION = "8.17.0"
 _CATEGORY = {
@@ -44,34 +56,57 @@ def ecs(event: Event, origin: Origin) -> dict[str, Any]:
                     "result": record.result,
                     "session": who.session,
                     "tool": what.name,
+                    "tunnel": what.tunnel,
                 }
             ),
-            "mcp_tunnel": without_empty(
-                {
-                    "arguments": dict(record.arguments),
-                    "bytes": record.bytes,
-                    "definition": what.definition,
-                    "facts": dict(record.facts),
-                    "intent": record.intent,
-                    "policy": why.policy,
-                    "scrub_hits": record.scrub_hits,
-                }
-            ),
+            "mcp_tunnel": _own(event),
             "message": said(event),
+            "related": _related(event),
             "observer": {"hostname": origin.host, "product": origin.program, "type": "gateway"},
             "rule": {"name": why.rule} if why.rule else {},
             "service": {"name": what.server} if what.server else {},
             # The field is an address there, and refuses a document where it is none.
             "client": {"address": event.source} if event.source else {},
             "trace": {"id": event.trace} if event.trace else {},
-            "user": {"name": who.user} if who.user else {},
+            "user": _user(event),
         }
     )
+
+
+def _own(event: Event) -> dict[str, Any]:
+    record = event.record
+    return without_empty(
+        {
+            "approval": approval(event),
+            "arguments": dict(record.arguments),
+            "bytes": record.bytes,
+            "closed_by": record.closed_by,
+            "count": times(event) or None,
+            "decided_by": event.why.by,
+            "definition": event.what.definition,
+            "facts": dict(record.facts),
+            "intent": record.intent,
+            "parent_span": event.parent,
+            "policy": event.why.policy,
+            "scrub_hits": record.scrub_hits,
+        }
+    )
+
+
+def _user(event: Event) -> dict[str, Any]:
+    whom = target(event)
+    return without_empty({"name": user(event), "target": {"name": whom} if whom else {}})
+
+
+def _related(event: Event) -> dict[str, Any]:
+    found = dict.fromkeys((user(event), target(event), *event.approval.approvers))
+    return without_empty({"user": [each for each in found if each]})
 
 
 def _event(event: Event, origin: Origin) -> dict[str, Any]:
     record = event.record
     decided = {"allow": "allowed", "deny": "denied"}.get(event.why.decision)
+    counted = interval(event)
     types = ["access", *([decided] if decided else [])] if event.is_call else ["info"]
     return without_empty(
         {
@@ -79,6 +114,8 @@ def _event(event: Event, origin: Origin) -> dict[str, Any]:
             "category": [_CATEGORY.get(record.kind.partition(".")[0], "configuration")],
             "dataset": "mcp_tunnel.audit",
             "duration": record.us * 1000 if record.us else None,
+            "start": iso(counted[0]) if counted else None,
+            "end": iso(counted[1]) if counted else None,
             "hash": event.hash,
             "id": number(event, origin.log),
             "kind": "event",
@@ -97,7 +134,7 @@ def _http(event: Event) -> dict[str, Any]:
     status, method = event.record.status, event.what.http
     return without_empty(
         {
-            "request": {"method": method} if method else {},
+            "request": without_empty({"id": event.request, "method": method}),
             "response": {"status_code": status} if status else {},
         }
     )

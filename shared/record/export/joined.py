@@ -8,7 +8,17 @@ import re
 from dataclasses import dataclass, replace
 
 from shared.record.chain import BadLineError, split
-from shared.record.model import COMPLETION, INTENT, Record, RecordError, What, Who, Why, read
+from shared.record.model import (
+    COMPLETION,
+    INTENT,
+    Approval,
+    Record,
+    RecordError,
+    What,
+    Who,
+    Why,
+    read,
+)
 
 MAX_OPEN = 10_000
 UNREADABLE = "audit.unreadable"
@@ -73,6 +83,16 @@ class Event:
         return (self.intent or self.record).source
 
     @property
+    def approval(self) -> Approval:
+        """The approval that let the call pass, or that was given; empty when there is none."""
+        return (self.intent or self.record).approval or Approval()
+
+    @property
+    def request(self) -> str:
+        """The number that the agent was told."""
+        return (self.intent or self.record).request
+
+    @property
     def is_call(self) -> bool:
         """Is it about a call?"""
         return self.record.kind.startswith("call.")
@@ -110,9 +130,22 @@ class Joiner:
 
 def _in_texts(record: Record) -> Record:
     """Return a record with texts alone where a reader keeps lists too, which nobody writes."""
+    if record.approval is not None:
+        record = replace(record, approval=_approval(record.approval))
     if _is_plain(record.what) and _is_plain(record.why):
         return record
     return replace(record, what=What(*_plain(record.what)), why=Why(*_plain(record.why)))
+
+
+def _approval(given: Approval) -> Approval:
+    """Return an approval whose names are a list each, and without the digest (attack A13)."""
+    name = given.id if isinstance(given.id, str) else ""
+    approvers, keys = given.approvers, given.keys
+    return Approval(
+        name,
+        approvers if isinstance(approvers, tuple) else (),
+        keys if isinstance(keys, tuple) else (),
+    )
 
 
 def _is_plain(facts: What | Why) -> bool:

@@ -9,11 +9,16 @@ from shared.record.export.joined import Event, Origin
 from shared.record.export.words import (
     FAILURE,
     SUCCESS,
+    approval,
+    interval,
     iso,
     number,
     outcome,
     said,
     severity,
+    target,
+    times,
+    user,
     without_empty,
 )
 
@@ -55,6 +60,10 @@ def ocsf(event: Event, origin: Origin) -> dict[str, Any]:
         "type_uid": CLASS * 100 + activity,
         "unmapped": _unmapped(event),
     }
+    if count := times(event):
+        facts["count"] = count
+    if counted := interval(event):
+        facts["start_time"], facts["end_time"] = (each // 1000 for each in counted)
     if record.us:
         facts["duration"] = record.us // 1000
     if record.status:
@@ -73,12 +82,15 @@ def _activity(event: Event) -> int:
 
 
 def _actor(event: Event, origin: Origin) -> dict[str, Any]:
-    who = event.who
+    who, name = event.who, user(event)
+    if name != who.user:
+        # Somebody else's call or session: the agent and the session are not theirs.
+        return {"app_name": origin.program, "user": {"name": name}}
     return without_empty(
         {
             "app_name": who.agent or origin.program,
             "session": {"uid": who.session} if who.session else {},
-            "user": {"name": who.user} if who.user else {},
+            "user": {"name": name} if name else {},
         }
     )
 
@@ -88,7 +100,7 @@ def _api(event: Event) -> dict[str, Any]:
     return without_empty(
         {
             "operation": what.name or what.method or record.kind,
-            "request": {"uid": record.request or record.call} if event.is_call else {},
+            "request": without_empty({"uid": event.request or record.call}),
             "response": {"message": record.result} if record.result else {},
             "service": {"name": what.server} if what.server else {},
         }
@@ -123,11 +135,13 @@ def _metadata(event: Event, origin: Origin) -> dict[str, Any]:
 
 def _unmapped(event: Event) -> dict[str, Any]:
     record, what, why, who = event.record, event.what, event.why, event.who
-    approval = (event.intent or record).approval
+    given, others = approval(event), user(event) != who.user
     return without_empty(
         {
-            "approval": approval.id if approval is not None else "",
-            "approvers": list(approval.approvers) if approval is not None else [],
+            "agent": who.agent if others else "",
+            "approval": given.get("id"),
+            "approver_keys": given.get("keys"),
+            "approvers": given.get("approvers"),
             "arguments": dict(record.arguments),
             "bytes": record.bytes,
             "claimed": who.claimed,
@@ -141,8 +155,12 @@ def _unmapped(event: Event) -> dict[str, Any]:
             "hash": event.hash,
             "intent": record.intent,
             "method": what.method,
+            "parent_span": event.parent,
             "policy": why.policy,
             "rule": why.rule,
             "scrub_hits": record.scrub_hits,
+            "session": who.session if others else "",
+            "target": target(event),
+            "tunnel": what.tunnel,
         }
     )

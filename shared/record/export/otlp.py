@@ -10,7 +10,15 @@ from hashlib import sha256
 from typing import Any
 
 from shared.record.export.joined import Event, Origin
-from shared.record.export.words import FAILURE, SUCCESS, outcome, without_empty
+from shared.record.export.words import (
+    FAILURE,
+    SUCCESS,
+    approval,
+    outcome,
+    times,
+    user,
+    without_empty,
+)
 from shared.record.model import COMPLETION, REFUSED
 
 SERVER, CLIENT = 2, 3
@@ -75,12 +83,16 @@ def _of(event: Event, origin: Origin) -> bytes:
     return (event.record.call or f"{origin.log} {event.record.seq}").encode("utf-8", "replace")
 
 
-def attributes_of(event: Event) -> dict[str, str | int]:
+Value = str | int | list[str]
+
+
+def attributes_of(event: Event) -> dict[str, Value]:
     """Return what is said of a call, by the names of the conventions."""
     record, what, who, why = event.record, event.what, event.who, event.why
     tool = what.method == "tools/call"
     failed = outcome(event) == FAILURE
-    found: dict[str, str | int] = {
+    given = approval(event)
+    found: dict[str, Value] = {
         "mcp.method.name": what.method,
         "mcp.session.id": who.session,
         "gen_ai.operation.name": "execute_tool" if tool else "",
@@ -88,20 +100,35 @@ def attributes_of(event: Event) -> dict[str, str | int]:
         "gen_ai.prompt.name": what.name if what.method == "prompts/get" else "",
         "error.type": (record.result or "denied") if failed else "",
         "http.request.method": what.http,
+        "http.response.body.size": record.bytes,
         "http.response.status_code": record.status,
-        "enduser.id": who.user,
+        "enduser.id": user(event),
         "client.address": event.source,
         "mcp_tunnel.agent": who.agent,
+        "mcp_tunnel.approval": given.get("id", ""),
+        "mcp_tunnel.approver_keys": given.get("keys", []),
+        "mcp_tunnel.approvers": given.get("approvers", []),
         "mcp_tunnel.call": record.call,
+        "mcp_tunnel.claimed": who.claimed,
         "mcp_tunnel.class": what.tool_class,
+        "mcp_tunnel.closed_by": record.closed_by,
+        "mcp_tunnel.count": times(event),
+        "mcp_tunnel.decided_by": why.by,
         "mcp_tunnel.decision": why.decision,
+        "mcp_tunnel.definition": what.definition,
         "mcp_tunnel.delivery": record.delivery,
+        "mcp_tunnel.kind": record.kind,
+        "mcp_tunnel.policy": why.policy,
+        "mcp_tunnel.reason": record.reason,
+        "mcp_tunnel.request": event.request,
         "mcp_tunnel.result": record.result,
         "mcp_tunnel.rule": why.rule,
+        "mcp_tunnel.scrub_hits": record.scrub_hits,
         "mcp_tunnel.server": what.server,
+        "mcp_tunnel.tunnel": what.tunnel,
         "mcp_tunnel.record": record.seq,
     }
-    return {name: value for name, value in found.items() if value not in ("", 0)}
+    return {name: value for name, value in found.items() if value}
 
 
 def listed(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -109,7 +136,9 @@ def listed(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value": _value(value)} for key, value in values.items()]
 
 
-def _value(value: str | int | bool) -> dict[str, str | bool]:
+def _value(value: Value | bool) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {"arrayValue": {"values": [_value(each) for each in value]}}
     if isinstance(value, bool):
         return {"boolValue": value}
     return {"stringValue": value} if isinstance(value, str) else {"intValue": str(value)}

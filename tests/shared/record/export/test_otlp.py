@@ -4,9 +4,11 @@ import json
 import re
 from typing import Any
 
-from shared.record.export.formats import Formatter
+from shared.record import encode
+from shared.record.export.formats import Formatter, otlp_body
 from shared.record.export.joined import Joiner, Origin
 from tests.helpers.log_lines import chained, completion, intent
+from tests.helpers.otlp import traces_of
 
 CLIENT = Origin("tunnel-client", "mcp-tunnel/client/office/1", "1.0", "host.example")
 RELAY = Origin("tunnel-relay", "mcp-tunnel/relay/https://r", "1.0", "host.example")
@@ -49,6 +51,24 @@ def test_a_call_in_no_trace_has_one_at_both_ends_and_no_parent() -> None:
     assert (theirs["kind"], ours["kind"]) == (2, 3)
     assert ours["status"] == {"code": 2, "message": "tool_error"}
     assert attributes(ours)["error.type"] == "tool_error"
+
+
+def test_a_span_names_who_approved_and_how_many_it_is_of() -> None:
+    """And a receiver decodes it."""
+    approval = b'"approval":{"approvers":["pia","kim"],"arguments":"e","id":"a1","keys":["k"]},'
+    (span,) = spans_of(RELAY, intent(0, 1, approval=approval), completion(1, 1, 0))
+    refused = encode.event("call.refused", {"count": 5000, "began": 1, "ended": 2}, 0, 2)
+    (many,) = spans_of(RELAY, refused)
+    body = otlp_body("otlp", [json.dumps(each).encode() for each in (span, many)], RELAY)
+    first, second = traces_of(body).resource_spans[0].scope_spans[0].spans
+    said = {each.key: each.value for each in first.attributes}
+    assert said["mcp_tunnel.approval"].string_value == "a1"
+    approvers = said["mcp_tunnel.approvers"].array_value.values
+    assert [each.string_value for each in approvers] == ["pia", "kim"]
+    assert "mcp_tunnel.count" not in said
+    assert {each.key: each.value.int_value for each in second.attributes}[
+        "mcp_tunnel.count"
+    ] == 5000
 
 
 def test_a_span_that_is_made_again_is_the_same() -> None:
