@@ -54,6 +54,8 @@ class Program(NamedTuple):
             yield
         except AuditError as error:
             raise self.refusal(str(error)) from None
+        except BrokenPipeError:
+            raise  # who read the answer has enough: click ends a command then, and says nothing
         except (OSError, UnicodeDecodeError) as error:
             raise self.refusal(f"cannot be read: {type(error).__name__}") from None
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
+
+import pytest
 
 from shared.audit.log import AuditLog
 from tests.shared.audit_cli.logs import LINK, WHO, a_log, answered, run
@@ -89,6 +92,30 @@ async def test_a_tail_follows_what_is_written_later(tmp_path: Path) -> None:
         tail.kill()
         await tail.wait()
     assert audit.close() is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("query",), ("tail",), ("tail", "--json"), ("replay", "a1a1"), ("export",), ("verify",)],
+)
+async def test_who_stops_reading_ends_a_command_without_a_word(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """As `| head -1` does: nothing is wrong with the log."""
+    folder = await a_log(tmp_path / "log")
+    program = "from tests.shared.audit_cli.logs import commands; commands()()"
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program, *words, "--folder", str(folder)),
+            stdout=writing,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    finally:
+        os.close(writing)
+    _, said = await command.communicate()
+    assert (said, command.returncode) == (b"", 1)
 
 
 async def test_a_session_is_shown_as_it_went(tmp_path: Path) -> None:
