@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from shared.audit.disk import Disk
-from shared.audit.ends import End, note_calls, read_end, write_end
+from shared.audit.ends import End, begun, note_calls, read_end, write_end
 from shared.audit.keys import read_or_make_key
 from shared.audit.notes import cut_torn, last_note
 from shared.audit.private import AuditError
 from shared.audit.segments import Segment, born, clear_drafts, lines, segments
 from shared.audit.tombstones import kept
 from shared.keys import PrivateKey
-from shared.record.chain import START, BadLineError, link, split
+from shared.record.chain import RECORD_AT, START, BadLineError, link, split
 from shared.record.checkpoint import Checkpoint, CheckpointError, read_note, sign
-from shared.record.model import CHANGED, CLOSED, Delivery, Result
+from shared.record.model import CHANGED, CLOSED, Delivery, RecordError, Result, parse
 from shared.record.tree import Tree
 from shared.record.verify import Start
 
@@ -85,6 +85,7 @@ def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
             point = Checkpoint(origin, found.tree.size, found.tree.root())
             start = Start(found.tree.size, found.hash, found.tree.edge)
             write_end(folder, segment.first, End(start, sign(point, key), found.open_calls))
+    found.open_calls = begun(parts, found.open_calls, begin.start.size)
     _compare(folder, key.public, found)
     if not parts[-1].compressed:
         found.segment, found.born = parts[-1], born(parts[-1].path)
@@ -125,10 +126,20 @@ def _follow(segment: Segment, found: Found, *, last: bool) -> None:
 def _take(held: list[bytes], leaves: list[bytes], found: Found) -> None:
     if held:
         found.tree.extend(leaves)
-        note_calls(b"".join(held), found.open_calls)
-        found.clean = any(each in held[-1] for each in _GONE)
+        note_calls(held, found.open_calls)
+        found.clean = _is_last(held[-1][RECORD_AT:-2])
         held.clear()
         leaves.clear()
+
+
+def _is_last(record: bytes) -> bool:
+    """Tell whether a record says that its writer gave the log back; one can quote that as well."""
+    if not any(each in record for each in _GONE):
+        return False
+    try:
+        return parse(record)["kind"] in (CLOSED, CHANGED)
+    except RecordError:
+        return False
 
 
 def _next(line: bytes, before: bytes) -> bytes | None:

@@ -1,6 +1,7 @@
 """What a log is after its writer was killed, and what it is not taken for."""
 
 import asyncio
+import json
 import random
 import shutil
 import signal
@@ -15,7 +16,8 @@ from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
 from shared.audit.segments import segments
 from shared.audit.verifying import verify_folder
-from tests.helpers.log_lines import ORIGIN, intent, write_calls, written
+from shared.record import encode
+from tests.helpers.log_lines import ORIGIN, SAID, call_name, intent, write_calls, written
 from tests.helpers.log_writer import SEGMENT_BYTES
 from tests.integration.scene import eventually
 from tests.shared.audit.test_log import kinds, records
@@ -216,3 +218,54 @@ async def test_a_checkpoint_that_was_written_half_is_cut_off(tmp_path: Path) -> 
     await written(folder)
     assert verify_folder(folder, log.public).ok
     assert notes.read_bytes().startswith(whole)
+
+
+async def killed_after(folder: Path, *records: bytes) -> AuditLog:
+    """Return a log with an open call and these records, whose writer is gone without a word."""
+    copy = folder.with_name("live")
+    log = AuditLog(copy, ORIGIN)
+    log.take(intent(log.size, 1))
+    for record in records:
+        log.take(record)
+    log.flush()
+    shutil.copytree(copy, folder, ignore=lambda *_: ["lock"])
+    log.close()
+    return log
+
+
+async def test_arguments_in_clear_end_nobody_elses_call(tmp_path: Path) -> None:
+    """A09: an agent's arguments are named like the members of a completion."""
+    folder, first, second = tmp_path / "log", call_name(1), call_name(2)
+    clear = b'{"call":"%b","kind":"call.completion","limit":5}' % first
+    log = await killed_after(folder, encode.intent(second, 2, 1, clear, b"f" * 64, SAID))
+    AuditLog(folder, ORIGIN).close()
+    ended = [each["call"] for each in records(folder) if each.get("closed_by") == "restart"]
+    assert ended == [first.decode(), second.decode()]
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.open_intents) == (True, {})
+
+
+async def test_a_question_for_the_last_record_does_not_make_a_kill_a_clean_end(
+    tmp_path: Path,
+) -> None:
+    """A09: what was asked for last is quoted by the last record."""
+    folder, asked = tmp_path / "log", {"kind": "audit.closed"}
+    await killed_after(folder, encode.event("audit.viewed", {"asked": asked}, 2, 1))
+    AuditLog(folder, ORIGIN).close()
+    (recovered,) = [each for each in records(folder) if each["kind"] == "audit.recovered"]
+    assert recovered["open"] == 1
+
+
+async def test_a_call_that_never_was_is_not_ended(tmp_path: Path) -> None:
+    """Nothing vouches for the calls in an end, and one of an older version may name such."""
+    folder = tmp_path / "log"
+    log = await segmented(folder)
+    last = end_path(folder, segments(folder)[-2].first)
+    facts = json.loads(last.read_text())
+    (number,) = facts["open"].values()
+    last.write_text(json.dumps({**facts, "open": {**facts["open"], "l.1": number + 1}}))
+    AuditLog(folder, ORIGIN).close()
+    ended = [each["call"] for each in records(folder) if each.get("closed_by") == "restart"]
+    assert [each.rpartition(".")[2] for each in ended] == ["4000"]
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.open_intents) == (True, {})

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.audit.log import AuditLog
+from shared.audit.verifying import verify_folder
 from tests.helpers.audit_log import records
 from tests.tunnel_relay.console.stage import Stage, a_console
 
@@ -73,6 +74,23 @@ async def test_what_an_auditor_looks_at_is_written_down_before_it_is_shown(tmp_p
         viewed = records(log_of(stage).folder, "audit.viewed")
         assert [(each["command"], each["asked"]) for each in viewed] == looks
         assert {each["by"] for each in viewed} == {"otto"}
+
+
+async def test_what_an_auditor_asked_for_is_no_call_of_its_own(tmp_path: Path) -> None:
+    """A22, A09: a start ends the calls that were under way, and a question is none."""
+    async with a_console(tmp_path) as stage:
+        written(stage)
+        log = log_of(stage)
+        asked = {"call": "l.1", "kind": "call.intent", "since": 1.0}
+        found = await ask(stage, "otto", "audit_query", **asked, sensitive=True)
+        assert len(found["result"]["records"]) == 1
+        assert log.close() is None
+    (viewed,) = records(log.folder, "audit.viewed")
+    assert viewed["asked"] == {**asked, "since": 1_000_000}
+    AuditLog(log.folder, log.origin).close()
+    report = verify_folder(log.folder, log.public)
+    assert (report.ok, report.fault, report.open_intents) == (True, None, {})
+    assert len(records(log.folder, "call.completion")) == 1
 
 
 async def test_who_cannot_be_written_down_sees_nothing(tmp_path: Path) -> None:
