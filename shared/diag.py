@@ -234,7 +234,7 @@ def add_log(bundle: Bundle, folder: Path) -> None:
     bundle.add("audit-last.json", what, "all but kind, time, server, method, verdict, end", last)
 
 
-_VERDICT = ("ok", "records", "checkpoints", "signed", "first_bad", "reason", "torn")
+_VERDICT = ("ok", "records", "checkpoints", "signed", "unproven", "first_bad", "reason", "torn")
 
 
 def policy_facts(text: str) -> dict[str, Any]:

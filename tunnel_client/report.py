@@ -78,7 +78,7 @@ def _audit(settings: ClientSettings) -> Facts:
     except (AuditError, OSError, UnicodeDecodeError, BadKeyError) as error:
         said = str(error) if isinstance(error, AuditError) else type(error).__name__
         return {**facts, "problem": _short(f"the log cannot be read: {said}")}
-    names = ("ok", "records", "signed")
+    names = ("ok", "records", "signed", "unproven")
     first_bad, reason = report.fault or (None, None)
     found = {name: getattr(report, name) for name in names}
     found["reason"] = None if reason is None else _short(reason)

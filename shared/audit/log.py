@@ -112,6 +112,8 @@ class AuditLog:
         """Write down who begins, and end what the writer before left behind."""
         self._signing.compress(found.unsettled)
         facts = {"key": encode_public(self.public), "origin": self.origin}
+        if found.unproven is not None:  # from now on it will be signed, whoever wrote it
+            facts["unproven"] = found.unproven
         if found.segment is not None and not found.clean:
             lost = {"open": len(found.open_calls), "torn": found.torn}
             self.add(RECOVERED, lost)

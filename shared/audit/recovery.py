@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from shared.audit.disk import Disk
 from shared.audit.ends import End, begun, note_calls, read_end, write_end
 from shared.audit.keys import read_or_make_key
@@ -21,7 +23,10 @@ from shared.record.chain import RECORD_AT, START, BadLineError, link, split
 from shared.record.checkpoint import Checkpoint, CheckpointError, read_note, sign
 from shared.record.model import CHANGED, CLOSED, Delivery, RecordError, Result, parse
 from shared.record.tree import Tree
+from shared.record.unsigned import Unsigned
 from shared.record.verify import Start
+
+log = structlog.get_logger("shared.audit")
 
 _BATCH = 4096
 _GONE = tuple(b'"kind":"%b"' % kind.encode() for kind in (CLOSED, CHANGED))
@@ -41,6 +46,12 @@ class Found:
     """Bytes behind the last whole record; whoever writes next cuts them off."""
     clean: bool = True
     """Did the last writer say that it gave the log back?"""
+    signed: int = 0
+    """Records below this number have a checkpoint that vouches for them."""
+    unsigned: Unsigned = field(default_factory=Unsigned)
+    """Looks at the others."""
+    unproven: str | None = None
+    """Why those must have been signed by now."""
     open_calls: dict[str, int] = field(default_factory=dict)
     """Intents without an end, by call."""
     unsettled: list[Segment] = field(default_factory=list)
@@ -70,10 +81,12 @@ def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
     cut_torn(folder)
     start, parts = kept(folder)
     found = Found(unsettled=[each for each in parts[:-1] if not each.compressed])
+    newest = _newest(folder, key.public)
     if not parts:
-        _compare(folder, key.public, found)
+        _compare(folder, newest, found)
         return found
     begin, at = _begin(folder, parts, start, key.public)
+    found.signed = max(begin.start.size, 0 if newest is None else newest.size)
     found.hash, found.tree = begin.start.hash, Tree(begin.start.size, begin.start.edge)
     found.open_calls = dict(begin.open_calls)
     for number, segment in enumerate(parts[at:], at):
@@ -86,7 +99,12 @@ def read_back(folder: Path, origin: str, key: PrivateKey) -> Found:
             start = Start(found.tree.size, found.hash, found.tree.edge)
             write_end(folder, segment.first, End(start, sign(point, key), found.open_calls))
     found.open_calls = begun(parts, found.open_calls, begin.start.size)
-    _compare(folder, key.public, found)
+    _compare(folder, newest, found)
+    if newest is None and begin.start.size > 0:
+        found.signed, found.unproven = 0, "what a segment was closed with is gone"
+    else:
+        found.unproven = found.unsigned.why
+    _warn_of_unsigned(folder, found)
     if not parts[-1].compressed:
         found.segment, found.born = parts[-1], born(parts[-1].path)
     return found
@@ -125,6 +143,8 @@ def _follow(segment: Segment, found: Found, *, last: bool) -> None:
 
 def _take(held: list[bytes], leaves: list[bytes], found: Found) -> None:
     if held:
+        for line in held[max(0, found.signed - found.tree.size) :]:
+            found.unsigned.see(line[RECORD_AT:-2])
         found.tree.extend(leaves)
         note_calls(held, found.open_calls)
         found.clean = _is_last(held[-1][RECORD_AT:-2])
@@ -150,20 +170,38 @@ def _next(line: bytes, before: bytes) -> bytes | None:
     return made if link(before, record) == made else None
 
 
-def _compare(folder: Path, public: bytes, found: Found) -> None:
-    """Hold what is there against the newest checkpoint; raises AuditError when it says more."""
+def _newest(folder: Path, public: bytes) -> Checkpoint | None:
+    """Return the newest checkpoint, None when nothing is signed yet; raises AuditError."""
     note = last_note(folder)
-    if note is None:
-        return
     try:
-        point = read_note(note, public)
+        return None if note is None else read_note(note, public)
     except CheckpointError as error:
         raise AuditError(f"the newest checkpoint in {folder} cannot be used: {error}") from None
+
+
+def _compare(folder: Path, point: Checkpoint | None, found: Found) -> None:
+    """Hold what is there against the newest checkpoint; raises AuditError when it says more."""
+    if point is None:
+        return
     size = found.tree.size
     if point.size > size:
         raise AuditError(f"record {size} in {folder} is gone or changed: {point.size} were signed")
     if point.size == size and point.root != found.tree.root():
         raise AuditError(f"the records in {folder} are not those that were signed")
+
+
+def _warn_of_unsigned(folder: Path, found: Found) -> None:
+    """Say that records are about to be signed of which nothing shows that they are those written.
+
+    It goes on all the same: a disk that was full leaves them as well.
+    """
+    if found.unproven is not None:
+        log.error(
+            "no checkpoint vouches for records that must have been signed by now",
+            folder=str(folder),
+            records=f"{found.signed} to {found.tree.size - 1}",
+            why=found.unproven,
+        )
 
 
 def ended_by_restart(call: str, intent: int) -> dict[str, Any]:

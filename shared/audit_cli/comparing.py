@@ -65,28 +65,36 @@ def reconcile_command(program: Program) -> click.Command:
         if keys and len(keys) != 1 + len(clients):
             raise click.UsageError("give one --key for each folder, in their order, or none")
         with program.reading():
-            broken = _broken(program, (relay, *clients), keys)
+            broken, unproven = _doubts(program, (relay, *clients), keys)
             found = reconcile_folders(relay, clients, slack=slack, window=window)
+        ok = found.ok and not broken and not unproven
         if as_json:
-            answer({**found.as_dict(), "ok": found.ok and not broken, "broken": broken})
+            answer({**found.as_dict(), "ok": ok, "broken": broken, "unproven": unproven})
         else:
             for folder, why in broken.items():
                 click.echo(f"NOT WHAT WAS WRITTEN: {folder}: {one_line(why, MAX_WHY)}")
+            for folder, why in unproven.items():
+                click.echo(f"NOT PROVEN: {folder}: {why}")
             click.echo(differences(found))
-        sys.exit(0 if found.ok and not broken else 1)
+        sys.exit(0 if ok else 1)
 
     return reconcile
 
 
-def _broken(program: Program, folders: Sequence[Path], keys: Sequence[Path]) -> dict[str, str]:
-    """Return why logs are not what was written, by folder."""
+def _doubts(
+    program: Program, folders: Sequence[Path], keys: Sequence[Path]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return why logs are not what was written, and why others are not proven, by folder."""
     from shared.audit.keys import PUBLIC_FILE
     from shared.audit.verifying import verify_folder
 
-    found: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    unproven: dict[str, str] = {}
     for at, folder in enumerate(folders):
         public = program.public(keys[at] if keys else folder / PUBLIC_FILE)
         report = verify_folder(folder, public)
         if report.fault is not None:
-            found[str(folder)] = str(report.fault)
-    return found
+            broken[str(folder)] = str(report.fault)
+        elif report.unproven is not None:
+            unproven[str(folder)] = report.unproven
+    return broken, unproven

@@ -63,9 +63,8 @@ def verdict(report: "Report") -> list[str]:
     removed = _removed(report)
     if report.fault is not None:
         return [one_line(f"BROKEN at {report.fault}", MAX_LINE), *removed]
-    if report.unchecked is not None:
-        why = f"the checkpoint of {report.unchecked} cannot be checked"
-        return [f"NOT PROVEN: {why}: records below {report.removed} were removed", *removed]
+    if report.unproven is not None:
+        return [f"NOT PROVEN: {report.unproven}", *removed]
     said = [f"ok: {report.records} records, {report.checkpoints} checkpoints", *removed]
     if unsigned := report.records - report.signed:
         said.append(f"the last {unsigned} are not signed yet")

@@ -60,7 +60,8 @@ KINDS = {
     REFUSED: "a call went no further: intent and completion in one; with `count`, `began` and"
     " `ended` where many were counted together",
     "call.unauthenticated": "calls without a session, counted together by reason and source",
-    OPENED: "a writer took the log: `origin`, `key` that signs its checkpoints, `version`",
+    OPENED: "a writer took the log: `origin`, `key` that signs its checkpoints, `version`;"
+    " `unproven` when what it found should have been signed and was not: why",
     CLOSED: "it gave the log back",
     CHANGED: "settings of the log changed: the last record under the old ones",
     RECOVERED: "the writer before was killed: `torn` bytes cut off, `open` calls ended",

@@ -20,6 +20,7 @@ from shared.record.crosscheck import Calls, Finding
 from shared.record.model import MAX_RECORD, TOMBSTONE, RecordError, parse
 from shared.record.repeats import COMPLETION, Intents
 from shared.record.tree import Tree, TreeError
+from shared.record.unsigned import Unsigned
 
 _BATCH = 4096
 
@@ -67,6 +68,8 @@ class Report:
     """Checkpoints of records that are there; those of removed ones say nothing of the rest."""
     unchecked: int | None = None
     """Size of a checkpoint that was kept elsewhere and speaks of removed records only."""
+    overdue: str | None = None
+    """Why the records that no checkpoint vouches for must have been signed by now."""
     first_bad: int | None = None
     reason: str | None = None
     torn: bool = False
@@ -80,7 +83,19 @@ class Report:
     @property
     def ok(self) -> bool:
         """Is it what was written, as far as can be told?"""
-        return self.fault is None and self.unchecked is None
+        return self.fault is None and self.unproven is None
+
+    @property
+    def unproven(self) -> str | None:
+        """What keeps it from being believed, though nothing in it is wrong."""
+        if self.unchecked is not None:
+            why = f"the checkpoint of {self.unchecked} cannot be checked"
+            return f"{why}: records below {self.removed} were removed"
+        if self.overdue is None:
+            return None
+        where = f"records {max(self.signed, self.removed)} to {self.records - 1}"
+        why = "which must have been signed by now"
+        return f"no checkpoint vouches for {where}, {why}: {self.overdue}"
 
     @property
     def fault(self) -> Fault | None:
@@ -107,7 +122,7 @@ class Report:
 
 _PLAIN = (
     *("records", "removed", "removed_by", "signed", "checkpoints", "unchecked"),
-    *("first_bad", "reason", "torn", "crossed"),
+    *("unproven", "first_bad", "reason", "torn", "crossed"),
 )
 
 
@@ -162,6 +177,7 @@ class _Walk:
         self._calls = Calls(begin.size) if cross else None
         self._tombstone = begin.size == 0
         self._intents = Intents()
+        self._unsigned = Unsigned()
 
     def run(self, lines: Iterable[bytes], points: list[Checkpoint]) -> None:
         report, begin = self._report, self._begin
@@ -174,7 +190,8 @@ class _Walk:
         source = iter(lines)
         while True:
             room = min(_BATCH, point.size - tree.size) if point is not None else _BATCH
-            leaves, bad = self._follow(source, tree.size, before, room)
+            unsigned = self._unsigned if point is None else None
+            leaves, bad = self._follow(source, tree.size, before, room, unsigned)
             if leaves:
                 tree.extend(leaves)
                 before = leaves[-1]
@@ -194,7 +211,12 @@ class _Walk:
             raise BadRecordError(0, f"records 0 to {begin.size - 1} are gone without a tombstone")
 
     def _follow(
-        self, source: Iterator[bytes], seq: int, before: bytes, room: int
+        self,
+        source: Iterator[bytes],
+        seq: int,
+        before: bytes,
+        room: int,
+        unsigned: Unsigned | None,
     ) -> tuple[list[bytes], BadRecordError | None]:
         """Follow the chain for so many lines; returns their hashes, and what ended it early."""
         leaves: list[bytes] = []
@@ -219,6 +241,8 @@ class _Walk:
                 bad = look(record, seq + len(leaves))
                 if bad is not None:
                     return leaves, bad
+            if unsigned is not None:
+                unsigned.see(record)
             before = made.digest()
             leaves.append(before)
             if len(leaves) >= room:
@@ -277,7 +301,8 @@ class _Walk:
         report.signed = point.size
 
     def end(self) -> None:
-        """Say what is left open."""
+        """Say what is left open, and what should have been signed."""
+        self._report.overdue = self._unsigned.why
         if self._calls is not None:
             self._report.open_intents = self._calls.open
             self._report.findings = self._calls.findings()

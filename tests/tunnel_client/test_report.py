@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from shared.audit.log import AuditLog
 from shared.keys import PrivateKey, encode_public
+from shared.record import encode
 from tunnel_client.cli import cli
 from tunnel_client.errors import NotEnrolledError
 from tunnel_client.identity import Identity
@@ -129,6 +130,19 @@ async def test_a_log_whose_calls_do_not_fit_together_is_told_with_its_record(
     found = gathered(config)["audit"]
     assert (found["ok"], found["first_bad"]) == (False, 1)
     assert found["reason"] == "ended without an intent: odd.1"
+
+
+async def test_a_log_that_is_not_signed_is_told_as_not_proven(tmp_path: Path) -> None:
+    config = a_client(tmp_path)
+    folder = load_settings(config, {}).audit_folder
+    log = AuditLog(folder, "tests/log")
+    for second in range(300):
+        log.take(encode.event("test", {}, log.size, second * 1_000_000))
+    assert log.close() is None
+    (folder / "checkpoints").unlink()
+    found = gathered(config)["audit"]
+    assert (found["ok"], found["first_bad"], found["reason"]) == (False, None, None)
+    assert found["unproven"].startswith("no checkpoint vouches for records 0 to 301")
 
 
 def test_who_is_not_enrolled_has_nothing_to_add(tmp_path: Path) -> None:

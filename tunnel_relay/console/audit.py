@@ -95,6 +95,8 @@ async def verify(visit: Visit) -> Response:
     report = await visit.run("audit_verify")
     if report["ok"]:
         visit.tell(f"Verified: {report['records']} records are what was written.")
+    elif report["fault"] is None:
+        visit.tell(f"NOT PROVEN: {report['unproven']}", "bad")
     else:
         visit.tell(f"BROKEN at {one_line(report['fault'], MAX_FAULT)}", "bad")
     return visit.go("/audit")

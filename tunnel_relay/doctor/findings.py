@@ -63,7 +63,7 @@ FINDINGS = {
     ),
     Finding.LOG_BROKEN: Explained(
         FAILED,
-        "the log of what happened is not what was written, or cannot be written",
+        "the log of what happened is not what was written, not signed, or cannot be written",
         "keep a copy of the audit folder, and look at docs/audit.md",
     ),
     Finding.EXPOSED: Explained(

@@ -106,6 +106,8 @@ async def audit(scene: Scene) -> str:
         raise FoundError(
             Finding.LOG_BROKEN, f"record {found.first_bad} is not what was written: {found.reason}"
         )
+    if found.unproven is not None:
+        raise FoundError(Finding.LOG_BROKEN, f"not proven: {found.unproven}")
     return f"{folder}: {found.records} records verify, {found.checkpoints} checkpoints"
 
 
@@ -113,7 +115,7 @@ def _verified(folder: Path) -> Report:
     """Verify a log; once more when it was bad: a running relay may have closed a file meanwhile."""
     public = read_public(folder / PUBLIC_FILE)
     found = verify_folder(folder, public, cross=False)
-    return found if found.first_bad is None else verify_folder(folder, public, cross=False)
+    return found if found.ok else verify_folder(folder, public, cross=False)
 
 
 def _check_room(folder: Path) -> None:

@@ -107,10 +107,16 @@ def _log_broken(doc: Doc) -> Iterator[str]:
         audit = part["audit"]
         if audit["problem"]:
             yield f"{_name(part)}: {audit['problem']}"
-        elif audit["ok"] is False:
+        elif audit["ok"] is False and not audit["unproven"]:
             at, why = audit["first_bad"], audit["reason"]
             odd = "calls and approvals in its log do not fit together"
             yield f"{_name(part)}: {odd if at is None else f'record {at}: {why}'}"
+
+
+def _log_unproven(doc: Doc) -> Iterator[str]:
+    for part in doc["clients"]:
+        if part["audit"]["unproven"]:
+            yield f"{_name(part)}: {part['audit']['unproven']}"
 
 
 def _files(doc: Doc) -> Iterator[str]:
@@ -168,6 +174,14 @@ CHECKS = (
         "Records were changed, removed or exchanged, or cannot be read.",
         "on the client's machine: tunnel-client audit verify",
         _log_broken,
+    ),
+    Check(
+        "client-log-unproven",
+        "high",
+        "Nothing vouches for records of a client that must have been signed",
+        "Checkpoints could not be written, or were taken away from a log that was written anew.",
+        "on the client's machine: tunnel-client audit verify --checkpoint, with one from elsewhere",
+        _log_unproven,
     ),
     Check(
         "client-secret-readable",

@@ -44,11 +44,11 @@ def look(folder: Path, count: int) -> Facts:
         note = last_note(folder)
         sample = newest(folder, count)
     odd = sorted(report.findings, key=lambda each: not each.grave)
-    names = ("ok", "records", "removed", "signed", "checkpoints", "first_bad", "reason", "torn")
+    names = ("ok", "records", "removed", "signed", "checkpoints", "unproven", "first_bad", "reason")
     return {
         "looked": True,
         "problem": None,
-        **{name: getattr(report, name) for name in names},
+        **{name: getattr(report, name) for name in (*names, "torn")},
         "open": len(report.open_intents),
         "odd": [each.as_dict() for each in odd[:MAX_ODD]],
         "key": key_fingerprint(public),

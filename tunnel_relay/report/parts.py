@@ -45,6 +45,7 @@ class _Audit(_Strict):
     ok: bool | None = None
     records: int = 0
     signed: int = 0
+    unproven: Said | None = None
     first_bad: int | None = None
     reason: Said | None = None
 

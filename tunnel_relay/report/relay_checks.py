@@ -43,9 +43,14 @@ def _log_unseen(doc: Doc) -> Iterator[str]:
         yield f"relay: {doc['log']['problem']}"
 
 
+def _log_unproven(doc: Doc) -> Iterator[str]:
+    if doc["log"]["looked"] and doc["log"]["unproven"]:
+        yield f"relay: {doc['log']['unproven']}"
+
+
 def _log_unsigned(doc: Doc) -> Iterator[str]:
     log = doc["log"]
-    if log["looked"] and log["records"] and not log["checkpoints"]:
+    if log["looked"] and log["records"] and not (log["checkpoints"] or log["unproven"]):
         yield f"relay: {log['records']} records, no checkpoint"
 
 
@@ -180,6 +185,14 @@ CHECKS = (
         "Records were changed, removed or exchanged, or the disk lost them, or nobody can read it.",
         "keep the folder as it is, and compare it with a checkpoint from elsewhere",
         _log_broken,
+    ),
+    Check(
+        "log-unproven",
+        "high",
+        "Nothing vouches for records that must have been signed",
+        "Checkpoints could not be written, or were taken away from a log that was written anew.",
+        "compare the log with a checkpoint from elsewhere: tunnel-relay audit verify --checkpoint",
+        _log_unproven,
     ),
     Check(
         "demo-certificate",

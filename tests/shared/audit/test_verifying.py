@@ -1,16 +1,24 @@
 """A log in a folder is verified from its files and a public key alone."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from shared.audit.private import AuditError
-from shared.audit.segments import segments
+from shared.audit.log import AuditLog
+from shared.audit.notes import append_note
+from shared.audit.private import AuditError, write_private
+from shared.audit.segments import lines, segments
 from shared.audit.verifying import verify_folder
 from shared.keys import PrivateKey
+from shared.record import encode
 from shared.record.checkpoint import Checkpoint, notes_of, sign
-from tests.helpers.log_lines import ORIGIN, written
+from shared.record.tree import Tree
+from tests.helpers.audit_log import records
+from tests.helpers.log_lines import ORIGIN, chained, write_calls, written
 
 
 @pytest.fixture
@@ -95,3 +103,100 @@ def test_checkpoints_of_another_key_prove_nothing(folder: Path, public: bytes) -
         file.write(forged)
     assert not verify_folder(folder, public).ok
     assert not verify_folder(folder, other.public).ok
+
+
+def a_log_of(folder: Path, seconds: int, *, signed: int = 0) -> PrivateKey:
+    """Write a log with a record for each second, hashes and all, and sign so many of them."""
+    key = PrivateKey.generate()
+    made = [encode.event("test", {}, at, at * 1_000_000) for at in range(seconds)]
+    lines = chained(made)
+    folder.mkdir(mode=0o700)
+    write_private(folder / "key.pem", key.to_pem().get_secret_value().encode())
+    write_private(folder / "0000000000000000.jsonl", b"".join(lines))
+    if signed:
+        tree = Tree()
+        tree.extend([bytes.fromhex(line[9:73].decode()) for line in lines[:signed]])
+        append_note(folder, sign(Checkpoint(ORIGIN, tree.size, tree.root()), key))
+    return key
+
+
+def warnings(lines: list[Any]) -> list[tuple[str, str]]:
+    return [(each["records"], each["why"]) for each in lines if each["log_level"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "signed", "why"),
+    [
+        (100, 0, None),
+        (1000, 900, None),
+        (1000, 0, "they were written in more than 120 seconds"),
+        (1000, 800, "they were written in more than 120 seconds"),
+    ],
+)
+async def test_a_start_says_that_nothing_vouches_for_what_it_will_sign(
+    tmp_path: Path, seconds: int, signed: int, why: str | None
+) -> None:
+    """A06: with the checkpoints taken away, a log that was written anew is as old as before."""
+    folder = tmp_path / "log"
+    public = a_log_of(folder, seconds, signed=signed).public
+    assert verify_folder(folder, public).ok is (why is None)
+    with capture_logs() as said:
+        AuditLog(folder, ORIGIN).close()
+    assert warnings(said) == ([] if why is None else [(f"{signed} to {seconds - 1}", why)])
+    (opened,) = records(folder, "audit.opened")
+    assert opened.get("unproven") == why
+    assert verify_folder(folder, public).ok
+
+
+async def test_a_start_misses_the_checkpoints_of_closed_segments(folder: Path) -> None:
+    """A06, A04: what a segment ends with was signed, however young it is."""
+    AuditLog(folder, ORIGIN).close()  # notes how segments end, if nobody has come to it yet
+    (folder / "checkpoints").unlink()
+    with capture_logs() as said:
+        AuditLog(folder, ORIGIN).close()
+    assert warnings(said) == [("0 to 243", "what a segment was closed with is gone")]
+    assert records(folder, "audit.opened")[-1]["unproven"] == warnings(said)[0][1]
+
+
+async def test_a_disk_too_full_for_checkpoints_is_no_fault(tmp_path: Path) -> None:
+    """Started twice, a log that could be written and not be signed is not proven; then it is."""
+    folder = tmp_path / "log"
+    with pytest.MonkeyPatch.context() as patch:
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr("shared.audit.signing.append_note", full)
+        for _ in range(2):
+            log = AuditLog(folder, ORIGIN)
+            write_calls(log, 3)
+            assert log.close() == "No space left on device"
+    report = verify_folder(folder, log.public)
+    assert (report.fault, report.signed, report.records) == (None, 0, 16)
+    assert "whoever gave the log back" in str(report.unproven)
+    with capture_logs() as said:
+        AuditLog(folder, ORIGIN).close()
+    assert len(warnings(said)) == 1
+    report = verify_folder(folder, log.public)
+    assert (report.ok, report.signed) == (True, report.records)
+
+
+async def test_what_is_written_meanwhile_is_left_for_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checkpoint that was read speaks of it, and looking at a large log takes a while."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    write_calls(log, 3)
+
+    def meanwhile(path: Path) -> Iterator[bytes]:
+        found = lines(path)
+        yield next(found)
+        write_calls(log, 3, first=3)
+        yield from found
+
+    monkeypatch.setattr("shared.audit.verifying.lines", meanwhile)
+    report = verify_folder(log.folder, log.public)
+    assert (report.ok, report.records, report.torn) == (True, 7, False)
+    monkeypatch.undo()
+    assert verify_folder(log.folder, log.public).records == 13
+    log.close()

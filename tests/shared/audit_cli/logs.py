@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from shared.audit.log import AuditLog
 from shared.audit_cli.group import audit_group
 from shared.audit_cli.program import Program
+from shared.record import encode
 
 WHO = {"agent": "bot", "claimed": None, "session": "a1" * 16, "user": "ada"}
 WHAT = {"class": "write", "method": "tools/call", "name": "send", "server": "mail"}
@@ -47,6 +48,15 @@ async def a_log(folder: Path, calls: int = 20) -> Path:
         facts = {"call": f"{LINK}.{number}x", "what": WHAT, "who": eve, "why": WHY}
         audit.add("call.refused", facts)
         audit.flush()
+    assert audit.close() is None
+    return folder
+
+
+async def a_long_log(folder: Path) -> Path:
+    """Write a log of some minutes, by its times."""
+    audit = AuditLog(folder, "test/log")
+    for second in range(300):
+        audit.take(encode.event("test", {}, audit.size, second * 1_000_000))
     assert audit.close() is None
     return folder
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from shared.audit.segments import segments
-from tests.shared.audit_cli.logs import LINK, a_log, an_odd_log, answered, run, two_logs
+from tests.shared.audit_cli.logs import LINK, a_log, a_long_log, an_odd_log, answered, run, two_logs
 
 
 async def test_logs_that_agree_end_with_0(tmp_path: Path) -> None:
@@ -47,6 +47,17 @@ async def test_a_log_whose_calls_do_not_fit_together_is_named(tmp_path: Path) ->
     assert done.exit_code == 1
     why = r"record 1: ended without an intent: odd\u{1b}.1"
     assert f"NOT WHAT WAS WRITTEN: {client}: {why}" in done.stdout.splitlines()
+
+
+async def test_a_log_without_its_checkpoints_is_not_proven(tmp_path: Path) -> None:
+    """A06."""
+    relay, client = await a_log(tmp_path / "relay"), await a_long_log(tmp_path / "client")
+    (client / "checkpoints").unlink()
+    done = run("reconcile", relay, client)
+    assert done.exit_code == 1
+    assert f"NOT PROVEN: {client}: no checkpoint vouches for records 0 to 301," in done.stdout
+    found = json.loads(run("reconcile", relay, client, "--json").stdout)
+    assert (found["ok"], found["broken"], set(found["unproven"])) == (False, {}, {str(client)})
 
 
 async def test_a_key_for_each_folder_or_none(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from shared.record import encode
 from shared.record.chain import line_of, link
 from shared.record.model import TOMBSTONE
 from shared.record.verify import Start
-from tests.shared.audit_cli.logs import a_log, an_odd_log, answered, run
+from tests.shared.audit_cli.logs import a_log, a_long_log, an_odd_log, answered, run
 
 
 async def test_a_log_is_verified_with_what_was_kept_of_it(tmp_path: Path) -> None:
@@ -38,6 +38,29 @@ async def test_calls_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
     assert done.exit_code == 1
     why = r"record 1: ended without an intent: odd\u{1b}.1"
     assert done.stdout.splitlines() == [f"BROKEN at {why}"]
+
+
+async def test_a_log_without_its_checkpoints_is_not_proven_unless_it_is_young(
+    tmp_path: Path,
+) -> None:
+    """A06: what was written for minutes must have been signed, whoever wrote it."""
+    long, young = await a_long_log(tmp_path / "long"), await a_log(tmp_path / "young")
+    point = tmp_path / "point"
+    point.write_text(run("checkpoint", "--folder", long).stdout)
+    for folder in (long, young):
+        (folder / "checkpoints").unlink()
+    why = (
+        "no checkpoint vouches for records 0 to 301, which must have been signed by now:"
+        " they were written in more than 120 seconds"
+    )
+    done = run("verify", "--folder", long)
+    assert (done.exit_code, done.stdout.splitlines()) == (1, [f"NOT PROVEN: {why}"])
+    found = json.loads(run("verify", "--folder", long, "--json").stdout)
+    assert (found["ok"], found["fault"], found["unproven"]) == (False, None, why)
+    done = run("verify", "--folder", young)
+    unsigned = "the last 63 are not signed yet"
+    assert (done.exit_code, done.stdout.splitlines()[1]) == (0, unsigned)
+    assert answered("verify", "--folder", long, "--checkpoint", point)["unproven"] is None
 
 
 async def test_what_is_no_key_and_what_signed_nothing_is_said(tmp_path: Path) -> None:

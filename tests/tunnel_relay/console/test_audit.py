@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from shared.record import encode
 from tests.helpers.audit_log import records
 from tests.integration.scene import eventually
 from tests.tunnel_relay.admin.test_audit import CANARY, SESSION, log_of, written
@@ -70,6 +71,20 @@ async def test_a_log_is_verified_by_a_button(tmp_path: Path) -> None:
         segment.write_bytes(segment.read_bytes().replace(b'"l.1"', b'"l.9"', 1))
         await hand.post("/audit/verify")
         assert "BROKEN at record" in (await hand.get("/audit")).text
+
+
+async def test_a_log_without_its_checkpoints_is_not_proven(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        log = log_of(stage)
+        for second in range(200):
+            log.take(encode.event("test", {}, log.size, second * 1_000_000))
+        log.flush()
+        hand = await stage.logged_in("ada")
+        await hand.post("/audit/verify")
+        shown = (await hand.get("/audit")).text
+        assert "NOT PROVEN: no checkpoint vouches for records 0 to" in shown
+        assert ">not proven<" in shown
+        assert "BROKEN" not in shown
 
 
 async def test_calls_that_do_not_fit_together_are_named(tmp_path: Path) -> None:

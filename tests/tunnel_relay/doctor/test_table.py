@@ -12,7 +12,9 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from shared.audit.log import AuditLog
 from shared.checkup import Line, summary
+from shared.record import encode
 from tests.helpers.tunnel import free_port
 from tests.tunnel_relay.making import an_admin, make_relay
 from tunnel_relay.doctor import outside
@@ -90,6 +92,20 @@ async def test_a_log_that_somebody_changed(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes().replace(b"relay", b"delay", 1))
     found = await verdict(tmp_path, settings)
     assert (found.broken, found.code) == ("audit", "MT1206")
+
+
+async def test_a_log_that_is_not_signed(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    async with an_admin(tmp_path):
+        pass
+    log = AuditLog(settings.audit_folder, "tests/log")
+    for second in range(300):
+        log.take(encode.event("test", {}, log.size, second * 1_000_000))
+    log.close()
+    (settings.audit_folder / "checkpoints").unlink()
+    found = await verdict(tmp_path, settings)
+    assert (found.broken, found.code) == ("audit", "MT1206")
+    assert "not proven: no checkpoint vouches for" in found.lines["audit"].text()
 
 
 @pytest.mark.parametrize(("step", "code"), [("9999", "MT1203"), (None, "MT1010")])

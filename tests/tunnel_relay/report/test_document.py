@@ -79,6 +79,7 @@ SPOILT: dict[str, Callable[[Spoilt], None]] = {
     "audit-off": spoil("facts.settings.audit.on", False),
     "audit-failing": spoil("facts.audit.failing", "disk full"),
     "log-broken": lambda on: on.log.update(broken(on.log)),
+    "log-unproven": spoil("log.unproven", "no checkpoint vouches for records 0 to 9"),
     "log-unsigned": spoil("log.checkpoints", 0),
     "log-unseen": lambda on: on.log.update(looked=False, problem="from afar"),
     "reads-unrecorded": spoil("facts.settings.audit.reads_without", True),
@@ -123,6 +124,7 @@ SPOILT: dict[str, Callable[[Spoilt], None]] = {
     "client-policy-broken": spoil("part.policy.problem", "MT2060: line 1"),
     "relay-signs": spoil("part.policy.approver_keys", {}),
     "client-audit-off": spoil("part.audit.on", False),
+    "client-log-unproven": spoil("part.audit.unproven", "no checkpoint vouches for it"),
     "client-log-broken": spoil("part.audit.ok", False),
     "client-secret-readable": spoil("part.files.0.open", True),
 }
