@@ -10,7 +10,13 @@ INVISIBLE = (
 """What takes no place on a screen or turns the direction of text, as a class of a regex."""
 _CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f"
 _ODD = re.compile(f"[{_CONTROL}{INVISIBLE}]")
+_TORN = re.compile("[\ud800-\udfff]")
 _LOOKS_ESCAPED = re.compile(r"\\(?=u\{)")
+
+
+def is_text(text: str) -> bool:
+    """Tell whether it can be written in UTF-8; bytes of a command line that were none cannot."""
+    return _TORN.search(text) is None
 
 
 def escaped(text: str, ascii_only: bool = False) -> str:

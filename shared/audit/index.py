@@ -25,12 +25,13 @@ INHERITED = slice(1, 8)
 """The columns that a completion takes from its intent."""
 DAMAGE = (sqlite3.DatabaseError, TypeError, OverflowError, OSError)
 """What comes of an index in which anything may stand."""
+MAX_WORD = 512
+"""Characters of a word that are known; of a longer one only these."""
 Words = tuple[str, ...]
 Inherit = Callable[[int], Words | None]
 """Says what an earlier segment's index has of a record."""
 
 _BATCH = 5000
-_MAX_WORD = 512
 _LATEST = 2**63 - 1
 _NAMES = ", ".join(f'"{each}" INTEGER' for each in COLUMNS)
 _SCHEMA = f"""
@@ -205,7 +206,7 @@ class Index:
     def _id(self, word: object) -> int:
         if not isinstance(word, str) or not word:
             return 0
-        word = word[:_MAX_WORD]
+        word = word[:MAX_WORD]
         known = self._words.get(word)
         if known is None:
             known = self._words[word] = len(self._words)

@@ -7,21 +7,28 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from shared.audit.index import COLUMNS, DAMAGE, Index, Words
+from shared.audit.index import COLUMNS, DAMAGE, MAX_WORD, Index, Words
 from shared.audit.indexing import index_path
 from shared.audit.private import AuditError
 from shared.audit.segments import Blocks, Segment
 from shared.audit.tombstones import kept
+from shared.escape import is_text
 from shared.record.chain import MAX_LINE, RECORD_AT
 from shared.record.model import RecordError, parse
 
 MAX_PAGE = 10_000
 UNREADABLE = "unreadable"
 """Stands for a line that is no record, or not the one that should be there."""
+_LAST = 2**63 - 1
+"""The largest number that an index can be asked for: no record has one beyond it."""
 _NAMING = ("records", "named")
 """Tables of an index that name sessions: a record of several has more than one."""
 BY_BEGINNING = frozenset({"kind", "session"})
 """What is found by how it begins as well: `call.` finds every kind of call."""
+
+
+class WantedError(AuditError):
+    """What is looked for stands in no record, whatever the log."""
 
 
 class Wanted(NamedTuple):
@@ -44,6 +51,16 @@ class Wanted(NamedTuple):
         """Return what is asked by words, by column."""
         asked = {each: getattr(self, "tool_class" if each == "class" else each) for each in COLUMNS}
         return {column: word for column, word in asked.items() if word is not None}
+
+    def checked(self) -> Self:
+        """Return it with times that an index can be asked for; raises WantedError."""
+        words = self.words()
+        for name, word in {**words, "call": self.call or ""}.items():
+            if not is_text(word):
+                raise WantedError(f"{name}: give text in UTF-8")
+            if len(word) > MAX_WORD and name in words:
+                raise WantedError(f"{name}: give at most {MAX_WORD} characters")
+        return self._replace(since=_held(self.since), until=_held(self.until))
 
 
 class Page(NamedTuple):
@@ -90,6 +107,7 @@ class Query:
         `after` and `before` are numbers of records that are not wanted any more: the cursor of the
         page before is `after` when the oldest come first, else `before`.
         """
+        wanted, after, before = wanted.checked(), _held(after), _held(before)
         limit = max(1, min(limit, MAX_PAGE))
         _, parts = kept(self._folder)
         if not parts:
@@ -113,6 +131,7 @@ class Query:
 
     def sessions(self, begins: str) -> list[str]:
         """Return the ids of sessions that begin so, or just this one; raises AuditError."""
+        Wanted(session=begins).checked()
         found: set[str] = set()
         _, parts = kept(self._folder)
         for segment in parts:
@@ -189,6 +208,11 @@ class Query:
             if segment.first <= seq:
                 return self._index(segment).words_of(seq)
         return None
+
+
+def _held(number: int | None) -> int | None:
+    """Return the nearest number that SQLite can hold: it refuses others, and no record has one."""
+    return None if number is None else max(-_LAST, min(number, _LAST))
 
 
 def _found(

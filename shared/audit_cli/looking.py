@@ -68,7 +68,9 @@ def _again(given: dict[str, Any]) -> dict[str, object]:
     shown: dict[str, object] = {}
     for name, value in given.items():
         option = "class" if name == "tool_class" else name
-        shown[option] = f"{value:%Y-%m-%dT%H:%M:%S.%fZ}" if isinstance(value, datetime) else value
+        # Not by strftime: its years before 1000 have less than four digits, which nobody reads.
+        when = isinstance(value, datetime)
+        shown[option] = f"{value.isoformat(timespec='microseconds')}Z" if when else value
     return shown
 
 

@@ -47,11 +47,14 @@ class Program(NamedTuple):
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn what keeps a log from being read into the program's refusal."""
+        """Turn what keeps a log from being read into the program's refusal, or a usage error."""
         from shared.audit.private import AuditError
+        from shared.audit.query import WantedError
 
         try:
             yield
+        except WantedError as error:
+            raise click.UsageError(str(error)) from None
         except AuditError as error:
             raise self.refusal(str(error)) from None
         except BrokenPipeError:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.escape import escaped, one_line
+from shared.escape import escaped, is_text, one_line
 
 
 def test_what_hides_is_shown_by_its_number() -> None:
@@ -19,6 +19,12 @@ def test_what_looks_escaped_is_told_apart_from_what_is() -> None:
 def test_letters_of_any_language_stay_unless_ascii_is_wanted() -> None:
     assert escaped("Zürich 東京\n\tx") == "Zürich 東京\n\tx"
     assert escaped("Zürich", ascii_only=True) == r"Z\u{fc}rich"
+
+
+def test_bytes_that_are_no_utf8_are_no_text() -> None:
+    assert is_text("Zürich 東京 \U0001f600\0")
+    assert not is_text("a\ud800")
+    assert not is_text(b"\xff".decode(errors="surrogateescape"))
 
 
 @given(st.text())

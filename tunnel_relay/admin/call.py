@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from tunnel_relay.admin.torn import refuse_torn
 from tunnel_relay.errors import Code, RelayError
 
 CALL_TIMEOUT = 30.0
@@ -18,6 +19,7 @@ def call_control(path: Path, command: str, arguments: dict[str, Any]) -> Any:
     Raises FileNotFoundError or ConnectionRefusedError when nobody listens, so that nothing was
     sent; otherwise RelayError: RELAY_SILENT means that the outcome is not known.
     """
+    refuse_torn(arguments)
     connection = _UnixConnection(path)
     try:
         try:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from tunnel_relay.admin.acting import OPERATOR, acting
 from tunnel_relay.admin.service import Admin
+from tunnel_relay.admin.torn import refuse_torn
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.store.base import Role, StoreError
 
@@ -143,6 +144,7 @@ async def run_command(
         raise RelayError(Code.PAGE_NEEDED, "your own password is set by a page of the console only")
     if command in PROVEN and not who.fresh:
         raise RelayError(Code.LOGIN_STALE, "prove once more that it is you, and do it again")
+    refuse_torn(arguments)
     method = validate_call(config=_STRICT)(getattr(admin, command))
     try:
         with acting(who.user, who.roles):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from tunnel_relay.admin.torn import refuse_torn
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.setting_types import normal_origin
 
@@ -27,6 +28,7 @@ def call_api(
 
     The token goes over https only, or to this machine; redirects are not followed.
     """
+    refuse_torn(arguments)
     try:
         url = urlsplit(normal_origin(origin))
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import structlog
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -36,6 +37,15 @@ from tunnel_relay.metrics import Metrics
 from tunnel_relay.web.pages import static_route
 
 log = structlog.get_logger("tunnel_relay.console")
+
+
+class _Number(IntegerConvertor):
+    """A number of a record or an event: of more digits Python may refuse to make one."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("number", _Number())
 
 
 class ConsoleApp:
@@ -92,7 +102,7 @@ def page_routes(site: Site) -> list[BaseRoute]:
         view_route(site, "/", overview.overview),
         view_route(site, "/live", overview.live, live=True),
         view_route(site, "/events", overview.events),
-        view_route(site, "/events/after/{number:int}", overview.events_after, live=True),
+        view_route(site, "/events/after/{number:number}", overview.events_after, live=True),
         view_route(site, "/approvals", approvals.approvals),
         view_route(site, "/approvals/live", approvals.live, live=True),
         view_route(site, "/approvals/count", approvals.count, live=True),
@@ -138,7 +148,7 @@ def _audit_routes(site: Site) -> list[BaseRoute]:
         view_route(site, "/audit", audit.audit),
         action_route(site, "/audit/verify", audit.verify, audit.audit),
         view_route(site, "/audit/checkpoint", audit.checkpoint),
-        view_route(site, "/audit/records/{seq:int}", audit.record),
+        view_route(site, "/audit/records/{seq:number}", audit.record),
         view_route(site, "/audit/sessions/{session}", audit.session),
     ]
 

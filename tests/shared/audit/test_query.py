@@ -8,7 +8,7 @@ import pytest
 
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
-from shared.audit.query import Query, Wanted
+from shared.audit.query import Query, Wanted, WantedError
 from shared.audit.segments import compress, segments
 from shared.record import encode
 from tests.helpers.log_lines import ORIGIN, SAID, completion, intent, write_calls
@@ -20,6 +20,7 @@ EVE = encode.said(
     {"decision": "require_approval", "policy": "b" * 64, "rule": "writes"},
 )
 SEGMENT = 20_000
+TIMES = ("since", "until")
 
 
 @pytest.fixture
@@ -148,6 +149,34 @@ def test_times_are_bounds(folder: Path) -> None:
     assert found(folder, Wanted(since=middle)) == wanted
     assert found(folder, Wanted(until=middle)) == [seq for seq in times if seq not in wanted]
     assert found(folder, Wanted(since=2**60)) == found(folder, Wanted(until=0)) == []
+
+
+def test_what_lies_beyond_every_number_finds_nothing_or_all(folder: Path) -> None:
+    everything = found(folder, Wanted())
+    for beyond in (2**63, 10**30):
+        assert found(folder, Wanted(), after=beyond) == found(folder, Wanted(since=beyond)) == []
+        assert found(folder, Wanted(), before=-beyond) == found(folder, Wanted(until=-beyond)) == []
+        for bounds in ({"before": beyond}, {"after": -beyond}):
+            assert found(folder, Wanted(), **bounds) == everything, bounds
+        assert found(folder, Wanted(since=-beyond, until=beyond)) == everything
+
+
+@pytest.mark.parametrize("name", [each for each in Wanted._fields if each not in TIMES])
+def test_a_word_that_stands_in_no_record_is_no_question(folder: Path, name: str) -> None:
+    indexes = {each: each.stat().st_mtime_ns for each in folder.glob("*.index")}
+    with pytest.raises(WantedError, match="UTF-8"):
+        found(folder, wanted_of({name: "a\ud800"}))
+    assert {each: each.stat().st_mtime_ns for each in folder.glob("*.index")} == indexes
+
+
+def test_a_word_is_no_longer_than_an_index_knows_it(folder: Path) -> None:
+    assert found(folder, Wanted(user="x" * 512)) == []
+    with pytest.raises(WantedError, match="user: give at most 512 characters"):
+        found(folder, Wanted(user="x" * 513))
+    with Query(folder) as query:
+        for begins in ("\ud800", "x" * 513):
+            with pytest.raises(WantedError):
+                query.sessions(begins)
 
 
 @pytest.mark.parametrize("newest", [False, True])

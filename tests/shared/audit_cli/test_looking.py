@@ -155,6 +155,31 @@ async def test_a_session_that_is_not_one_is_said(tmp_path: Path) -> None:
     assert len(answered("replay", "a1b1", "--folder", folder)["entries"]) == 1
 
 
+async def test_what_can_be_in_no_record_is_a_wrong_question(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    torn = b"\xff".decode(errors="surrogateescape")
+    for words in (("query", "--class", torn), ("tail", "--call", torn), ("replay", torn)):
+        done = run(*words, "--folder", folder)
+        assert done.exit_code == 2, words
+        assert "UTF-8" in done.output
+    assert "class: " in run("query", "--class", "x" * 600, "--folder", folder).output
+
+
+async def test_numbers_beyond_the_log_find_nothing_or_all(tmp_path: Path) -> None:
+    folder, huge = await a_log(tmp_path / "log", calls=1), str(10**30)
+    assert answered("query", "--folder", folder, "--after", huge)["records"] == []
+    assert len(answered("query", "--folder", folder, "--before", huge)["records"]) == 6
+    assert len(answered("query", "--folder", folder, "--after", f"-{huge}")["records"]) == 6
+    assert answered("replay", "a1a1", "--folder", folder, "--after", huge)["entries"] == []
+
+
+async def test_a_time_long_ago_is_a_time_in_the_next_command_too(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    words = ("query", "--folder", folder, "--since", "0001-01-01", "--limit", 4)
+    page = answered(*words)
+    assert len(answered(*shlex.split(page["next"])[2:-1])["records"]) == 2
+
+
 def test_no_log_is_said(tmp_path: Path) -> None:
     for command in ("query", "tail"):
         done = run(command, "--folder", tmp_path)

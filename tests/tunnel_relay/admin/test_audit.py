@@ -119,6 +119,9 @@ async def test_the_log_is_searched_in_pages_the_newest_first(tmp_path: Path) -> 
                 break
         assert len(seen) == 15
         assert seen == sorted(seen, reverse=True)
+        assert (await ask(stage, "ada", "audit_query", after=10**30))["result"]["records"] == []
+        found = (await ask(stage, "ada", "audit_query", before=10**30))["result"]["records"]
+        assert {each["seq"] for each in found} > set(seen)
         for wrong in ({"limit": 0}, {"since": -1.0}, {"user": "x" * 600}, {"color": "red"}):
             refused = await ask(stage, "ada", "audit_query", **wrong)
             assert refused["error"]["code"] == "MT1025", wrong
@@ -129,6 +132,7 @@ async def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         for command, arguments in (
             ("audit_show", {"seq": 10_000}),
             ("audit_show", {"seq": -1}),
+            ("audit_show", {"seq": 10**30}),
             ("audit_replay", {"session": "nobody"}),
         ):
             refused = await ask(stage, "otto", command, **arguments)
@@ -144,6 +148,8 @@ async def test_a_session_is_told_with_its_outcomes(tmp_path: Path) -> None:
             ("call.refused", ""),
         ]
         assert found["cursor"] is None
+        later = await ask(stage, "ada", "audit_replay", session=SESSION, after=10**30)
+        assert later["result"]["entries"] == []
 
 
 async def test_what_was_verified_is_remembered_and_a_broken_log_is_told(tmp_path: Path) -> None:

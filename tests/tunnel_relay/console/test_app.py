@@ -30,7 +30,7 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "GET /": (ANYBODY, {}),
     "GET /live": (Role.AUDITOR, {}),
     "GET /events": (Role.AUDITOR, {}),
-    "GET /events/after/{number:int}": (Role.AUDITOR, {"number:int": 99999}),
+    "GET /events/after/{number:number}": (Role.AUDITOR, {"number:number": 99999}),
     "GET /approvals": (ANYBODY, {}),
     "GET /approvals/live": (ANYBODY, {}),
     "GET /approvals/count": (ANYBODY, {}),
@@ -85,7 +85,7 @@ PAGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "GET /audit": (Role.AUDITOR, {}),
     "POST /audit/verify": (Role.AUDITOR, {}),
     "GET /audit/checkpoint": (Role.AUDITOR, {}),
-    "GET /audit/records/{seq:int}": (Role.AUDITOR, {"seq:int": "0"}),
+    "GET /audit/records/{seq:number}": (Role.AUDITOR, {"seq:number": "0"}),
     "GET /audit/sessions/{session}": (Role.AUDITOR, {"session": "of uma"}),
 }
 """Who may use a page or form: its route -> the role it takes and what to send."""

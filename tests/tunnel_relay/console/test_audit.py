@@ -96,3 +96,12 @@ async def test_calls_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
         shown = (await hand.get("/audit")).text
         assert f"BROKEN at record {seq}: ended without an intent: odd.1" in shown
         assert f"</span> at record {seq}: ended without an intent: odd.1" in shown
+
+
+async def test_a_number_that_nothing_has_is_no_page(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        hand = await stage.logged_in("otto")
+        for digits in (18, 30, 5000):
+            for page in ("/audit/records/", "/events/after/"):
+                status = (await hand.get(page + "9" * digits)).status_code
+                assert status == (200 if (digits, page) == (18, "/events/after/") else 404)
