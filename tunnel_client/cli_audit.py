@@ -17,7 +17,13 @@ def _refusal(text: str) -> Exception:
     return AuditUnreadableError(text)
 
 
-PROGRAM = Program("tunnel-client", config_option, _folder, _refusal)
+def _no_checkpoint(text: str) -> Exception:
+    from tunnel_client.errors import CheckpointUnusableError
+
+    return CheckpointUnusableError(text)
+
+
+PROGRAM = Program("tunnel-client", config_option, _folder, _refusal, _no_checkpoint)
 audit = audit_group(PROGRAM)
 
 

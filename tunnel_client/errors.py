@@ -286,6 +286,14 @@ class AuditUnreadableError(ClientError):
     next_command = "give the folder: tunnel-client audit tail --folder FOLDER"
 
 
+class CheckpointUnusableError(ClientError):
+    """A file of `audit verify --checkpoint` holds something else, or one of another log."""
+
+    code = "MT2323"
+    exit_code = EXIT_USAGE
+    next_command = "give what this printed of the same log: tunnel-client audit checkpoint"
+
+
 class ExportFailingError(ClientError):
     """A copy of the log does not go out: its sink is down, slow, or not who it should be."""
 

@@ -22,7 +22,13 @@ def _refusal(text: str) -> Exception:
     return RelayError(Code.AUDIT_UNREADABLE, text)
 
 
-PROGRAM = Program("tunnel-relay", config_option, _folder, _refusal)
+def _no_checkpoint(text: str) -> Exception:
+    from tunnel_relay.errors import Code, RelayError
+
+    return RelayError(Code.CHECKPOINT_UNUSABLE, text)
+
+
+PROGRAM = Program("tunnel-relay", config_option, _folder, _refusal, _no_checkpoint)
 audit = audit_group(PROGRAM)
 
 

@@ -265,6 +265,11 @@ EXPLAINED = {
         "there is no log to read, it cannot be read, or nothing in it is meant",
         "give the folder: tunnel-relay audit tail --folder FOLDER",
     ),
+    Code.CHECKPOINT_UNUSABLE: Explained(
+        USAGE,
+        "a file of verify --checkpoint holds something else, or a checkpoint of another log",
+        "give what this printed of the same log: tunnel-relay audit checkpoint",
+    ),
     Code.RECORD_UNKNOWN: Explained(
         FAILED,
         "the log has no such record or session, or segments with it were removed",

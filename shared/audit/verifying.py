@@ -9,10 +9,17 @@ from shared.audit.notes import read_points, read_text
 from shared.audit.private import AuditError
 from shared.audit.segments import Segment, lines
 from shared.audit.tombstones import kept
-from shared.record.checkpoint import notes_of
+from shared.escape import one_line
+from shared.record.checkpoint import Checkpoint, CheckpointError, notes_of, parse, read_note
 from shared.record.verify import Report, verify
 
+MAX_NAMED = 3
+"""Names of a log that are told: it has more than one when its program was renamed."""
 _UNREADABLE = b"unreadable\n"
+
+
+class ForeignCheckpointError(AuditError):
+    """A checkpoint that was given is of another log, so nothing was verified."""
 
 
 def verify_folder(
@@ -20,14 +27,15 @@ def verify_folder(
 ) -> Report:
     """Look at a whole log; raises AuditError when there is none to look at.
 
-    `exported`: checkpoints that were kept elsewhere. One that this key did not sign is a fault.
+    `exported`: checkpoints that were kept elsewhere. One that this key did not sign is a fault,
+    but for those of another log: they raise ForeignCheckpointError.
     """
     # In this order: what a checkpoint vouches for is in files that are listed after it was read.
     text = read_text(folder)
     start, parts = kept(folder)
     room = _size(parts)
     points, fault = read_points(notes_of(text), public)
-    outside, other = read_points(exported, public)
+    outside, other = _kept_elsewhere(exported, public, text)
     if not parts and not points and not outside:
         raise AuditError(f"no log in {folder}")
     report = verify(_all(parts, room), points, start, exported=outside, cross=cross)
@@ -46,6 +54,38 @@ def _size(parts: list[Segment]) -> int:
         with contextlib.suppress(FileNotFoundError):  # compressed since: nothing is added any more
             return parts[-1].path.stat().st_size
     return sys.maxsize
+
+
+def _kept_elsewhere(
+    notes: Sequence[str], public: bytes, beside: str
+) -> tuple[list[Checkpoint], str | None]:
+    """Return what was signed; the second is why a note is a fault of the log (A06)."""
+    points, strange, fault = [], set(), None
+    for note in notes:
+        try:
+            points.append(read_note(note, public))
+        except CheckpointError as error:
+            strange.add(_origin(note))
+            fault = fault or str(error)
+    if not strange:
+        return points, None
+    names = {_origin(note) for note in notes_of(beside)} - {None}
+    # Of a log that does not say its name nothing is known: then each of them is told.
+    if strange & names or not names or None in strange:
+        return points, fault
+    foreign, own = (_listed(each) for each in (strange, names))
+    raise ForeignCheckpointError(f"a checkpoint of {foreign}, and this log is {own}")
+
+
+def _origin(note: str) -> str | None:
+    try:
+        return parse(note)[0].origin
+    except CheckpointError:
+        return None
+
+
+def _listed(names: set[str | None]) -> str:
+    return ", ".join(one_line(str(each)) for each in sorted(map(str, names))[:MAX_NAMED])
 
 
 def _all(parts: list[Segment], room: int) -> Iterator[bytes]:

@@ -30,6 +30,8 @@ class Program(NamedTuple):
     """Where the log of a configuration is; raises the program's refusal."""
     refusal: Callable[[str], Exception]
     """The program's refusal, with its code, for a log that cannot be read."""
+    no_checkpoint: Callable[[str], Exception]
+    """The same for what was given as a checkpoint of the log and is none."""
 
     def where(self, config: Path | None, folder: Path | None) -> Path:
         """Return the folder of the log that is meant."""

@@ -26,13 +26,19 @@ def verify_command(program: Program) -> click.Command:
         type=FILE,
         help="Public key that signed the checkpoints; left out: the one beside the log.",
     )
-    @click.option("--checkpoint", type=FILE, help="A checkpoint that was kept elsewhere.")
+    @click.option(
+        "--checkpoint",
+        "kept",
+        type=FILE,
+        multiple=True,
+        help="Checkpoints that were kept elsewhere: one or more in a file; repeatable.",
+    )
     @json_option
     def verify(
         config: Path | None,
         folder: Path | None,
         key: Path | None,
-        checkpoint: Path | None,
+        kept: tuple[Path, ...],
         as_json: bool,
     ) -> None:
         """Tell whether the log is what was written; needs no settings with --folder.
@@ -41,13 +47,16 @@ def verify_command(program: Program) -> click.Command:
         both.
         """
         from shared.audit.keys import PUBLIC_FILE
-        from shared.audit.verifying import verify_folder
+        from shared.audit.verifying import ForeignCheckpointError, verify_folder
 
         where = program.where(config, folder)
         public = program.public(key or where / PUBLIC_FILE)
+        exported = [note for path in kept for note in _notes(program, path)]
         with program.reading():
-            exported = [] if checkpoint is None else [checkpoint.read_text()]
-            report = verify_folder(where, public, exported)
+            try:
+                report = verify_folder(where, public, exported)
+            except ForeignCheckpointError as error:
+                raise program.no_checkpoint(str(error)) from None
         if as_json:
             answer(report.as_dict())
         else:
@@ -56,6 +65,19 @@ def verify_command(program: Program) -> click.Command:
         sys.exit(0 if report.ok else 1)
 
     return verify
+
+
+def _notes(program: Program, path: Path) -> list[str]:
+    """Return the checkpoints in a file."""
+    from shared.record.checkpoint import CheckpointError, printed
+
+    try:
+        return printed(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise program.no_checkpoint(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, CheckpointError):
+        why = f"{path} holds no checkpoint, or something else beside it"
+        raise program.no_checkpoint(why) from None
 
 
 def verdict(report: "Report") -> list[str]:

@@ -12,6 +12,7 @@ others (witnesses) as well; those are left alone.
 
 import base64
 import binascii
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -145,6 +146,29 @@ def notes_of(text: str) -> Iterator[str]:
         note.append(line)
     if signed:
         yield "".join(note)
+
+
+def printed(text: str) -> list[str]:
+    """Return the notes that a file holds and nothing beside them; raises CheckpointError.
+
+    They were printed by `audit checkpoint`, as text or as JSON, once or again and again.
+    """
+    texts, rest = [], text.lstrip()
+    while rest.startswith("{"):
+        try:
+            value, end = json.JSONDecoder().raw_decode(rest)
+        except (ValueError, RecursionError):
+            raise CheckpointError("no checkpoint") from None
+        texts.append(str(value.get("checkpoint", "")))
+        rest = rest[end:].lstrip()
+    # Who copies a note by hand loses its last newline, or leaves empty lines around it.
+    whole = "".join(texts) + rest.rstrip() + "\n"
+    notes = list(notes_of(whole))
+    left = whole[sum(map(len, notes)) :].strip()
+    notes = [note.lstrip() for note in notes]
+    for note in [*notes, left] if left or not notes else notes:
+        parse(note)
+    return notes
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from shared.audit.log import AuditLog
 from shared.audit.notes import append_note
 from shared.audit.private import AuditError, write_private
 from shared.audit.segments import lines, segments
-from shared.audit.verifying import verify_folder
+from shared.audit.verifying import ForeignCheckpointError, verify_folder
 from shared.keys import PrivateKey
 from shared.record import encode
-from shared.record.checkpoint import Checkpoint, notes_of, sign
+from shared.record.checkpoint import Checkpoint, notes_of, parse, sign
 from shared.record.tree import Tree
 from tests.helpers.audit_log import records
 from tests.helpers.log_lines import ORIGIN, chained, write_calls, written
@@ -200,3 +201,38 @@ async def test_what_is_written_meanwhile_is_left_for_the_next_time(
     monkeypatch.undo()
     assert verify_folder(log.folder, log.public).records == 13
     log.close()
+
+
+def test_a_checkpoint_of_another_log_is_no_fault_of_this_one(folder: Path, public: bytes) -> None:
+    other = PrivateKey.generate()
+    foreign = sign(Checkpoint("other/log", 242, bytes(32)), other)
+    with pytest.raises(ForeignCheckpointError, match=f"other/log.* {ORIGIN}"):
+        verify_folder(folder, public, [*notes(folder), foreign])
+
+
+def test_a_checkpoint_that_this_key_did_not_sign_is_told_whatever_is_beside_it(
+    folder: Path, public: bytes
+) -> None:
+    """A06: one of another log, or the loss of those beside this one, explains nothing away."""
+    other = PrivateKey.generate()
+    foreign = sign(Checkpoint("other/log", 242, bytes(32)), other)
+    forged = sign(Checkpoint(ORIGIN, 242, bytes(32)), other)
+    for given in ([forged, foreign], [foreign, forged], [*notes(folder), forged]):
+        report = verify_folder(folder, public, given)
+        assert (report.ok, report.reason) == (False, "a checkpoint that this key did not sign")
+    (folder / "checkpoints").unlink()
+    for given in ([forged], [foreign]):
+        report = verify_folder(folder, public, given)
+        assert (report.ok, report.reason) == (False, "a checkpoint that this key did not sign")
+
+
+def test_a_log_that_was_renamed_knows_the_checkpoints_of_both_names(
+    folder: Path, public: bytes
+) -> None:
+    key = PrivateKey.from_pem(SecretStr((folder / "key.pem").read_text()))
+    point = parse(notes(folder)[-1])[0]
+    renamed = sign(Checkpoint("new/name", point.size, point.root), key)
+    (folder / "checkpoints").write_text("".join([*notes(folder)[:-1], renamed]))
+    assert verify_folder(folder, public, notes(folder)).ok
+    forged = sign(Checkpoint(ORIGIN, 242, bytes(32)), PrivateKey.generate())
+    assert not verify_folder(folder, public, [forged]).ok

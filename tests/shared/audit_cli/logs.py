@@ -23,7 +23,11 @@ def commands() -> click.Group:
         raise click.ClickException("no configuration here")
 
     config = click.option("--config", type=click.Path(path_type=Path))
-    return audit_group(Program("tunnel-test", config, folder, click.ClickException))
+    return audit_group(Program("tunnel-test", config, folder, click.ClickException, _no_checkpoint))
+
+
+def _no_checkpoint(text: str) -> Exception:
+    return click.ClickException(f"no checkpoint: {text}")
 
 
 def run(*words: object) -> Result:

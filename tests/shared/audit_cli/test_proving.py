@@ -7,8 +7,10 @@ from shared.audit.log import AuditLog
 from shared.audit.private import write_private
 from shared.audit.segments import segments
 from shared.audit.tombstones import facts_of, write_start
+from shared.keys import PrivateKey
 from shared.record import encode
 from shared.record.chain import line_of, link
+from shared.record.checkpoint import Checkpoint, sign
 from shared.record.model import TOMBSTONE
 from shared.record.verify import Start
 from tests.shared.audit_cli.logs import a_log, a_long_log, an_odd_log, answered, run
@@ -98,3 +100,57 @@ async def test_a_log_that_was_written_anew_below_a_tombstone_is_not_ok(tmp_path:
     broken = run(*words, "--checkpoint", point).stdout.splitlines()
     assert broken[0].startswith("BROKEN at record 65: ")
     assert broken[1:] == [said]
+
+
+async def test_checkpoints_are_taken_as_they_were_kept(tmp_path: Path) -> None:
+    """Appended to one file, in files of their own, as JSON: none of it is a fault of the log."""
+    folder, one, more = await a_log(tmp_path / "log"), tmp_path / "one", tmp_path / "more"
+    note = run("checkpoint", "--folder", folder).stdout
+    first = (folder / "checkpoints").read_text().partition("\n\n")[0]
+    one.write_text(note + note)
+    more.write_text(run("checkpoint", "--folder", folder, "--json").stdout)
+    words = ("verify", "--folder", folder, "--checkpoint", one, "--checkpoint", more)
+    assert answered(*words)["ok"] is True
+    last = segments(folder)[-1].path
+    last.unlink()
+    kept = (folder / "checkpoints").read_text()
+    (folder / "checkpoints").write_text(kept.partition(note)[0])
+    assert first in (folder / "checkpoints").read_text()
+    assert run("verify", "--folder", folder).exit_code == 0
+    for file in (one, more):
+        done = run("verify", "--folder", folder, "--checkpoint", file)
+        assert done.exit_code == 1
+        assert "a checkpoint speaks of 63 records: the end is gone" in done.stdout
+
+
+async def test_what_is_no_checkpoint_of_this_log_is_said_and_the_log_is_not_blamed(
+    tmp_path: Path,
+) -> None:
+    folder, file = await a_log(tmp_path / "log", calls=1), tmp_path / "kept"
+    note = run("checkpoint", "--folder", folder).stdout
+    foreign = sign(Checkpoint("other/log", 3, bytes(32)), PrivateKey.generate())
+    for held, said in (
+        (b"", "holds no checkpoint"),
+        (b"\xff\xfe", "holds no checkpoint"),
+        (b"\0" * 20_000, "holds no checkpoint"),
+        (note.encode() + b"more", "holds no checkpoint"),
+        (b'{"checkpoint": 1}', "holds no checkpoint"),
+        (foreign.encode(), "other/log"),
+        ((note + foreign).encode(), "other/log"),
+    ):
+        file.write_bytes(held)
+        done = run("verify", "--folder", folder, "--checkpoint", file)
+        assert done.output.startswith("Error: no checkpoint: "), held
+        assert said in done.output
+        assert "BROKEN" not in done.output
+        assert done.exit_code != 0
+
+
+async def test_a_checkpoint_of_this_log_by_another_key_is_told_loudly(tmp_path: Path) -> None:
+    """A06: a log that was written anew with another key looks like this."""
+    folder, file = await a_log(tmp_path / "log", calls=1), tmp_path / "kept"
+    file.write_text(sign(Checkpoint("test/log", 3, bytes(32)), PrivateKey.generate()))
+    done = run("verify", "--folder", folder, "--checkpoint", file)
+    assert done.exit_code == 1
+    assert done.stdout.startswith("BROKEN at record ")
+    assert "did not sign" in done.stdout

@@ -1,6 +1,8 @@
 """Checkpoints, byte for byte as C2SP writes them."""
 
 import base64
+import contextlib
+import json
 from hashlib import sha256
 
 import pytest
@@ -16,6 +18,7 @@ from shared.record.checkpoint import (
     key_id,
     notes_of,
     parse,
+    printed,
     read_note,
     read_verifier_key,
     sign,
@@ -139,3 +142,32 @@ def test_notes_come_one_by_one_from_a_file_and_a_torn_last_one_not_at_all() -> N
     for cut in range(1, len(others[-1])):
         assert list(notes_of(text[:-cut])) == others[:-1]
     assert list(notes_of("")) == []
+
+
+def test_what_was_printed_is_read_however_it_was_kept() -> None:
+    later = sign(Checkpoint("example.com/log", 4097, bytes(32)), KEY)
+    as_json = json.dumps({"schema_version": 1, "checkpoint": later}, indent=2)
+    for text in (NOTE + later, f"\n{NOTE}\n\n{later}", NOTE + later[:-1] + "\n \n"):
+        assert printed(text) == [NOTE, later]
+    assert printed(NOTE[:-1]) == [NOTE]
+    assert printed(f"{as_json}\n{as_json}{NOTE}") == [later, later, NOTE]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " \n", "nothing\n", NOTE.partition("\n")[2], NOTE + "nothing\n", "nothing\n" + NOTE),
+        *(NOTE + NOTE[:60], NOTE[:60] + NOTE, "{", "{}", '{"checkpoint": 1}', '{"checkpoint": ""}'),
+        *("[]", "{" * 100_000, '{"checkpoint":' * 100_000),
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_what_holds_more_than_checkpoints_or_none_is_refused(text: str) -> None:
+    with pytest.raises(CheckpointError):
+        printed(text)
+
+
+@given(st.text() | st.text(alphabet='{}[]":, \n\u2014ab'))
+def test_any_text_was_printed_or_not(text: str) -> None:
+    with contextlib.suppress(CheckpointError):
+        assert printed(text)
