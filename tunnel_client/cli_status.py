@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shared.seconds import Seconds
 from tunnel_client.cli_options import (
     SCHEMA_VERSION,
     config_option,
@@ -31,7 +32,7 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option(
     "--interval",
-    type=click.FloatRange(SHORTEST, 3600),
+    type=Seconds(SHORTEST, 3600),
     default=2.0,
     show_default=True,
     help="Seconds between two screens of --watch.",

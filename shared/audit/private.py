@@ -17,6 +17,10 @@ class AuditError(Exception):
     """The log cannot be written or read; says why, for operators."""
 
 
+class ForbiddenError(AuditError):
+    """This user may not read it, so nothing is known of what it says."""
+
+
 def make_folder(path: Path) -> None:
     """Make a folder only we can enter, or check the one that is there; raises AuditError.
 

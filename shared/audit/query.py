@@ -109,9 +109,7 @@ class Query:
         """
         wanted, after, before = wanted.checked(), _held(after), _held(before)
         limit = max(1, min(limit, MAX_PAGE))
-        _, parts = kept(self._folder)
-        if not parts:
-            raise AuditError(f"no log in {self._folder}")
+        parts = self._parts()
         found: list[dict[str, Any]] = []
         for segment in self._worth(parts, after, before, newest):
             found += self._of(segment, wanted, limit + 1 - len(found), (after, before), newest)
@@ -133,7 +131,7 @@ class Query:
         """Return the ids of sessions that begin so, or just this one; raises AuditError."""
         Wanted(session=begins).checked()
         found: set[str] = set()
-        _, parts = kept(self._folder)
+        parts = self._parts()
         for segment in parts:
             index = self._index(segment)
             ids = ",".join(map(str, _ids(index.db, begins, begins=True)))
@@ -148,6 +146,12 @@ class Query:
             if not whole or not whole[-1].startswith(each):
                 whole.append(each)
         return whole[::-1]
+
+    def _parts(self) -> list[Segment]:
+        _, parts = kept(self._folder)
+        if not parts:
+            raise AuditError(f"no log in {self._folder}")
+        return parts
 
     def _worth(
         self, parts: list[Segment], after: int | None, before: int | None, newest: bool

@@ -1,10 +1,11 @@
 """Holds the logs of a relay and of its clients against each other, from their files alone."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.audit.private import AuditError
+from shared.audit.private import AuditError, ForbiddenError
 from shared.audit.segments import lines
 from shared.audit.tombstones import kept
 from shared.record.chain import RECORD_AT
@@ -31,8 +32,11 @@ def records(folder: Path) -> Iterator[dict[str, Any]]:
     if not parts:
         raise AuditError(f"no log in {folder}")
     for segment in parts:
-        for line in lines(segment.path):
-            try:
-                yield parse(line[RECORD_AT:-2])
-            except RecordError:
-                continue
+        try:
+            for line in lines(segment.path):
+                with contextlib.suppress(RecordError):
+                    yield parse(line[RECORD_AT:-2])
+        except ForbiddenError:
+            raise
+        except AuditError:
+            continue

@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from shared.audit.private import AuditError, sync_folder
+from shared.audit.private import AuditError, ForbiddenError, sync_folder
 from shared.record.chain import MAX_LINE
 
 BLOCK = 256 * 1024
@@ -72,6 +72,8 @@ def lines(path: Path) -> Iterator[bytes]:
             source = gzip.GzipFile(fileobj=file) if file.name.endswith(".gz") else file
             while line := source.readline(MAX_LINE):
                 yield line
+    except PermissionError as error:
+        raise ForbiddenError(f"cannot read {path}: {_why(error)}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise AuditError(f"cannot read {path}: {_why(error)}") from None
 

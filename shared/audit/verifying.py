@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared.audit.notes import read_points, read_text
-from shared.audit.private import AuditError
+from shared.audit.private import AuditError, ForbiddenError
 from shared.audit.segments import Segment, lines
 from shared.audit.tombstones import kept
 from shared.escape import one_line
@@ -25,7 +25,7 @@ class ForeignCheckpointError(AuditError):
 def verify_folder(
     folder: Path, public: bytes, exported: Sequence[str] = (), *, cross: bool = True
 ) -> Report:
-    """Look at a whole log; raises AuditError when there is none to look at.
+    """Look at a whole log; raises AuditError when there is none to look at, or it is forbidden.
 
     `exported`: checkpoints that were kept elsewhere. One that this key did not sign is a fault,
     but for those of another log: they raise ForeignCheckpointError.
@@ -99,5 +99,7 @@ def _all(parts: list[Segment], room: int) -> Iterator[bytes]:
                 # Half a line within a log is no torn end: what follows it is there.
                 torn = not line.endswith(b"\n") and at < len(parts)
                 yield line + b"\n" if torn else line
+        except ForbiddenError:
+            raise
         except AuditError:
             yield _UNREADABLE

@@ -8,6 +8,7 @@ import click
 
 from shared.audit_cli.program import FILE, Program, answer, json_option
 from shared.escape import one_line
+from shared.seconds import Seconds
 
 MAX_WHY = 1000
 
@@ -22,14 +23,14 @@ _key_option = click.option(
 )
 _slack_option = click.option(
     "--slack",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     default=5.0,
     show_default=True,
     help="Seconds at the edges of a log in which nothing is held against the other.",
 )
 _window_option = click.option(
     "--window",
-    type=click.FloatRange(1, 86_400),
+    type=Seconds(1, 86_400),
     default=600.0,
     show_default=True,
     help="Seconds that the clocks of both ends may be apart.",
@@ -85,13 +86,12 @@ def _doubts(
     program: Program, folders: Sequence[Path], keys: Sequence[Path]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return why logs are not what was written, and why others are not proven, by folder."""
-    from shared.audit.keys import PUBLIC_FILE
     from shared.audit.verifying import verify_folder
 
     broken: dict[str, str] = {}
     unproven: dict[str, str] = {}
     for at, folder in enumerate(folders):
-        public = program.public(keys[at] if keys else folder / PUBLIC_FILE)
+        public = program.public(keys[at]) if keys else program.public_of(folder)
         report = verify_folder(folder, public)
         if report.fault is not None:
             broken[str(folder)] = str(report.fault)

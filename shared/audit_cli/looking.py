@@ -1,7 +1,6 @@
 """Which records are there: by who, what, why and when; a session as it went."""
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -151,11 +150,11 @@ def tail_command(program: Program) -> click.Command:
             last = _last(log.page(Wanted(), limit=1, newest=True).records)
             shown = log.page(wanted, limit=max(1, count), newest=True, before=last + 1)
             rows = shown.records[:count][::-1]
-            if not follow:
-                _say(Page(rows, None), None, as_json)
+            if follow:
+                show = _lines if as_json else _rows
+                _follow(lambda at: log.page(wanted, limit=FOLLOW_PAGE, after=at), rows, last, show)
                 return
-            show = _lines if as_json else _rows
-            _follow(lambda at: log.page(wanted, limit=FOLLOW_PAGE, after=at), rows, last, show)
+        _say(Page(rows, None), None, as_json)
 
     return tail
 
@@ -186,7 +185,6 @@ def _last(records: Sequence[dict[str, Any]], otherwise: int = -1) -> int:
 def _lines(records: Sequence[dict[str, Any]]) -> None:
     for record in records:
         click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "record": record}))
-    sys.stdout.flush()
 
 
 def _rows(records: Sequence[dict[str, Any]]) -> None:
@@ -194,7 +192,6 @@ def _rows(records: Sequence[dict[str, Any]]) -> None:
 
     for record in records:
         click.echo(row(record))
-    sys.stdout.flush()
 
 
 def replay_command(program: Program) -> click.Command:

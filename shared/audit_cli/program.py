@@ -61,8 +61,23 @@ class Program(NamedTuple):
             raise self.refusal(str(error)) from None
         except BrokenPipeError:
             raise  # who read the answer has enough: click ends a command then, and says nothing
-        except (OSError, UnicodeDecodeError) as error:
-            raise self.refusal(f"cannot be read: {type(error).__name__}") from None
+        except OSError as error:
+            which = "it" if error.filename is None else error.filename
+            raise self.refusal(f"cannot read {which}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise self.refusal("cannot be read: it is no text in UTF-8") from None
+
+    def public_of(self, folder: Path) -> bytes:
+        """Return the public key beside a log."""
+        from shared.audit.keys import PUBLIC_FILE
+        from shared.audit.private import AuditError
+        from shared.audit.segments import segments
+
+        path = folder / PUBLIC_FILE
+        with self.reading():
+            if not path.exists() and not segments(folder):
+                raise AuditError(f"no log in {folder}")
+        return self.public(path)
 
     def public(self, path: Path) -> bytes:
         """Return the public key in a file."""
@@ -70,8 +85,10 @@ class Program(NamedTuple):
 
         try:
             return decode_public(path.read_text().strip())
-        except (OSError, UnicodeDecodeError, BadKeyError) as error:
-            raise self.refusal(f"no public key in {path}: {type(error).__name__}") from None
+        except OSError as error:
+            raise self.refusal(f"no public key in {path}: {error.strerror}") from None
+        except (UnicodeDecodeError, BadKeyError):
+            raise self.refusal(f"no public key in {path}") from None
 
 
 def answer(value: dict[str, Any]) -> None:

@@ -46,13 +46,12 @@ def verify_command(program: Program) -> click.Command:
         Without a key and a checkpoint from elsewhere, whoever could write the log could have made
         both.
         """
-        from shared.audit.keys import PUBLIC_FILE
         from shared.audit.verifying import ForeignCheckpointError, verify_folder
 
         where = program.where(config, folder)
-        public = program.public(key or where / PUBLIC_FILE)
-        exported = [note for path in kept for note in _notes(program, path)]
+        public = program.public_of(where) if key is None else program.public(key)
         with program.reading():
+            exported = [note for path in kept for note in _notes(program, path)]
             try:
                 report = verify_folder(where, public, exported)
             except ForeignCheckpointError as error:
@@ -73,8 +72,6 @@ def _notes(program: Program, path: Path) -> list[str]:
 
     try:
         return printed(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise program.no_checkpoint(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, CheckpointError):
         why = f"{path} holds no checkpoint, or something else beside it"
         raise program.no_checkpoint(why) from None
@@ -113,17 +110,19 @@ def checkpoint_command(program: Program) -> click.Command:
     @json_option
     def checkpoint(config: Path | None, folder: Path | None, as_json: bool) -> None:
         """Print the newest signed checkpoint: kept elsewhere, it shows what was cut or changed."""
-        from shared.audit.notes import CHECKPOINTS
-        from shared.record.checkpoint import notes_of
+        from shared.audit.notes import last_note
+        from shared.audit.segments import segments
 
+        where = program.where(config, folder)
         with program.reading():
-            notes = list(notes_of((program.where(config, folder) / CHECKPOINTS).read_text()))
-        if not notes:
-            raise program.refusal("nothing is signed yet; wait ten seconds")
+            note, parts = last_note(where), segments(where)
+        if note is None:
+            none = "nothing is signed yet; wait ten seconds" if parts else f"no log in {where}"
+            raise program.refusal(none)
         if as_json:
-            answer({"checkpoint": notes[-1]})
+            answer({"checkpoint": note})
         else:
-            click.echo(notes[-1], nl=False)
+            click.echo(note, nl=False)
 
     return checkpoint
 
@@ -137,10 +136,9 @@ def key_command(program: Program) -> click.Command:
     @json_option
     def key(config: Path | None, folder: Path | None, as_json: bool) -> None:
         """Print the public key of the log, to verify it elsewhere."""
-        from shared.audit.keys import PUBLIC_FILE
         from shared.keys import encode_public
 
-        text = encode_public(program.public(program.where(config, folder) / PUBLIC_FILE))
+        text = encode_public(program.public_of(program.where(config, folder)))
         if as_json:
             answer({"public_key": text})
         else:

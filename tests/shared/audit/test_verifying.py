@@ -1,5 +1,6 @@
 """A log in a folder is verified from its files and a public key alone."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,22 @@ def test_a_segment_that_cannot_be_read_is_named(folder: Path, public: bytes) -> 
     parts[2].path.rename(parts[2].path.with_name(parts[2].path.stem + ".jsonl.gz"))
     report = verify_folder(folder, public)
     assert (report.ok, report.first_bad) == (False, parts[2].first)
+
+
+def test_what_this_user_may_not_read_is_no_fault_of_the_log(
+    folder: Path, public: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = segments(folder)[2].path
+    opened = Path.open
+
+    def forbidden(path: Path, *how: Any, **more: Any) -> Any:
+        if path == part:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(AuditError, match=f"cannot read {part}: Permission denied"):
+        verify_folder(folder, public)
 
 
 def test_half_a_line_within_is_no_torn_end(folder: Path, public: bytes) -> None:

@@ -65,3 +65,22 @@ async def test_a_key_for_each_folder_or_none(tmp_path: Path) -> None:
     done = run("reconcile", relay, relay, "--key", relay / "key.pub")
     assert done.exit_code == 2
     assert "for each folder" in done.output
+
+
+async def test_a_segment_that_cannot_be_read_is_told_with_all_the_rest(tmp_path: Path) -> None:
+    """A04: `verify` names it; what the other segments say is compared nevertheless."""
+    relay, client = tmp_path / "relay", tmp_path / "client"
+    await two_logs(relay, client, calls=3)
+    (segment,) = relay.glob("*.jsonl")
+    segment.rename(segment.with_name(segment.name + ".gz"))
+    done = run("reconcile", relay, client)
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"NOT WHAT WAS WRITTEN: {relay}: record 0: ")
+
+
+async def test_no_number_of_seconds_is_refused(tmp_path: Path) -> None:
+    await two_logs(tmp_path / "relay", tmp_path / "client", calls=1)
+    for option in ("--slack", "--window"):
+        done = run("reconcile", tmp_path / "relay", tmp_path / "client", option, "nan")
+        assert done.exit_code == 2
+        assert "nan" in done.output

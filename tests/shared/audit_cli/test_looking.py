@@ -181,7 +181,25 @@ async def test_a_time_long_ago_is_a_time_in_the_next_command_too(tmp_path: Path)
 
 
 def test_no_log_is_said(tmp_path: Path) -> None:
-    for command in ("query", "tail"):
-        done = run(command, "--folder", tmp_path)
+    for words in (("query",), ("tail",), ("replay", "a1a1")):
+        done = run(*words, "--folder", tmp_path)
         assert done.exit_code == 1
         assert "no log in" in done.output
+
+
+@pytest.mark.parametrize("command", ["query", "tail"])
+async def test_without_an_output_it_ends_in_peace(tmp_path: Path, command: str) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    program = "from tests.shared.audit_cli.logs import commands; commands()()"
+    words = [sys.executable, "-c", program, command, "--folder", str(folder)]
+    ended = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'exec "$@" >&-', "sh", *words, stderr=asyncio.subprocess.PIPE
+    )
+    assert (await ended.communicate())[1] == b""
+    read, write = os.pipe()
+    os.close(read)
+    ended = await asyncio.create_subprocess_exec(
+        *words, stdout=write, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(write)
+    assert (await ended.communicate())[1] == b""

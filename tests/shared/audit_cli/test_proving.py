@@ -72,6 +72,26 @@ async def test_what_is_no_key_and_what_signed_nothing_is_said(tmp_path: Path) ->
     assert "no public key" in done.output
     (folder / "checkpoints").write_text("")
     assert "nothing is signed yet" in run("checkpoint", "--folder", folder).output
+    (folder / "checkpoints").unlink()
+    assert "nothing is signed yet" in run("checkpoint", "--folder", folder).output
+    (folder / "checkpoints").mkdir()
+    told = f"cannot read {folder / 'checkpoints'}: Is a directory"
+    assert told in run("checkpoint", "--folder", folder).output
+
+
+def test_a_folder_without_a_log_is_called_that(tmp_path: Path) -> None:
+    for words in (("verify",), ("key",), ("checkpoint",)):
+        done = run(*words, "--folder", tmp_path)
+        assert (done.exit_code, done.output) == (1, f"Error: no log in {tmp_path}\n"), words
+
+
+async def test_a_log_without_its_key_is_not_verified(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    (folder / "key.pub").unlink()
+    for command in ("verify", "key"):
+        done = run(command, "--folder", folder)
+        told = f"no public key in {folder / 'key.pub'}: No such file or directory"
+        assert (done.exit_code, done.output) == (1, f"Error: {told}\n")
 
 
 async def test_a_log_that_was_written_anew_below_a_tombstone_is_not_ok(tmp_path: Path) -> None:
