@@ -43,6 +43,8 @@ _HANDSHAKE_SECONDS = 10.0
 _ADDRESS_SECONDS = 2.5
 """For an address of a host that has others."""
 _EARLY_BYTES = 64 * 1024
+_NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""What the machine is short of, which says nothing about a file."""
 _PROXY_SAYS = {
     403: ": it does not allow that",
     502: ": it could not reach it",
@@ -68,14 +70,22 @@ class DialTarget:
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Make the TLS settings towards the relay; raises DialSettingsError for a bad CA file."""
+    """Make the TLS settings towards the relay; raises DialSettingsError for a bad CA file.
+
+    Raises DialError where this machine has no room to read it.
+    """
     try:
         context = ssl.create_default_context()
         if ca_file is not None:
             context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
+        cause = f"cannot read CA file {ca_file}: {_text(error)}"
+        # The numbers of an SSLError are OpenSSL's own.
+        if not isinstance(error, ssl.SSLError) and error.errno in _NO_ROOM:
+            look = "end what uses up files or memory: ulimit -n; free -m"
+            raise DialError(cause, look) from error
         look = f"openssl x509 -noout -subject -in {ca_file}"
-        raise DialSettingsError(f"cannot read CA file {ca_file}: {_text(error)}", look) from error
+        raise DialSettingsError(cause, look) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -155,7 +155,8 @@ class KeptLink:
         if why != self.last_error:  # the same again is no news
             events.note("link.failed", relay=self._target.relay.authority, reason=why)
         self.last_error, self._ended = why, ended
-        decision = self._reconnect.after_error(error, up_for=0.0, jitter=self._process.jitter())
+        jitter, linked = self._process.jitter(), self._process.linked
+        decision = self._reconnect.after_error(error, up_for=0.0, jitter=jitter, linked=linked)
         if not isinstance(decision, GiveUp):
             self._elsewhere()
         return decision
@@ -301,7 +302,7 @@ class KeptLink:
         link = ClientLink(process, self.slot, relay.authority, counter)
         link.attach(socket, agreed.limits, agreed.link)
         inbox.hand_over(link.driver)
-        self._link = link
+        self._link, process.linked = link, True
         self._dial_full_ones()
         facts = {"relay": relay.authority, "epoch": counter}
         instance = process.identity.instance

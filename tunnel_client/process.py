@@ -50,6 +50,8 @@ class Process:
     """The greatest join counter whose proof has left."""
     links: "list[ClientLink]" = field(default_factory=list)
     """Those that are not over."""
+    linked: bool = False
+    """A link was made since the process began: what is configured can be used."""
     plain: set[str] = field(default_factory=set)
     """Relays that are too old to be told of links beside each other."""
     place: anyio.Event = field(default_factory=anyio.Event)

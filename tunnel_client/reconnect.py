@@ -117,11 +117,17 @@ class Reconnect:
             return decision
         return RetryIn(min(decision.seconds, SOON_SECONDS))
 
-    def after_error(self, error: BaseException, *, up_for: float, jitter: float) -> Next:
-        """Decide after `error` ended a link or an attempt to make one; arguments as above."""
+    def after_error(
+        self, error: BaseException, *, up_for: float, jitter: float, linked: bool = False
+    ) -> Next:
+        """Decide after `error` ended a link or an attempt to make one; arguments as above.
+
+        With `linked` these settings made a link once: a file that cannot be read, or says something
+        else, may be one that is being written.
+        """
         if isinstance(error, AuthError):
             return GiveUp(EXIT_NOT_PERMITTED, _RELAY_UNPROVEN)
-        if isinstance(error, ClientError) and not error.retryable:
+        if isinstance(error, ClientError) and not error.retryable and not linked:
             return GiveUp(error.exit_code, str(error))
         return self._retry(up_for, jitter)
 

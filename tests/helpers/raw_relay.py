@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -73,6 +74,8 @@ class RawRelay:
     key: PrivateKey
     state_dir: Path
     port: int = 0
+    tls: ssl.SSLContext | None = None
+    """A certificate for localhost, where there is one."""
     most: int = 1
     shut: bool = False
     older: bool = False
@@ -80,6 +83,11 @@ class RawRelay:
     silent_to: list[ServerWebSocket] = field(default_factory=list)
     links: list[RawRelayLink] = field(default_factory=list)
     _greeting: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        """What a client that believes its certificate, if it has one, dials."""
+        return f"ws://127.0.0.1:{self.port}" if self.tls is None else f"wss://localhost:{self.port}"
 
     async def linked(self, count: int = 1) -> RawRelayLink:
         """Wait for so many links; returns the newest, once its client told its upstreams."""
@@ -109,7 +117,7 @@ class RawRelay:
                 return
             frame = encode_frame(FrameType.HELLO, 0, payload)
             inbox.message_received(encode_message(0, 0, frame))
-        origins = frozenset({f"ws://127.0.0.1:{self.port}"})
+        origins = frozenset({self.url})
         claim = await handshake.challenge(socket, inbox, self.key, origins, self._find_key)
         if claim.hello.slot >= self.most:
             socket.close(CloseCode.TOO_MANY, "no more")
@@ -125,12 +133,14 @@ class RawRelay:
 
 
 @asynccontextmanager
-async def raw_relay(key: PrivateKey, state_dir: Path) -> AsyncIterator[RawRelay]:
+async def raw_relay(
+    key: PrivateKey, state_dir: Path, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RawRelay]:
     """Listen with a key that a client pinned; links are gone afterwards."""
-    relay = RawRelay(key, state_dir)
+    relay = RawRelay(key, state_dir, tls=tls)
     relay.speak.set()
     server = await asyncio.get_running_loop().create_server(
-        lambda: ServerWebSocket(relay.judge, relay.opened), "127.0.0.1", 0
+        lambda: ServerWebSocket(relay.judge, relay.opened), "127.0.0.1", 0, ssl=tls
     )
     relay.port = server.sockets[0].getsockname()[1]
     try:

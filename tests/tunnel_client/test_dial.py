@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -16,7 +18,7 @@ from pydantic import SecretStr
 from tests.helpers.connect_proxy import ConnectProxy
 from tests.helpers.tls import Authority, old_tls
 from tunnel_client import dial as dialling
-from tunnel_client.dial import DialTarget, choose_proxy, dial
+from tunnel_client.dial import DialTarget, choose_proxy, dial, tls_context
 from tunnel_client.errors import (
     CertificateError,
     ConnectError,
@@ -267,6 +269,21 @@ async def test_a_missing_ca_file_is_a_matter_of_configuration(tmp_path: Path) ->
     with pytest.raises(DialSettingsError, match="cannot read CA file") as caught:
         await dial(at("localhost", 1, ca_file=tmp_path / "none.pem"), Caller)
     assert (caught.value.exit_code, caught.value.retryable) == (78, False)
+
+
+def test_a_ca_file_that_no_descriptor_is_left_for_is_not_a_matter_of_configuration(
+    ca_file: Path,
+) -> None:
+    bounds = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(ca_file, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, bounds[1]))
+    try:
+        with pytest.raises(DialError, match="cannot read CA file") as caught:
+            tls_context(ca_file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, bounds)
+    assert (caught.value.code, caught.value.retryable) == ("MT2200", True)
 
 
 async def test_a_dial_that_is_given_up_leaves_no_connection() -> None:

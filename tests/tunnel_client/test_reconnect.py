@@ -102,6 +102,14 @@ def test_what_only_a_person_can_mend_ends_the_client() -> None:
     assert "no CA file" in end.reason
 
 
+def test_settings_that_made_a_link_once_are_tried_again_whatever_a_file_says_now() -> None:
+    plan, error = Reconnect(), DialSettingsError("cannot read CA file")
+    waits = [plan.after_error(error, up_for=0, jitter=1.0, linked=True) for _ in range(3)]
+    assert waits == [RetryIn(0.5), RetryIn(1), RetryIn(2)]
+    unproven = plan.after_error(AuthError("bad signature"), up_for=0, jitter=1.0, linked=True)
+    assert isinstance(unproven, GiveUp)
+
+
 def test_of_many_failures_in_a_row_fewer_and_fewer_are_told() -> None:
     plan, told = Reconnect(), []
     for time in range(1, 201):
