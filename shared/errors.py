@@ -88,5 +88,9 @@ class AuthError(PeerError):
     close_code = CloseCode.POLICY
 
 
+class NotSpokenError(PeerError):
+    """What answers says something else than a relay would: nothing was proven, nor refuted."""
+
+
 class MisuseError(TunnelError):
     """Our own code called something in a state that does not allow it."""

@@ -215,6 +215,20 @@ class DialSettingsError(DialError):
     retryable = False
 
 
+class NotARelayError(ClientError):
+    """What listens at the relay's address is something else."""
+
+    code = "MT2702"
+    exit_code = EXIT_CONFIGURATION
+    retryable = True
+    next_command = "compare relay.url with public_url of the relay; a balancer must pass WebSockets"
+
+    @classmethod
+    def at(cls, place: str, said: object) -> "NotARelayError":
+        """Return the refusal of who gave itself away at a place by what it said."""
+        return cls(f"something else than a relay answers at {place}: {said}")
+
+
 class PingsTooRareError(ClientError):
     """The relay's links may be silent for longer than this client serves without hearing it."""
 

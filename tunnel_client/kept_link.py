@@ -9,7 +9,7 @@ import anyio
 import structlog
 
 from shared.audit import events
-from shared.errors import CloseCode, PeerError, TunnelError
+from shared.errors import CloseCode, NotSpokenError, PeerError, TunnelError
 from shared.link import handshake
 from shared.link.transport import CUT
 from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError
@@ -17,6 +17,7 @@ from shared.version import VERSION
 from shared.wire.handshake import Hello
 from tunnel_client.client_link import LOOK_SECONDS, ClientLink
 from tunnel_client.dial import DialTarget, dial
+from tunnel_client.errors import NotARelayError
 from tunnel_client.process import Process
 from tunnel_client.reconnect import (
     AT_ONCE_SECONDS,
@@ -138,6 +139,9 @@ class KeptLink:
             code, reason = error.code, error.reason
         except TimeoutError as error:
             return self._not_made(error, f"no link within {CONNECT_SECONDS:.0f} s", "timeout")
+        except NotSpokenError as error:
+            stranger = NotARelayError.at(self._target.relay.authority, error)
+            return self._not_made(stranger, str(stranger), "refused")
         except (TunnelError, OSError) as error:
             why = "refused" if isinstance(error, PeerError) else "unreachable"
             return self._not_made(error, str(error), why)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.errors import AuthError, PeerError
+from shared.errors import AuthError, NotSpokenError, PeerError
 from shared.keys import BadKeyError, PrivateKey, decode_public, encode_public, verify
 from shared.link.transport import MessageTransport
 from shared.link.websocket import Inbox
@@ -68,12 +68,15 @@ def send_frame(transport: MessageTransport, kind: FrameType, payload: bytes) -> 
 
 async def receive_frame(inbox: Inbox, due: FrameType) -> bytes:
     """Return the payload of the handshake frame that is due; raises AuthError for another one."""
-    message = await inbox.receive()
+    return _payload(await inbox.receive(), due, AuthError)
+
+
+def _payload(message: bytes, due: FrameType, refused: type[PeerError]) -> bytes:
     if len(message) > _MAX_MESSAGE:
-        raise AuthError("handshake message over its limit")
+        raise refused("handshake message over its limit")
     frames = list(decode_frames(message))
     if len(frames) != 1 or frames[0][0] is not due:
-        raise AuthError(f"{due.name} was due")
+        raise refused(f"{due.name} was due")
     return frames[0][3]
 
 
@@ -111,9 +114,10 @@ class Proving:
 
         One that was cancelled may be called again.
 
-        Raises WrongRelayError for a key that is not pinned, AuthError, PeerError, LinkLostError.
+        Raises WrongRelayError for a key that is not pinned, AuthError, NotSpokenError, PeerError,
+        LinkLostError.
         """
-        payload = await receive_frame(self._inbox, FrameType.CHALLENGE)
+        payload = await self._due(FrameType.CHALLENGE)
         challenge = decode_challenge(payload)
         if challenge.relay_key != encode_public(self._relay_key):
             raise WrongRelayError("the relay shows another key than the one pinned at enrolment")
@@ -122,15 +126,19 @@ class Proving:
         return challenge.features
 
     async def ready(self) -> Agreed:
-        """Send PROOF and wait for READY; raises AuthError, PeerError, LinkLostError."""
+        """Send PROOF and wait for READY; raises as `challenged` does."""
         said = self._hello_payload, self._challenge_payload
         proof = self._key.sign(client_transcript(*said))
         send_frame(self._transport, FrameType.PROOF, proof)
-        ready = await receive_frame(self._inbox, FrameType.READY)
+        ready = await self._due(FrameType.READY)
         limits, taken = decode_ready(ready, *said, proof, self._relay_key, verify)
         if taken is not None and not self._hello.resume:
             raise PeerError("the relay resumes a link that nobody asked for")
         return Agreed(limits, link_id(*said), taken)
+
+    async def _due(self, due: FrameType) -> bytes:
+        # Whatever came instead was not signed, so it says nothing against the relay's key.
+        return _payload(await self._inbox.receive(), due, NotSpokenError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from shared.errors import AuthError, CloseCode, PeerError
+from shared.errors import CloseCode, NotSpokenError, PeerError
 from shared.link.reading import Reader
 from shared.link.transport import MessageHandler
 from shared.version import SUBPROTOCOL
@@ -314,7 +314,7 @@ class ClientWebSocket(WebSocketTransport):
         self._write_out()
 
     async def opened(self) -> Inbox:
-        """Wait for the upgrade; raises UpgradeRefusedError, LinkLostError or AuthError."""
+        """Wait for the upgrade; raises UpgradeRefusedError, NotSpokenError, LinkLostError."""
         await self._answer.wait()
         if self._refused is not None:
             raise self._refused
@@ -330,7 +330,7 @@ class ClientWebSocket(WebSocketTransport):
     def _handshake_event(self, event: Request | Response) -> None:
         error = self._ws.handshake_exc
         if error is None and self._ws.subprotocol != SUBPROTOCOL:
-            self._refused = AuthError("the relay does not speak " + SUBPROTOCOL)
+            self._refused = NotSpokenError("its WebSocket does not speak " + SUBPROTOCOL)
         elif isinstance(error, InvalidStatus):
             self._refused = UpgradeRefusedError(error.response.status_code)
         elif error is not None:

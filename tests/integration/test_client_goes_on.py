@@ -8,6 +8,8 @@ import anyio
 import pytest
 
 from tests.helpers.raw_relay import RawRelay, raw_relay
+from tests.helpers.stranger import stranger
+from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tls import Authority
 from tests.helpers.tunnel import end
 from tests.integration.scene import Scene, eventually, open_scene
@@ -61,3 +63,20 @@ async def test_a_ca_file_that_is_none_from_the_start_ends_the_client() -> None:
         with anyio.fail_after(30):
             assert await scene.lab.client.wait() == 78
         assert "MT2206: cannot read CA file" in scene.log("client.log")
+
+
+async def test_a_balancer_that_leads_astray_for_a_while_does_not_end_the_client() -> None:
+    async with (
+        TcpProxy() as balancer,
+        open_scene(via=balancer, links=1) as scene,
+        stranger() as port,
+    ):
+        relay, balancer.target = balancer.target, port
+        balancer.cut()
+        there = f"MT2702: something else than a relay answers at 127.0.0.1:{balancer.port}"
+        await eventually(lambda: there in scene.log("client.log"))
+        balancer.target = relay
+        await scene.serves()
+        assert scene.lab.client is not None
+        assert scene.lab.client.returncode is None
+        assert "MT2503" not in scene.log("client.log")

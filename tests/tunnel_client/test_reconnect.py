@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import AuthError, CloseCode, PeerError
-from tunnel_client.errors import ConnectError, DialSettingsError, StateWriteError
+from tunnel_client.errors import ConnectError, DialSettingsError, NotARelayError, StateWriteError
 from tunnel_client.reconnect import (
     AT_ONCE_SECONDS,
     MAX_AT_ONCE,
@@ -88,6 +88,7 @@ def test_a_key_the_relay_does_not_know_is_tried_again_but_never_hammered() -> No
         TimeoutError(),
         PeerError("garbled"),
         ConnectError("down"),
+        NotARelayError("an echo"),
         StateWriteError("full"),
     ],
 )

@@ -25,14 +25,6 @@ class CheckSlowError(ClientError):
     next_command = "see what drops packets on the way: a firewall, a proxy, a route"
 
 
-class NotARelayError(ClientError):
-    """What listens at the relay's address is something else."""
-
-    code = "MT2702"
-    exit_code = EXIT_CONFIGURATION
-    next_command = "compare relay.url with public_url of the relay; a balancer must pass WebSockets"
-
-
 class RelayNotReadyError(ClientError):
     """The relay is there and turns clients away: it stops, is full, or cannot store or record."""
 

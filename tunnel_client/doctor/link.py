@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from shared.checkup import SkippedError
-from shared.errors import AuthError, CloseCode, PeerError
+from shared.errors import AuthError, CloseCode, NotSpokenError, PeerError
 from shared.keys import decode_public, key_fingerprint
 from shared.link import handshake
 from shared.link.driver import LinkDriver
@@ -34,7 +34,8 @@ from tunnel_client.doctor.errors import (
     WrongRelayKeyError,
 )
 from tunnel_client.doctor.scene import Scene
-from tunnel_client.errors import ClientError
+from tunnel_client.doctor.way import opened
+from tunnel_client.errors import ClientError, NotARelayError
 from tunnel_client.identity import Identity, StateLock
 
 
@@ -89,7 +90,7 @@ async def signature(scene: Scene) -> str:
     )
     owner = _Idle()
     scene.stack.callback(_close, owner, socket)
-    inbox = await socket.opened()
+    inbox = await opened(socket, target.relay.authority)
     hello = Hello(
         tunnel=relay.tunnel,
         instance=identity.instance,
@@ -110,6 +111,8 @@ async def signature(scene: Scene) -> str:
         raise WrongRelayKeyError(str(error)) from None
     except AuthError as error:
         raise WrongRelayKeyError(f"the relay did not prove itself: {error}") from None
+    except NotSpokenError as error:
+        raise NotARelayError.at(target.relay.authority, error) from None
     except PeerError as error:
         raise LinkClosedError(str(error)) from None
     owner.driver = scene.driver = LinkDriver(socket, Role.CLIENT, agreed.limits, owner, agreed.link)

@@ -8,13 +8,19 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from shared.checkup import SkippedError
-from shared.errors import AuthError, PeerError
-from shared.link.websocket import ClientWebSocket, LinkLostError, UpgradeRefusedError
+from shared.errors import NotSpokenError, PeerError
+from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError, UpgradeRefusedError
 from tunnel_client.dial import DialTarget, choose_proxy, connect_through, dial
 from tunnel_client.doctor.certificates import issuer_of, judge, read_shown
-from tunnel_client.doctor.errors import ClockError, NotARelayError, RelayNotReadyError
+from tunnel_client.doctor.errors import ClockError, RelayNotReadyError
 from tunnel_client.doctor.scene import Scene
-from tunnel_client.errors import CertificateError, ConnectError, EnrolRefusedError, NameLookupError
+from tunnel_client.errors import (
+    CertificateError,
+    ConnectError,
+    EnrolRefusedError,
+    NameLookupError,
+    NotARelayError,
+)
 from tunnel_client.http_once import OneExchange
 
 MAX_SKEW = 60.0
@@ -184,25 +190,29 @@ async def upgrade(scene: Scene) -> str:
     url = f"{relay.scheme}://{relay.authority}/tunnel"
     transport, socket = await dial(target, lambda: ClientWebSocket(url, f"MCP-Tunnel {tunnel}"))
     try:
-        await socket.opened()
+        await opened(socket, relay.authority)
+    finally:
+        transport.abort()
+    return "101, mcp-tunnel.v1"
+
+
+async def opened(socket: ClientWebSocket, place: str) -> Inbox:
+    """Wait until a place has answered the upgrade; raises NotARelayError, RelayNotReadyError."""
+    try:
+        return await socket.opened()
     except UpgradeRefusedError as error:
         if error.status == 503:
             raise RelayNotReadyError("the relay takes no more links now (HTTP 503)") from None
-        raise NotARelayError(
-            f"{relay.authority} answered {error.status} to the WebSocket upgrade"
-        ) from None
-    except AuthError as error:
-        raise NotARelayError(str(error)) from None
+        raise NotARelayError(f"{place} answered {error.status} to the WebSocket upgrade") from None
+    except NotSpokenError as error:
+        raise NotARelayError.at(place, error) from None
     except LinkLostError:
         raise NotARelayError(
-            f"{relay.authority} hung up on the WebSocket upgrade: something on the way may not "
+            f"{place} hung up on the WebSocket upgrade: something on the way may not "
             "pass WebSockets"
         ) from None
     except PeerError as error:
         raise NotARelayError(str(error)) from None
-    finally:
-        transport.abort()
-    return "101, mcp-tunnel.v1"
 
 
 async def clock(scene: Scene) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from shared.errors import AuthError, PeerError
+from shared.errors import AuthError, NotSpokenError, PeerError
 from shared.keys import PrivateKey, encode_public
 from shared.link import handshake
 from shared.link.handshake import (
@@ -200,6 +200,24 @@ async def test_data_in_place_of_the_proof_is_refused_t11() -> None:
 
     error = await refused(attack)
     assert (error.close_code, str(error)) == (1008, "PROOF was due")
+
+
+async def test_what_says_something_else_than_a_relay_is_told_from_one_without_the_key() -> None:
+    """No signature was looked at: it may be an echo behind a balancer, and gone in a minute."""
+    async with sockets() as ends:
+
+        async def echo() -> None:
+            ends.server.send(await ends.server_inbox.receive())
+
+        with anyio.fail_after(DEADLINE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(echo)
+                with pytest.raises(NotSpokenError, match="CHALLENGE was due") as caught:
+                    await handshake.prove(
+                        *(ends.client, ends.client_inbox, HELLO),
+                        *(CLIENT_KEY, RELAY_KEY.public),
+                    )
+    assert not isinstance(caught.value, AuthError)
 
 
 @pytest.mark.parametrize("proof", [b"", bytes(64), bytes(63), bytes(4000)])

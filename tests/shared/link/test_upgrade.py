@@ -9,7 +9,7 @@ import pytest
 from websockets.http11 import Request
 from websockets.utils import accept_key
 
-from shared.errors import AuthError, PeerError
+from shared.errors import NotSpokenError, PeerError
 from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError, UpgradeRefusedError
 from shared.version import SUBPROTOCOL
 from tests.shared.link.ends import AUTHORIZATION, DEADLINE, listening, until, upgrade_by_hand
@@ -107,7 +107,7 @@ async def test_a_redirect_is_not_followed_t09(status: int) -> None:
     [
         (lambda _: b"\x16\x03\x01 this is not HTTP\r\n\r\n", LinkLostError),
         (lambda _: b"HTTP/1.1 101 " + b"x" * 100_000, LinkLostError),
-        (lambda request: accepted(request), AuthError),
+        (lambda request: accepted(request), NotSpokenError),
         (lambda request: accepted(request, "Sec-WebSocket-Protocol: other"), PeerError),
         (
             lambda request: accepted(

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.connect_proxy import ConnectProxy
+from tests.helpers.stranger import stranger
 from tests.helpers.tls import Authority
 from tests.helpers.tunnel import free_port
 from tests.tunnel_client.doctor.doctored import answering, enrolled, ready, said, verdict
-from tunnel_client.doctor.errors import ClockError, NotARelayError, RelayNotReadyError
+from tunnel_client.doctor.errors import ClockError, RelayNotReadyError
 from tunnel_client.doctor.way import judge_clock, judge_ready
+from tunnel_client.errors import NotARelayError
 
 NAME = "relay.test"
 
@@ -145,6 +147,14 @@ async def test_a_balancer_that_passes_no_websockets(tmp_path: Path) -> None:
     async with answering(relay_like) as port:
         found = await verdict(enrolled(tmp_path, f"ws://127.0.0.1:{port}"))
     assert (found.broken, found.code) == ("websocket", "MT2702")
+    assert found.outcome("relay") == "PASS"
+
+
+async def test_a_websocket_of_somebody_else_is_not_a_relay(tmp_path: Path) -> None:
+    async with stranger() as port:
+        found = await verdict(enrolled(tmp_path, f"ws://127.0.0.1:{port}"))
+    assert (found.broken, found.code) == ("websocket", "MT2702")
+    assert f"something else than a relay answers at 127.0.0.1:{port}" in found.cause
     assert found.outcome("relay") == "PASS"
 
 
