@@ -55,6 +55,8 @@ class KeptLink:
         self._link: ClientLink | None = None
         self._fresh: ClientWebSocket | None = None
         self._ended, self._news = "other", True
+        self._told_lost = False
+        """The last that the log says of the link is that it was lost."""
         self.slot = slot
         self.made = 0
         self.last_error: str | None = None
@@ -133,7 +135,7 @@ class KeptLink:
             began = anyio.current_time()
             ended = await self._until_over(link)
             if ended is None:
-                return self._moves()
+                return self._moves(anyio.current_time() - began)
             code, reason = ended
         except LinkLostError as error:
             code, reason = error.code, error.reason
@@ -148,12 +150,12 @@ class KeptLink:
         up_for = anyio.current_time() - began if began is not None else 0.0
         return self._over(code, reason, up_for, made=began is not None)
 
-    def _moves(self) -> Next:
+    def _moves(self, up_for: float) -> Next:
         """Dial while the relay still serves the link that it wants to be rid of."""
         self.last_error = "the relay asks to move"
         self._ended = close_name(CloseCode.GOING_AWAY)
         self._elsewhere()
-        return RetryIn(self._process.jitter() * AT_ONCE_SECONDS)
+        return self._reconnect.after_move(up_for=up_for, jitter=self._process.jitter())
 
     def _not_made(self, error: BaseException, why: str, ended: str) -> Next:
         if why != self.last_error:  # the same again is no news
@@ -169,7 +171,9 @@ class KeptLink:
         self.last_error = f"link closed: {code} {reason}".rstrip()
         self._ended = close_name(code)
         # One that held is news, whatever came before it.
-        told = log.warning if self._news or up_for >= WORTH_SECONDS else log.debug
+        news = self._news or up_for >= WORTH_SECONDS
+        self._told_lost = self._told_lost or news
+        told = log.warning if news else log.debug
         told("link lost", code=code, reason=reason, up_for=round(up_for, 1), slot=self.slot)
         jitter = self._process.jitter()
         if self.link is not None and code == CUT and made:
@@ -314,6 +318,7 @@ class KeptLink:
         process.on_link(link)
         link.driver.catalog(sorted(process.upstreams))
         self.made += 1
+        self._told_lost = False
         log.info("link up", **facts, slot=self.slot)
         return link
 
@@ -325,7 +330,8 @@ class KeptLink:
         link.resume(socket, taken)
         inbox.hand_over(link.driver)
         self._process.tally.resumed += 1
-        told = log.info if self._news else log.debug
+        told = log.info if self._news or self._told_lost else log.debug
+        self._told_lost = False
         told("link resumed", relay=link.relay, times=link.resumed, slot=self.slot)
         return link
 

@@ -96,7 +96,7 @@ class Reconnect:
         if code == CloseCode.POLICY:
             return self._retry_slowly(jitter)
         if code == CloseCode.GOING_AWAY and up_for >= WORTH_SECONDS:
-            self.failures = 0 if up_for >= self.stable_after else self.failures
+            self._held(up_for)
             return RetryIn(jitter * MOVED_SECONDS)
         return self._retry(up_for, jitter)
 
@@ -106,10 +106,16 @@ class Reconnect:
         Calls wait for it, so it comes at once, then soon; where no connection holds for long, over
         and over, as after any other failure.
         """
+        self._held(up_for)
         self.hurried = 0 if up_for >= WORTH_SECONDS else self.hurried + 1
         if self.hurried > MAX_SOON:
             return self._retry(up_for, jitter)
         return RetryIn(jitter * (AT_ONCE_SECONDS if self.hurried <= MAX_AT_ONCE else SOON_SECONDS))
+
+    def after_move(self, *, up_for: float, jitter: float) -> RetryIn:
+        """Decide after the relay asked for another link, while this one serves; as above."""
+        self._held(up_for)
+        return RetryIn(jitter * AT_ONCE_SECONDS)
 
     def sooner(self, decision: RetryIn) -> RetryIn:
         """Return when to dial while calls wait for the link: soon, unless it failed often."""
@@ -136,6 +142,11 @@ class Reconnect:
         """Whether the last end is worth a line: of many in a row, fewer and fewer are."""
         times = self.hurried + self.failures
         return times <= TOLD_EACH or not times & (times - 1) or not times % TOLD_LATER
+
+    def _held(self, up_for: float) -> None:
+        """Clear the count after a link that was up for long."""
+        if up_for >= self.stable_after:
+            self.failures = 0
 
     def _retry(self, up_for: float, jitter: float) -> RetryIn:
         self.failures = 1 if up_for >= self.stable_after else self.failures + 1

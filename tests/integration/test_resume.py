@@ -24,6 +24,7 @@ from tests.integration.test_link_failures import (
     kill,
     running,
 )
+from tunnel_client.reconnect import TOLD_EACH
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -121,6 +122,23 @@ async def test_calls_survive_a_network_that_swallowed_everything(fresh: Wire) ->
         await finish(calls)
         each_ran_once(scene, calls)
     assert "the peer did not answer a ping for" in scene.log("relay.log")
+
+
+async def test_whoever_reads_that_a_link_was_lost_reads_that_it_was_resumed(fresh: Wire) -> None:
+    """However many attempts between the two were too many to be told each."""
+    scene, proxy = fresh.scene, fresh.proxy
+    before = await resumed(fresh)
+    proxy.refusing, turned_away = True, proxy.turned_away
+    try:
+        proxy.cut()
+        await eventually(lambda: proxy.turned_away > turned_away + TOLD_EACH + 1)
+    finally:
+        proxy.refusing = False
+    await scene.serves()
+    assert await resumed(fresh) == before + 1
+    lines = scene.log("client.log").splitlines()
+    told = [line for line in lines if "link lost" in line or "link resumed" in line]
+    assert "link resumed" in told[-1]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from tunnel_client.reconnect import (
     MAX_SOON,
     MOVED_SECONDS,
     SOON_SECONDS,
+    TOLD_EACH,
     GiveUp,
     Reconnect,
     RetryIn,
@@ -48,6 +49,21 @@ def test_a_link_that_can_be_resumed_is_dialled_for_at_once_then_soon_then_as_any
     assert hurried[MAX_AT_ONCE:MAX_SOON] == [RetryIn(SOON_SECONDS)] * (MAX_SOON - MAX_AT_ONCE)
     assert hurried[MAX_SOON:] == [RetryIn(0.5), RetryIn(1), RetryIn(2)]
     assert plan.after_cut(up_for=1.0, jitter=0.5) == RetryIn(AT_ONCE_SECONDS / 2)
+
+
+def test_a_stable_link_that_is_cut_or_asked_to_move_clears_the_count() -> None:
+    for failures in (TOLD_EACH + 1, MAX_SOON + 1):
+        plan = Reconnect(failures=failures)
+        plan.after_cut(up_for=29.9, jitter=1.0)
+        assert plan.failures == failures
+        plan.after_cut(up_for=30.0, jitter=1.0)
+        assert plan.news
+        assert plan.sooner(RetryIn(30)) == RetryIn(SOON_SECONDS)
+        plan = Reconnect(failures=failures)
+        assert plan.after_move(up_for=29.9, jitter=1.0) == RetryIn(AT_ONCE_SECONDS)
+        assert plan.failures == failures
+        plan.after_move(up_for=30.0, jitter=1.0)
+        assert plan.failures == 0
 
 
 def test_calls_that_wait_are_dialled_for_within_a_second_while_that_is_few() -> None:
