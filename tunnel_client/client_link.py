@@ -55,6 +55,7 @@ class ClientLink:
     def attach(self, socket: MessageTransport, limits: LinkLimits, name: str) -> None:
         """Start to drive the link over a transport whose handshake is over."""
         self.driver = LinkDriver(socket, Role.CLIENT, limits, self, name)
+        self._silent_after = limits.silence
         self._process.links.append(self)
         self._process.lease.link_up(self)
 
@@ -190,4 +191,5 @@ class ClientLink:
             "grants": len(self.grants),
             "round_trip_ms": round(driver.round_trip * 1000, 2),
             "heard_ago": round(max(0.0, time.monotonic() - driver.keepalive.last_heard), 1),
+            "silent_after": self._silent_after,
         }

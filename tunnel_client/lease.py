@@ -29,10 +29,9 @@ class Lease:
 
     def check(self, limits: LinkLimits) -> None:
         """Raise PingsTooRareError when a link with these limits could be silent for longer."""
-        silence = limits.ping_interval + limits.ping_deadline
-        if silence > self.seconds:
+        if limits.silence > self.seconds:
             raise PingsTooRareError(
-                f"on this relay's links it can be silent for {silence:g} s, "
+                f"on this relay's links it can be silent for {limits.silence:g} s, "
                 f"and relay.lease is {self.seconds:g} s"
             )
 

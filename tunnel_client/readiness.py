@@ -7,8 +7,8 @@ whoever looks at the health port.
 from collections.abc import Mapping
 from typing import Any
 
-FRESH_SECONDS = 30.0
-"""A ping every 15 s and 10 s for its answer: a link that is silent for longer is no link."""
+SLACK_SECONDS = 1.0
+"""So much later than it is due the end of a silent link may be noticed."""
 STALE_SECONDS = 300.0
 """A failed call says nothing any more: the upstream was listed since, or it is listed next."""
 _FAILURES = {
@@ -43,9 +43,14 @@ def readiness(status: Mapping[str, Any], newest: Newest) -> dict[str, Any]:
 def _link(status: Mapping[str, Any]) -> str | None:
     if not status["connected"]:
         return "no link"
-    if not status.get("round_trip_ms"):
+    links = [each for each in status["links"] if each["connected"]]
+    if not any(each["round_trip_ms"] for each in links):
         return "no round trip yet"
-    return "the link is silent" if status.get("heard_ago", 0.0) > FRESH_SECONDS else None
+    return None if any(map(_heard, links)) else "the link is silent"
+
+
+def _heard(link: Mapping[str, Any]) -> bool:
+    return bool(link["heard_ago"] <= link["silent_after"] + SLACK_SECONDS)
 
 
 def _reason(name: str, status: Mapping[str, Any], newest: Mapping[str, float]) -> str | None:

@@ -58,3 +58,8 @@ class LinkLimits:
     ping_deadline: float = 10.0
     resume_seconds: float = 30.0
     """How long a link waits for its client after its connection was cut; 0: not at all."""
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds a link that lives may carry nothing to one of its ends."""
+        return self.ping_interval + self.ping_deadline

@@ -233,6 +233,8 @@ async def test_the_client_counts_and_says_whether_it_is_ready() -> None:
         ready = await http.get("/readyz")
         assert ready.status_code == 200
         assert ready.json()["upstreams"] == {"other": {"reason": None}, "server": {"reason": None}}
+        shown = json.loads(await scene.lab.client_command("status", "--json"))
+        assert [each["silent_after"] for each in shown["links"]] == [25.0] * LINKS
 
         text = (await http.get("/metrics")).text
         page = samples(text)

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from tunnel_client.readiness import FRESH_SECONDS, STALE_SECONDS, readiness
+from tunnel_client.readiness import STALE_SECONDS, readiness
 
+LINK = {"connected": True, "round_trip_ms": 3.5, "heard_ago": 2.0, "silent_after": 25.0}
 STATUS: dict[str, Any] = {
     "connected": True,
+    "links": [LINK],
     "round_trip_ms": 3.5,
     "heard_ago": 2.0,
     "upstreams": ["files", "tickets"],
@@ -31,13 +33,27 @@ def test_a_link_that_answers_and_upstreams_without_a_fault_are_ready() -> None:
     ("change", "reason"),
     [
         ({"connected": False}, "no link"),
-        ({"round_trip_ms": 0.0}, "no round trip yet"),
-        ({"heard_ago": FRESH_SECONDS + 1}, "the link is silent"),
+        ({"links": [LINK | {"round_trip_ms": 0.0}]}, "no round trip yet"),
+        ({"links": [LINK | {"heard_ago": 26.1}]}, "the link is silent"),
+        ({"links": [LINK | {"heard_ago": 26.1}, {"connected": False}]}, "the link is silent"),
     ],
 )
 def test_a_link_that_is_up_but_silent_is_not_ready(change: dict[str, Any], reason: str) -> None:
     shown = readiness(STATUS | change, {})
     assert (shown["ready"], shown["reason"]) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [LINK | {"heard_ago": 25.9}],
+        # A relay may ping as seldom as every minute, and is idle in between.
+        [LINK | {"heard_ago": 60.0, "silent_after": 70.0}],
+        [LINK | {"heard_ago": 40.0}, LINK | {"heard_ago": 40.0, "silent_after": 70.0}],
+    ],
+)
+def test_a_link_that_need_not_say_anything_yet_is_not_silent(links: list[dict[str, Any]]) -> None:
+    assert readiness(STATUS | {"links": links}, {})["ready"]
 
 
 def test_one_upstream_that_answers_is_enough_and_the_other_has_its_reason() -> None:
