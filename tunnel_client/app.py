@@ -4,7 +4,6 @@ import functools
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -45,6 +44,7 @@ from tunnel_client.readiness import readiness
 from tunnel_client.reconnect import GiveUp
 from tunnel_client.reload import read_again
 from tunnel_client.settings import ClientSettings, dial_targets
+from tunnel_client.stopping import Stops
 from tunnel_client.tally import Tally
 from tunnel_client.telling import Teller
 from tunnel_client.upstream.base import Upstream
@@ -58,7 +58,10 @@ STOP_SECONDS = 10.0
 
 
 def run(settings: ClientSettings, hangups: Hangups) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. Raises ClientError before it dials."""
+    """Serve until SIGTERM or SIGINT, at once on another; returns the exit code.
+
+    Raises ClientError before it dials.
+    """
     configure_logging()
     with StateLock(settings.state_dir):
         identity = Identity.read(settings.state_dir)
@@ -83,6 +86,7 @@ async def serve(
     """Start the upstreams, keep the link up, stop everything; returns the exit code."""
     catalog = make_catalog(settings)
     judge = Judge(lambda: policy.policy, catalog)
+    stops = Stops()
     relay_key = decode_public(settings.relay.public_key)
     with kept(settings, identity, judge) as audit:
         client = Client(
@@ -97,7 +101,9 @@ async def serve(
             links=settings.relay.links,
             lease=settings.relay.lease,
         )
-        return await _serve(settings, client, policy, upstreams, catalog, audit, hangups)
+        code = await _serve(settings, client, policy, upstreams, catalog, audit, hangups, stops)
+    stops.over(code)
+    return code
 
 
 async def _serve(
@@ -108,6 +114,7 @@ async def _serve(
     catalog: Catalog,
     audit: Kept,
     hangups: Hangups,
+    stops: Stops,
 ) -> int:
     teller = Teller(client, catalog, sorted(upstreams))
     client.each_link(teller.tell)
@@ -122,7 +129,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         for upstream in upstreams.values():
             await upstream.start()
-            stack.push_async_callback(_close, upstream)
+            stack.push_async_callback(_close, upstream, stops)
         control = ControlServer(settings.state_dir / SOCKET_FILE, status, audit.record)
         await stack.enter_async_context(control)
         health = settings.health
@@ -131,7 +138,7 @@ async def _serve(
         raise_file_limit()
         quiet_collector()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            stops.stop(tasks.cancel_scope)
             tasks.start_soon(clocks.watch)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
@@ -186,8 +193,9 @@ def health_pages(status: Callable[[], dict[str, Any]], tally: Tally) -> dict[str
     }
 
 
-async def _close(upstream: Upstream) -> None:
-    with anyio.move_on_after(STOP_SECONDS, shield=True):
+async def _close(upstream: Upstream, stops: Stops) -> None:
+    with anyio.move_on_after(STOP_SECONDS, shield=True) as closing:
+        stops.hurry(closing)
         await upstream.aclose()
 
 
@@ -279,13 +287,6 @@ def _log_policy(outcome: Outcome) -> None:
     else:
         events.note("policy.read", digest=outcome.digest, changed=outcome.changed)
         log.info("policy read", digest=outcome.digest[:12], changed=outcome.changed)
-
-
-async def _stop_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
 
 
 def configure_logging() -> None:

@@ -139,9 +139,11 @@ class GuardedUpstream:
 
     async def aclose(self) -> None:
         """See `base.Upstream`."""
-        if self._credential is not None:
-            await self._credential.keepers.aclose()
-        await self.inner.aclose()
+        try:
+            if self._credential is not None:
+                await self._credential.keepers.aclose()
+        finally:
+            await self.inner.aclose()  # whoever hurries us must not leave its processes
 
     def renew(self) -> None:
         """Fetch every credential that is in use anew, wherever it comes from.

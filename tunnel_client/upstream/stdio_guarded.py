@@ -32,10 +32,14 @@ class ConsentedUpstream(StdioUpstream):
 
     async def aclose(self) -> None:
         """End every process, then remove what they had for themselves."""
-        await super().aclose()
-        if self._egress is not None:
-            await self._egress.aclose()
-        self._guard.close()
+        try:
+            await super().aclose()
+        finally:
+            try:
+                if self._egress is not None:
+                    await self._egress.aclose()
+            finally:
+                self._guard.close()
 
     def standing(self) -> dict[str, Any]:
         """Return for `status` whether children may start, how they are kept, and how many live."""

@@ -1,6 +1,6 @@
 """All children of one stdio upstream: how many there may be, and when one may be started again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import anyio
 import structlog
@@ -13,6 +13,8 @@ from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
 from tunnel_client.upstream.stdio_process import Child, Starter
 
 _NO_EXIT = 5.0
+_KILLED = 1.0
+"""For the kernel to end what was killed, and for us to look for what it left behind."""
 
 
 class RefusedError(TunnelError):
@@ -140,13 +142,24 @@ class ChildPool:
             )
 
     async def aclose(self) -> None:
-        """End all children and wait until each is reaped."""
+        """End all children and wait until each is reaped; cancelled, it has killed them."""
         children = list(self._children)
         for child in children:
             child.stop()
-        with anyio.move_on_after(2 * self._limits.grace + _NO_EXIT) as scope:
+        try:
+            with anyio.move_on_after(2 * self._limits.grace + _NO_EXIT) as scope:
+                await _until_gone(children)
+        except anyio.get_cancelled_exc_class():
             for child in children:
-                await child.wait_gone()
+                child.kill()
+            with anyio.move_on_after(_KILLED, shield=True):
+                await _until_gone(children)
+            raise
         if scope.cancelled_caught:
             pids = [child.pid for child in self._children]
             self._log.error("children did not end after SIGKILL", pids=pids)
+
+
+async def _until_gone(children: Iterable[Child]) -> None:
+    for child in children:
+        await child.wait_gone()

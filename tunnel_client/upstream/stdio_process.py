@@ -184,16 +184,22 @@ class Child:
             self._later(2 * self._limits.grace, signal.SIGKILL)
         self._try_finish()
 
+    def kill(self) -> None:
+        """End the child at once after `stop`; what it still says is not waited for."""
+        if self._gone.is_set():
+            return
+        self._signal(signal.SIGKILL)
+        self._stdin.close()
+        self._stdout.close()
+
     def give_up(self, problem: str) -> None:
         """End the child at once because it breaks a bound; whoever waits is told as of a crash."""
         if not self.running:
             return
         self._log.error("child ended by us", reason=problem)
         self._end(problem)
-        self._signal(signal.SIGKILL)
         # Neither what waits for it nor what it still says is of use to anybody.
-        self._stdin.close()
-        self._stdout.close()
+        self.kill()
 
     async def wait_gone(self) -> None:
         """Return when the process and all it started are dead and reaped."""

@@ -1,5 +1,7 @@
 import asyncio
+import os
 
+import anyio
 import pytest
 import structlog
 
@@ -65,3 +67,17 @@ async def test_children_that_are_ending_count_for_who_began_them() -> None:
         pool.start(_nothing, _nothing)
     await pool.aclose()
     assert len(pool) == 0
+
+
+async def test_children_whose_end_nobody_waits_for_any_more_are_killed() -> None:
+    limits = StdioLimits(grace=3600.0)
+    log = structlog.get_logger()
+    pool = ChildPool(command("deaf"), limits, log, asyncio.get_running_loop().time)
+    children = [pool.start(_nothing, _nothing) for _ in range(2)]
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await pool.aclose()
+    assert len(pool) == 0
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(child.pid, 0)
