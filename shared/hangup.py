@@ -1,6 +1,7 @@
 """SIGHUP: it asks a program to read again, at any time of its life, and never ends it."""
 
 import asyncio
+import atexit
 import signal
 from collections.abc import Callable
 
@@ -19,6 +20,8 @@ class Hangups:
         """It came, and nobody waited for it since."""
         self._wake: Callable[[], object] | None = None
         signal.signal(signal.SIGHUP, self._came)
+        # Python takes its handlers away before all else of it has ended.
+        atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
 
     def _came(self, *_: object) -> None:
         self.pending = True

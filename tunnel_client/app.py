@@ -1,11 +1,10 @@
 """Puts the client together and runs it until a signal, or until there is no point in going on."""
 
-import functools
 import logging
 import os
 import resource
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -21,7 +20,7 @@ from shared.keys import decode_public
 from shared.link import loop
 from shared.notify import Notifier
 from shared.passkey import approver_fingerprint, read_approver_key
-from shared.policy.keeping import Outcome, PolicyFile
+from shared.policy.keeping import PolicyFile
 from shared.version import VERSION
 from tunnel_client.audit.keep import Kept, kept
 from tunnel_client.catalog.catalog import Catalog
@@ -39,10 +38,11 @@ from tunnel_client.liveness import tell
 from tunnel_client.metrics import Metrics
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.permits import Permits
-from tunnel_client.policy.load import POLL, load_policy
+from tunnel_client.policy.load import load_policy
+from tunnel_client.policy.watch import keep_policy
 from tunnel_client.readiness import readiness
 from tunnel_client.reconnect import GiveUp
-from tunnel_client.reload import read_again
+from tunnel_client.reload import parts_of
 from tunnel_client.settings import ClientSettings, dial_targets
 from tunnel_client.stopping import Stops
 from tunnel_client.tally import Tally
@@ -142,8 +142,8 @@ async def _serve(
             tasks.start_soon(clocks.watch)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            again = functools.partial(_again, settings, client, upstreams)
-            tasks.start_soon(_keep_policy, policy, notifier, hangups, again)
+            parts = [*parts_of(settings.upstream, upstreams, client.try_again)]
+            tasks.start_soon(keep_policy, policy, notifier, hangups, parts)
             tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())
             tasks.cancel_scope.cancel()
@@ -230,63 +230,6 @@ def _policy_facts(file: PolicyFile) -> dict[str, Any]:
 
 def _inner(upstream: Upstream) -> Upstream:
     return upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
-
-
-async def _again(
-    settings: ClientSettings, client: Client, upstreams: Mapping[str, Upstream]
-) -> bool:
-    """Do what else a SIGHUP asks for; tells whether the files of upstreams can be used."""
-    client.try_again()
-    return await read_again(settings.upstream, upstreams)
-
-
-async def _keep_policy(
-    policy: PolicyFile,
-    notifier: Notifier,
-    hangups: Hangups,
-    again: Callable[[], Awaitable[bool]],
-) -> None:
-    """Look at the file and hear SIGHUP; reading happens in a thread, one at a time.
-
-    `again` reads what else a SIGHUP is about, and tells whether it can be used.
-    """
-    turn = anyio.Lock()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_reload_on_signal, policy, turn, notifier, hangups, again)
-        while True:
-            await anyio.sleep(POLL)
-            async with turn:
-                outcome = await anyio.to_thread.run_sync(policy.poll)
-            if outcome is not None:
-                _log_policy(outcome)
-
-
-async def _reload_on_signal(
-    policy: PolicyFile,
-    turn: anyio.Lock,
-    notifier: Notifier,
-    hangups: Hangups,
-    again: Callable[[], Awaitable[bool]],
-) -> None:
-    if hangups.pending:
-        log.info("a reload was asked for while the client started")
-    while True:
-        await hangups.next()
-        notifier.reloading()
-        async with turn:
-            outcome = await anyio.to_thread.run_sync(policy.reload)
-        _log_policy(outcome)
-        said = "policy read" if outcome.problem is None else "policy refused"
-        notifier.ready(said if await again() else f"{said}, files of an upstream refused")
-
-
-def _log_policy(outcome: Outcome) -> None:
-    if outcome.problem is not None:
-        events.note("policy.refused", digest=outcome.digest)
-        log.error("the policy file cannot be used; the one before holds", why=outcome.problem)
-    else:
-        events.note("policy.read", digest=outcome.digest, changed=outcome.changed)
-        log.info("policy read", digest=outcome.digest[:12], changed=outcome.changed)
 
 
 def configure_logging() -> None:

@@ -1,6 +1,7 @@
 """The command `tunnel-client`. Everything heavy is imported inside the command that needs it."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,9 @@ cli.add_command(service)
 
 def main() -> None:
     """Run the command line and end the process with its status."""
+    if sys.argv[1:2] == ["run"]:
+        # Nothing is read yet that could be read again, and to load what serves takes a while.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     cli(prog_name="tunnel-client")
 
 

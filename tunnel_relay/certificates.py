@@ -10,10 +10,12 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import structlog
 
+from shared.rereading import Part
 from tunnel_relay.checks import check_tls
-from tunnel_relay.errors import RelayError
+from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.settings import Settings, Tls
 
 log = structlog.get_logger("tunnel_relay")
@@ -24,11 +26,11 @@ class Certificate:
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        self._current = _context(tls)
+        self._current = check_tls(tls)
 
     def context(self, *_: Any) -> ssl.SSLContext:
         """Return what the listener is made with (uvicorn's `ssl_context_factory`)."""
-        first = _context(self._tls)
+        first = check_tls(self._tls)
         first.sni_callback = self._choose
         return first
 
@@ -37,14 +39,8 @@ class Certificate:
 
     def read_again(self) -> None:
         """Take what is in the files now; raises RelayError and keeps the one before."""
-        self._current = _context(self._tls)
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    check_tls(tls)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(tls.cert_file, tls.key_file)
-    return made
+        # Read once: between a check and another reading the files may be exchanged.
+        self._current = check_tls(self._tls)
 
 
 class Certificates:
@@ -59,6 +55,15 @@ class Certificates:
         """Return what makes the context of a listener, None where it does without TLS."""
         return None if tls is None else self._made[tls].context
 
+    @property
+    def part(self) -> Part:
+        """What SIGHUP has read again."""
+        return Part("certificate", self._part)
+
+    async def _part(self) -> str:
+        good = await anyio.to_thread.run_sync(self.read_again)
+        return "" if good else "certificate refused"
+
     def read_again(self) -> bool:
         """Read all of them; tells whether each could be used. Reads files."""
         good = True
@@ -66,10 +71,10 @@ class Certificates:
             facts = {"cert_file": str(tls.cert_file)}
             try:
                 made.read_again()
-            except RelayError as error:
+            except (RelayError, OSError, ValueError) as error:
                 good = False
-                reason = error.message
-                log.error("certificate_unusable", code=error.code, reason=reason, **facts)
+                code = error.code if isinstance(error, RelayError) else Code.KEY_UNUSABLE
+                log.error("certificate_unusable", code=code, reason=str(error), **facts)
             else:
                 log.info("certificate_read", **facts)
         return good

@@ -39,8 +39,11 @@ def _problems(steps: Iterable[Callable[[], None]]) -> list[RelayError]:
     return problems
 
 
-def check_tls(tls: Tls) -> None:
-    """Check that certificate and key can be read, belong together and are the relay's own."""
+def check_tls(tls: Tls) -> ssl.SSLContext:
+    """Return what serves with certificate and key; raises RelayError FILE_UNSAFE, KEY_UNUSABLE.
+
+    They are the relay's own, can be read and belong together.
+    """
     read_config(tls.cert_file)
     read_private(tls.key_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -49,6 +52,7 @@ def check_tls(tls: Tls) -> None:
     except (OSError, ValueError) as error:
         message = f"{tls.cert_file} and {tls.key_file} are no certificate and its key"
         raise RelayError(Code.KEY_UNUSABLE, message) from error
+    return context
 
 
 def _no_password() -> str:

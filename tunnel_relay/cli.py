@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -329,4 +330,7 @@ def build() -> click.Group:
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    if sys.argv[1:2] == ["serve"]:
+        # Nothing is read yet that could be read again, and to load the commands takes a while.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     build()()

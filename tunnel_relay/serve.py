@@ -120,7 +120,7 @@ async def serve(
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
-            about = policy, notifier, hangups, certificates.read_again
+            about = policy, notifier, hangups, [certificates.part]
             tasks.start_soon(_once_ready, app, keep_policy, *about)
             tasks.start_soon(_tell, notifier, app, admin.lease)
             if hook is not None:

@@ -112,6 +112,7 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/connect/run.py": "tests/tunnel_client/test_cli_connect.py",
     "tunnel_client/connect/server.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/token_endpoint.py": "tests/tunnel_client/connect/test_login.py",
+    "tunnel_client/policy/watch.py": "tests/integration/test_policy.py",
     "tunnel_client/policy/start.py": "tests/tunnel_client/test_cli_policy.py",
     "tunnel_client/tool_pins.py": "tests/tunnel_client/test_cli_tools.py",
     "tunnel_relay/admin/answers.py": "tests/tunnel_relay/admin/test_api.py",

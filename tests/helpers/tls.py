@@ -1,6 +1,9 @@
 """Certificates made on the spot, good ones and bad ones."""
 
 import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -47,3 +50,26 @@ def old_tls(context: ssl.SSLContext) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     return context
+
+
+@contextmanager
+def changing(*contents: Mapping[Path, bytes]) -> Iterator[None]:
+    """Put one set of files in place of the other all the time, one file after another."""
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            for files in contents:
+                for path, content in files.items():
+                    fresh = path.with_suffix(".new")
+                    fresh.write_bytes(content)
+                    fresh.chmod(0o600)
+                    fresh.replace(path)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

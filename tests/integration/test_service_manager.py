@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.helpers.tls import changing
 from tests.helpers.tunnel import BIN, end, handing
 from tunnel_relay.admin.runtime import lock_state
 from tunnel_relay.settings import POLICY_FILE
@@ -94,6 +95,44 @@ async def test_one_that_waits_for_the_state_reloads_once_it_serves(tmp_path: Pat
             await end(process)
         assert process.returncode == 0
     assert (tmp_path / "relay.log").read_text().count("reload_was_asked") == 1
+
+
+async def test_certificates_that_change_while_they_are_read_do_not_end_the_relay(
+    tmp_path: Path,
+) -> None:
+    config, place = await made(tmp_path), str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(place)
+        manager.setblocking(False)
+        with (tmp_path / "relay.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(BIN / "tunnel-relay", "serve", "--config", str(config)),
+                env={
+                    **os.environ,
+                    "NOTIFY_SOCKET": place,
+                    "TUNNEL_RELAY_LISTEN__PORT": "0",
+                    "TUNNEL_RELAY_ADMIN__PORT": "0",
+                },
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            await until(manager, b"READY=1")
+            files = [tmp_path / "s" / name for name in ("dev-cert.pem", "dev-key.pem")]
+            good = {file: file.read_bytes() for file in files}
+            with changing(dict.fromkeys(files, b"none"), good):
+                for _ in range(50):
+                    process.send_signal(signal.SIGHUP)
+                    await until(manager, b"RELOADING=1")
+                    await until(manager, b"READY=1\nSTATUS=policy read")
+        finally:
+            await end(process)
+    assert process.returncode == 0, (tmp_path / "relay.log").read_text()[-3000:]
+
+
+async def until(manager: socket.socket, begins: bytes) -> None:
+    while not (await heard(manager)).startswith(begins):
+        pass
 
 
 async def heard(manager: socket.socket) -> bytes:

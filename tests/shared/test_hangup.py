@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,14 @@ async def main():
     with anyio.move_on_after(0):
         await hangups.next()
 
+class Last:
+    # Python takes it down when it ends, after its own handlers of signals.
+
+    def __del__(self, raised=signal.raise_signal, number=signal.SIGHUP):
+        raised(number)
+
+
+sys.last = Last()
 if sys.argv[1] == "ours":
     loop.run(main())
 else:
@@ -48,3 +57,38 @@ def test_it_is_heard_late_heard_at_once_and_never_the_end(kind: str) -> None:
         program.send_signal(signal.SIGHUP)
         assert program.communicate(timeout=30)[0] == "again False\nlives True\n"
         assert program.returncode == 0
+
+
+START = """\
+import signal
+import sys
+
+from {package} import cli
+
+def hangs(begins):
+    def begin(*words, **more):
+        signal.raise_signal(signal.SIGHUP)
+        return begins(*words, **more)
+    return begin
+
+cli.{begins} = hangs(cli.{begins})
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "begins", "verb"),
+    [("tunnel_relay", "build", "serve"), ("tunnel_client", "cli", "run")],
+)
+def test_it_does_not_end_a_program_that_has_hardly_begun(
+    tmp_path: Path, package: str, begins: str, verb: str
+) -> None:
+    def ended(*words: str) -> int:
+        text = START.format(package=package, begins=begins)
+        words = (*words, "--config", str(tmp_path / "none.toml"))
+        return subprocess.run(
+            [sys.executable, "-c", text, *words], stderr=-3, check=False
+        ).returncode
+
+    assert ended(verb) == 78, "it gets as far as the configuration"
+    assert ended("status") == -signal.SIGHUP, "commands end with their terminal"

@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 import anyio
+import pytest
 from structlog.testing import capture_logs
 
 from tests.helpers.tls import Authority
@@ -12,6 +13,8 @@ from tests.tunnel_client.credentials.support import asked, secret_file, serving,
 from tests.tunnel_client.upstream.http_support import OK, raw_server, says
 from tunnel_client.reload import read_again
 from tunnel_client.settings import UpstreamSettings
+from tunnel_client.upstream.http_target import HttpTarget
+from tunnel_client.upstreams import target_of
 
 
 async def test_an_authority_is_read_again_and_a_file_that_is_none_changes_nothing(
@@ -78,6 +81,32 @@ async def test_a_credential_is_fetched_anew(tmp_path: Path) -> None:
                 while not shown.endswith(fresh.encode()):
                     assert (await asked(upstream)).status == 200
                     shown = dict(server.seen[-1].headers)[b"authorization"]
+
+
+async def test_one_upstream_that_breaks_leaves_the_others_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a library makes of a file that changes while it is read."""
+    old, new = Authority(), Authority()
+    ca = old.write(tmp_path / "ca.pem")
+    async with raw_server(says(OK), tls=new.server("localhost")) as server:
+        url = f"https://localhost:{server.port}/mcp"
+        settings = UpstreamSettings(name="private", url=url, ca_file=ca)
+        odd = settings.model_copy(update={"name": "odd"})
+
+        def breaks(each: UpstreamSettings, url: str) -> HttpTarget:
+            if each.name == "odd":
+                raise ssl.SSLError("hunter2")
+            return target_of(each, url)
+
+        monkeypatch.setattr("tunnel_client.reload.target_of", breaks)
+        async with serving(settings) as upstream:
+            new.write(ca)
+            with capture_logs() as lines:
+                assert not await read_again([odd, settings], {"private": upstream, "odd": upstream})
+            assert [line["upstream"] for line in lines] == ["odd"]
+            assert "hunter2" not in str(lines)
+            assert (await asked(upstream)).status == 200
 
 
 def _folder(path: Path) -> Path:

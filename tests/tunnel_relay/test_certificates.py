@@ -10,6 +10,7 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
+from tests.helpers.tls import changing
 from tests.tunnel_relay.making import make_relay
 from tunnel_relay.certificates import Certificates
 from tunnel_relay.settings import Settings, Tls
@@ -28,6 +29,9 @@ class Files:
         self.tls.cert_file.write_bytes(b"".join(each.bytes() for each in made.cert_chain_pems))
         self.tls.key_file.write_bytes(made.private_key_pem.bytes())
         self.tls.key_file.chmod(0o600)
+
+    def contents(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (self.tls.cert_file, self.tls.key_file)}
 
     def settings(self, folder: Path) -> Settings:
         return make_relay(folder).model_copy(update={"tls": self.tls, "admin": None})
@@ -114,6 +118,37 @@ async def test_files_that_do_not_fit_leave_the_one_before(tmp_path: Path, files:
         assert [(line["event"], line["code"]) for line in lines] == [
             ("certificate_unusable", "MT1004")
         ]
+        async with connected(files, port) as pair:
+            assert whose(pair) == "first"
+
+
+async def test_files_that_change_while_they_are_read_change_nothing(
+    tmp_path: Path, files: Files
+) -> None:
+    certificates = Certificates(files.settings(tmp_path))
+    first = files.contents()
+    files.renew("second")
+    with changing(first, files.contents()), capture_logs():
+        good = [certificates.read_again() for _ in range(500)]
+    assert False in good, "they did change while one was read"
+    async with echoing(certificates, files.tls) as port, connected(files, port) as pair:
+        assert await says(pair) == b"still here\n"
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), ssl.SSLError("odd"), ValueError("no PEM")])
+async def test_whatever_goes_wrong_the_one_before_stays_and_others_are_read(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    certificates = Certificates(files.settings(tmp_path))
+
+    def breaks(_: Tls) -> ssl.SSLContext:
+        raise error
+
+    async with echoing(certificates, files.tls) as port:
+        with monkeypatch.context() as patch, capture_logs() as lines:
+            patch.setattr("tunnel_relay.certificates.check_tls", breaks)
+            assert not certificates.read_again()
+        assert [line["code"] for line in lines] == ["MT1004"]
         async with connected(files, port) as pair:
             assert whose(pair) == "first"
 
