@@ -137,7 +137,7 @@ def load(text: str, source: str, model: type[M], environ: Mapping[str, str], pre
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([_syntax_problem(error, text, source)]) from None
     overrides, problems = _override(data, model, environ, prefix)
     try:
@@ -174,7 +174,12 @@ def _sorted(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: problem.line or 0)
 
 
-def _syntax_problem(error: tomllib.TOMLDecodeError, text: str, source: str) -> Problem:
+def _syntax_problem(error: Exception, text: str, source: str) -> Problem:
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        # What the reader itself cannot bear; it does not say where.
+        deep = isinstance(error, RecursionError)
+        why = "nested too deeply" if deep else "a number is too long"
+        return Problem(source, None, "", f"not TOML: {why}")
     # Before Python 3.14 the place is only in the message.
     message = str(error)
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
@@ -234,7 +239,7 @@ def _environment_value(text: str) -> Any:
     if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 

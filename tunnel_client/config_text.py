@@ -73,7 +73,7 @@ def upstreams_of(text: str) -> str:
         kept = text[found.start() :] if found else ""
         if set(tomllib.loads(kept)) == {"upstream"} and "vault" not in sections:
             return kept
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         pass
     raise SettingsError(
         "the upstreams of the old configuration cannot be carried over",

@@ -84,6 +84,28 @@ def test_broken_toml_names_the_line() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"x = {'[' * 20_000}", "nested too deeply"),
+        (f"x = {'{a = ' * 20_000}", "nested too deeply"),
+        (f"x = {'1' * 20_000}", "a number is too long"),
+    ],
+)
+def test_toml_that_its_reader_cannot_bear_is_an_error_like_any_other(text: str, why: str) -> None:
+    assert [str(each) for each in problems(text)] == [f"relay.toml: not TOML: {why}"]
+
+
+@pytest.mark.parametrize("text", ["a." * 1000 + "a = 1", f"listen = {'[' * 200}{']' * 200}"])
+def test_what_is_nested_deeply_and_read_all_the_same_is_held_against_the_model(text: str) -> None:
+    assert problems(text)
+
+
+def test_a_variable_that_is_nested_too_deeply_is_text() -> None:
+    [problem] = problems('state_dir = "/s"', TUNNEL_TEST_LISTEN="[" * 100_000)
+    assert (problem.source, problem.key) == ("TUNNEL_TEST_LISTEN", "listen")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         'state_dir = "/s"\npassword = ["hunter2"]\n',

@@ -101,6 +101,13 @@ def test_a_bad_configuration_ends_with_78_file_line_and_nearest_key(config: Path
     assert result.stdout == ""
 
 
+def test_a_configuration_nested_too_deeply_is_a_bad_one(config: Path) -> None:
+    config.write_text(f"x = {'[' * 20_000}")
+    result = call("check-config", "--config", config)
+    assert result.exit_code == 78
+    assert result.stderr.startswith(f"MT2001: {config}: not TOML: nested too deeply\n")
+
+
 def test_check_config_lists_all_that_is_wrong_in_both_forms(config: Path) -> None:
     result = call("check-config", "--config", config)
     assert result.exit_code == 78

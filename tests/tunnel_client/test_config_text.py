@@ -75,7 +75,11 @@ def test_the_upstreams_of_an_older_file_are_kept_word_for_word() -> None:
 
 
 @pytest.mark.parametrize(
-    "old", ["upstream = [{ name = 'a' }]", "[[upstream]]\nname = 'a'\n[relay]\n", "not toml"]
+    "old",
+    [
+        *("upstream = [{ name = 'a' }]", "[[upstream]]\nname = 'a'\n[relay]\n", "not toml"),
+        f"x = {'[' * 20_000}",
+    ],
 )
 def test_upstreams_that_cannot_be_cut_out_are_not_lost_in_silence(old: str) -> None:
     with pytest.raises(SettingsError, match="cannot be carried over"):

@@ -206,6 +206,11 @@ def test_a_broken_configuration_ends_with_78_and_names_the_line(shell: Shell) ->
     assert "MT1002" in missing.run("status", code=78).stderr
 
 
+def test_a_configuration_nested_too_deeply_is_a_broken_one(shell: Shell) -> None:
+    shell.config.write_text(f"x = {'[' * 20_000}")
+    assert "not TOML: nested too deeply" in shell.run("check-config", code=78).stderr
+
+
 def test_check_config_finds_every_unusable_file(shell: Shell) -> None:
     state = shell.folder / "state"
     (state / "relay.key").chmod(0o644)
