@@ -9,11 +9,11 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeGuard, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SecretStr, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -168,6 +168,27 @@ def dotted(path: Path) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def differing(before: BaseModel, after: BaseModel) -> list[str]:
+    """Return the keys whose values are not the same, in the model's order; never a value."""
+    return [dotted(path) for path in _differing(before, after, ())]
+
+
+def _differing(before: object, after: object, path: Path) -> Iterator[Path]:
+    if isinstance(before, BaseModel) and type(before) is type(after):
+        for name, info in type(before).model_fields.items():
+            key = info.alias or name
+            yield from _differing(getattr(before, name), getattr(after, name), (*path, key))
+    elif _tables(before) and _tables(after) and len(before) == len(after):
+        for number, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _differing(old, new, (*path, number))
+    elif before != after:
+        yield path
+
+
+def _tables(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple) and any(isinstance(each, BaseModel) for each in value)
 
 
 def _sorted(problems: list[Problem]) -> list[Problem]:

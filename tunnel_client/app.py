@@ -36,6 +36,7 @@ from tunnel_client.identity import Identity, StateLock
 from tunnel_client.judge import Judge
 from tunnel_client.liveness import tell
 from tunnel_client.metrics import Metrics
+from tunnel_client.next_start import part_of
 from tunnel_client.permit_desk import PermitDesk
 from tunnel_client.permits import Permits
 from tunnel_client.policy.load import load_policy
@@ -142,7 +143,8 @@ async def _serve(
             tasks.start_soon(clocks.watch)
             tasks.start_soon(keeper.run)
             tasks.start_soon(teller.run)
-            parts = [*parts_of(settings.upstream, upstreams, client.try_again)]
+            parts = parts_of(settings.upstream, upstreams, client.try_again)
+            parts.append(part_of(settings, os.environ))
             tasks.start_soon(keep_policy, policy, notifier, hangups, parts)
             tasks.start_soon(tell, notifier, client.status, settings.relay.lease)
             outcome.append(await client.run())

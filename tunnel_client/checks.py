@@ -17,11 +17,19 @@ from tunnel_client.upstreams import guards_of, make_upstream
 
 def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientError]:
     """Return every problem found beyond what the configuration's own shape tells; total."""
+    refused = [stand.refusal for stand in standing(settings, environ) if stand.refusal]
+    return check_files(settings, environ) + refused
+
+
+def check_files(
+    settings: ClientSettings, environ: Mapping[str, str], *, policy: bool = True
+) -> list[ClientError]:
+    """Return what of it would keep the client from starting, with `policy` or without; total."""
     steps: list[Callable[[], object]] = [
         lambda: Identity.read(settings.state_dir),
         lambda: tls_context(settings.relay.ca_file),
         lambda: choose_proxy(dial_target(settings.relay, environ)),
-        lambda: load_policy(settings.policy),
+        *([lambda: load_policy(settings.policy)] if policy else []),
         lambda: read_pins(settings.state_dir),
         lambda: read_marks(settings.state_dir),
     ]
@@ -36,7 +44,7 @@ def check(settings: ClientSettings, environ: Mapping[str, str]) -> list[ClientEr
             step()
         except ClientError as error:
             problems.append(error)
-    return problems + [stand.refusal for stand in standing(settings, environ) if stand.refusal]
+    return problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,11 @@ class ClientSettings(ConfigModel):
         return upstreams
 
     @property
+    def file(self) -> Path | None:
+        """The file that all this came from."""
+        return self._file
+
+    @property
     def own_files(self) -> tuple[Path, ...]:
         """What no program started by us may read: our own folders and the configuration."""
         own = (self.state_dir, self.audit_folder)

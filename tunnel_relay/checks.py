@@ -18,10 +18,28 @@ def check(path: Path, environ: Mapping[str, str]) -> list[RelayError]:
         settings = read_settings(path, environ)
     except RelayError as error:
         return [error]
-    steps: list[Callable[[], None]] = [
+    steps: list[Callable[[], object]] = [
         partial(look, settings) for look in (_relay_key, _session_key, _policy, check_database)
     ]
     return _problems(steps) + check_others(settings, environ)
+
+
+def check_beside(
+    settings: Settings, running: Settings, environ: Mapping[str, str]
+) -> list[RelayError]:
+    """Return what would keep a relay from serving with `settings`, while one does with `running`.
+
+    What SIGHUP has read again itself is left out, and so is the database: SQLite's locks are the
+    process's, and to open and close the file once more would let go of them.
+    """
+    steps: list[Callable[[], object]] = [
+        *(partial(_relay_key, settings), partial(_session_key, settings))
+    ]
+    if settings.policy != running.policy:
+        steps.append(partial(_policy, settings))
+    fresh = [tls for tls in _pairs(settings) if tls not in _pairs(running)]
+    steps += [partial(check_tls, tls) for tls in fresh]
+    return _problems([*steps, partial(_secrets, settings, environ)])
 
 
 def check_others(settings: Settings, environ: Mapping[str, str]) -> list[RelayError]:
@@ -29,7 +47,7 @@ def check_others(settings: Settings, environ: Mapping[str, str]) -> list[RelayEr
     return _problems([partial(_tls, settings), partial(_secrets, settings, environ)])
 
 
-def _problems(steps: Iterable[Callable[[], None]]) -> list[RelayError]:
+def _problems(steps: Iterable[Callable[[], object]]) -> list[RelayError]:
     problems: list[RelayError] = []
     for step in steps:
         try:
@@ -73,10 +91,14 @@ def _policy(settings: Settings) -> None:
 
 
 def _tls(settings: Settings) -> None:
+    for tls in _pairs(settings):
+        check_tls(tls)
+
+
+def _pairs(settings: Settings) -> list[Tls]:
+    """Return certificate and key of every listener that has them."""
     others = (each.tls for each in (settings.links, settings.admin) if each is not None)
-    for tls in (settings.tls, *others):
-        if tls is not None:
-            check_tls(tls)
+    return [tls for tls in (settings.tls, *others) if tls is not None]
 
 
 def _secrets(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -155,7 +155,7 @@ def serve(config: Path | None) -> None:
     settings = read(config)
     from tunnel_relay import serve as program
 
-    program.run(settings, hangups)
+    program.run(settings, _path(config), hangups)
 
 
 @cli.command("check-config")

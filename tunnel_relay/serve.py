@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -23,6 +24,7 @@ from shared.errors import CloseCode
 from shared.hangup import Hangups
 from shared.link import loop
 from shared.notify import Notifier
+from shared.rereading import Part
 from tunnel_relay.activation import Inherited, take_sockets
 from tunnel_relay.admin.control import serve_control
 from tunnel_relay.admin.runtime import open_admin
@@ -46,6 +48,7 @@ from tunnel_relay.liveness import tell
 from tunnel_relay.logs import configure_logging
 from tunnel_relay.memory import map_tls_buffers
 from tunnel_relay.metrics import Metrics
+from tunnel_relay.next_start import part_of
 from tunnel_relay.policy.load import load_policy
 from tunnel_relay.policy.watch import keep_policy
 from tunnel_relay.server import Server
@@ -60,15 +63,18 @@ HAND_OVER_SECONDS = 15.0
 """For a relay that drained to close and store what is left."""
 
 
-def run(settings: Settings, hangups: Hangups) -> None:
-    """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens."""
+def run(settings: Settings, config: Path, hangups: Hangups) -> None:
+    """Serve until SIGTERM or SIGINT; raises RelayError and StoreError before it listens.
+
+    `config` is the file of the settings; it is looked at again on SIGHUP.
+    """
     events = EventRing()
     configure_logging(events)
     sockets = take_sockets(settings, os.environ)
     raise_file_limit()
     map_tls_buffers()
     try:
-        loop.run(serve(settings, events, sockets, hangups))
+        loop.run(serve(settings, events, sockets, hangups, part_of(settings, config, os.environ)))
     except BaseExceptionGroup as group:
         refused = _refusal_in(group)
         if refused is None:
@@ -86,9 +92,9 @@ def _refusal_in(group: BaseExceptionGroup[Any]) -> RelayError | None:
 
 
 async def serve(
-    settings: Settings, events: EventRing, sockets: Inherited, hangups: Hangups
+    settings: Settings, events: EventRing, sockets: Inherited, hangups: Hangups, file: Part
 ) -> None:
-    """Open everything in order, listen, and close everything in reverse."""
+    """Open everything in order, listen, and close everything in reverse; `file` is for SIGHUP."""
     key = read_relay_key(settings.relay_key)
     mcp_key = SecretBytes(read_session_key(settings.mcp_session_key))
     policy = load_policy(settings.policy or settings.state_dir / POLICY_FILE)
@@ -120,7 +126,7 @@ async def serve(
             tasks.start_soon(purge_forever, admin)
             tasks.start_soon(end_by_time_forever, admin)
             tasks.start_soon(app.issuers.run)
-            about = policy, notifier, hangups, [certificates.part]
+            about = policy, notifier, hangups, [certificates.part, file]
             tasks.start_soon(_once_ready, app, keep_policy, *about)
             tasks.start_soon(_tell, notifier, app, admin.lease)
             if hook is not None:

@@ -3,7 +3,15 @@
 import pytest
 from pydantic import Field, SecretStr
 
-from shared.configfile import ConfigError, ConfigModel, Problem, SecretError, SecretRef, load
+from shared.configfile import (
+    ConfigError,
+    ConfigModel,
+    Problem,
+    SecretError,
+    SecretRef,
+    differing,
+    load,
+)
 
 PREFIX = "TUNNEL_TEST_"
 
@@ -196,3 +204,46 @@ def test_a_reference_that_leads_nowhere_is_an_error() -> None:
             SecretRef.parse(text).resolve({}, absent)
     with pytest.raises(SecretError, match="empty"):
         SecretRef.parse("file:/f").resolve({}, lambda _: "\n")
+
+
+OLD = """\
+state_dir = "/s"
+allowed_origins = ["a"]
+password = "hunter2"
+[listen]
+port = 1
+[[upstream]]
+name = "a"
+url = "u"
+[[upstream]]
+name = "b"
+url = "u"
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({}, []),
+        ({"port = 1": "port = 1 # the same"}, []),
+        ({"port = 1": ""}, ["listen.port"]),
+        ({"hunter2": "hunter3", '["a"]': '["b"]'}, ["allowed_origins", "password"]),
+        (
+            {"hunter2": "hunter3", "port = 1": 'host = "h"'},
+            ["listen.host", "listen.port", "password"],
+        ),
+        ({'name = "b"\nurl = "u"': 'name = "b"\nurl = "v"'}, ["upstream[1].url"]),
+        ({'name = "b"\nurl = "u"': 'name = "b"\ncommand = ["v"]'}, ["upstream[1]"]),
+        ({'[[upstream]]\nname = "b"\nurl = "u"\n': ""}, ["upstream"]),
+    ],
+)
+def test_what_differs_is_said_by_its_key_and_never_by_a_value(
+    changes: dict[str, str], keys: list[str]
+) -> None:
+    text = OLD
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    found = differing(read(OLD), read(text))
+    assert found == keys
+    assert "hunter" not in str(found)
