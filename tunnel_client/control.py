@@ -11,19 +11,24 @@ import contextlib
 import json
 import socket
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from shared.holder import LOCK_FILE, Holder, holder_of
 from shared.tasklist import tasks
-from tunnel_client.errors import NotRunningError, StateWriteError
+from tunnel_client.errors import NotAnsweringError, NotRunningError, StateWriteError
 
 SOCKET_FILE = "control.sock"
 MAX_LINE_BYTES = 4096
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_ASKING = 16
 ASK_SECONDS = 5.0
+START_PATIENCE = 3.0
+"""Seconds for which a daemon that holds the state folder may still be starting or stopping."""
+LOOK_SECONDS = 0.05
 
 Told = Callable[[str | None], None]
 """Called once: None when it is written down, durably, else why not."""
@@ -145,7 +150,10 @@ class _Asking(asyncio.Protocol):
 
 
 def ask_status(state_dir: Path) -> dict[str, Any]:
-    """Ask the running daemon for its status; waits at most 5 s a step; raises NotRunningError."""
+    """Ask the running daemon for its status; waits at most 5 s a step.
+
+    Raises NotRunningError: NotAnsweringError where a process holds the state folder.
+    """
     return _ask(state_dir, {"ask": "status"})
 
 
@@ -166,21 +174,44 @@ def ask_record(state_dir: Path, kind: str, facts: dict[str, Any]) -> str | None:
 
 
 def _ask(state_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
+    """Ask, and wait a little for a daemon that starts or ends: it holds the state folder."""
+    give_up = time.monotonic() + START_PATIENCE
     path = state_dir / SOCKET_FILE
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.settimeout(ASK_SECONDS)
-            asking.connect(str(path))
-            asking.sendall(json.dumps(question).encode() + b"\n")
-            with asking.makefile("rb") as answer:
-                line = answer.readline(MAX_ANSWER_BYTES)
-        said = json.loads(line)
-    except FileNotFoundError:
-        raise NotRunningError(f"no daemon listens at {path}") from None
-    except ConnectionRefusedError:
-        raise NotRunningError(f"the daemon behind {path} has ended") from None
-    except (OSError, ValueError) as error:
-        raise NotRunningError(f"no answer from {path}: {error}") from None
+    while True:
+        why = f"there is no {path}"
+        try:
+            return _answer_of(path, question)
+        except FileNotFoundError:
+            problem = NotRunningError(f"no daemon listens at {path}")
+        except ConnectionRefusedError:
+            problem = NotRunningError(f"the daemon behind {path} has ended")
+            why = f"nobody listens at {path}"
+        except (OSError, ValueError) as error:
+            problem = NotRunningError(f"no answer from {path}: {error}")
+            why, give_up = str(error), 0.0
+        holder = holder_of(state_dir / LOCK_FILE)
+        if holder is None:
+            raise problem
+        if time.monotonic() >= give_up:
+            raise unanswered(holder, state_dir, why)
+        time.sleep(LOOK_SECONDS)
+
+
+def _answer_of(path: Path, question: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a question; raises OSError and ValueError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(ASK_SECONDS)
+        asking.connect(str(path))
+        asking.sendall(json.dumps(question).encode() + b"\n")
+        with asking.makefile("rb") as answer:
+            line = answer.readline(MAX_ANSWER_BYTES)
+    said = json.loads(line)
     if not isinstance(said, dict):
-        raise NotRunningError(f"no answer from {path}")
+        raise ValueError("the answer was not understood")
     return said
+
+
+def unanswered(holder: Holder, state_dir: Path, why: str) -> NotAnsweringError:
+    """Say that whoever holds the state folder does not answer, and what to do about it. Pure."""
+    mend = f"kill -CONT {holder.pid}" if holder.stopped else None
+    return NotAnsweringError(f"{holder} holds {state_dir} and does not answer: {why}", mend)

@@ -144,11 +144,18 @@ class StateWriteError(ClientError):
 
 
 class NotRunningError(ClientError):
-    """No daemon answers on the control socket."""
+    """No daemon runs with the state folder."""
 
     code = "MT2106"
     exit_code = EXIT_UNAVAILABLE
     next_command = "tunnel-client run"
+
+
+class NotAnsweringError(NotRunningError):
+    """A process holds the state folder, and no daemon answers: it hangs, or is stopped."""
+
+    code = "MT2107"
+    next_command = "journalctl -u tunnel-client -n 50; then systemctl restart tunnel-client"
 
 
 # 22xx: the way to the relay

@@ -16,6 +16,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from shared import ours
+from shared.holder import LOCK_FILE, sign, signed
 from shared.ids import new_id
 from shared.keys import BadKeyError, PrivateKey
 from tunnel_client.errors import (
@@ -30,7 +31,6 @@ from tunnel_client.files import check_folder, make_folder, read_guarded, write_p
 KEY_FILE = "client.key"
 INSTANCE_FILE = "instance"
 COUNTER_FILE = "counter"
-LOCK_FILE = "lock"
 MAX_COUNTER = 2**53 - 1
 """The largest integer every JSON reader keeps exact (RFC 8259 section 6)."""
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
@@ -49,10 +49,9 @@ class StateLock:
             self._descriptor = os.open(state_dir / LOCK_FILE, flags, 0o600)
             ours.give(self._descriptor)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            sign(self._descriptor)
         except BlockingIOError:
-            holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
+            holder = signed(self._descriptor)
             self.close()
             raise AlreadyRunningError(
                 f"process {holder or 'unknown'} already uses {state_dir}"

@@ -44,7 +44,10 @@ EXPLAINED = {
         UNAVAILABLE, "the database cannot be read or written", "tunnel-relay check-config"
     ),
     Code.RELAY_SILENT: Explained(
-        UNAVAILABLE, "a relay holds this state folder but does not answer", "tunnel-relay status"
+        UNAVAILABLE,
+        "a relay holds this state folder but does not answer",
+        "journalctl -u tunnel-relay -n 50; then kill -CONT its process where that is stopped, "
+        "else systemctl restart tunnel-relay",
     ),
     Code.STATE_IN_USE: Explained(
         UNAVAILABLE,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
+from shared.holder import Holder
+from tunnel_client import control
 from tunnel_client.control import (
     MAX_ASKING,
     SOCKET_FILE,
@@ -16,8 +19,10 @@ from tunnel_client.control import (
     Told,
     ask_record,
     ask_status,
+    unanswered,
 )
-from tunnel_client.errors import NotRunningError, StateWriteError
+from tunnel_client.errors import NotAnsweringError, NotRunningError, StateWriteError
+from tunnel_client.identity import StateLock
 
 
 def status() -> dict[str, Any]:
@@ -53,6 +58,54 @@ async def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
 def test_no_daemon_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(NotRunningError, match="tunnel-client run"):
         ask_status(tmp_path)
+
+
+def test_a_process_that_holds_the_state_and_has_no_socket_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "START_PATIENCE", 0.1)
+    state = tmp_path / "state"
+    with StateLock(state), pytest.raises(NotAnsweringError) as caught:
+        ask_status(state)
+    assert caught.value.code == "MT2107"
+    assert f"process {os.getpid()} holds {state}" in caught.value.cause
+    assert "systemctl restart tunnel-client" in caught.value.next
+    with pytest.raises(NotRunningError) as gone:
+        ask_status(state)
+    assert gone.value.code == "MT2106"
+
+
+async def test_a_daemon_that_is_still_starting_is_waited_for(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with StateLock(state), anyio.fail_after(10):
+        asking = asyncio.create_task(asyncio.to_thread(ask_status, state))
+        async with ControlServer(state / SOCKET_FILE, status):
+            assert await asking == status()
+
+
+def test_a_daemon_that_hangs_is_named_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listened, and answers nobody any more."""
+    monkeypatch.setattr(control, "ASK_SECONDS", 0.1)
+    state = tmp_path / "state"
+    with StateLock(state), socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(state / SOCKET_FILE))
+        silent.listen(1)
+        with pytest.raises(NotAnsweringError, match=f"process {os.getpid()} holds"):
+            ask_status(state)
+
+
+@pytest.mark.parametrize(
+    ("holder", "next_command"),
+    [
+        (Holder(7, stopped=True), "kill -CONT 7"),
+        (Holder(7, stopped=False), "journalctl -u tunnel-client -n 50"),
+        (Holder(None, stopped=False), "journalctl -u tunnel-client -n 50"),
+    ],
+)
+def test_what_to_do_about_one_that_does_not_answer(holder: Holder, next_command: str) -> None:
+    found = unanswered(holder, Path("/state"), "why")
+    assert found.next.startswith(next_command)
+    assert found.cause == f"{holder} holds /state and does not answer: why"
 
 
 async def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ async def identity(scene: Scene) -> str:
 
 
 async def daemon(scene: Scene) -> str:
-    """Say whether a daemon runs here: then the link is its own."""
+    """Say whether a daemon runs here: then the link is its own. One that hangs is a fault."""
+    if scene.unanswered is not None:
+        raise scene.unanswered
     if scene.daemon is None:
         raise SkippedError("none runs here", "tunnel-client run")
     said = f"pid {scene.daemon.get('pid')}, version {scene.daemon.get('version')}"

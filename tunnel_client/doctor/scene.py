@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from shared.link.driver import LinkDriver
 from tunnel_client.dial import DialTarget
+from tunnel_client.errors import NotAnsweringError
 from tunnel_client.identity import Identity
 from tunnel_client.settings import ClientSettings
 
@@ -30,6 +31,8 @@ class Scene:
     """A session token, for a call through the relay."""
     server: str | None = None
     """The upstream that is called through the relay."""
+    unanswered: NotAnsweringError | None = None
+    """Why nothing is known of a daemon that holds the state folder."""
     targets: list[DialTarget] = field(default_factory=list)
     """Every address of the relay."""
     target: DialTarget | None = None

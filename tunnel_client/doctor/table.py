@@ -13,7 +13,7 @@ from tunnel_client.control import ask_status
 from tunnel_client.doctor import link, local, through, upstreams, way
 from tunnel_client.doctor.errors import CheckFailedError, CheckSlowError
 from tunnel_client.doctor.scene import Scene
-from tunnel_client.errors import ClientError, NotRunningError
+from tunnel_client.errors import ClientError, NotAnsweringError, NotRunningError
 from tunnel_client.relay_url import RelayUrl
 from tunnel_client.settings import ClientSettings
 
@@ -61,7 +61,7 @@ def _way(number: int, end: str) -> list[Check[Scene]]:
     return [
         *lines,
         Check(f"clock{end}", _at(number, way.clock), below[:-1], SECONDS),
-        Check(signature, _at(number, link.signature), (*below, "identity"), LINK_SECONDS),
+        Check(signature, _at(number, link.signature), (*below, "identity", "daemon"), LINK_SECONDS),
         Check(f"round trip{end}", _at(number, link.round_trip), (signature,), SECONDS),
     ]
 
@@ -99,14 +99,13 @@ async def examine(
 ) -> AsyncIterator[Line]:
     """Yield every line as soon as it is known; a link made for it is closed at the end."""
     async with AsyncExitStack() as stack:
-        scene = Scene(settings, environ, stack, _daemon(settings), now, token, server)
+        scene = Scene(settings, environ, stack, None, now, token, server)
+        try:
+            scene.daemon = ask_status(settings.state_dir)
+        except NotAnsweringError as error:
+            scene.unanswered = error
+        except NotRunningError:
+            pass  # then a link is made for it
         checkup: Checkup[Scene] = Checkup(explain, time.monotonic)
         async for line in checkup.run(checks(settings, through_relay), scene):
             yield line
-
-
-def _daemon(settings: ClientSettings) -> Mapping[str, object] | None:
-    try:
-        return ask_status(settings.state_dir)
-    except NotRunningError:
-        return None

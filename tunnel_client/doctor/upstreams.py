@@ -39,9 +39,11 @@ def checks_of(upstreams: list[UpstreamSettings]) -> list[Check[Scene]]:
     found: list[Check[Scene]] = []
     for each in upstreams:
         name = f"upstream {each.name}"
-        found.append(Check(name, partial(upstream, each), ("config",), SECONDS))
-        needs = (name, "policy file")
-        found.append(Check(f"policy {each.name}", partial(permitted, each.name), needs))
+        # A program may not be started beside one that a daemon runs which does not answer.
+        needs = ("config",) if each.url is not None else ("config", "daemon")
+        found.append(Check(name, partial(upstream, each), needs, SECONDS))
+        policy = f"policy {each.name}"
+        found.append(Check(policy, partial(permitted, each.name), (name, "policy file")))
     return found
 
 

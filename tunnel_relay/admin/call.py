@@ -13,20 +13,25 @@ from tunnel_relay.errors import Code, RelayError
 CALL_TIMEOUT = 30.0
 
 
-def call_control(path: Path, command: str, arguments: dict[str, Any]) -> Any:
-    """Return the relay's answer to a command.
+def call_control(
+    path: Path, command: str, arguments: dict[str, Any], seconds: float = CALL_TIMEOUT
+) -> Any:
+    """Return the relay's answer to a command; a silence of `seconds` is too long.
 
     Raises FileNotFoundError or ConnectionRefusedError when nobody listens, so that nothing was
     sent; otherwise RelayError: RELAY_SILENT means that the outcome is not known.
     """
     refuse_torn(arguments)
-    connection = _UnixConnection(path)
+    connection = _UnixConnection(path, seconds)
     try:
         try:
             connection.connect()
         except PermissionError as error:
             message = f"{path} belongs to another user"
             raise RelayError(Code.NOT_PERMITTED, message) from error
+        except BlockingIOError as error:
+            message = "too many wait for an answer; nothing was asked"
+            raise RelayError(Code.RELAY_SILENT, message) from error
         answer = _exchange(connection, command, arguments)
     finally:
         connection.close()
@@ -51,8 +56,8 @@ def _exchange(
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("relay", timeout=CALL_TIMEOUT)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("relay", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:

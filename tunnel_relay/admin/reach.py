@@ -3,12 +3,15 @@
 import time
 from typing import Any
 
-from tunnel_relay.admin.call import call_control
+from shared.holder import LOCK_FILE, holder_of
+from tunnel_relay.admin.call import CALL_TIMEOUT, call_control
 from tunnel_relay.errors import Code, RelayError
 from tunnel_relay.settings import Settings
 
 START_PATIENCE = 5.0
 """Seconds for which a relay that holds the state may still be starting or stopping."""
+LOOK_SECONDS = 5.0
+NOBODY = "nobody answers at its control socket"
 
 
 def run(settings: Settings, command: str, **arguments: Any) -> Any:
@@ -20,7 +23,7 @@ def run(settings: Settings, command: str, **arguments: Any) -> Any:
     give_up = time.monotonic() + START_PATIENCE
     while True:
         try:
-            return call_control(settings.control_socket, command, arguments)
+            return _ask(settings, command, arguments)
         except (FileNotFoundError, ConnectionRefusedError):
             pass  # nobody listens: no relay runs, or it is just starting
         try:
@@ -29,9 +32,41 @@ def run(settings: Settings, command: str, **arguments: Any) -> Any:
             if error.code is not Code.STATE_IN_USE:
                 raise
             if time.monotonic() > give_up:
-                message = f"{settings.state_dir} is held, but nobody answers"
-                raise RelayError(Code.RELAY_SILENT, message) from error
+                raise silent(settings, NOBODY) from error
         time.sleep(0.05)
+
+
+def look(settings: Settings) -> Any:
+    """Return what the running relay says of itself, None when none runs; raises RelayError."""
+    give_up = time.monotonic() + START_PATIENCE
+    while True:
+        try:
+            return _ask(settings, "status", {})
+        except (FileNotFoundError, ConnectionRefusedError):
+            if holder_of(settings.state_dir / LOCK_FILE) is None:
+                return None
+        if time.monotonic() > give_up:
+            raise silent(settings, NOBODY)
+        time.sleep(0.05)
+
+
+def _ask(settings: Settings, command: str, arguments: dict[str, Any]) -> Any:
+    """Ask the running relay; raises as `call_control`, and says who does not answer."""
+    # To look changes nothing, so nobody need wait for how it ended.
+    seconds = LOOK_SECONDS if command == "status" else CALL_TIMEOUT
+    try:
+        return call_control(settings.control_socket, command, arguments, seconds)
+    except RelayError as error:
+        if error.code is not Code.RELAY_SILENT:
+            raise
+        raise silent(settings, error.message) from error
+
+
+def silent(settings: Settings, why: str) -> RelayError:
+    """Return the refusal that names who holds the state and does not answer."""
+    holder = holder_of(settings.state_dir / LOCK_FILE)
+    by = "" if holder is None else f"{holder} holds {settings.state_dir}: "
+    return RelayError(Code.RELAY_SILENT, f"{by}{why}")
 
 
 def _run_here(settings: Settings, command: str, arguments: dict[str, Any]) -> Any:

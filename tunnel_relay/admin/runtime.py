@@ -4,12 +4,19 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from pathlib import Path
 
 import anyio
 import structlog
 
+from shared.holder import LOCK_FILE, sign
 from tunnel_relay.admin.core import KEEP_ENDED
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.audit.keep import kept
@@ -87,7 +94,7 @@ async def _hold_state(
 
 def lock_state(state_dir: Path) -> AbstractContextManager[None]:
     """Make this process the only one that writes the state; see `_lock`."""
-    return _lock(state_dir / "lock", state_dir)
+    return _lock(state_dir / LOCK_FILE, state_dir)
 
 
 def _lock_database(database: Path) -> AbstractContextManager[None]:
@@ -111,6 +118,8 @@ def _lock(path: Path, what: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RelayError(Code.STATE_IN_USE, f"{what} is in use") from None
+        with suppress(OSError):  # on a full disk it is held all the same
+            sign(descriptor)
         yield
     finally:
         os.close(descriptor)

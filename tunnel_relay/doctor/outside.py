@@ -26,7 +26,12 @@ _BODY = 64 * 1024
 
 
 async def running(scene: Scene) -> str:
-    """Say whether a relay runs with this state: then its listeners are its own."""
+    """Say whether a relay runs with this state: then its listeners are its own.
+
+    One that has the state and does not answer is a fault.
+    """
+    if scene.unanswered is not None:
+        raise scene.unanswered
     if scene.running is None:
         raise SkippedError("none runs with this state", "tunnel-relay serve")
     links = len(scene.running.get("links", ()))

@@ -4,10 +4,9 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from shared.checkup import Check, Checkup, Line
-from tunnel_relay.admin.call import call_control
+from tunnel_relay.admin.reach import look
 from tunnel_relay.doctor import certificates, local, outside
 from tunnel_relay.doctor.findings import explain
 from tunnel_relay.doctor.scene import Scene
@@ -26,7 +25,7 @@ CHECKS: list[Check[Scene]] = [
     Check("store", local.store, ("keys",)),
     Check("audit", local.audit, ("keys",), LONG_SECONDS),
     Check("clock", local.clock),
-    Check("listeners", outside.listeners, ("config",)),
+    Check("listeners", outside.listeners, ("config", "relay")),
     Check("balancer", outside.balancer),
     Check("admin listener", outside.admin, ("config",)),
     Check("public url", outside.public_url, ("config", "listeners", "certificate"), SECONDS),
@@ -43,16 +42,11 @@ async def examine(
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Line]:
     """Yield every line as soon as it is known; changes nothing."""
-    scene = Scene(config, environ, settings, running_status(settings), now)
+    scene = Scene(config, environ, settings, None, now)
+    try:
+        scene.running = look(settings)
+    except RelayError as error:
+        scene.unanswered = error
     checkup: Checkup[Scene] = Checkup(explain, time.monotonic)
     async for line in checkup.run(CHECKS, scene):
         yield line
-
-
-def running_status(settings: Settings) -> Mapping[str, Any] | None:
-    """Return what a running relay says of itself; None when none answers."""
-    try:
-        found = call_control(settings.control_socket, "status", {})
-    except (FileNotFoundError, ConnectionRefusedError, RelayError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -8,9 +8,11 @@ import pytest
 from tests.helpers.recording_upstream import recording_upstream
 from tests.helpers.tunnel import free_port
 from tests.tunnel_client.doctor.doctored import Verdict, answering, enrolled, said, verdict
+from tunnel_client import control
 from tunnel_client.catalog.catalog import PINNING_OFF
 from tunnel_client.doctor.errors import NothingPinnedError
 from tunnel_client.doctor.upstreams import judge_pins
+from tunnel_client.identity import StateLock
 
 NOWHERE = "ws://127.0.0.1:9"
 DENIES = """\
@@ -46,6 +48,23 @@ async def test_an_upstream_that_is_down(tmp_path: Path) -> None:
     assert code(found, "upstream files") == "MT2712"
     assert found.lines["policy files"].note == "needs: upstream files"
     assert found.broken == "tcp", "the relay is another matter"
+
+
+async def test_a_program_is_not_started_beside_a_daemon_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "START_PATIENCE", 0.1)
+    port = free_port()
+    tables = (
+        f'[[upstream]]\nname = "files"\nurl = "http://127.0.0.1:{port}/mcp"\n'
+        '[[upstream]]\nname = "time"\ncommand = ["sh", "-c", "true"]\n'
+    )
+    settings = enrolled(tmp_path, NOWHERE, upstreams=tables)
+    with StateLock(settings.state_dir):
+        found = await verdict(settings)
+    assert (found.broken, found.code) == ("daemon", "MT2107")
+    assert found.lines["upstream time"].note == "needs: daemon"
+    assert code(found, "upstream files") == "MT2712", "who can be asked all the same is"
 
 
 @pytest.mark.parametrize("body", [b"<h1>hello</h1>", b'{"jsonrpc": "2.0"}', b""])

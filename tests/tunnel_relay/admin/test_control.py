@@ -1,11 +1,12 @@
 """A running relay takes commands from its own user, and only one process has the state."""
 
 import json
+import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @contextmanager
-def refused(code: Code) -> Iterator[None]:
+def refused(code: Code, said: str = "") -> Iterator[None]:
     with pytest.raises(RelayError) as caught:
         yield
     assert caught.value.code is code
+    assert said in caught.value.message
 
 
 async def cannot_start(settings: Settings, code: Code) -> None:
@@ -118,6 +120,51 @@ def test_a_relay_that_holds_the_state_but_does_not_answer_is_reported(
     monkeypatch.setattr(reach, "START_PATIENCE", 0.1)
     with lock_state(settings.state_dir), refused(Code.RELAY_SILENT):
         reach.run(settings, "status")
+
+
+def test_who_holds_the_state_and_does_not_answer_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "START_PATIENCE", 0.1)
+    monkeypatch.setattr(reach, "LOOK_SECONDS", 0.1)
+    said = f"process {os.getpid()} holds {settings.state_dir}"
+    assert reach.look(settings) is None
+    asks: list[Callable[[Settings], Any]] = [reach.look, lambda each: reach.run(each, "status")]
+    with lock_state(settings.state_dir):
+        for ask in asks:
+            with refused(Code.RELAY_SILENT, said):
+                ask(settings)
+        listener = bind_control(settings.control_socket)
+        for ask in asks:
+            with refused(Code.RELAY_SILENT, said):
+                ask(settings)
+        listener.close()
+
+
+def test_a_relay_that_hangs_and_whom_many_ask_is_silent_too(settings: Settings) -> None:
+    """Nobody is accepted any more, and then nobody can even wait."""
+    listener = bind_control(settings.control_socket)
+    with ExitStack() as waiting:
+        for _ in range(100):
+            asking = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            asking.setblocking(False)
+            try:
+                asking.connect(str(settings.control_socket))
+            except BlockingIOError:
+                break
+        with refused(Code.RELAY_SILENT):
+            reach.run(settings, "status")
+    listener.close()
+
+
+async def test_look_tells_what_a_relay_says_of_itself(settings: Settings) -> None:
+    async with (
+        open_admin(settings, serving=True) as admin,
+        serve_control(admin, settings.control_socket),
+    ):
+        found = await anyio.to_thread.run_sync(reach.look, settings)
+    assert found is not None
+    assert found["serving"]
 
 
 def test_a_command_whose_answer_was_lost_is_not_given_twice(settings: Settings) -> None:
