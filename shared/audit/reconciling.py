@@ -9,8 +9,9 @@ from shared.audit.private import AuditError, ForbiddenError
 from shared.audit.segments import lines
 from shared.audit.tombstones import kept
 from shared.record.chain import RECORD_AT
+from shared.record.differences import Reconciled
 from shared.record.model import RecordError, parse
-from shared.record.reconcile import SLACK, WINDOW, Reconciled, reconcile
+from shared.record.reconcile import SLACK, WINDOW, reconcile
 
 
 def reconcile_folders(

@@ -35,6 +35,11 @@ _window_option = click.option(
     show_default=True,
     help="Seconds that the clocks of both ends may be apart.",
 )
+_complete_option = click.option(
+    "--complete",
+    is_flag=True,
+    help="End with 1 as well when calls could not be compared, as one log does not cover them.",
+)
 
 
 def reconcile_command(program: Program) -> click.Command:
@@ -46,6 +51,7 @@ def reconcile_command(program: Program) -> click.Command:
     @_key_option
     @_slack_option
     @_window_option
+    @_complete_option
     @json_option
     def reconcile(
         relay: Path,
@@ -53,6 +59,7 @@ def reconcile_command(program: Program) -> click.Command:
         keys: tuple[Path, ...],
         slack: float,
         window: float,
+        complete: bool,
         as_json: bool,
     ) -> None:
         """Hold the log of a relay against those of its clients, call by call.
@@ -76,8 +83,9 @@ def reconcile_command(program: Program) -> click.Command:
                 click.echo(f"NOT WHAT WAS WRITTEN: {folder}: {one_line(why, MAX_WHY)}")
             for folder, why in unproven.items():
                 click.echo(f"NOT PROVEN: {folder}: {why}")
-            click.echo(differences(found))
-        sys.exit(0 if ok else 1)
+            click.echo(differences(found, sound=not broken and not unproven))
+        lacking = complete and found.uncompared > 0
+        sys.exit(0 if ok and not lacking else 1)
 
     return reconcile
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from shared.audit.replay import Replayed
 from shared.escape import one_line
+from shared.record.differences import UNCOMPARED, Reconciled
 from shared.record.model import user_text
-from shared.record.reconcile import Reconciled
 from shared.record.timeline import Entry
 
 MAX_ROW = 400
@@ -73,8 +73,11 @@ def _value(name: str, value: object) -> object:
     return moment(value * 1_000_000) if name == "expires" and isinstance(value, int) else value
 
 
-def differences(found: Reconciled) -> str:
-    """Return what two logs say differently, as a table with a verdict."""
+def differences(found: Reconciled, *, sound: bool = True) -> str:
+    """Return what two logs say differently, as a table with a verdict.
+
+    `sound`: each log by itself is what was written.
+    """
     heard = ", ".join(f"{name}: {calls}" for name, calls in found.clients.items())
     lines = [f"calls: {found.relay} sent by the relay; {heard}; {found.matched} agree"]
     if found.findings:
@@ -90,11 +93,23 @@ def differences(found: Reconciled) -> str:
         lines.append(f"and {total - told} more")
     if found.hurried:
         lines.append(f"{found.hurried} calls were decided before the other log had said all")
-    if found.ok:
-        lines.append("ok: every call is accounted for")
-    else:
-        lines.append(f"NOT ACCOUNTED FOR: {found.grave}")
+    lines.append(_verdict(found, sound=sound))
     return "\n".join(one_line(line, MAX_ROW) for line in lines)
+
+
+def _verdict(found: Reconciled, *, sound: bool) -> str:
+    """Return the last line, which says no more than was compared."""
+    said = []
+    if not found.ok:
+        said.append(f"NOT ACCOUNTED FOR: {found.grave}")
+    elif not sound:
+        said.append("NOT PROVEN: a log is not what was written")
+    elif found.uncompared:
+        said.append(f"{found.matched} calls agree")
+    if found.uncompared:
+        why = ", ".join(f"{found.kinds[kind]} {kind}" for kind in UNCOMPARED if found.kinds[kind])
+        said.append(f"{found.uncompared} could not be compared: {why}")
+    return "; ".join(said) or "ok: every call is accounted for"
 
 
 def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

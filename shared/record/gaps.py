@@ -44,9 +44,9 @@ class Spans:
     def __len__(self) -> int:
         return len(self._spans)
 
-    def add(self, when: int, calls: int) -> None:
-        """Keep the time of so many calls."""
-        self._spans.append((when, when, calls))
+    def add(self, when: int, calls: int, last: int = 0) -> None:
+        """Keep the time of so many calls; `last`: of the last of them, where it is another."""
+        self._spans.append((when, max(when, last), calls))
         if len(self._spans) > MAX_SPANS:
             self._pair()
 

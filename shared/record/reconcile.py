@@ -7,12 +7,20 @@ log does not reach there, could not be written then, or the call never came over
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from shared.record.differences import (
+    CLIENT_ONLY,
+    IN_GAP,
+    NOT_COVERED,
+    RELAY_ONLY,
+    Difference,
+    Reconciled,
+)
 from shared.record.gaps import Gaps, Spans, covers, joined
 from shared.record.model import CLOSED, COMPLETION, GAP, INTENT, OPENED, REFUSED
 from shared.record.pairs import Pair, Side, compare
+from shared.record.strange import Strange
 
 WINDOW = 600.0
 """Seconds that clocks of both ends may be apart, and a call be on its way."""
@@ -25,70 +33,9 @@ MAX_LINKS = 100_000
 MAX_GAPS = 10_000
 RELAY = "relay"
 
-_RELAY_ONLY = "only the relay knows"
-_CLIENT_ONLY = "only the client knows"
 _NO_END = "no completion"
-_GAP = "in a gap"
 
 Records = Iterable[Mapping[str, Any]]
-
-
-@dataclass(slots=True)
-class Difference:
-    """What the logs say differently of one call; `grave`: no two logs that are kept well do."""
-
-    kind: str
-    call: str
-    log: str
-    """The client's log, or `relay` where no client's is known."""
-    relay: int | None
-    """Number of the relay's record, None: it has none."""
-    client: int | None
-    said: str
-    grave: bool
-    time: int
-    calls: int = 1
-    """How many calls it stands for."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(slots=True)
-class Reconciled:
-    """What came of it."""
-
-    relay: int = 0
-    """Calls that the relay sent."""
-    clients: dict[str, int] = field(default_factory=dict)
-    """Calls that each client heard of."""
-    matched: int = 0
-    """Calls that both ends know and say the same of, as far as they can."""
-    grave: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-    findings: list[Difference] = field(default_factory=list)
-    """The first thousand."""
-    hurried: int = 0
-    """Calls decided before the other log had said all: it knows too little of them."""
-
-    @property
-    def ok(self) -> bool:
-        """Is every call accounted for?"""
-        return self.grave == 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "ok": self.ok,
-            "relay": self.relay,
-            "clients": self.clients,
-            "matched": self.matched,
-            "grave": self.grave,
-            "kinds": dict(sorted(self.kinds.items())),
-            "hurried": self.hurried,
-            "findings": [each.as_dict() for each in self.findings],
-        }
 
 
 class _Log:
@@ -159,6 +106,8 @@ class _Matching:
         self._relay = _Log(RELAY, relay)
         self._clients = [_Log(name, records) for name, records in clients.items()]
         self._slack, self._window = slack, window
+        self._patience = max(slack, window)
+        """When a call is that old, it is known whether the other log covers it."""
         self._links: dict[str, _Log] = {}
         self._alone: dict[str, Pair] = {}
         """One end has spoken; the oldest first."""
@@ -167,8 +116,7 @@ class _Matching:
         self._both: dict[str, Pair] = {}
         self._unshown: dict[tuple[str, str], Spans] = {}
         """Times of what may lie in a gap and is not among the findings, by kind and log."""
-        self._strange: dict[str, Difference] = {}
-        """Calls over links that no client's log speaks of, together by link."""
+        self._strange = Strange()
         self._report = Reconciled(clients=dict.fromkeys(clients, 0))
 
     def run(self) -> Reconciled:
@@ -184,7 +132,8 @@ class _Matching:
             self._settle_alone(pair)
         for pair in self._both.values():
             self._settle(pair)
-        self._say_strange()
+        for found in self._strange.findings({link: log.name for link, log in self._links.items()}):
+            self._add(found)
         self._allow_for_gaps()
         return self._report
 
@@ -244,7 +193,7 @@ class _Matching:
         while self._alone:
             call, pair = next(iter(self._alone.items()))
             crowded = len(self._alone) > MAX_ALONE
-            if pair.time >= now - self._window and not crowded:
+            if pair.time >= now - self._patience and not crowded:
                 return
             del self._alone[call]
             self._report.hurried += crowded
@@ -279,8 +228,8 @@ class _Matching:
 
     def _settle_alone(self, pair: Pair) -> None:
         if pair.client is not None:
-            covered = self._relay.reaches(pair.time, self._slack)
-            self._find(_CLIENT_ONLY if covered else "not covered", pair, pair.log, grave=covered)
+            covered = self._covers(self._relay, pair)
+            self._find(CLIENT_ONLY if covered else NOT_COVERED, pair, pair.log, grave=covered)
             self._must_end(self._log(pair), pair.client, pair)
         elif pair.relay is not None:
             self._relay_alone(pair, pair.relay)
@@ -289,15 +238,16 @@ class _Matching:
         self._must_end(self._relay, side, pair)
         log = self._links.get(_link(pair.call))
         if log is None:
-            self._count_strange(pair, side)
+            covering = [each.name for each in self._clients if self._covers(each, pair)]
+            self._strange.add(_link(pair.call), covering, _difference("", pair, "", grave=True))
             return
         pair.log = log.name
-        if not log.reaches(pair.time, self._slack):
-            self._find("not covered", pair, "", grave=False)
+        if not self._covers(log, pair):
+            self._find(NOT_COVERED, pair, "", grave=False)
         elif not side.ended:
             self._find("under way", pair, RELAY, grave=False)
         elif side.answered:
-            self._find(_RELAY_ONLY, pair, side.result, grave=True)
+            self._find(RELAY_ONLY, pair, side.result, grave=True)
         else:
             self._find("never arrived", pair, side.result, grave=False)
 
@@ -305,17 +255,16 @@ class _Matching:
         if log is not None and not side.ended and log.owes(side, None, self._window):
             self._find(_NO_END, pair, log.name, grave=True)
 
+    def _covers(self, log: _Log, pair: Pair) -> bool:
+        return log.reaches(pair.time, self._slack)
+
     def _log(self, pair: Pair) -> _Log | None:
         return next((each for each in self._clients if each.name == pair.log), None)
 
     # What is said of it --------------------------------------------------------------------------
 
     def _find(self, kind: str, pair: Pair, said: str, *, grave: bool) -> None:
-        relay = None if pair.relay is None else pair.relay.seq
-        client = None if pair.client is None else pair.client.seq
-        self._add(
-            Difference(kind, pair.call, pair.log or RELAY, relay, client, said, grave, pair.time)
-        )
+        self._add(_difference(kind, pair, said, grave=grave))
 
     def _add(self, found: Difference) -> None:
         report = self._report
@@ -323,33 +272,9 @@ class _Matching:
         report.grave += found.calls if found.grave else 0
         if len(report.findings) < MAX_FINDINGS:
             report.findings.append(found)
-        elif found.kind in (_RELAY_ONLY, _CLIENT_ONLY):
+        elif found.kind in (RELAY_ONLY, CLIENT_ONLY):
             spans = self._unshown.setdefault((found.kind, found.log), Spans())
-            spans.add(found.time, found.calls)
-
-    def _count_strange(self, pair: Pair, side: Side) -> None:
-        link = _link(pair.call)
-        known = self._strange.get(link)
-        if known is None and len(self._strange) >= MAX_LINKS:
-            known = next(iter(self._strange.values()))
-        if known is not None:
-            known.calls += 1
-            known.time = max(known.time, pair.time)
-            return
-        found = Difference("", pair.call, RELAY, side.seq, None, "", True, pair.time)
-        self._strange[link] = found
-
-    def _say_strange(self) -> None:
-        for link, found in self._strange.items():
-            found.kind, found.said = "unknown link", "no client's log speaks of this link"
-            log = self._links.get(link)
-            if log is not None:
-                # Its first word came later than clocks and calls should be apart.
-                found.kind, found.said, found.log = _RELAY_ONLY, "out of the window", log.name
-            reach = self._clients if log is None else [log]
-            if not any(each.reaches(found.time, self._slack) for each in reach):
-                found.kind, found.grave = "not covered", False
-            self._add(found)
+            spans.add(found.time, found.calls, found.last)
 
     def _allow_for_gaps(self) -> None:
         """What one end could not write down is not held against it."""
@@ -357,19 +282,26 @@ class _Matching:
         of_relay = joined(self._relay.gaps, self._slack)
         gaps: dict[tuple[str, str], Gaps] = {}
         for log in self._clients:
-            gaps[_CLIENT_ONLY, log.name] = of_relay
-            gaps[_RELAY_ONLY, log.name] = joined(log.gaps, self._slack)
+            gaps[CLIENT_ONLY, log.name] = of_relay
+            gaps[RELAY_ONLY, log.name] = joined(log.gaps, self._slack)
         excused: Counter[str] = Counter()
         for (kind, name), spans in self._unshown.items():
             excused[kind] += spans.within(gaps.get((kind, name), ()))
         for found in report.findings:
-            if covers(gaps.get((found.kind, found.log), ()), found.time, found.time):
+            if covers(gaps.get((found.kind, found.log), ()), found.time, found.last):
                 excused[found.kind] += found.calls
-                found.kind, found.grave = _GAP, False
+                found.kind, found.grave = IN_GAP, False
         report.grave -= excused.total()
-        report.kinds[_GAP] += excused.total()
+        report.kinds[IN_GAP] += excused.total()
         report.kinds.subtract(excused)
         report.kinds = +report.kinds
+
+
+def _difference(kind: str, pair: Pair, said: str, *, grave: bool) -> Difference:
+    relay = None if pair.relay is None else pair.relay.seq
+    client = None if pair.client is None else pair.client.seq
+    log, when = pair.log or RELAY, pair.time
+    return Difference(kind, pair.call, log, relay, client, said, grave, when, when)
 
 
 def _link(call: object) -> str:

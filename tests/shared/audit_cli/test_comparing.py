@@ -29,6 +29,20 @@ async def test_calls_that_one_end_does_not_know_end_with_1_in_a_table(tmp_path: 
     assert found["findings"][0]["call"] == f"{LINK}.7"
 
 
+async def test_calls_that_could_not_be_compared_are_an_error_when_asked_for(tmp_path: Path) -> None:
+    relay, client = tmp_path / "relay", tmp_path / "client"
+    await two_logs(relay, client, calls=20, lost=7)
+    found = answered("reconcile", relay, client)
+    assert (found["ok"], found["uncompared"]) == (True, 1)
+    for option, code in (((), 0), (("--complete",), 1)):
+        done = run("reconcile", relay, client, *option)
+        assert done.exit_code == code
+        last = "19 calls agree; 1 could not be compared: 1 not covered"
+        assert done.stdout.splitlines()[-1] == last
+    await two_logs(tmp_path / "r", tmp_path / "c", calls=20)
+    assert run("reconcile", tmp_path / "r", tmp_path / "c", "--complete").exit_code == 0
+
+
 async def test_a_log_that_is_not_what_was_written_ends_with_1(tmp_path: Path) -> None:
     relay, client = await a_log(tmp_path / "relay"), await a_log(tmp_path / "client")
     last = segments(client)[-1].path
@@ -36,6 +50,7 @@ async def test_a_log_that_is_not_what_was_written_ends_with_1(tmp_path: Path) ->
     done = run("reconcile", relay, client)
     assert done.exit_code == 1
     assert f"NOT WHAT WAS WRITTEN: {client}: record " in done.stdout
+    assert "ok: every call is accounted for" not in done.stdout
     swapped = ("--key", client / "key.pub", "--key", relay / "key.pub")
     found = json.loads(run("reconcile", relay, client, *swapped, "--json").stdout)
     assert set(found["broken"]) == {str(relay), str(client)}

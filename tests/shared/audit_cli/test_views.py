@@ -1,9 +1,13 @@
 """What is shown is one line each, whatever somebody wrote into it."""
 
+from collections import Counter
 from typing import Any
+
+import pytest
 
 from shared.audit.replay import Replayed
 from shared.audit_cli.views import differences, moment, row, timeline
+from shared.record.differences import Reconciled
 from shared.record.reconcile import reconcile
 from shared.record.timeline import steps
 
@@ -38,6 +42,34 @@ def test_a_timeline_and_a_table_are_lines_whatever_is_in_them() -> None:
         lines = text.split("\n")
         assert len(lines) >= count
         assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "grave", "sound", "verdict"),
+    [
+        ({}, 0, True, "ok: every call is accounted for"),
+        ({"never arrived": 2}, 0, True, "ok: every call is accounted for"),
+        (
+            {"not covered": 3, "in a gap": 2},
+            0,
+            True,
+            "7 calls agree; 5 could not be compared: 3 not covered, 2 in a gap",
+        ),
+        ({"unknown link": 4}, 4, True, "NOT ACCOUNTED FOR: 4"),
+        (
+            {"unknown link": 4, "not covered": 1},
+            4,
+            False,
+            "NOT ACCOUNTED FOR: 4; 1 could not be compared: 1 not covered",
+        ),
+        ({}, 0, False, "NOT PROVEN: a log is not what was written"),
+    ],
+)
+def test_the_last_line_says_no_more_than_was_compared(
+    kinds: dict[str, int], grave: int, sound: bool, verdict: str
+) -> None:
+    found = Reconciled(relay=7, matched=7, grave=grave, kinds=Counter(kinds))
+    assert differences(found, sound=sound).split("\n")[-1] == verdict
 
 
 def test_a_replay_says_which_approval_and_who_refused() -> None:

@@ -22,6 +22,12 @@ def test_as_many_lie_in_gaps_as_one_by_one(
     assert spans.within(joined(gaps, slack)) == 2 * sum(inside)
 
 
+def test_calls_that_are_told_together_lie_in_a_gap_when_the_first_and_the_last_do() -> None:
+    spans = Spans()
+    spans.add(10, 3, 20)
+    assert [spans.within([gap]) for gap in ((10, 20), (11, 20), (10, 19))] == [3, 0, 0]
+
+
 def test_many_calls_take_bounded_space_and_never_lie_in_a_gap_that_is_not_theirs() -> None:
     spans, calls = Spans(), 5 * MAX_SPANS
     gaps = [(0, calls), (9 * calls, 10 * calls)]
