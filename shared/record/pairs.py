@@ -1,14 +1,19 @@
 """What both ends say of one call, and what of it does not agree; pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.policy.methods import TOOL, TOOL_NAME
 from shared.record.model import Delivery, Result, user_text
+from shared.record.redact import PREFIX, REST, TAG_HEX
 
 ANSWERED = frozenset({Result.OK, Result.TOOL_ERROR, Result.PROTOCOL_ERROR})
-_TOOL = "tools/call"
-_TAG = "hmac:"
+_TAG = re.compile(rf"{PREFIX}[0-9a-f]{{{TAG_HEX}}}")
+_NAME, _APPROVAL = "other tool", "other approval"
+_RELAY_MAY_LACK = frozenset({_NAME, "other class", "other definition"})
+"""The relay has a tool's facts from its client alone, which tells them later than it knows them."""
 
 Said = tuple[str, str, bool]
 """What kind of difference, more about it, and whether it is grave."""
@@ -18,23 +23,28 @@ class Side:
     """What one end wrote down of a call."""
 
     __slots__ = (
-        *("approval", "body", "closed_by", "delivery", "end_time", "ended", "hits", "method"),
-        *("name", "refused", "result", "seq", "server", "size", "time", "tool_class", "who"),
-        "definition",
+        *("always", "approval", "closed_by", "cut", "definition", "delivery", "end_time", "ended"),
+        *("hits", "http", "method", "name", "refused", "result", "seq", "size", "time"),
+        "tool_class",
     )
 
     def __init__(self, facts: Mapping[str, Any], *, refused: bool = False) -> None:
         what, who = _part(facts, "what"), _part(facts, "who")
         approval = _part(facts, "approval")
         self.seq, self.time = _count(facts.get("seq")), _count(facts.get("time"))
-        self.body = _text(facts.get("body"))
-        self.who = tuple(
-            user_text(who.get("user")) if name == "user" else _text(who.get(name))
-            for name in ("user", "agent", "session")
-        )
-        server = _text(what.get("server"))
-        self.server = server.rpartition("/")[2]  # the relay names it with its tunnel
-        self.method, self.name = _text(what.get("method")), _text(what.get("name"))
+        self.always = {
+            "body": _text(facts.get("body")),
+            "user": user_text(who.get("user")),
+            "agent": _text(who.get("agent")),
+            "session": _text(who.get("session")),
+            # The relay names it with its tunnel.
+            "server": _text(what.get("server")).rpartition("/")[2],
+        }
+        """What stands in every intent, at either end."""
+        self.cut = REST in what
+        """Was what is called too long to be written down?"""
+        self.http, self.method = _text(what.get("http")), _text(what.get("method"))
+        self.name = _text(what.get("name"))
         self.tool_class = _text(what.get("class"))
         self.definition = _text(what.get("definition"))
         self.approval = (_text(approval.get("id")), _text(approval.get("arguments")))
@@ -73,32 +83,60 @@ class Pair:
 
 def compare(relay: Side, client: Side) -> Iterator[Said]:
     """Yield what both ends say differently of a call that both know."""
+    for end, side in (("relay", relay), ("client", client)):
+        if lacking := _lacking(side, client):
+            yield "incomplete record", f"no {', '.join(lacking)} at the {end}", True
+    for name, here in relay.always.items():
+        there = client.always[name]
+        if here and there and here != there:
+            yield f"other {name}", _said(here, there), True
     for kind, here, there in (
-        ("other body", relay.body, client.body),
-        *zip(("other user", "other agent", "other session"), relay.who, client.who, strict=True),
-        ("other server", relay.server, client.server),
+        ("other method", relay.http, client.http),
         ("other method", relay.method, client.method),
-        ("other tool", relay.name, client.name),
+        (_NAME, relay.name, client.name),
         ("other class", relay.tool_class, client.tool_class),
         ("other definition", relay.definition, client.definition),
-        ("other approval", relay.approval[0], client.approval[0]),
-        ("other approval", relay.approval[1], client.approval[1]),
+        (_APPROVAL, relay.approval[0], client.approval[0]),
+        (_APPROVAL, relay.approval[1], client.approval[1]),
     ):
-        # One end may know less than the other, and a name may be a tag at one of them.
-        tagged = here.startswith(_TAG) or there.startswith(_TAG)
-        if here and there and here != there and not tagged:
-            yield kind, f"{here[:80]} at the relay, {there[:80]} at the client", True
+        if here != there and not _excused(kind, here, there, relay, client):
+            yield kind, _said(here, there), True
     if client.hits:
         yield "secret in the answer", f"taken out {client.hits} times", False
     if relay.ended and client.ended:
         yield from _ends(relay, client)
 
 
+def _lacking(side: Side, client: Side) -> list[str]:
+    """Return what an end does not say and always would."""
+    if side.refused:
+        return []  # it may have been refused before it was read
+    excused = {"server"} if side.cut and client.refused else set()
+    return [name for name, said in side.always.items() if not said and name not in excused]
+
+
+def _excused(kind: str, here: str, there: str, relay: Side, client: Side) -> bool:
+    """Tell whether two logs that are kept well may say this differently."""
+    if not there:
+        # Nor is an approval used where the client's policy does not ask for one any more.
+        return client.refused or kind == _APPROVAL
+    if not here:
+        # A method as long as that is in no policy: the client refuses it.
+        return kind in _RELAY_MAY_LACK or (relay.cut and client.refused)
+    # A client writes a tag of what an agent called if it could be no name.
+    tagged = _TAG.fullmatch(there) is not None and TOOL_NAME.fullmatch(here) is None
+    return kind == _NAME and tagged
+
+
+def _said(here: str, there: str) -> str:
+    return f"{here[:80] or 'nothing'} at the relay, {there[:80] or 'nothing'} at the client"
+
+
 def _ends(relay: Side, client: Side) -> Iterator[Said]:
     said = f"{relay.result} at the relay, {client.result} at the client"
     if client.refused:
         # It is told by an ordinary answer, or by a reset.
-        if relay.result == Result.OK and client.method == _TOOL:
+        if relay.result == Result.OK and TOOL in (relay.method, client.method):
             yield "results disagree", said, True
     elif relay.delivery == Delivery.NEVER_SENT and _was_sent(client):
         yield "sent after all", said, True

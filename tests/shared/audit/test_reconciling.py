@@ -9,12 +9,14 @@ from shared.audit.private import AuditError
 from shared.audit.reconciling import reconcile_folders, records
 
 CALL = "0123456789abcdef.1"
+WHO = {"user": "ann", "agent": "bot", "session": "s1"}
 
 
 async def written(folder: Path, *calls: str) -> Path:
     audit = AuditLog(folder, "test/log", segment_bytes=1 << 20)
     for call in calls:
-        intent = audit.add("call.intent", {"call": call, "body": "b" * 64})
+        facts = {"call": call, "body": "b" * 64, "who": WHO, "what": {"server": "files"}}
+        intent = audit.add("call.intent", facts)
         ended = {"call": call, "intent": intent, "result": "ok", "delivery": "done"}
         audit.add("call.completion", ended)
     assert audit.close() is None

@@ -155,16 +155,124 @@ def test_what_both_ends_say_of_a_call_is_the_same(change: dict[str, Any], kind: 
     relay, client = both()
     what = {**WHAT, "definition": "d" * 64}
     relay.at(2000).end(2, relay.begin(2, what=what, approval={"id": "a1", "arguments": "d"}))
-    seq = client.at(2000).begin(2, **{"what": what, **change})
+    said = {**change, "what": {**what, **change.get("what", {})}}
+    seq = client.at(2000).begin(2, **said)
     client.end(2, seq)
     assert kinds(found(relay, client)) == {kind: True}
 
 
 def test_the_relay_names_a_server_with_its_tunnel_and_a_tag_is_no_other_name() -> None:
     relay, client = both()
-    relay.at(2000).end(2, relay.begin(2, what={**WHAT, "server": "home/files"}))
+    relay.at(2000).end(2, relay.begin(2, what={**WHAT, "server": "home/files", "name": "l\xe4s"}))
     client.at(2000).end(2, client.begin(2, what={**WHAT, "name": "hmac:" + "0" * 32}))
     assert found(relay, client).findings == []
+
+
+FULL = {**WHAT, "http": "POST", "definition": "d" * 64}
+TAG = "hmac:" + "0" * 32
+CUT = {"*": {"bytes": 300_000}}
+
+
+def of_one_call(
+    here: dict[str, Any], there: dict[str, Any], refused: bool = False
+) -> dict[str, bool]:
+    """Return what is found of a call of which both ends say all but for these facts."""
+    relay, client = both()
+    facts = {"body": "b" * 64, "what": FULL, "who": WHO, "call": f"{LINK}.2"}
+    begun = relay.at(2000).add("call.intent", **(facts | here))
+    relay.end(2, begun, "denied" if refused else "ok")
+    if refused:
+        client.at(2000).add("call.refused", **(facts | there))
+    else:
+        client.end(2, client.at(2000).add("call.intent", **(facts | there)))
+    return kinds(found(relay, client))
+
+
+@pytest.mark.parametrize("end", ["relay", "client"])
+@pytest.mark.parametrize(
+    ("facts", "kind"),
+    [
+        ({"body": TAG}, "other body"),
+        ({"who": {**WHO, "user": TAG}}, "other user"),
+        ({"who": {**WHO, "agent": TAG}}, "other agent"),
+        ({"who": {**WHO, "session": TAG}}, "other session"),
+        ({"what": {**FULL, "server": TAG}}, "other server"),
+        ({"what": {**FULL, "http": "GET"}}, "other method"),
+        ({"what": {**FULL, "method": TAG}}, "other method"),
+        ({"what": {**FULL, "name": TAG}}, "other tool"),
+        ({"what": {**FULL, "class": TAG}}, "other class"),
+        ({"what": {**FULL, "definition": TAG}}, "other definition"),
+        ({"body": ""}, "incomplete record"),
+        ({"body": None}, "incomplete record"),
+        ({"who": {**WHO, "user": ""}}, "incomplete record"),
+        ({"who": {**WHO, "agent": None}}, "incomplete record"),
+        ({"who": {**WHO, "session": ""}}, "incomplete record"),
+        ({"who": {}}, "incomplete record"),
+        ({"what": {**FULL, "server": ""}}, "incomplete record"),
+        ({"what": {**FULL, "http": ""}}, "other method"),
+        ({"what": {**FULL, "method": None}}, "other method"),
+    ],
+)
+def test_neither_a_tag_nor_silence_excuses_what_each_end_always_says(
+    end: str, facts: dict[str, Any], kind: str
+) -> None:
+    here, there = (facts, {}) if end == "relay" else ({}, facts)
+    assert of_one_call(here, there) == {kind: True}
+
+
+@pytest.mark.parametrize(
+    ("member", "kind"),
+    [("name", "other tool"), ("class", "other class"), ("definition", "other definition")],
+)
+def test_the_relay_may_know_less_of_a_tool_than_the_client(member: str, kind: str) -> None:
+    less = {"what": {**FULL, member: None}}
+    assert of_one_call(less, {}) == {}
+    assert of_one_call({}, less) == {kind: True}
+
+
+def test_both_ends_that_say_nothing_of_who_called_are_incomplete() -> None:
+    assert of_one_call({"who": {}}, {"who": {}}) == {"incomplete record": True}
+    assert of_one_call({"body": ""}, {"body": ""}) == {"incomplete record": True}
+
+
+def test_a_request_without_a_message_has_no_method_at_either_end() -> None:
+    plain = {"what": {"server": "files", "http": "DELETE"}}
+    assert of_one_call(plain, plain) == {}
+    assert of_one_call(plain, {"what": {**plain["what"], "http": "GET"}}) == {"other method": True}
+
+
+@pytest.mark.parametrize("said", ["hmac:x", "hmac:", "hmac:" + "0" * 31 + "x", "HMAC:" + "0" * 32])
+def test_only_a_whole_tag_of_what_could_be_no_name_is_one(said: str) -> None:
+    odd = {"what": {**FULL, "name": "l\xe4s"}}
+    assert of_one_call(odd, {"what": {**FULL, "name": TAG}}) == {}
+    assert of_one_call(odd, {"what": {**FULL, "name": said}}) == {"other tool": True}
+    assert of_one_call({"what": {**FULL, "name": TAG}}, odd) == {"other tool": True}
+
+
+def test_a_client_whose_policy_does_not_ask_any_more_used_no_approval() -> None:
+    used = {"approval": {"id": "a1", "arguments": "d"}}
+    assert of_one_call(used, {}) == {}
+    assert of_one_call({}, used) == {"other approval": True}
+
+
+def test_what_was_refused_before_it_was_read_says_little_and_nothing_else() -> None:
+    bare = {"who": {}, "what": {"server": ""}, "body": ""}
+    assert of_one_call({}, bare, refused=True) == {}
+    assert of_one_call({}, {"who": {**WHO, "user": "eve"}}, refused=True) == {"other user": True}
+    assert of_one_call({"who": {}}, {}, refused=True) == {"incomplete record": True}
+    relay, client = both()
+    relay.at(2000).call(2)
+    client.at(2000).add("call.refused", call=f"{LINK}.2", **bare)
+    assert kinds(found(relay, client)) == {"results disagree": True}
+
+
+def test_a_method_that_was_too_long_to_be_written_down_was_refused() -> None:
+    """An agent may send any; where the relay's policy permits all, the client refuses it."""
+    cut, long = {"what": CUT}, {"what": {**FULL, "method": "x" * 300_000}}
+    for there in (cut, long):
+        assert of_one_call(cut, there, refused=True) == {}
+    assert of_one_call(cut, {})["incomplete record"]
+    assert of_one_call({}, cut)["incomplete record"]
 
 
 @pytest.mark.parametrize(
@@ -415,4 +523,5 @@ def test_what_is_no_record_of_a_call_is_passed_over() -> None:
         {"kind": "call.completion", "call": "x", "time": True},
         {"kind": "call.intent", "call": "x.1", "who": 3, "what": [], "approval": ""},
     ]
-    assert reconcile(odd, {"c": odd}).matched == 1
+    report = reconcile(odd, {"c": odd})
+    assert (report.matched, kinds(report)) == (0, {"incomplete record": True, "under way": False})
