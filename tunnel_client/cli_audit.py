@@ -23,7 +23,14 @@ def _no_checkpoint(text: str) -> Exception:
     return CheckpointUnusableError(text)
 
 
-PROGRAM = Program("tunnel-client", config_option, _folder, _refusal, _no_checkpoint)
+def _mixed(text: str) -> Exception:
+    from tunnel_client.errors import LogsMixedError
+
+    return LogsMixedError(text)
+
+
+REFUSALS = _refusal, _no_checkpoint, _mixed
+PROGRAM = Program("tunnel-client", config_option, _folder, *REFUSALS)
 audit = audit_group(PROGRAM)
 
 

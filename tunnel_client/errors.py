@@ -315,6 +315,14 @@ class CheckpointUnusableError(ClientError):
     next_command = "give what this printed of the same log: tunnel-client audit checkpoint"
 
 
+class LogsMixedError(ClientError):
+    """What is held against each other is the log of one relay and those of its clients."""
+
+    code = "MT2324"
+    exit_code = EXIT_USAGE
+    next_command = "tunnel-client audit reconcile RELAY_FOLDER CLIENT_FOLDER..."
+
+
 class ExportFailingError(ClientError):
     """A copy of the log does not go out: its sink is down, slow, or not who it should be."""
 

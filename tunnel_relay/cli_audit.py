@@ -28,7 +28,14 @@ def _no_checkpoint(text: str) -> Exception:
     return RelayError(Code.CHECKPOINT_UNUSABLE, text)
 
 
-PROGRAM = Program("tunnel-relay", config_option, _folder, _refusal, _no_checkpoint)
+def _mixed(text: str) -> Exception:
+    from tunnel_relay.errors import Code, RelayError
+
+    return RelayError(Code.LOGS_MIXED, text)
+
+
+REFUSALS = _refusal, _no_checkpoint, _mixed
+PROGRAM = Program("tunnel-relay", config_option, _folder, *REFUSALS)
 audit = audit_group(PROGRAM)
 
 

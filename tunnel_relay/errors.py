@@ -298,6 +298,11 @@ EXPLAINED = {
         "what is younger than audit.keep_days stays, and so does a file that is still written",
         "tunnel-relay audit purge --help",
     ),
+    Code.LOGS_MIXED: Explained(
+        USAGE,
+        "what is held against each other is the log of one relay and those of its clients",
+        "tunnel-relay audit reconcile RELAY_FOLDER CLIENT_FOLDER...",
+    ),
     Code.AUDIT_UNUSABLE: Explained(
         CONFIGURATION,
         "the log of what happened cannot be opened, so nothing is served",

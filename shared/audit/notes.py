@@ -11,6 +11,9 @@ from shared.audit.private import AuditError
 from shared.record.checkpoint import Checkpoint, CheckpointError, notes_of, read_note
 
 CHECKPOINTS = "checkpoints"
+RELAY_ORIGIN = "mcp-tunnel/relay/"
+CLIENT_ORIGIN = "mcp-tunnel/client/"
+"""How the origin of a log begins, by the program that writes it."""
 _END = 32 * 1024
 """Bytes at the end of the file among which the newest note is: some notes long."""
 
@@ -38,6 +41,15 @@ def read_text(folder: Path) -> str:
         return path.read_bytes().decode(errors="replace") if path.exists() else ""
     except OSError as error:
         raise AuditError(f"cannot read {path}: {error.strerror}") from None
+
+
+def origin(folder: Path) -> str:
+    """Return whose log a folder holds, as its checkpoints say, "" without any; not verified."""
+    try:
+        with (folder / CHECKPOINTS).open(encoding="utf-8", errors="replace") as file:
+            return file.readline(1024).strip()
+    except OSError:
+        return ""
 
 
 def last_note(folder: Path) -> str | None:

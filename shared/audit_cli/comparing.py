@@ -64,17 +64,19 @@ def reconcile_command(program: Program) -> click.Command:
     ) -> None:
         """Hold the log of a relay against those of its clients, call by call.
 
-        Give copies of the folders of every client that the relay had. Each log is verified first.
+        Give copies of the folders of every client that the relay had. Each log is verified first,
+        and says itself whose it is: the order of the folders does not matter.
         Ends with 1 when a log is not what was written, or a call is not accounted for.
         """
-        from shared.audit.reconciling import reconcile_folders
+        from shared.audit.reconciling import reconcile_folders, relay_first
         from shared.audit_cli.views import differences
 
         if keys and len(keys) != 1 + len(clients):
             raise click.UsageError("give one --key for each folder, in their order, or none")
         with program.reading():
+            first, *others = relay_first((relay, *clients))
             broken, unproven = _doubts(program, (relay, *clients), keys)
-            found = reconcile_folders(relay, clients, slack=slack, window=window)
+            found = reconcile_folders(first, others, slack=slack, window=window)
         ok = found.ok and not broken and not unproven
         if as_json:
             answer({**found.as_dict(), "ok": ok, "broken": broken, "unproven": unproven})

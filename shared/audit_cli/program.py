@@ -32,6 +32,8 @@ class Program(NamedTuple):
     """The program's refusal, with its code, for a log that cannot be read."""
     no_checkpoint: Callable[[str], Exception]
     """The same for what was given as a checkpoint of the log and is none."""
+    mixed: Callable[[str], Exception]
+    """The same for logs that are not one relay's and its clients'."""
 
     def where(self, config: Path | None, folder: Path | None) -> Path:
         """Return the folder of the log that is meant."""
@@ -52,11 +54,14 @@ class Program(NamedTuple):
         """Turn what keeps a log from being read into the program's refusal, or a usage error."""
         from shared.audit.private import AuditError
         from shared.audit.query import WantedError
+        from shared.audit.reconciling import MixedLogsError
 
         try:
             yield
         except WantedError as error:
             raise click.UsageError(str(error)) from None
+        except MixedLogsError as error:
+            raise self.mixed(str(error)) from None
         except AuditError as error:
             raise self.refusal(str(error)) from None
         except BrokenPipeError:

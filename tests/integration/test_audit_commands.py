@@ -62,6 +62,15 @@ async def test_a_session_is_replayed_and_both_logs_account_for_every_call() -> N
         found = await reconciled(scene)
         assert (found["ok"], found["broken"]) == (True, {})
         assert found["relay"] == found["matched"] == found["clients"][str(client_folder(scene))] > 0
+        swapped = (str(client_folder(scene)), str(relay_folder(scene)), "--slack", "0", "--json")
+        again = await scene.lab._run("tunnel-client", "audit", "reconcile", *swapped)
+        assert json.loads(again) == found
+        for program, code in (("tunnel-relay", "MT1157"), ("tunnel-client", "MT2324")):
+            with pytest.raises(CommandError) as refused:
+                await scene.lab._run(program, "audit", "reconcile", *swapped[:1] * 2)
+            assert f"{code}: one log is named twice" in refused.value.stderr
+            hint = f"{program} audit reconcile RELAY_FOLDER CLIENT_FOLDER..."
+            assert hint in refused.value.stderr
 
 
 async def test_answers_without_a_body_are_the_same_in_both_logs() -> None:

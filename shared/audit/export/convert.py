@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shared.audit.export.exporter import LOOK_BACK
 from shared.audit.export.reader import Reader
-from shared.audit.notes import CHECKPOINTS
+from shared.audit.notes import RELAY_ORIGIN, origin
 from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from shared.record.export.names import Format
@@ -17,13 +17,8 @@ _MOST = 500
 
 def origin_of(folder: Path) -> Origin:
     """Return whose log a folder holds, as its checkpoints say; none of them is verified here."""
-    name = "unknown"
-    try:
-        with (folder / CHECKPOINTS).open(encoding="utf-8", errors="replace") as file:
-            name = file.readline(1024).strip() or name
-    except OSError:
-        pass
-    program = "tunnel-relay" if name.startswith("mcp-tunnel/relay/") else "tunnel-client"
+    name = origin(folder) or "unknown"
+    program = "tunnel-relay" if name.startswith(RELAY_ORIGIN) else "tunnel-client"
     return Origin(program, name, VERSION, socket.gethostname())
 
 

@@ -23,7 +23,8 @@ def commands() -> click.Group:
         raise click.ClickException("no configuration here")
 
     config = click.option("--config", type=click.Path(path_type=Path))
-    return audit_group(Program("tunnel-test", config, folder, click.ClickException, _no_checkpoint))
+    refusals = click.ClickException, _no_checkpoint, click.ClickException
+    return audit_group(Program("tunnel-test", config, folder, *refusals))
 
 
 def _no_checkpoint(text: str) -> Exception:
@@ -76,7 +77,10 @@ async def an_odd_log(folder: Path) -> Path:
 
 async def two_logs(relay: Path, client: Path, *, calls: int, lost: int = -1) -> None:
     """Write the logs of two ends beside each other; the relay's does not know call `lost`."""
-    logs = [AuditLog(folder, "test/log") for folder in (relay, client)]
+    logs = [
+        AuditLog(relay, "mcp-tunnel/relay/r.example"),
+        AuditLog(client, "mcp-tunnel/client/home/1f"),
+    ]
     for number in range(calls):
         for audit in logs if number != lost else logs[1:]:
             add_call(audit, number)

@@ -1,6 +1,7 @@
 """Two logs against each other, by command."""
 
 import json
+import shutil
 from pathlib import Path
 
 from shared.audit.segments import segments
@@ -99,3 +100,24 @@ async def test_no_number_of_seconds_is_refused(tmp_path: Path) -> None:
         done = run("reconcile", tmp_path / "relay", tmp_path / "client", option, "nan")
         assert done.exit_code == 2
         assert "nan" in done.output
+
+
+async def test_logs_in_another_order_are_put_right_with_their_keys(tmp_path: Path) -> None:
+    relay, client = tmp_path / "relay", tmp_path / "client"
+    await two_logs(relay, client, calls=20)
+    keys = ("--key", client / "key.pub", "--key", relay / "key.pub")
+    found = answered("reconcile", client, relay, *keys)
+    assert (found["clients"], found["matched"], found["broken"]) == ({str(client): 20}, 20, {})
+
+
+async def test_one_log_given_twice_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    relay, client = tmp_path / "relay", tmp_path / "client"
+    await two_logs(relay, client, calls=2)
+    (relay / "key.pub").unlink()
+    for folders, why in (((relay, relay), "one log is named twice"), ((client,) * 2, "twice")):
+        done = run("reconcile", *folders)
+        assert done.exit_code == 1
+        assert why in done.output
+    shutil.copytree(client, tmp_path / "copy")
+    done = run("reconcile", client, tmp_path / "copy")
+    assert "none of these is the log of a relay" in done.output
