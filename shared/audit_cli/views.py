@@ -103,7 +103,7 @@ def _verdict(found: Reconciled, *, sound: bool) -> str:
     if not found.ok:
         said.append(f"NOT ACCOUNTED FOR: {found.grave}")
     elif not sound:
-        said.append("NOT PROVEN: a log is not what was written")
+        said.append("NOT PROVEN: a log by itself is not, see above")
     elif found.uncompared:
         said.append(f"{found.matched} calls agree")
     if found.uncompared:
