@@ -25,9 +25,11 @@ from tunnel_client.reconnect import (
     PLACE_SOONEST,
     WORTH_SECONDS,
     GiveUp,
+    KeyUse,
     Next,
     Reconnect,
     RetryIn,
+    key_after_close,
 )
 from tunnel_client.stuck import is_stuck
 from tunnel_client.tally import close_name
@@ -175,15 +177,23 @@ class KeptLink:
         self._told_lost = self._told_lost or news
         told = log.warning if news else log.debug
         told("link lost", code=code, reason=reason, up_for=round(up_for, 1), slot=self.slot)
+        key = self._learn_of_key(code, made=made)
         jitter = self._process.jitter()
         if self.link is not None and code == CUT and made:
             return self._reconnect.after_cut(up_for=up_for, jitter=jitter)
         if self.link is not None and self.link.driver.detached and code not in _LATER:
             self.link.driver.close(code, reason)  # it would not be resumed
-        decision = self._reconnect.after_close(code, up_for=up_for, jitter=jitter)
+        decision = self._reconnect.after_close(code, up_for=up_for, jitter=jitter, key=key)
         if not isinstance(decision, GiveUp) and (not made or code == CloseCode.GOING_AWAY):
             self._elsewhere()
         return decision
+
+    def _learn_of_key(self, code: int, *, made: bool) -> KeyUse:
+        process = self._process
+        before, process.key_use = process.key_use, key_after_close(process.key_use, code, made=made)
+        if process.key_use is KeyUse.CONTESTED is not before:
+            log.error("another connection uses this client's key; dialling to show the relay")
+        return process.key_use
 
     def _elsewhere(self) -> None:
         """Dial the next of our addresses: this one has no link for us."""
@@ -192,6 +202,7 @@ class KeptLink:
 
     async def _connect(self) -> ClientLink:
         process, before = self._process, self.link
+        process.check_key()
         if before is not None and not before.driver.detached:
             before = None  # it drains, and serves until another took over
         if before is not None:
@@ -204,6 +215,7 @@ class KeptLink:
         try:
             inbox = await socket.opened()
             counter, agreed = await self._shake_hands(socket, inbox, counter, before)
+            process.key_use = KeyUse.OURS  # and whoever else had a link has none any more
             process.lease.check(agreed.limits)
             if before is not None and agreed.taken is not None:
                 return self._resume(before, socket, inbox, agreed.taken)
@@ -226,8 +238,12 @@ class KeptLink:
         """
         process = self._process
         async with process.turn:
-            if counter < process.proved:  # another link of ours was faster
+            process.check_key()
+            if counter <= process.proved:  # another link of ours was faster
                 counter = process.identity.next_counter()
+            if process.key_use is KeyUse.CONTESTED:
+                # Ours, and not proved yet: whoever took over must have proved this or a higher one.
+                counter = process.proved + 1
             hello = self._hello(counter, before)
             proving = handshake.Proving(
                 socket, inbox, hello, process.identity.key, process.relay_key
@@ -239,7 +255,8 @@ class KeptLink:
                 return counter, await proving.ready()
         await self._challenged(proving, hello)
         async with process.turn:
-            if counter < process.proved:
+            process.check_key()
+            if counter <= process.proved:
                 raise LinkLostError(CUT, "another link was made while the relay was silent")
             process.proved = counter
             return counter, await proving.ready()

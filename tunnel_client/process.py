@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from shared.errors import CloseCode
+from shared.link.websocket import LinkLostError
 from shared.wire.handshake import PROCESS_HEX
 from tunnel_client.audit.calls import Calls
 from tunnel_client.grants import WallClock
@@ -16,6 +18,7 @@ from tunnel_client.identity import Identity
 from tunnel_client.judge import Judge
 from tunnel_client.lease import Lease
 from tunnel_client.permit_desk import PermitDesk
+from tunnel_client.reconnect import KeyUse
 from tunnel_client.tally import Tally
 from tunnel_client.upstream.base import Upstream
 
@@ -48,6 +51,7 @@ class Process:
     """Held from a proof to its READY: a smaller counter that came later would be a copied key's."""
     proved: int = 0
     """The greatest join counter whose proof has left."""
+    key_use: KeyUse = KeyUse.OURS
     links: "list[ClientLink]" = field(default_factory=list)
     """Those that are not over."""
     linked: bool = False
@@ -56,6 +60,11 @@ class Process:
     """Relays that are too old to be told of links beside each other."""
     place: anyio.Event = field(default_factory=anyio.Event)
     """Set when a relay that had no place for a link may have one."""
+
+    def check_key(self) -> None:
+        """Raise LinkLostError where the relay refused the key to another link: one asks for all."""
+        if self.key_use is KeyUse.REFUSED:
+            raise LinkLostError(CloseCode.REPLACED, "the relay refused this key to another link")
 
     def maybe_place(self) -> None:
         """Have links tried again that a relay had no place for."""

@@ -1,6 +1,7 @@
 """What to do when a link ended or could not be made; pure: facts in, a decision out."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from shared.backoff import Backoff
 from shared.errors import FINAL_CLOSE_CODES, AuthError, CloseCode
@@ -13,8 +14,8 @@ _REVOKED = (
 )
 _REPLACED = (
     "MT2502: another connection used this client's key, or its state was restored from a copy, "
-    "so the relay locked it"
-    "\n  next: on every host but one remove the copy, then run:"
+    "so the relay refuses it now"
+    "\n  next: find the copy and remove it; ask the relay's admin for a join code, then run:"
     " tunnel-client enroll wss://RELAY --force"
 )
 _RELAY_UNPROVEN = (
@@ -45,6 +46,28 @@ MAX_SOON = 64
 TOLD_EACH = 8
 TOLD_LATER = 64
 """Failures in a row: the first are told each, then those at a power of two, then every 64th."""
+
+
+class KeyUse(Enum):
+    """What is known of who uses this client's key; the same for all links of the process."""
+
+    OURS = "nobody else was seen with it"
+    CONTESTED = "another connection took a link of ours over, with a key that is ours alone"
+    REFUSED = "the relay saw a counter twice, or refuses the key since another one used it"
+
+
+_KEY_AFTER: dict[tuple[KeyUse, bool, int], KeyUse] = {
+    (KeyUse.OURS, True, CloseCode.REPLACED): KeyUse.CONTESTED,
+    (KeyUse.OURS, False, CloseCode.REPLACED): KeyUse.REFUSED,
+    (KeyUse.CONTESTED, False, CloseCode.REPLACED): KeyUse.REFUSED,
+    (KeyUse.CONTESTED, False, CloseCode.REVOKED): KeyUse.REFUSED,
+}
+"""By what was known, whether the link was up, and how it was closed; all else tells nothing new."""
+
+
+def key_after_close(known: KeyUse, code: int, *, made: bool) -> KeyUse:
+    """Return what is known of the key after a link, or with `made` unset an attempt, was closed."""
+    return _KEY_AFTER.get((known, made, code), known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +105,20 @@ class Reconnect:
     failures: int = 0
     hurried: int = 0
 
-    def after_close(self, code: int, *, up_for: float, jitter: float) -> Next:
+    def after_close(
+        self, code: int, *, up_for: float, jitter: float, key: KeyUse = KeyUse.OURS
+    ) -> Next:
         """Decide after a link was closed with `code`.
 
-        `up_for` is how many seconds the link was ready, `jitter` a random number in 0..1.
+        `up_for` is how many seconds the link was ready, `jitter` a random number in 0..1, `key`
+        what is known by now.
         """
-        if code == CloseCode.REPLACED:
+        if key is KeyUse.REFUSED:
             return GiveUp(EXIT_NOT_PERMITTED, _REPLACED)
+        if code == CloseCode.REPLACED:
+            # Whoever took over stays unnoticed unless the relay sees our next counter, which is
+            # not above theirs: it then locks the key. Hence at once, and never a hard loop.
+            return self.after_cut(up_for=up_for, jitter=jitter)
         if code == CloseCode.TOO_MANY:
             return GiveUp(EXIT_CONFIGURATION, _TOO_MANY, no_place=True)
         if code in FINAL_CLOSE_CODES:

@@ -57,7 +57,7 @@ def tunnels(listed: Sequence[dict[str, Any]]) -> str:
         (
             each["name"],
             each["owner"],
-            "disabled" if each["disabled"] else "connected" if each["links"] else "not connected",
+            _standing(each),
             ", ".join(each["upstreams"]) or "-",
             when(each["created"]),
         )
@@ -67,6 +67,19 @@ def tunnels(listed: Sequence[dict[str, Any]]) -> str:
     return table(
         columns, rows, "no tunnels; make one: tunnel-relay tunnel create NAME --owner USER"
     )
+
+
+def _standing(tunnel: dict[str, Any]) -> str:
+    """Say whether a tunnel works, and loudly what to do where a client's key was copied."""
+    if tunnel["disabled"]:
+        return "disabled"
+    state = "connected" if tunnel["links"] else "not connected"
+    return f"{state}, {_cloned(tunnel['name'])}" if tunnel.get("cloned") else state
+
+
+def _cloned(tunnel: str) -> str:
+    """Say that a key is locked, and the next command."""
+    return f"KEY LOCKED, a copy was seen (MT1031): tunnel-relay tunnel rotate {tunnel}"
 
 
 def tunnel(shown: dict[str, Any]) -> str:
@@ -229,6 +242,7 @@ def status(shown: dict[str, Any]) -> str:
         ("address", ", ".join(shown["public_url"])),
         ("tunnels", f"{shown['tunnels']} ({shown['disabled']} disabled)"),
         ("sessions", f"{shown['sessions']['live']} live, {shown['sessions']['ended']} ended"),
+        *(("CLONED", f"{name}: {_cloned(name)}") for name in shown.get("cloned", ())),
         ("locks", str(shown["locks"])),
         ("approvals", f"{shown['approvals']} pending"),
     ]

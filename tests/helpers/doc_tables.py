@@ -24,7 +24,7 @@ from tunnel_client import errors_connect, errors_service, errors_upstreams
 from tunnel_client.credentials.settings import Place
 from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError
-from tunnel_client.reconnect import GiveUp, Reconnect
+from tunnel_client.reconnect import GiveUp, KeyUse, Reconnect
 from tunnel_client.settings import ClientSettings
 from tunnel_relay.doctor.findings import FINDINGS
 from tunnel_relay.errors import EXPLAINED
@@ -217,7 +217,7 @@ def final_ends() -> list[GiveUp]:
     """Return what makes a running client stop for good."""
     ends = [
         Reconnect().after_close(CloseCode.REVOKED, up_for=0, jitter=0),
-        Reconnect().after_close(CloseCode.REPLACED, up_for=0, jitter=0),
+        Reconnect().after_close(CloseCode.REPLACED, up_for=0, jitter=0, key=KeyUse.REFUSED),
         Reconnect().after_error(AuthError(""), up_for=0, jitter=0),
     ]
     return [end for end in ends if isinstance(end, GiveUp)]

@@ -12,8 +12,10 @@ from tunnel_client.reconnect import (
     SOON_SECONDS,
     TOLD_EACH,
     GiveUp,
+    KeyUse,
     Reconnect,
     RetryIn,
+    key_after_close,
 )
 
 
@@ -75,14 +77,43 @@ def test_calls_that_wait_are_dialled_for_within_a_second_while_that_is_few() -> 
 
 
 @pytest.mark.parametrize(
-    ("code", "says"), [(CloseCode.REVOKED, "MT2501"), (CloseCode.REPLACED, "MT2502")]
+    ("code", "key", "says"),
+    [
+        (CloseCode.REVOKED, KeyUse.OURS, "MT2501"),
+        (CloseCode.REVOKED, KeyUse.CONTESTED, "MT2501"),
+        (CloseCode.REVOKED, KeyUse.REFUSED, "MT2502"),
+        (CloseCode.REPLACED, KeyUse.REFUSED, "MT2502"),
+    ],
 )
-def test_a_revoked_or_locked_key_ends_the_client(code: CloseCode, says: str) -> None:
-    end = Reconnect().after_close(code, up_for=3600, jitter=0.0)
+def test_a_revoked_or_locked_key_ends_the_client(code: CloseCode, key: KeyUse, says: str) -> None:
+    end = Reconnect().after_close(code, up_for=3600, jitter=0.0, key=key)
     assert isinstance(end, GiveUp)
     assert end.exit_code == 77
     assert end.reason.startswith(says)
     assert "tunnel-client enroll" in end.reason
+
+
+@pytest.mark.parametrize("code", [*CloseCode, 1006])
+@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize("known", list(KeyUse))
+def test_what_a_close_tells_of_the_key(known: KeyUse, made: bool, code: int) -> None:
+    told: dict[tuple[KeyUse, bool, int], KeyUse] = {
+        (KeyUse.OURS, True, CloseCode.REPLACED): KeyUse.CONTESTED,
+        (KeyUse.OURS, False, CloseCode.REPLACED): KeyUse.REFUSED,
+        (KeyUse.CONTESTED, False, CloseCode.REPLACED): KeyUse.REFUSED,
+        (KeyUse.CONTESTED, False, CloseCode.REVOKED): KeyUse.REFUSED,
+    }
+    assert key_after_close(known, code, made=made) is told.get((known, made, code), known)
+
+
+def test_who_was_taken_over_shows_its_counter_at_once_and_never_hammers() -> None:
+    plan, taken = Reconnect(), CloseCode.REPLACED
+    again = plan.after_close(taken, up_for=3600, jitter=1.0, key=KeyUse.CONTESTED)
+    assert again == RetryIn(AT_ONCE_SECONDS)
+    for _ in range(MAX_SOON):
+        plan.after_close(taken, up_for=0.1, jitter=1.0, key=KeyUse.CONTESTED)
+    late = [plan.after_close(taken, up_for=0.1, jitter=1.0, key=KeyUse.CONTESTED) for _ in "abc"]
+    assert late == [RetryIn(0.5), RetryIn(1), RetryIn(2)]
 
 
 def test_a_relay_that_cannot_prove_itself_ends_the_client() -> None:

@@ -74,6 +74,12 @@ def test_a_client_that_is_locked_says_why() -> None:
         "instances": [instance],
     }
     assert "i\tk\tcloned\t-" in render.tunnel(shown)
+    assert "KEY LOCKED" not in render.tunnels([shown])
+    next_command = "KEY LOCKED, a copy was seen (MT1031): tunnel-relay tunnel rotate office"
+    for links, state in ((0, "not connected"), (2, "connected")):
+        said = render.tunnels([{**shown, "links": links, "cloned": True}])
+        assert f"\t{state}, {next_command}\t" in said
+    assert "KEY" not in render.tunnels([{**shown, "disabled": True, "cloned": True}])
 
 
 def test_status_shows_links_and_what_is_not_stored() -> None:
@@ -94,6 +100,7 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
             "version": "0",
             "public_url": ["https://a.example"],
             "tunnels": 1,
+            "cloned": ["plant"],
             "disabled": 0,
             "sessions": {"live": 1, "ended": 0},
             "locks": 1,
@@ -136,6 +143,7 @@ def test_status_shows_links_and_what_is_not_stored() -> None:
         "time; 2 WERE REMOVED BEFORE\n" in said
     )
     assert "office: 4 pinned, 1 new, 2 CHANGED\n" in said
+    assert "CLONED     plant: KEY LOCKED, a copy was seen (MT1031): tunnel-relay tunnel" in said
     assert "MT1071" in said
     assert "serving for 1m" in said
     assert "MT1013" in said

@@ -63,6 +63,16 @@ class Admissions:
         self._origins = origins
         self._locks = locks
         self._owner_is_off = owner_is_off
+        self.cloned: set[str] = set()
+        """Tunnels with a client whose key was locked as copied, until one enrols there anew."""
+
+    async def load(self) -> None:
+        """Read which tunnels wait for a client to enrol anew; raises StoreError.
+
+        When a key was locked is not stored, so it is for the newest client to say.
+        """
+        newest = {each.tunnel: each for each in await self._store.instances()}
+        self.cloned = {tunnel for tunnel, each in newest.items() if each.locked is not None}
 
     async def enroll(
         self, join_code: str, public_key: str, instance: str, origin: str, host: Mapping[str, str]
@@ -97,6 +107,7 @@ class Admissions:
             note("enrolment.refused", reason=f"the join code: {outcome.value}")
             alert("enrolment_refused", reason=outcome.value, join_code=fingerprint(digest))
             raise RelayError(Code.JOIN_REFUSED, "the join code was not accepted")
+        self.cloned.discard(tunnel)
         facts = {"instance": instance, "key": key_fingerprint(public), "tunnel": tunnel}
         note("enrolment.done", **facts)
         log.info("enrolled", tunnel=tunnel, instance=instance, key=key_fingerprint(public))
@@ -128,6 +139,7 @@ class Admissions:
         if self._held_back(tunnel, instance):
             return Admission(Verdict.UNKNOWN)  # locked while we asked the store
         if verdict is Verdict.CLONED:
+            self.cloned.add(tunnel)
             note("link.cloned", instance=instance, tunnel=tunnel)
             log.error(
                 "instance_locked", code=Code.INSTANCE_LOCKED, tunnel=tunnel, instance=instance

@@ -125,6 +125,7 @@ class AdminCore:
     async def load(self) -> None:
         """Read what verdicts are made of into memory; raises StoreError."""
         self.tunnels = {tunnel.name: tunnel for tunnel in await self.store.tunnels()}
+        await self._admissions.load()
         self.directory = Directory(await self.store.users(), await self.store.agents())
         self._read_clock(await self.store.latest_time())
         for session in await self.store.sessions():

@@ -63,6 +63,7 @@ class Admin(
             "public_url": list(self.settings.public_url),
             "key": key_fingerprint(self.relay_key),
             "tunnels": len(self.tunnels),
+            "cloned": sorted(self._admissions.cloned),
             "disabled": sum(tunnel.disabled for tunnel in self.tunnels.values()),
             "sessions": {"live": live, "ended": len(kept) - live},
             "locks": len(self.locks.holding(now)),

@@ -32,7 +32,7 @@ class TunnelCommands(AdminCore):
             raise RelayError(Code.TUNNEL_EXISTS, f"a tunnel is called {name!r} already") from None
         self.tunnels[name] = tunnel
         log.info("tunnel_created", tunnel=name, owner=owner)
-        return {"tunnel": tunnel_view(tunnel, []), **self.joining(code)}
+        return {"tunnel": self._tunnel_view(tunnel, []), **self.joining(code)}
 
     async def tunnel_list(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the tunnels by name, the first `limit` of them."""
@@ -40,12 +40,12 @@ class TunnelCommands(AdminCore):
             raise RelayError(Code.BAD_REQUEST, "limit is at least 1")
         links = links_by_tunnel(self.links.links())
         shown = sorted(self.tunnels.items())[:limit]
-        return [tunnel_view(tunnel, links.get(name, [])) for name, tunnel in shown]
+        return [self._tunnel_view(tunnel, links.get(name, [])) for name, tunnel in shown]
 
     async def tunnel_show(self, name: str) -> dict[str, Any]:
         """Return one tunnel with its enrolled clients."""
         links = links_by_tunnel(self.links.links()).get(name, [])
-        shown = tunnel_view(self.tunnel(name), links)
+        shown = self._tunnel_view(self.tunnel(name), links)
         instances = await self.store.instances(name)
         return {**shown, "instances": [instance_view(each, links) for each in instances]}
 
@@ -57,7 +57,7 @@ class TunnelCommands(AdminCore):
         closed = self.close_tunnel(name, "the tunnel was disabled")
         stored = await self.keep(DisableTunnel(name))
         log.info("tunnel_disabled", tunnel=name, cut=cut, closed=closed, **stored)
-        return {"tunnel": tunnel_view(tunnel, []), "cut": cut, "closed": closed, **stored}
+        return {"tunnel": self._tunnel_view(tunnel, []), "cut": cut, "closed": closed, **stored}
 
     async def tunnel_enable(self, name: str) -> dict[str, Any]:
         """Let a disabled tunnel work again, unless it is disabled or deleted meanwhile."""
@@ -69,7 +69,7 @@ class TunnelCommands(AdminCore):
             tunnel = self.tunnels[name] = replace(tunnel, disabled=False)
             self.block()
             log.info("tunnel_enabled", tunnel=name)
-        return {"tunnel": tunnel_view(tunnel, self.links.links())}
+        return {"tunnel": self._tunnel_view(tunnel, self.links.links())}
 
     async def tunnel_rotate(self, name: str, drop_instances: bool = False) -> dict[str, Any]:
         """Make a new join code, the only unused one; may also forget the enrolled clients."""
@@ -77,14 +77,17 @@ class TunnelCommands(AdminCore):
         code = new_token(JOIN_PREFIX)
         await self.store.replace_join_code(self.join_code(code, name), drop_instances)
         closed = self.close_tunnel(name, "its keys were dropped") if drop_instances else 0
+        if drop_instances:
+            self._admissions.cloned.discard(name)
         log.info("tunnel_rotated", tunnel=name, dropped=drop_instances, closed=closed)
-        shown = tunnel_view(tunnel, self.links.links())
+        shown = self._tunnel_view(tunnel, self.links.links())
         return {"tunnel": shown, "closed": closed, **self.joining(code)}
 
     async def tunnel_delete(self, name: str) -> dict[str, Any]:
         """Forget a tunnel with its clients and sessions, and end what lives."""
         self.tunnel(name)
         del self.tunnels[name]
+        self._admissions.cloned.discard(name)
         ending = [each.id for each in self._running(name)]
         for session in ending:
             self.sessions.revoke(session, self.clock(), "the tunnel was deleted")
@@ -97,6 +100,9 @@ class TunnelCommands(AdminCore):
         report = {"cut": cut, "closed": closed, "sessions": sessions, **stored}
         log.info("tunnel_deleted", tunnel=name, **report)
         return {"deleted": name, **report}
+
+    def _tunnel_view(self, tunnel: Tunnel, links: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**tunnel_view(tunnel, links), "cloned": tunnel.name in self._admissions.cloned}
 
     def _running(self, tunnel: str) -> list[Session]:
         """Return the sessions of a tunnel that may run something."""

@@ -51,6 +51,8 @@ def with_state(tunnel: dict[str, Any], locked: set[str]) -> dict[str, Any]:
         state, kind = "disabled", "off"
     elif tunnel["name"] in locked:
         state, kind = "locked", "bad"
+    elif tunnel["cloned"]:
+        state, kind = "key locked", "bad"
     elif tunnel["links"]:
         state, kind = "connected", "good"
     return {**tunnel, "state": state, "kind": kind}

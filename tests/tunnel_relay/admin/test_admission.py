@@ -145,6 +145,36 @@ async def test_a_clone_locks_the_key_for_both_and_ends_the_live_link(tmp_path: P
         assert (await admin.admit("office", instance, 101)).verdict is Verdict.LOCKED
 
 
+async def test_a_locked_key_stands_in_every_list_until_the_machine_is_enrolled_again(
+    tmp_path: Path,
+) -> None:
+    async def told(admin: Admin) -> tuple[bool, bool, list[str]]:
+        [listed] = await admin.tunnel_list()
+        shown = await admin.tunnel_show("office")
+        return listed["cloned"], shown["cloned"], (await admin.status())["cloned"]
+
+    async with an_admin(tmp_path) as admin:
+        instance = await enrolled(admin)
+        await admin.admit("office", instance, 5)
+        assert await told(admin) == (False, False, [])
+        await admin.admit("office", instance, 5)
+        assert await told(admin) == (True, True, ["office"])
+    async with an_admin(tmp_path) as admin:
+        assert await told(admin) == (True, True, ["office"])
+        code = (await admin.tunnel_rotate("office"))["join_code"]
+        assert await told(admin) == (True, True, ["office"])
+        again = new_id()
+        await admin.enroll(code, a_key(), again, ORIGIN, HOST)
+        assert await told(admin) == (False, False, [])
+    async with an_admin(tmp_path) as admin:
+        assert await told(admin) == (False, False, [])
+        for _ in range(2):
+            await admin.admit("office", again, 1)
+        assert await told(admin) == (True, True, ["office"])
+        await admin.tunnel_rotate("office", drop_instances=True)
+        assert await told(admin) == (False, False, [])
+
+
 async def test_a_disabled_or_unknown_client_is_refused(tmp_path: Path) -> None:
     async with an_admin(tmp_path) as admin:
         instance = await enrolled(admin)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.ids import new_id
+from shared.keys import PrivateKey, encode_public
 from tests.tunnel_relay.console.filled import fields_of
 from tests.tunnel_relay.console.stage import PASSWORD, Hand, a_console
 from tests.tunnel_relay.making import known
@@ -64,6 +66,23 @@ async def test_the_overview_shows_what_is_connected(tmp_path: Path) -> None:
             ):
                 assert part in text, part
         assert "<html" not in (await hand.get("/live")).text
+
+
+async def test_a_key_that_was_copied_stands_on_every_page_of_its_tunnel(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        admin, hand, instance = stage.admin, await stage.logged_in("otto"), new_id()
+        code = (await admin.tunnel_create("office", "uma"))["join_code"]
+        key = encode_public(PrivateKey.generate().public)
+        await admin.enroll(code, key, instance, admin.settings.link_origins[0], {})
+        pages = ("/", "/live", "/tunnels", "/tunnels/office")
+        for path in pages:
+            assert "key locked" not in (await hand.get(path)).text
+        for _ in range(2):
+            await admin.admit("office", instance, 1)
+        for path in pages:
+            assert "key locked" in (await hand.get(path)).text, path
+        for path in set(pages) - {"/tunnels"}:
+            assert "so the key is locked (MT1031)" in (await hand.get(path)).text, path
 
 
 class Walked(list[dict[str, Any]]):
