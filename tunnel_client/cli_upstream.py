@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,9 @@ def upstream_add(
         raise click.UsageError("give either --url URL or -- PROGRAM ARGUMENT...")
     path, as_json, yes = config_path(config), given["as_json"], given["yes"]
     kind = "stdio" if command else "http"
-    record(read_settings(path), "upstream.added", upstream=name, transport=kind)
-    add_upstream(path, _table(name, command, url, given), os.environ)
+    facts = {"upstream": name, "transport": kind}
+    write_down = partial(record, read_settings(path), "upstream.added", **facts)
+    add_upstream(path, _table(name, command, url, given), os.environ, write_down)
     if not as_json:
         show(f"added {name} to {path}; a running client serves it after a restart")
     may_ask = yes or (sys.stdin.isatty() and not as_json)

@@ -180,11 +180,11 @@ def save(
 ) -> list[dict[str, Any]]:
     """Pin these definitions with these classes; returns what was written, for JSON."""
     chosen, written = list(chosen), []
-    for item, tool_class in chosen:
-        facts = {"sha256": item.sha256, "class": None if tool_class is None else tool_class.value}
-        what = {"upstream": upstream, "item": item.kind.value, "tool": item.name}
-        record(settings, "tool.pinned", **what, **facts)
-    with editing(settings.state_dir) as table:
+    with editing(settings.state_dir) as table:  # what refuses does so before the log claims a pin
+        for item, tool_class in chosen:
+            name = None if tool_class is None else tool_class.value
+            what = {"upstream": upstream, "item": item.kind.value, "tool": item.name}
+            record(settings, "tool.pinned", **what, sha256=item.sha256, **{"class": name})
         for item, tool_class in chosen:
             key = (upstream, item.kind, item.name)
             before = table.get(key)
@@ -205,8 +205,6 @@ def save(
 
 def classify(settings: ClientSettings, upstream: str, tool: str, tool_class: ToolClass) -> Pin:
     """Change the class of a pinned tool and approve nothing; raises UnknownToolError."""
-    what = {"upstream": upstream, "tool": tool, "class": tool_class.value}
-    record(settings, "tool.classified", **what)
     with editing(settings.state_dir) as table:
         key = (upstream, Kind.TOOL, tool)
         pin = table.get(key)
@@ -214,5 +212,7 @@ def classify(settings: ClientSettings, upstream: str, tool: str, tool_class: Too
             raise UnknownToolError(
                 f"no tool {tool!a} of {upstream} is pinned", f"tunnel-client tool pin {upstream}"
             )
+        what = {"upstream": upstream, "tool": tool, "class": tool_class.value}
+        record(settings, "tool.classified", **what)
         table[key] = Pin(tool, pin.sha256, tool_class, pin.definition, pin.pinned, operator())
         return table[key]

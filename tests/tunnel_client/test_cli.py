@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from shared.ids import JOIN_PREFIX, new_token
+from tests.helpers.audit_log import records
 from tests.helpers.tls import Authority
 from tests.tunnel_client.test_enroll import WELCOME, Relay
 from tests.tunnel_client.test_settings import HEAD, HTTP, STDIO
@@ -158,6 +159,16 @@ def test_upstreams_are_added_and_listed(config: Path) -> None:
     refused = call("upstream", "add", "web", "--config", config, "--url", "https://h/mcp")
     assert refused.exit_code == 78
     assert "two upstreams are called web" in refused.stderr
+
+
+def test_an_upstream_that_was_refused_is_not_in_the_log(config: Path) -> None:
+    added = ("upstream", "add", "--config", config)
+    assert call(*added, "web", "--url", "https://h/mcp").exit_code == 0
+    for words in (("web", "--url", "https://h/mcp"), ("x", "--url", "file:///etc/passwd")):
+        assert call(*added, *words).exit_code == 78
+    assert call(*added, "y", "--url", "http://h/", "--credential", "bearer").exit_code != 0
+    (log,) = config.parent.rglob("audit")
+    assert [each["upstream"] for each in records(log, "upstream.added")] == ["web"]
 
 
 def test_no_upstreams_says_how_to_add_one(config: Path) -> None:

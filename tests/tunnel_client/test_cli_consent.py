@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.helpers.audit_log import records
 from tests.tunnel_client.test_settings import HEAD, HTTP
 from tunnel_client.cli import cli
 
@@ -180,3 +181,17 @@ def test_a_program_that_is_gone_is_listed(config: Path, server: Path) -> None:
     problem = row["problem"]
     assert isinstance(problem, dict)
     assert (row["consented"], problem["code"]) == (False, "MT2004")
+
+
+def test_a_consent_that_cannot_be_kept_is_not_in_the_log(
+    config: Path, server: Path, tmp_path: Path
+) -> None:
+    added = call(config, "upstream", "add", "x", "--yes", "--no-pin", "--", server)
+    assert added.exit_code == 0, added.output
+    (consents,) = tmp_path.rglob("consents.json")
+    log = consents.parent / "audit"
+    assert len(records(log, "consent.approved")) == 1
+    consents.chmod(0o666)
+    refused = call(config, "consent", "approve", "x", "--yes")
+    assert refused.exit_code == 78, refused.output
+    assert len(records(log, "consent.approved")) == 1

@@ -14,6 +14,7 @@ import anyio
 import pytest
 from click.testing import Result
 
+from tests.helpers.audit_log import records
 from tests.helpers.fixture_process import ticket_desk
 from tests.helpers.shifty_server import Shifty, shifty
 from tests.tunnel_client.catalog.test_catalog import ADD, DROP, EVIL, item
@@ -115,6 +116,30 @@ async def test_a_class_is_given_and_changed_by_hand(desk: Desk) -> None:
     unknown = await desk.do("tool", "classify", "desk", "drop", "read")
     assert (unknown.exit_code, unknown.stderr[:8]) == (1, "MT2542: ")
     assert (await desk.do("tool", "classify", "desk", "add", "harmless")).exit_code == 2
+
+
+async def test_the_log_says_nothing_of_what_was_refused(desk: Desk) -> None:
+    log = desk.state / "audit"
+    assert (await desk.do("tool", "classify", "desk", "add", "admin")).exit_code == 1
+    assert (await desk.do("tool", "pin", "desk", "nosuchtool", "--yes")).exit_code == 1
+    assert records(log, "tool.classified") == records(log, "tool.pinned") == []
+    await desk.ask("tool", "pin", "desk", "add", "--yes")
+    await desk.ask("tool", "classify", "desk", "add", "admin")
+    assert [each["tool"] for each in records(log, "tool.pinned")] == ["add"]
+    assert [each["class"] for each in records(log, "tool.classified")] == ["admin"]
+    # Where a pin cannot be given, for whatever reason, none is written down.
+    (desk.state / FILE_NAME).chmod(0o644)
+    for words in (["pin", "desk", "drop", "--yes"], ["classify", "desk", "add", "read"]):
+        assert (await desk.do("tool", *words)).exit_code == 78
+    assert len(records(log, "tool.pinned")) == len(records(log, "tool.classified")) == 1
+
+
+async def test_what_cannot_be_written_down_is_not_pinned(desk: Desk) -> None:
+    await desk.ask("tool", "pin", "desk", "add", "--yes")
+    (desk.state / "audit").chmod(0o777)
+    for words in (["pin", "desk", "drop", "--yes"], ["classify", "desk", "add", "read"]):
+        assert "MT2321" in (await desk.do("tool", *words)).stderr
+    assert desk.classes() == {"add": "write"}
 
 
 async def test_a_class_given_to_a_tool_that_changed_approves_nothing(desk: Desk) -> None:

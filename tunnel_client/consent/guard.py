@@ -115,6 +115,7 @@ class Guard:
 
     def propose(self) -> Start:
         """Return what would run now, to be shown and agreed to; raises as `look` does."""
+        self._store.check()
         self._store.make_key()
         return self.look()
 

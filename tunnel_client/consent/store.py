@@ -73,6 +73,10 @@ class ConsentStore:
         if not self.key:
             self._write(self._folder / KEY_FILE, secrets.token_bytes(_KEY_BYTES))
 
+    def check(self) -> None:
+        """Raise UnsafeFileError where `put` would: nobody is asked, and told, in vain."""
+        self._read_or_nothing()
+
     def find(self, name: str) -> Consent | None:
         """Return the consent for an upstream; raises ConsentFileError when it is not ours."""
         entry = self._read().get(name)
