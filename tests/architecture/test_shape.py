@@ -108,7 +108,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_relay/codes.py": "tests/tunnel_relay/test_errors.py",
     "tunnel_relay/policy/watch.py": "tests/integration/test_policy.py",
     "tunnel_client/credentials/make.py": "tests/tunnel_client/credentials/test_guarded.py",
-    "tunnel_client/connect/call.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listener.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/listing.py": "tests/tunnel_client/connect/test_carrier.py",
     "tunnel_client/connect/run.py": "tests/tunnel_client/test_cli_connect.py",

@@ -16,6 +16,7 @@ import pytest_asyncio
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from tests.helpers.audit_log import records
 from tests.helpers.fixture_process import http_fixture
 from tests.helpers.login import PASSWORD
 from tests.helpers.recording_upstream import RecordingUpstream, Seen, recording_upstream
@@ -136,6 +137,31 @@ async def test_an_agent_connects_lists_calls_and_hears_progress(place: Place, mo
             with pytest.raises(MCPError):
                 await client.call_tool("no such tool", {})
     assert heard == [0, 50, 100]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_answers_that_the_agent_has_are_none_that_the_relay_takes_for_lost(
+    place: Place, mode: str
+) -> None:
+    """The last event and the end of its stream may reach the bridge apart, so that it must wait."""
+    token, session = await place.token()
+    with anyio.fail_after(60):
+        async with place.agent(place.command("--token-file", str(token)), mode) as client:
+            for _ in range(30):
+                await client.call_tool("test_simple_text", {})
+    log = place.lab.folder / "relay" / "state" / "audit"
+    intents = records(log, "call.intent")
+    # The stream that a legacy agent listens on has no answer, and ends as the agent does.
+    mine = [each for each in intents if each["who"]["session"] == session]
+    calls = {each["call"] for each in mine if each["what"]["http"] != "GET"}
+    assert len(calls) > 30
+
+    def results() -> list[str]:
+        ended = records(log, "call.completion")
+        return [each["result"] for each in ended if each["call"] in calls]
+
+    await eventually(lambda: len(results()) == len(calls))
+    assert set(results()) == {"ok"}
 
 
 async def test_a_legacy_server_asks_its_agent_through_the_bridge(place: Place) -> None:

@@ -12,6 +12,7 @@ from tunnel_client.connect.events import LONGEST_PAUSE, Event, EventReader, Even
 from tunnel_client.connect.faults import Delivery, code_of, error_of, fault
 from tunnel_client.connect.headers import ToolHeaders, message_headers
 from tunnel_client.connect.http import (
+    LINGER_SECONDS,
     NEVER_SENT,
     READ_SECONDS,
     check_encoding,
@@ -156,22 +157,30 @@ class Call:
             raise ServerAnswerError(f"the server answered with status {response.status_code}")
 
     async def _follow(self, response: httpx2.Response) -> bool:
-        """Pass on events until the answer or the stream's end; True when anything came."""
+        """Pass on events up to the answer and read the stream to its end; True when any came.
+
+        Behind the answer the end is waited for no longer than `drain` does.
+        """
         came = False
         try:
-            async for event in read_events(response):
-                came = True
-                if event.id is not None:
-                    self._last_event = event.id or None
-                self._retry = event.pause or self._retry
-                if event.data and event.name in ("", "message"):
-                    await self._agent.deliver(event.data, self)
-                if self.answered:
-                    break
+            with anyio.CancelScope() as rest:
+                async for event in read_events(response):
+                    came = True
+                    if not self.answered and await self._pass_on(event):
+                        rest.deadline = anyio.current_time() + LINGER_SECONDS
         except (httpx2.TransportError, httpx2.StreamError):
             if self.envelope.is_modern or self._last_event is None:
                 raise
         return came
+
+    async def _pass_on(self, event: Event) -> bool:
+        """Pass on what one event holds; True when that was the answer."""
+        if event.id is not None:
+            self._last_event = event.id or None
+        self._retry = event.pause or self._retry
+        if event.data and event.name in ("", "message"):
+            await self._agent.deliver(event.data, self)
+        return self.answered
 
     async def _resume(self) -> None:
         """Ask for the rest of a broken stream (legacy: GET with Last-Event-ID)."""

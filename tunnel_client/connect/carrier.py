@@ -24,7 +24,7 @@ from tunnel_client.connect.agent_lines import AgentGoneError, AgentLines
 from tunnel_client.connect.call import Call
 from tunnel_client.connect.faults import error_of, fault
 from tunnel_client.connect.headers import ToolHeaders, cancelled_id, message_headers
-from tunnel_client.connect.http import refusal
+from tunnel_client.connect.http import drain, refusal
 from tunnel_client.connect.listener import listen
 from tunnel_client.connect.mcp_session import McpSession
 from tunnel_client.connect.notes import Notes
@@ -93,7 +93,8 @@ class Carrier:
                     await others.send((envelope, line))
 
     async def _request(self, tasks: anyio.abc.TaskGroup, envelope: Envelope, line: bytes) -> None:
-        if envelope.id in self._pending:
+        before = self._pending.get(envelope.id)
+        if before is not None and not before.answered:
             self._notes.say("the agent used an id twice; the second request was dropped")
             return
         if len(self._pending) >= MAX_PENDING:
@@ -114,7 +115,8 @@ class Carrier:
                 async with self._slots:
                     await call.run()
         finally:
-            self._pending.pop(call.envelope.id, None)
+            if self._pending.get(call.envelope.id) is call:
+                del self._pending[call.envelope.id]
             if not any(not each.listens for each in self._pending.values()):
                 self._idle.set()
 
@@ -122,7 +124,7 @@ class Carrier:
         """Act on a cancellation; False when the message has to go to the server."""
         about = cancelled_id(envelope)
         call = None if about is None else self._pending.get(about)
-        return call is not None and not call.cancel()
+        return call is not None and not call.answered and not call.cancel()
 
     async def _initialized(
         self, tasks: anyio.abc.TaskGroup, envelope: Envelope, line: bytes
@@ -144,6 +146,7 @@ class Carrier:
         what = envelope.method or "the answer to a request of the server"
         try:
             async with self._server.send("POST", headers, line, may_ask=False) as response:
+                await drain(response)
                 if response.is_success:
                     return True
                 self._notes.say(f"{what}: the server answered {response.status_code}")
@@ -200,8 +203,8 @@ class Carrier:
             return
         try:
             headers = self.session.get_headers(None)
-            async with self._server.send("DELETE", headers, may_ask=False):
-                pass
+            async with self._server.send("DELETE", headers, may_ask=False) as response:
+                await drain(response)
         except (ClientError, httpx2.HTTPError):
             pass  # it may refuse (405), or be gone: the MCP session then ends by time
 

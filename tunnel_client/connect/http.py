@@ -7,8 +7,9 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import anyio
 import httpx2
 
 from shared.version import VERSION
@@ -26,6 +27,8 @@ CONNECT_SECONDS = 10.0
 WRITE_SECONDS = 30.0
 READ_SECONDS = 360.0
 """Longest silence in an answer; a relay waits 300 s for a private server."""
+LINGER_SECONDS = 1.0
+"""For an answer to end by itself, once nobody waits for more of it."""
 _IDLE_CONNECTIONS = 16
 _CHECK = "check the network, HTTPS_PROXY and --ca-file"
 
@@ -112,6 +115,16 @@ async def read_body(response: httpx2.Response, limit: int) -> bytes:
         if len(body) > limit:
             raise ServerAnswerError(f"an answer of {response.url.host} is too large")
     return bytes(body)
+
+
+async def drain(response: httpx2.Response) -> None:
+    """Read what is left of an answer that nobody waits for, for a short while.
+
+    A server that is left earlier has to take the answer for lost, and its connection is lost too.
+    """
+    with anyio.move_on_after(LINGER_SECONDS), suppress(httpx2.HTTPError, httpx2.StreamError):
+        async for _ in response.aiter_raw():
+            pass
 
 
 def check_encoding(response: httpx2.Response) -> None:

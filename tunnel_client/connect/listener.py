@@ -5,6 +5,7 @@ import httpx2
 
 from tunnel_client.connect.call import Agent, read_events
 from tunnel_client.connect.events import LONGEST_PAUSE
+from tunnel_client.connect.http import drain
 from tunnel_client.connect.notes import Notes
 from tunnel_client.connect.server import Server
 from tunnel_client.errors import ClientError
@@ -22,6 +23,8 @@ async def listen(server: Server, agent: Agent, notes: Notes, scope: anyio.Cancel
             try:
                 headers = agent.session.get_headers(last)
                 async with server.send("GET", headers, silence=None, may_ask=False) as response:
+                    if not response.is_success:
+                        await drain(response)
                     if response.status_code in (400, 404, 405, 406, 501):
                         return  # none is offered, or nothing is left to listen to
                     if response.is_success:

@@ -4,13 +4,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import httpx2
 import jiter
 
 from shared.jsonrpc.envelope import CAPABILITIES_KEY, META_PREFIX, VERSION_KEY, Envelope, parse
 from tunnel_client.connect.events import EventReader
 from tunnel_client.connect.headers import ToolHeaders, message_headers
-from tunnel_client.connect.http import check_encoding
+from tunnel_client.connect.http import LINGER_SECONDS, check_encoding
 from tunnel_client.connect.server import Server
 from tunnel_client.errors_connect import ServerAnswerError
 
@@ -42,13 +43,16 @@ async def learn_tools(server: Server, tools: ToolHeaders, caller: Envelope) -> N
 async def _page(server: Server, tools: ToolHeaders, request: dict[str, Any]) -> dict[str, Any]:
     body = json.dumps({"jsonrpc": "2.0", **request}).encode()
     headers = message_headers(parse(body), tools, None)
+    page: dict[str, Any] = {}
     async with server.send("POST", headers, body) as response:
         if response.is_success:
-            async for document in _messages(response):
-                result = document.get("result")
-                if document.get("id") == request["id"] and isinstance(result, dict):
-                    return result
-    return {}
+            with anyio.CancelScope() as rest:
+                async for document in _messages(response):
+                    result = document.get("result")
+                    if document.get("id") == request["id"] and isinstance(result, dict):
+                        page = result
+                        rest.deadline = anyio.current_time() + LINGER_SECONDS
+    return page
 
 
 async def _messages(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
