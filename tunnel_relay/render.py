@@ -11,6 +11,12 @@ from shared.escape import one_line
 from tunnel_relay.durations import format_duration
 
 Row = Sequence[str]
+KEPT = frozenset(
+    {"OWNER", "USER", "AGENT", "SERVER", "TUNNEL", "CLIENT", "TOOL", "WHO OR WHAT", "KEY"}
+)
+"""Columns of what commands take: never folded, like the first one, for whoever copies it."""
+FOLDED = 6
+"""Characters a line that a folded column keeps, even where the terminal is narrower."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Row], nothing: str) -> str:
@@ -20,18 +26,28 @@ def table(columns: Sequence[str], rows: Sequence[Row], nothing: str) -> str:
     if not sys.stdout.isatty():
         return "\n".join("\t".join(line) for line in (columns, *rows))
     # rich costs 56 ms, so only a person at a terminal pays for it.
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    target = io.StringIO()
+    console = Console(file=target, force_terminal=True)
+    kept = [column in KEPT or not number for number, column in enumerate(columns)]
+    widest = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    gap = 2 if sum(widest) + 2 * (len(columns) - 1) <= console.width else 1
+    needed = [
+        width if keep else min(width, FOLDED) for width, keep in zip(widest, kept, strict=True)
+    ]
+    # Wider than the terminal then: its own line break is none to whoever copies.
+    console.width = max(console.width, sum(needed) + gap * (len(columns) - 1))
+    shown = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    for column, keep in zip(columns, kept, strict=True):
+        shown.add_column(column, overflow="fold", no_wrap=keep)
     for row in rows:
         # Text, so that brackets in somebody's name are no markup.
         shown.add_row(*(Text(cell) for cell in row))
-    target = io.StringIO()
-    Console(file=target, force_terminal=True).print(shown)
+    console.print(shown)
     return target.getvalue().rstrip("\n")
 
 

@@ -37,6 +37,36 @@ def test_on_a_terminal_a_table_shows_text_as_it_is(monkeypatch: pytest.MonkeyPat
     assert "bob [bold]" in render.sessions([SESSION])
 
 
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_what_one_copies_stays_whole_where_a_terminal_is_narrow(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    on_a_terminal(monkeypatch, columns)
+    server = "home/a-server-with-quite-a-name"
+    agent = "an-agent-that-registered-itself"
+    said = render.sessions([{**SESSION, "user": "grace", "agent": agent, "server": server}])
+    for word in ("0123456789ab", "grace", agent, server):
+        assert word in said
+    lock = {"id": "e" * 32, "kind": "user", "subject": "grace", "created": 0.0, "expires": None}
+    _, *lines = render.locks([{**lock, "reason": "left " * 40}]).splitlines()
+    assert "eeeeeeeeeeee" in lines[0]
+    assert "grace" in lines[0]
+    assert len(lines) > 3  # what is said beside them folds
+    assert max(map(len, lines)) <= max(columns, 60)
+
+
+def test_a_table_that_nearly_fits_moves_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_terminal(monkeypatch, 20)
+    said = render.table(("ID", "STATE", "ENDS"), [("123456", "pending", "in 3m")], "none")
+    assert said.splitlines()[1:] == ["123456 pending in 3m"]
+
+
 def test_what_keeps_tokens_out_is_listed() -> None:
     bar = {**SESSION, "session": "b" * 32, "since": 0.0, "reason": "gone"}
     assert "gone" in render.barred([bar])
