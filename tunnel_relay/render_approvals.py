@@ -34,7 +34,7 @@ def approval(found: dict[str, Any]) -> str:
     """Show one request, all of it."""
     pairs = [(key, shown.visible(found[key])) for key in ("id", "state", "tool", "class")]
     pairs += [(key, shown.visible(found[key])) for key in ("server", "user", "agent")]
-    pairs += [("session", found["fingerprint"]), ("rule", shown.visible(found["rule"]) or "-")]
+    pairs += [("session", found["session"][:12]), ("rule", shown.visible(found["rule"]) or "-")]
     pairs += [("asked", when(found["created"])), ("ends", when(found["expires"]))]
     pairs.append(("approvals", f"{len(found['approvals'])} of {found['count']}"))
     for each in found["approvals"]:

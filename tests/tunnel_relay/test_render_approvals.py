@@ -27,3 +27,5 @@ async def test_nothing_is_hidden_or_left_out(tmp_path: Path) -> None:
         await office.approve("pia", asked, reason="all read")
         found = await office.run("pia", "approval_show", approval=asked.id)
         assert "all read" in approval(found)
+        # What `session show` takes.
+        assert f"session      {found['session'][:12]}\n" in approval(found)

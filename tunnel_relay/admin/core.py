@@ -15,7 +15,7 @@ import structlog
 
 from shared.audit.events import note
 from shared.errors import CloseCode
-from shared.ids import fingerprint, new_id, token_digest
+from shared.ids import new_id, token_digest
 from shared.policy.keeping import PolicyFile
 from tunnel_relay.admin import changes
 from tunnel_relay.admin.acting import actor, confined_to
@@ -277,7 +277,7 @@ class AdminCore:
                 count += len(over)
                 for session, why in over:
                     note("session.over", **of_session(session), reason=why.value)
-                    log.info("session_ended", session=fingerprint(session.digest), why=why.value)
+                    log.info("session_ended", session=session.id[:12], why=why.value)
                 # Not awaited: a client that is silent must not hold up the others.
                 tasks.start_soon(self.links.cut_sessions, [session.id for session, _ in over])
                 await anyio.lowlevel.checkpoint()

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from shared.audit.events import note
-from shared.ids import SESSION_PREFIX, fingerprint, new_id, new_token, token_digest
+from shared.ids import SESSION_PREFIX, new_id, new_token, token_digest
 from tunnel_relay.admin.acting import actor, acts_as_admin, confined_to
 from tunnel_relay.admin.changes import AddBar, EndSessions
 from tunnel_relay.admin.checks import MAX_TEXT, check_classes, check_text, check_user, split_server
@@ -136,7 +136,7 @@ class SessionCommands(AdminCore):
         note("session.created", **of_session(session), by=session.granted_by)
         log.info(
             "session_created",
-            session=fingerprint(session.digest),
+            session=session.id[:12],
             user=session.user,
             agent=session.agent,
             server=session.place,
@@ -216,9 +216,7 @@ class SessionCommands(AdminCore):
         cut = await self.cut([found.id])
         ended = EndSessions(found.id, (found.id,), now, reason)
         stored = await self.keep(*(() if bar is None else (AddBar(bar),)), ended)
-        log.info(
-            "session_revoked", session=fingerprint(found.digest), cut=cut, by=actor(), **stored
-        )
+        log.info("session_revoked", session=found.id[:12], cut=cut, by=actor(), **stored)
         return {"session": self.view(revoked), "cut": cut, **stored}
 
     def _bar(self, session: Session, reason: str) -> Bar | None:

@@ -135,7 +135,7 @@ class Approvals(Standing):
                 log.warning(
                     "approvals_full",
                     code=Code.TOO_MANY_APPROVALS,
-                    session=fingerprint(session.digest),
+                    session=session.id[:12],
                     user=session.user,
                     of=full.value,
                 )
@@ -306,7 +306,7 @@ class Approvals(Standing):
         loud = approval.tool_class == ToolClass.BREAK_GLASS
         facts = {
             "approval": approval.id[:12],
-            "session": approval.fingerprint,
+            "session": approval.session[:12],
             "user": approval.user,
             "agent": approval.agent,
             "server": f"{approval.tunnel}/{approval.upstream}",

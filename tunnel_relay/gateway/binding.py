@@ -10,7 +10,6 @@ from typing import Any
 
 import structlog
 
-from shared.ids import fingerprint
 from shared.jsonrpc.envelope import INVALID_PARAMS, EnvelopeError
 from shared.jsonrpc.needles import holds
 from shared.jsonrpc.results import Document, EditError, Editor, Reader, Watcher
@@ -113,7 +112,7 @@ class Binding:
     def ended(self, call: Call, reader: Reader) -> None:
         """Say so when an answer was too large to be looked into: what it handed out is refused."""
         if isinstance(reader, Watcher) and reader.unseen:
-            log.info("answer_not_looked_into", session=fingerprint(call.session.digest))
+            log.info("answer_not_looked_into", session=call.session.id[:12])
 
     def forget(self, now: float) -> None:
         """Let go of states that are over; `now` is monotonic."""

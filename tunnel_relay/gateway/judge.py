@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import structlog
 
 from shared.few import Few
-from shared.ids import fingerprint
 from shared.jsonrpc.envelope import Envelope, Kind
 from shared.policy import answers as refusals
 from shared.policy.actions import LISTS, Listed, action_of, entry_name, filtered
@@ -194,7 +193,7 @@ class Judge:
         name = None if envelope.name is None else ascii(envelope.name)[:128]
         log.warning(
             event,
-            session=fingerprint(session.digest),
+            session=session.id[:12],
             user=session.user,
             agent=session.agent,
             server=session.place,

@@ -14,7 +14,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from shared.ids import REFRESH_PREFIX, SESSION_PREFIX, fingerprint, is_token, new_token
+from shared.ids import REFRESH_PREFIX, SESSION_PREFIX, is_token, new_token
 from shared.ids import token_digest as digest_of
 from tunnel_relay.admin.service import Admin
 from tunnel_relay.directory import may_open
@@ -230,10 +230,10 @@ class TokenEndpoint:
             digest_of(text), agent.id, admin.clock(), tokens, admin.sessions.take_back
         )
         if outcome is Renewal.REUSED:
-            log.error("refresh_token_reused", session=fingerprint(session.digest), agent=agent.id)
+            log.error("refresh_token_reused", session=session.id[:12], agent=agent.id)
             await admin.end_sessions([session], "a refresh token was used twice")
         if outcome is Renewal.REPEATED:
-            log.warning("refresh_repeated", session=fingerprint(session.digest), agent=agent.id)
+            log.warning("refresh_repeated", session=session.id[:12], agent=agent.id)
         elif outcome is not Renewal.RENEWED:
             raise wrong
         if admin.sessions.state(session.id, admin.clock()) is not None:
@@ -260,7 +260,7 @@ class TokenEndpoint:
         """A code that comes twice was stolen, by the first or by the second (RFC 9700 4.5)."""
         session = self._admin.sessions.get(code.session) if code.session else None
         if session is not None and session.revoked is None:
-            log.error("code_reused", session=fingerprint(session.digest))
+            log.error("code_reused", session=session.id[:12])
             await self._admin.end_sessions([session], "its authorization code was used twice")
 
     def _same_server(self, sent: dict[str, str], place: tuple[str, str]) -> None:

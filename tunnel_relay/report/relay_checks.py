@@ -150,7 +150,7 @@ def _long(doc: Doc) -> Iterator[str]:
     for each in doc["sessions"]["longest"]:
         days = (each["expires"] - each["created"]) / DAY
         if days > LONG_SESSION_DAYS:
-            yield f"{each['fingerprint']}: {each['user']} at {each['server']}, {days:.0f} days"
+            yield f"{each['id'][:12]}: {each['user']} at {each['server']}, {days:.0f} days"
 
 
 CHECKS = (

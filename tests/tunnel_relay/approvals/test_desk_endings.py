@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.permit import passkey_challenge
 from tests.helpers.passkeys import SoftPasskey
@@ -143,3 +144,15 @@ async def test_what_a_removed_passkey_approved_can_do_nothing_any_more(tmp_path:
         assert shown["problem"] == "the passkey of pia that signed it is removed"
         taken = await office.admin.approvals.take(office.session.id, "send", PARAMS)
         assert taken.approval is None
+
+
+async def test_the_log_names_a_session_as_commands_take_it(tmp_path: Path) -> None:
+    """In an incident a line of the log is what one copies from."""
+    with capture_logs() as said:
+        async with an_office(tmp_path) as office:
+            session = office.session.id
+            await office.ask()
+            await office.run("ada", "session_revoke", session=session)
+    named = {each["event"]: each["session"] for each in said if "session" in each}
+    assert {"session_created", "approval_asked", "session_revoked"} <= named.keys()
+    assert set(named.values()) == {session[:12]}

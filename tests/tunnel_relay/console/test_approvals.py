@@ -25,6 +25,7 @@ async def test_a_request_is_shown_whole_and_approved_by_its_form(tmp_path: Path)
             assert shown in page
         assert "&#34;to&#34;: &#34;a@example.com&#34;" in page
         assert "Sends mail" in page
+        assert f"<code>{asked.session[:12]}</code>" in page
         done = await pia.post(f"/approvals/{asked.id}/approve", {"reason": "fine"})
         assert done.headers["location"] == f"/approvals/{asked.id}"
         page = (await pia.get(f"/approvals/{asked.id}")).text

@@ -120,6 +120,14 @@ def test_an_empty_relay_has_a_page_too() -> None:
         assert said in text
 
 
+def test_a_session_is_named_as_commands_take_it() -> None:
+    facts = a_report.clean_facts()
+    ends = a_report.NOW + 20 * a_report.DAY
+    facts["sessions"]["longest"] = [a_report.session(id="0a" * 16, expires=ends)]
+    text = page(document(facts, [], not_looked_at("no log")))
+    assert text.count("0a0a0a0a0a0a") == 2  # in the table, and in what was found
+
+
 def test_a_time_that_is_none_is_a_dash() -> None:
     assert iso(0.0) == "1970-01-01 00:00Z"
     assert iso(5.0, seconds=True) == "1970-01-01 00:00:05Z"
