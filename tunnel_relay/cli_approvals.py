@@ -105,12 +105,18 @@ def approval_approve(
     """
     from tunnel_relay import render_approvals
     from tunnel_relay.approvals import signing
+    from tunnel_relay.errors import Code, RelayError
 
+    if how["token"] is None and how["api"] is None:
+        raise RelayError(Code.APPROVER_NEEDED, "give this command as a user, with their token")
     key = None if key_file is None else read_key(key_file)
     found = give(config, how, "approval_show", approval=approval_id)
     shown = signing.check(found)
-    click.echo(render_approvals.approval(found) if key is None else _to_sign(shown), err=True)
     if not yes:
+        _check_worth_asking(found)
+    click.echo(render_approvals.approval(found) if key is None else _to_sign(shown), err=True)
+    # What one's own agent asked for the relay refuses anyway, and writes down that it was tried.
+    if not (yes or found["own"]):
         click.confirm("Approve this call?", abort=True, err=True)
     signed = {} if key is None else signing.sign(shown, key)
     done = give(config, how, "approval_approve", approval=shown.permit.id, reason=reason, **signed)
@@ -191,6 +197,16 @@ def _own_api(config: Path | None) -> str:
     if admin is None or admin.origin is None:
         raise click.UsageError("say where the relay's console is: --api URL")
     return admin.origin
+
+
+def _check_worth_asking(found: dict[str, Any]) -> None:
+    """Refuse before the question what the relay would refuse after it; raises RelayError."""
+    from tunnel_relay.errors import Code, RelayError
+
+    if found["state"] != "pending":
+        raise RelayError(Code.APPROVAL_OVER, f"it is {found['state']} already")
+    if not (found["may_decide"] or found["own"]):
+        raise RelayError(Code.ROLE_NEEDED, "the rule asks others for this approval")
 
 
 def _to_sign(shown: "Shown") -> str:

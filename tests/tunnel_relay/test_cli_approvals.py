@@ -150,6 +150,18 @@ async def test_without_a_yes_nothing_is_approved(tmp_path: Path) -> None:
         assert known.state is State.PENDING
 
 
+async def test_nobody_is_asked_for_a_yes_that_would_be_refused(tmp_path: Path) -> None:
+    async with far(tmp_path) as relay:
+        asked = await relay.office.ask()
+        for who, code in (("uma", "MT1122"), ("eve", "MT1120"), ("otto", "MT1056")):
+            refused = await relay.run(who, "approve", asked.id)
+            assert (code in refused.output, "[y/N]" in refused.output) == (True, False)
+        await relay.run("pia", "approve", asked.id, "--yes")
+        again = await relay.run("paul", "approve", asked.id)
+        assert (again.exit_code, "[y/N]" in again.output) == (1, False)
+        assert "MT1123: it is approved already" in again.output
+
+
 @pytest.mark.parametrize(
     ("who", "code"), [("uma", "MT1122"), ("eve", "MT1120"), ("otto", "MT1056")]
 )
@@ -172,6 +184,9 @@ async def test_the_operator_lists_and_denies_and_approves_nothing(tmp_path: Path
         assert asked.id[:12] in command("list", *here).output
         refused = command("approve", asked.id, "--yes", *here)
         assert (refused.exit_code, "MT1121" in refused.output) == (77, True)
+        unasked = command("approve", asked.id, *here)
+        assert (unasked.exit_code, "MT1121" in unasked.output) == (77, True)
+        assert "[y/N]" not in unasked.output
         assert "is denied" in command("deny", asked.id, "--reason", "no", *here).output
         shown = json.loads(command("show", asked.id, "--json", *here).output)["approval"]
         assert (shown["state"], shown["decided_by"]) == ("denied", "operator")
