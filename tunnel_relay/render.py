@@ -1,6 +1,7 @@
 """Listings for people: a table on a terminal, tab-separated lines into a pipe."""
 
 import io
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -124,8 +125,8 @@ def sessions(listed: Sequence[dict[str, Any]]) -> str:
             each["agent"],
             each["server"],
             each["state"],
-            when(each["expires"]),
-            when(each["last_used"]),
+            when(session_end(each)),
+            _used(each),
         )
         for each in listed
     ]
@@ -139,8 +140,22 @@ def session(shown: dict[str, Any]) -> str:
     pairs += [("granted by", shown["granted_by"] or "-"), ("door", shown["door"])]
     pairs += [("state", shown["state"]), ("calls", str(shown["calls"]))]
     pairs += [("idle", format_duration(shown["idle"]))]
-    pairs += [(key, when(shown[key])) for key in ("created", "expires", "last_used", "revoked")]
+    pairs += [("created", when(shown["created"])), ("expires", when(session_end(shown)))]
+    pairs += [("last_used", _used(shown)), ("revoked", when(shown["revoked"]))]
     return facts([*pairs, ("reason", shown["reason"] or "-")])
+
+
+def session_end(shown: dict[str, Any]) -> float:
+    """Return when a session ended; of one that is not over, when it will at the latest."""
+    if shown["revoked"] is not None:
+        return float(shown["revoked"])
+    idle = shown["last_used"] + shown["idle"] if shown["state"] == "idle" else math.inf
+    return float(min(shown["expires"], idle))
+
+
+def _used(shown: dict[str, Any]) -> str:
+    # What was never used is idle from when it was made, which is no use of it.
+    return when(shown["last_used"]) if shown["calls"] else "never"
 
 
 def barred(listed: Sequence[dict[str, Any]]) -> str:

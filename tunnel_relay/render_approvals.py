@@ -1,5 +1,6 @@
 """Approvals for people at a terminal: nothing folded, nothing hidden, no escape of a terminal."""
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def approvals(listed: Sequence[dict[str, Any]]) -> str:
             shown.visible(each["user"]),
             shown.visible(each["agent"]),
             f"{len(each['approvals'])}/{each['count']}",
-            when(each["expires"]),
+            when(approval_end(each)),
         )
         for each in listed
     ]
@@ -35,7 +36,7 @@ def approval(found: dict[str, Any]) -> str:
     pairs = [(key, shown.visible(found[key])) for key in ("id", "state", "tool", "class")]
     pairs += [(key, shown.visible(found[key])) for key in ("server", "user", "agent")]
     pairs += [("session", found["session"][:12]), ("rule", shown.visible(found["rule"]) or "-")]
-    pairs += [("asked", when(found["created"])), ("ends", when(found["expires"]))]
+    pairs += [("asked", when(found["created"])), ("ends", when(approval_end(found)))]
     pairs.append(("approvals", f"{len(found['approvals'])} of {found['count']}"))
     for each in found["approvals"]:
         signed = ", with a key" if each["signed"] else ""
@@ -55,6 +56,15 @@ def approval(found: dict[str, Any]) -> str:
         pairs.append(("problem", shown.visible(found["problem"])))
     pairs += [(key, shown.visible(found[key])) for key in ("arguments", "definition", "policy")]
     return "\n\n".join((facts(pairs), _texts(found["text"], found["definition_text"])))
+
+
+def approval_end(shown: dict[str, Any]) -> float | None:
+    """Return when a request ended, or will; None for one that ended before its time."""
+    if shown["state"] in ("pending", "approved"):
+        return float(shown["expires"])
+    known = {"consumed": shown["consumed"], "denied": shown["decided"]}
+    ended = known.get(shown["state"], shown["expires"])
+    return None if ended is None or ended > time.time() else float(ended)
 
 
 def to_sign(what: "Shown") -> str:

@@ -1,6 +1,7 @@
 """Listings for people."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,26 @@ def test_a_table_that_nearly_fits_moves_together(monkeypatch: pytest.MonkeyPatch
     on_a_terminal(monkeypatch, 20)
     said = render.table(("ID", "STATE", "ENDS"), [("123456", "pending", "in 3m")], "none")
     assert said.splitlines()[1:] == ["123456 pending in 3m"]
+
+
+def test_a_session_says_when_it_was_used_and_when_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    monkeypatch.setattr("tunnel_relay.render.time.time", lambda: now)
+    ahead = {**SESSION, "created": now - 1500, "expires": now + 25300, "last_used": now - 1500}
+
+    def times(**more: Any) -> list[str]:
+        return render.sessions([{**ahead, **more}]).splitlines()[1].split("\t")[-2:]
+
+    assert times() == ["in 7h", "25m ago"]
+    assert times(calls=0) == ["in 7h", "never"]
+    assert times(state="locked") == ["in 7h", "25m ago"]
+    assert times(state="revoked", revoked=now - 600) == ["10m ago", "25m ago"]
+    assert times(state="idle", idle=1200.0) == ["5m ago", "25m ago"]
+    shown = render.session({**ahead, "calls": 0, "state": "revoked", "revoked": now - 600})
+    assert "last_used    never\n" in shown
+    assert "expires      10m ago\n" in shown
 
 
 def test_what_keeps_tokens_out_is_listed() -> None:

@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from tunnel_relay.approvals.shown import visible
 from tunnel_relay.durations import format_duration
-from tunnel_relay.render import when
+from tunnel_relay.render import session_end, when
+from tunnel_relay.render_approvals import approval_end
 
 STATIC = {
     "style.css": "text/css; charset=utf-8",
@@ -46,6 +47,8 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters["duration"] = format_duration
 _ENVIRONMENT.filters["when"] = when
+_ENVIRONMENT.filters["session_end"] = session_end
+_ENVIRONMENT.filters["approval_end"] = approval_end
 _ENVIRONMENT.filters["iso"] = iso
 _ENVIRONMENT.filters["visible"] = visible
 

@@ -33,6 +33,8 @@ async def test_a_request_is_shown_whole_and_approved_by_its_form(tmp_path: Path)
         assert "waiting for you" not in page
         denied = await pia.post(f"/approvals/{asked.id}/deny", {"reason": "changed my mind"})
         assert denied.status_code == 303
+        for path in ("/approvals", f"/approvals/{asked.id}"):
+            assert ">in " not in (await pia.get(path)).text
         assert "changed my mind" in (await pia.get(f"/approvals/{asked.id}")).text
 
 

@@ -188,13 +188,17 @@ async def test_a_session_is_found_and_revoked(tmp_path: Path) -> None:
 
         page = await hand.get(f"/sessions/{which}")
         assert made["token"] not in page.text
+        assert "never</span>" in page.text
         done = await hand.post(f"/sessions/{which}/revoke", {"reason": "laptop lost"})
         text = await after(hand, done)
         assert "cut 3 streams on 2 links in 12 ms" in text
         assert "laptop lost" in text
         assert "cut 3 streams" not in (await hand.get(f"/sessions/{which}")).text
         assert stage.links.told[-1] == ("cut", which)
-        assert (await hand.get("/sessions?state=revoked")).text.count("<tr>") == 2
+        revoked = (await hand.get("/sessions?state=revoked")).text
+        assert revoked.count("<tr>") == 2
+        assert ">never</span>" in revoked
+        assert ">in " not in revoked  # what is over does not end in some hours
         assert (await hand.get("/sessions?state=nonsense")).status_code == 400
         assert (await hand.get("/sessions/unknown")).status_code == 404
         long = await hand.post(f"/sessions/{which}/revoke", {"reason": "x" * 201})

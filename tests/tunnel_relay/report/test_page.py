@@ -120,6 +120,15 @@ def test_an_empty_relay_has_a_page_too() -> None:
         assert said in text
 
 
+def test_the_clients_that_are_linked_are_of_those_enrolled() -> None:
+    """One client holds two links."""
+    facts = a_report.clean_facts()
+    away = a_report.instance(id="2" * 32, connected=False)
+    facts["tunnels"][0] |= {"links": 2, "instances": [a_report.instance(), away]}
+    text = page(document(facts, [], not_looked_at("no log")))
+    assert "<dt>Clients linked</dt><dd>1 of 2 enrolled</dd>" in text
+
+
 def test_a_session_is_named_as_commands_take_it() -> None:
     facts = a_report.clean_facts()
     ends = a_report.NOW + 20 * a_report.DAY
