@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -32,7 +32,10 @@ class WantedError(AuditError):
 
 
 class Wanted(NamedTuple):
-    """What is looked for; None: it does not matter. Times in microseconds since 1970."""
+    """What is looked for; None: it does not matter. Times in microseconds since 1970.
+
+    `server` is an upstream, or `TUNNEL/UPSTREAM`: then records that name another tunnel do not fit.
+    """
 
     kind: str | None = None
     user: str | None = None
@@ -112,7 +115,7 @@ class Query:
         parts = self._parts()
         found: list[dict[str, Any]] = []
         for segment in self._worth(parts, after, before, newest):
-            found += self._of(segment, wanted, limit + 1 - len(found), (after, before), newest)
+            found += self._fit(segment, wanted, limit + 1 - len(found), (after, before), newest)
             if len(found) > limit:
                 return Page(found[:limit], found[limit - 1]["seq"])
         return Page(found, None)
@@ -164,6 +167,25 @@ class Query:
             and (before is None or segment.first < before)
         ]
         return worth[::-1] if newest else worth
+
+    def _fit(
+        self,
+        segment: Segment,
+        wanted: Wanted,
+        limit: int,
+        bounds: tuple[int | None, int | None],
+        newest: bool,
+    ) -> list[dict[str, Any]]:
+        """Return what fits of a segment: no index has the tunnel, so that is looked at here."""
+        found: list[dict[str, Any]] = []
+        while len(found) < limit:
+            some = self._of(segment, wanted, limit - len(found), bounds, newest)
+            found += (each for each in some if _is_behind(each, wanted.server))
+            if not some:
+                break
+            seen = some[-1]["seq"]
+            bounds = (bounds[0], seen) if newest else (seen, bounds[1])
+        return found
 
     def _of(
         self,
@@ -245,6 +267,8 @@ def _ask(
     values: list[object] = []
     for column, word in wanted.words().items():
         ids = _ids(index.db, word, begins=column in BY_BEGINNING)
+        if column == "server" and "/" in word:
+            ids += _ids(index.db, word.partition("/")[2], begins=False)
         if not ids:
             return []
         listed = ",".join(map(str, ids))
@@ -276,6 +300,15 @@ def _ids(db: sqlite3.Connection, word: str, *, begins: bool) -> list[int]:
     if begins and word:
         text, values = "SELECT id FROM words WHERE substr(word, 1, ?) = ?", [len(word), word]  # type: ignore[list-item]
     return [row[0] for row in db.execute(text, values)]
+
+
+def _is_behind(record: Mapping[str, Any], server: str | None) -> bool:
+    """Tell whether a record is of `TUNNEL/UPSTREAM`; one that names no tunnel could be."""
+    if server is None or "/" not in server:
+        return True
+    what = record.get("what")
+    said = what if isinstance(what, Mapping) else record
+    return said.get("tunnel", record.get("tunnel")) in (None, server.partition("/")[0])
 
 
 def _record(line: bytes, seq: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from shared.audit_cli.program import (
 )
 
 if TYPE_CHECKING:
-    from shared.audit.query import Page, Wanted
+    from shared.audit.query import Page, Query, Wanted
 
 FOLLOW_SECONDS = 0.5
 FOLLOW_PAGE = 1000
@@ -33,7 +33,11 @@ _FILTERS = (
     click.option("--user", help="A name, or issuer and subject with a space between."),
     click.option("--agent"),
     click.option("--session", help="Session id, or how it begins."),
-    click.option("--server", help="Name of the upstream."),
+    click.option(
+        "--server",
+        help="UPSTREAM, or TUNNEL/UPSTREAM; records of calls do not say their tunnel, so those of"
+        " every upstream of that name fit.",
+    ),
     click.option("--tool"),
     click.option("--class", "tool_class", help="read, draft, write, ..."),
     click.option("--decision", help="allow, deny or require_approval."),
@@ -98,10 +102,13 @@ def query_command(program: Program) -> click.Command:
         """Show the records that fit, page by page, the oldest first."""
         from shared.audit.query import Query
 
-        where = program.where(config, folder)
+        where, wanted = program.where(config, folder), _wanted(given)
         bounds: dict[str, Any] = {"after": after, "before": before, "newest": newest}
         with program.reading(), Query(where) as log:
-            page = log.page(_wanted(given), limit=limit, **bounds)
+            _check(log, wanted)
+            page = log.page(wanted, limit=limit, **bounds)
+            if not as_json:
+                _remark(log, wanted, none=not page.records)
         more = None
         if page.cursor is not None:
             bounds["before" if newest else "after"] = page.cursor
@@ -110,6 +117,30 @@ def query_command(program: Program) -> click.Command:
         _say(page, more, as_json)
 
     return query
+
+
+def _check(log: "Query", wanted: "Wanted") -> None:
+    """Refuse words that no record has: nothing found would read as if it had never happened."""
+    from shared.audit.words import UnknownWordError, check_words
+
+    try:
+        check_words(log, wanted)
+    except UnknownWordError as error:
+        raise click.BadParameter(str(error), param_hint=f"--{error.column}") from None
+
+
+def _remark(log: "Query", wanted: "Wanted", *, none: bool) -> None:
+    """Say beside the rows what an answer does not cover, or that there is nothing in it."""
+    from shared.audit.query import Wanted
+    from shared.escape import one_line
+
+    _, tunnelled, upstream = (wanted.server or "").partition("/")
+    if none:
+        first, last = (log.page(Wanted(), limit=1, newest=each).records for each in (False, True))
+        click.echo(f"no record of {_last(first)}..{_last(last)} fits", err=True)
+    elif tunnelled:
+        of = f"of every upstream {one_line(upstream)}"
+        click.echo(f"records of calls do not say their tunnel: {of}", err=True)
 
 
 def _say(page: "Page", more: str | None, as_json: bool) -> None:
@@ -147,9 +178,12 @@ def tail_command(program: Program) -> click.Command:
 
         where, wanted = program.where(config, folder), _wanted(given)
         with program.reading(), Query(where) as log:
+            _check(log, wanted)
             last = _last(log.page(Wanted(), limit=1, newest=True).records)
             shown = log.page(wanted, limit=max(1, count), newest=True, before=last + 1)
             rows = shown.records[:count][::-1]
+            if not as_json:
+                _remark(log, wanted, none=not shown.records)
             if follow:
                 show = _lines if as_json else _rows
                 _follow(lambda at: log.page(wanted, limit=FOLLOW_PAGE, after=at), rows, last, show)

@@ -106,7 +106,7 @@ MEMBERS = {
     "who.session": "the public id of the session, never its token",
     "who.claimed": "what the agent says it is; believed by nobody",
     "what": "what was called",
-    "what.server": "name of the upstream; at the relay with its tunnel",
+    "what.server": "name of the upstream, without its tunnel",
     "what.tunnel": "the tunnel it is behind, at the relay, in what is no call that was sent",
     "what.http": "HTTP method",
     "what.method": "MCP method",

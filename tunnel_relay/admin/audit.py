@@ -12,9 +12,10 @@ import anyio.to_thread
 
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
-from shared.audit.query import Query, Wanted
+from shared.audit.query import Page, Query, Wanted
 from shared.audit.replay import UnknownSessionError, replay
 from shared.audit.verifying import verify_folder
+from shared.audit.words import UnknownWordError, check_words
 from shared.keys import encode_public
 from tunnel_relay.admin.acting import actor, holds
 from tunnel_relay.admin.core import AdminCore
@@ -56,8 +57,9 @@ class AuditCommands(AdminCore):
     ) -> dict[str, Any]:
         """Return records that fit, and where the next page begins (`before`, or `after`).
 
-        `kind` and `session` are found by how they begin. Times in seconds since 1970. What is for
-        auditors only is replaced, unless an auditor asks for it by `sensitive`.
+        `kind` and `session` are found by how they begin, `server` as well by `TUNNEL/UPSTREAM`.
+        Times in seconds since 1970. What is for auditors only is replaced, unless an auditor asks
+        for it by `sensitive`.
         """
         words = {
             "kind": kind,
@@ -76,7 +78,7 @@ class AuditCommands(AdminCore):
         bounds = {"after": after, "before": before}
         _check_limit(limit)
         _check_sight(sensitive)
-        page = await self._ask(lambda log: log.page(wanted, limit=limit, newest=newest, **bounds))
+        page = await self._ask(lambda log: _page(log, wanted, newest, limit=limit, **bounds))
         asked = {name: value for name, value in {**words, **times, **bounds}.items() if value}
         await self._seen("audit_query", asked, len(page.records), sensitive)
         shown = page.records if sensitive else list(map(without, page.records))
@@ -167,6 +169,8 @@ class AuditCommands(AdminCore):
             return await anyio.to_thread.run_sync(work, limiter=self._one)
         except UnknownSessionError as error:
             raise RelayError(Code.RECORD_UNKNOWN, str(error)) from None
+        except UnknownWordError as error:
+            raise RelayError(Code.BAD_REQUEST, str(error)) from None
         except AuditError as error:
             raise RelayError(Code.AUDIT_UNREADABLE, str(error)) from None
 
@@ -177,6 +181,11 @@ class AuditCommands(AdminCore):
         if sensitive:
             facts = {"asked": asked, "by": actor(), "command": command, "records": records}
             await self.records.viewed(facts)
+
+
+def _page(log: Query, wanted: Wanted, newest: bool, **bounds: Any) -> Page:
+    check_words(log, wanted)
+    return log.page(wanted, newest=newest, **bounds)
 
 
 def _check_sight(sensitive: bool) -> None:

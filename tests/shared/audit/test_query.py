@@ -142,6 +142,36 @@ async def test_an_index_of_an_older_version_is_made_anew(tmp_path: Path) -> None
     assert found(log.folder, Wanted(session="a" * 32)) == [seq]
 
 
+async def test_a_server_is_found_by_the_name_that_the_relay_shows_too(tmp_path: Path) -> None:
+    """Records of calls do not say their tunnel; what says another one is of another server."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    first = log.write(lambda seq, now: intent(seq, 1))  # of `crm`
+    log.take(completion(log.size, 1, first))
+    for tunnel in ("home", "office", "home"):
+        log.add("session.created", {"what": {"server": "crm", "tunnel": tunnel}})
+        log.add("tool.told", {"upstream": "crm", "tunnel": tunnel})
+    log.add("call.refused", {"what": {"server": "home/crm"}})
+    log.add("call.refused", {"what": {"server": "mail", "tunnel": "home"}})
+    assert log.close() is None
+    home, whole = Wanted(server="home/crm"), [1, 2, 3, 4, 7, 8, 9]
+    assert found(log.folder, home) == whole
+    assert found(log.folder, home, newest=True) == whole[::-1]
+    assert len(found(log.folder, Wanted(server="crm"))) == 8
+    assert found(log.folder, Wanted(server="home/none")) == []
+    for newest in (False, True):
+        seqs: list[int] = []
+        cursor: int | None = None
+        with Query(log.folder) as query:
+            while True:
+                bounds = {"before" if newest else "after": cursor}
+                page = query.page(home, limit=3, newest=newest, **bounds)
+                seqs += [each["seq"] for each in page.records]
+                cursor = page.cursor
+                if cursor is None:
+                    break
+        assert sorted(seqs) == whole
+
+
 def test_times_are_bounds(folder: Path) -> None:
     times = {each["seq"]: each["time"] for each in records(folder)}
     middle = times[150]

@@ -63,6 +63,38 @@ async def test_every_filter_narrows(tmp_path: Path) -> None:
         assert len(answered("query", "--folder", folder, *words)["records"]) == count, words
 
 
+async def test_a_question_that_nothing_fits_is_answered_in_words(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log")
+    for command in ("query", "tail"):
+        done = run(command, "--folder", folder, "--user", "nobody")
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr == "no record of 0..62 fits\n"
+        done = run(command, "--folder", folder, "--user", "nobody", "--json")
+        assert done.stderr == ""
+        assert json.loads(done.stdout)["records"] == []
+    assert run("tail", "--folder", folder, "-n", 0).stderr == ""
+
+
+async def test_words_that_no_record_has_are_refused_with_those_there_are(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    for words, said in (
+        (("--decision", "denied"), "no decision 'denied'; there is: allow, require_approval, deny"),
+        (("--kind", "calls"), "no kind 'calls'; there is: call., audit."),
+        (("--class", "wrong"), "no class 'wrong'; there is: read, draft"),
+    ):
+        for command in ("query", "tail"):
+            done = run(command, "--folder", folder, *words)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert f"Invalid value for {words[0]}: {said}" in done.stderr
+
+
+async def test_a_server_with_its_tunnel_is_found(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    done = run("query", "--folder", folder, "--server", "home/mail")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 3)
+    assert done.stderr == "records of calls do not say their tunnel: of every upstream mail\n"
+
+
 async def test_a_tail_shows_the_newest_the_newest_last(tmp_path: Path) -> None:
     folder = await a_log(tmp_path / "log")
     found = answered("tail", "--folder", folder, "-n", 3)["records"]

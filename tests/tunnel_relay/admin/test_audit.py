@@ -127,6 +127,21 @@ async def test_the_log_is_searched_in_pages_the_newest_first(tmp_path: Path) -> 
             assert refused["error"]["code"] == "MT1025", wrong
 
 
+async def test_words_that_no_record_has_are_refused(tmp_path: Path) -> None:
+    async with a_console(tmp_path) as stage:
+        written(stage)
+        found = (await ask(stage, "ada", "audit_query", server="office/mail"))["result"]
+        assert len(found["records"]) == 3
+        refused = await ask(stage, "ada", "audit_query", decision="denied")
+        assert refused["error"]["code"] == "MT1025"
+        there = "there is: allow, require_approval, deny"
+        assert f"no decision 'denied'; {there}" in refused["error"]["message"]
+        hand = await stage.logged_in("otto")
+        shown = await hand.get("/audit?decision=denied&kind=")
+        assert shown.status_code == 400
+        assert there in shown.text
+
+
 async def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     async with a_console(tmp_path) as stage:
         for command, arguments in (
