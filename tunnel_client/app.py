@@ -70,7 +70,7 @@ def run(settings: ClientSettings, hangups: Hangups) -> int:
         permits = Permits.open(settings.state_dir, WallClock().now)
         guards = guards_of(settings)
         upstreams = {
-            upstream.name: make_upstream(upstream, os.environ, guards, settings.vault)
+            upstream.name: make_upstream(upstream, os.environ, guards, settings.vault, absent=True)
             for upstream in settings.upstream
         }
         return loop.run(serve(settings, identity, policy, permits, upstreams, hangups))

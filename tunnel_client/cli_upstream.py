@@ -76,15 +76,16 @@ def upstream_add(
     be started, and which tools are pinned with which classes.
     """
     from tunnel_client.audit.commands import record
-    from tunnel_client.upstream_file import add_upstream
+    from tunnel_client.upstream_file import add_upstream, check_addition
 
     if (url is None) == (not command):
         raise click.UsageError("give either --url URL or -- PROGRAM ARGUMENT...")
     path, as_json, yes = config_path(config), given["as_json"], given["yes"]
     kind = "stdio" if command else "http"
-    facts = {"upstream": name, "transport": kind}
+    table, facts = _table(name, command, url, given), {"upstream": name, "transport": kind}
+    check_addition(path, table, os.environ)
     write_down = partial(record, read_settings(path), "upstream.added", **facts)
-    add_upstream(path, _table(name, command, url, given), os.environ, write_down)
+    add_upstream(path, table, os.environ, write_down)
     if not as_json:
         show(f"added {name} to {path}; a running client serves it after a restart")
     may_ask = yes or (sys.stdin.isatty() and not as_json)
@@ -121,6 +122,31 @@ def _table(
         "credential": asked_credential(given["credential"], given["credential_set"], url),
         **sandbox_table(given),
     }
+
+
+@upstream.command("remove")
+@click.argument("name")
+@config_option
+@json_option
+def upstream_remove(name: str, config: Path | None, as_json: bool) -> None:
+    """Take an upstream out of the configuration; comments of the rest stay.
+
+    What was pinned and agreed to under its NAME stays in the state folder, and the files that its
+    credential is read from where they are.
+    """
+    from tunnel_client.audit.commands import record
+    from tunnel_client.upstream_file import check_removal, remove_upstream
+
+    path = config_path(config)
+    settings = read_settings(path)
+    check_removal(path, name)
+    record(settings, "upstream.removed", upstream=name)
+    remove_upstream(path, name)
+    if as_json:
+        show({"schema_version": SCHEMA_VERSION, "name": name, "config": str(path)})
+        return
+    show(f"removed {name} from {path}; a running client serves it until it is started again")
+    show(f"its pins and its consent stay in {settings.state_dir}, its credential where it is")
 
 
 @upstream.command("test")

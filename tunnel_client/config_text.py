@@ -1,12 +1,14 @@
-"""Writes `client.toml`: the first one at enrolment, and a table more for each upstream added."""
+"""Writes `client.toml`: the first one at enrolment, then a table more or less for each upstream."""
 
 import json
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from shared.ids import is_name
+from shared.tomllines import lines_by_path
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import SettingsError
 
@@ -93,6 +95,36 @@ def with_upstream(text: str, upstream: Mapping[str, Value | None]) -> str:
     given = {key: value for key, value in upstream.items() if value is not None}
     gap = "" if not text or text.endswith("\n") else "\n"
     return f"{text}{gap}\n[[upstream]]\n{_lines(given)}"
+
+
+def without_upstream(text: str, name: str) -> str:
+    """Return `text` without the `[[upstream]]` table of this name; raises SettingsError.
+
+    The rest, comments included, stays as it is; what stands in the table's own lines goes with it.
+    """
+    wanted = tomllib.loads(text)
+    tables = wanted["upstream"]
+    index = next(at for at, each in enumerate(tables) if each["name"] == name)
+    del tables[index]
+    if not tables:
+        del wanted["upstream"]
+    places = lines_by_path(text)
+    own = [line for path, line in places.items() if path[:2] == ("upstream", index)]
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # TOML knows no other ends of lines
+    if own:
+        first, last = min(own) - 1, max(own)
+        if first and not lines[first - 1].strip():
+            first -= 1  # the one before it is of the table, as `with_upstream` writes it
+        # A value may go on over lines: the fewest that leave all others what they were.
+        for end in range(last, len(lines) + 1):
+            left = "".join(lines[:first] + lines[end:])
+            with suppress(tomllib.TOMLDecodeError):
+                if tomllib.loads(left) == wanted:
+                    return left
+    raise SettingsError(
+        f"upstream {name} cannot be taken out without touching what is not of it",
+        "take it out of the file by hand",
+    )
 
 
 def _lines(values: Mapping[str, Value]) -> str:

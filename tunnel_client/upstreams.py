@@ -33,15 +33,17 @@ def make_upstream(
     environ: Mapping[str, str],
     guards: Guards,
     vault: VaultSettings | None = None,
+    *,
+    absent: bool = False,
 ) -> Upstream:
     """Return the upstream, not started; raises ClientError for what is wrong with it.
 
     A program is looked up, CA files and secrets at hand are read here; nothing is run or dialled.
     Whether a program may be started is asked at each start: one that may not keeps nobody else
-    from serving.
+    from serving, nor does one that is not there when it may be `absent`.
     """
     if settings.url is None:
-        return _stdio(settings, environ, guards)
+        return _stdio(settings, environ, guards, absent)
     credential = settings.credential
     if credential is None:
         return HttpUpstream(settings.name, target_of(settings, settings.url))
@@ -56,8 +58,10 @@ def make_upstream(
     return guard(settings.name, inner, credential, made)
 
 
-def _stdio(settings: UpstreamSettings, environ: Mapping[str, str], guards: Guards) -> Upstream:
-    consented = guards.of(settings, environ)
+def _stdio(
+    settings: UpstreamSettings, environ: Mapping[str, str], guards: Guards, absent: bool
+) -> Upstream:
+    consented = guards.of(settings, environ, absent=absent)
     variables, secrets = secret_variables(settings.name, settings.env, settings.scrub, environ)
     # What was agreed to names where a secret is; what the program gets is the secret.
     consented.command = replace(consented.command, env=variables)

@@ -14,7 +14,7 @@ _WORDS = {
     "policy": "read refused written",
     "tool": "pinned classified changed told",
     "consent": "approved",
-    "upstream": "added",
+    "upstream": "added removed",
     "child": "started refused ended",
     "approval": "asked supported granted denied refused consumed expired",
     "grant": "refused over",

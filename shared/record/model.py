@@ -84,7 +84,7 @@ FAMILIES = {
     "tool": "tools: pinned, classified, changed; what a client told of them",
     "pin": "pins",
     "consent": "what may be started on this machine",
-    "upstream": "upstreams that were added",
+    "upstream": "upstreams that were added or removed",
     "child": "programs: started, refused, ended",
     "approval": "approvals: asked, supported, granted, denied, refused, consumed, expired",
     "grant": "grants of sessions: refused, over",

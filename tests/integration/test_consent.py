@@ -54,3 +54,22 @@ async def test_a_swapped_program_is_refused_and_the_other_server_serves(tmp_path
         shown = json.loads(await lab.client_command("status", "--json"))
         assert [each["refused"] for each in shown["stdio"]] == [None, None]
     assert not (tmp_path / "ran").exists()
+
+
+async def test_a_program_that_is_missing_keeps_nobody_else_from_serving(tmp_path: Path) -> None:
+    bubblewrap()
+    kept = StdioUpstream((sys.executable, "-S", str(PRYING)), PRYING.parent)
+    async with make_lab({"kept": kept}, start=False) as lab:
+        table = '\n[[upstream]]\nname = "gone"\ncommand = ["/opt/no-such-server"]\n'
+        with lab.client_config.open("a") as config:
+            config.write(table)
+        await lab.start_client(["kept", "gone"])
+        status, body = await prying_lab_call(lab, "kept", "result = 6 * 7")
+        assert (status, b"42" in body) == (200, True)
+        made = await grant(lab, "gone")
+        begun = await made.agent.ask(initialize())
+        assert begun.status == 503
+        assert json.loads(begun.body)["error"]["data"]["delivery"] == "never_sent"
+        shown = await lab.client_command("status")
+        assert "NOT STARTED: MT2004: upstream gone: no program '/opt/no-such-server'" in shown
+        assert "upstream refused" in (lab.folder / "client.log").read_text()

@@ -144,7 +144,7 @@ def test_upstreams_are_added_and_listed(config: Path) -> None:
             "--inherit-env",
             "TZ",
             "--",
-            "uvx",
+            "sh",
             "-q",
             "x",
         ).stdout
@@ -153,7 +153,7 @@ def test_upstreams_are_added_and_listed(config: Path) -> None:
         call("upstream", "add", "web", "--config", config, "--url", "https://h/mcp").exit_code == 0
     )
     text = call("upstream", "list", "--config", config).stdout
-    assert "git                  stdio  uvx -q x\n" in text
+    assert "git                  stdio  sh -q x\n" in text
     rows = json.loads(call("upstream", "list", "--json", "--config", config).stdout)
     assert [row["name"] for row in rows["upstreams"]] == ["files", "time", "git", "web"]
     refused = call("upstream", "add", "web", "--config", config, "--url", "https://h/mcp")
@@ -169,6 +169,35 @@ def test_an_upstream_that_was_refused_is_not_in_the_log(config: Path) -> None:
     assert call(*added, "y", "--url", "http://h/", "--credential", "bearer").exit_code != 0
     (log,) = config.parent.rglob("audit")
     assert [each["upstream"] for each in records(log, "upstream.added")] == ["web"]
+
+
+def test_a_program_that_is_not_there_is_not_added(config: Path) -> None:
+    before = config.read_text()
+    typo = call("upstream", "add", "nope", "--config", config, "--", "/opt/mcp/bin/no-such-server")
+    assert (typo.exit_code, typo.stdout) == (78, "")
+    assert typo.stderr.startswith("MT2004: upstream nope: no program '/opt/mcp/bin/no-such-server'")
+    assert config.read_text() == before
+    logged = call("audit", "query", "--kind", "upstream.", "--config", config)
+    assert "upstream.added" not in logged.stdout
+
+
+def test_an_upstream_is_removed_and_it_says_what_stays(config: Path) -> None:
+    done = call("upstream", "remove", "time", "--config", config)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"removed time from {config}" in done.stdout
+    assert "serves it until it is started again" in done.stdout
+    assert f"stay in {config.parent / 'state'}" in done.stdout
+    again = call("upstream", "remove", "time", "--config", config)
+    assert (again.exit_code, again.stderr[:8]) == (1, "MT2401: ")
+    answer = json.loads(call("upstream", "remove", "files", "--json", "--config", config).stdout)
+    assert answer == {"schema_version": 1, "name": "files", "config": str(config)}
+    rows = json.loads(call("upstream", "list", "--json", "--config", config).stdout)
+    assert rows["upstreams"] == []
+    logged = call("audit", "query", "--kind", "upstream.removed", "--config", config)
+    assert [line.partition("upstream=")[2] for line in logged.stdout.splitlines()] == [
+        "time",
+        "files",
+    ]
 
 
 def test_no_upstreams_says_how_to_add_one(config: Path) -> None:

@@ -2,12 +2,13 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel_client.config_text import first_config, upstreams_of, with_upstream
+from tunnel_client.config_text import first_config, upstreams_of, with_upstream, without_upstream
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import SettingsError
 from tunnel_client.relay_url import RelayUrl
@@ -49,6 +50,67 @@ def test_an_upstream_is_added_and_the_rest_left_alone() -> None:
     after = with_upstream(before, {"name": "time", "command": ["uvx", 'a"b'], "cwd": None})
     assert after.startswith(before)
     assert tomllib.loads(after)["upstream"] == [{"name": "time", "command": ["uvx", 'a"b']}]
+
+
+FULL = '''# mine
+[relay]
+url = "x"
+
+# the files
+[[upstream]]
+name = "files"  # as in /srv \u2028 \x85
+url = "http://h/"
+
+[[ upstream ]]
+command = [
+  "sh", # [[upstream]]
+]
+"name" = "time"
+[upstream.sandbox]
+read = ["""
+[[upstream]]
+"""]   # all of it
+# end of time
+
+# the last one
+[[upstream]]
+name = "last"
+url = "http://h/"
+[vault]
+address = "https://v"
+'''
+
+
+@pytest.mark.parametrize("name", ["files", "time", "last"])
+def test_an_upstream_is_taken_out_and_the_rest_left_alone(name: str) -> None:
+    after = without_upstream(FULL, name)
+    before, left = tomllib.loads(FULL), tomllib.loads(after)
+    before["upstream"] = [each for each in before["upstream"] if each["name"] != name]
+    assert left == before
+    lines = after.splitlines()
+    for comment in ("# mine", "# the files", "# end of time", "# the last one"):
+        assert comment in lines
+    rest = iter(FULL.splitlines())
+    assert all(line in rest for line in lines), "in the order they had"
+
+
+def test_what_was_added_last_is_taken_out_as_if_it_had_never_been() -> None:
+    table: dict[str, Any] = {"name": "x", "command": ["sh"], "sandbox": {"network": True}}
+    assert without_upstream(with_upstream(FULL, table), "x") == FULL
+    only = without_upstream(with_upstream("[relay]\n", table), "x")
+    assert only == "[relay]\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'upstream = [{ name = "x", url = "http://h/" }]\n',
+        '[[upstream]]\nname = "x"\n[vault]\na = 1\n[upstream.sandbox]\nnetwork = true\n',
+    ],
+)
+def test_what_cannot_be_taken_out_whole_is_left_to_its_owner(text: str) -> None:
+    with pytest.raises(SettingsError, match="by hand"):
+        without_upstream(text, "x")
 
 
 @given(

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.tunnel_client.test_settings import HEAD, HTTP
-from tunnel_client.errors import SettingsError, StateWriteError
+from tunnel_client.errors import NoProgramError, SettingsError, StateWriteError
+from tunnel_client.errors_upstreams import UnknownUpstreamError
 from tunnel_client.settings import load_settings
-from tunnel_client.upstream_file import add_upstream
+from tunnel_client.upstream_file import add_upstream, check_addition, remove_upstream
 
 
 @pytest.fixture
@@ -41,6 +42,27 @@ def test_what_would_break_the_file_is_not_written(path: Path, bad: dict[str, str
     with pytest.raises(SettingsError):
         add_upstream(path, bad, {})
     assert path.read_text() == before
+
+
+def test_a_program_that_is_not_there_is_found_before_anything_is_written(path: Path) -> None:
+    before = path.read_text()
+    with pytest.raises(NoProgramError, match="upstream time: no program '/opt/none'"):
+        check_addition(path, {"name": "time", "command": ["/opt/none"]}, {})
+    with pytest.raises(SettingsError, match="two upstreams"):
+        check_addition(path, {"name": "files", "command": ["sh"]}, {})
+    check_addition(path, {"name": "time", "command": ["sh"]}, {"PATH": "/usr/bin:/bin"})
+    check_addition(path, {"name": "web", "url": "http://h/"}, {})
+    assert path.read_text() == before
+
+
+def test_an_upstream_is_removed_and_mode_and_comments_stay(path: Path) -> None:
+    before = path.read_text()
+    add_upstream(path, {"name": "time", "command": ["x"]}, {})
+    remove_upstream(path, "time")
+    assert path.read_text() == before
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(UnknownUpstreamError, match="time"):
+        remove_upstream(path, "time")
 
 
 def test_a_file_that_cannot_be_replaced_is_told(

@@ -35,6 +35,9 @@ def test_a_command_makes_a_stdio_upstream() -> None:
 def test_what_is_missing_is_found_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(NoProgramError, match="upstream x: no program 'sh'"):
         make_upstream(UpstreamSettings(name="x", command=["sh"]), {"PATH": str(tmp_path)}, NONE)
+    gone = UpstreamSettings(name="x", command=["sh"])
+    made = make_upstream(gone, {"PATH": str(tmp_path)}, NONE, absent=True)
+    assert isinstance(made, StdioUpstream)
     missing = UpstreamSettings(name="x", url="https://h/mcp", ca_file=tmp_path / "ca.pem")
     with pytest.raises(SettingsError, match="upstream x: cannot read the CA file"):
         make_upstream(missing, {}, NONE)

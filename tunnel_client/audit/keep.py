@@ -38,7 +38,7 @@ from tunnel_client.settings import ClientSettings
 OF_COMMANDS = frozenset(
     {
         *("tool.pinned", "tool.classified", "consent.approved", "upstream.added"),
-        *("policy.written", "client.enrolled"),
+        *("upstream.removed", "policy.written", "client.enrolled"),
     }
 )
 """What commands may have written down: nobody has the daemon write what it has not seen itself."""

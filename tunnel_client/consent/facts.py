@@ -24,6 +24,8 @@ from tunnel_client.upstream.stdio_command import StdioCommand
 Facts = dict[str, Any]
 """JSON values only, so that what is kept is what is compared."""
 
+NOWHERE = "/nonexistent"
+"""Stands for a program that is not there."""
 _CHUNK = 1024 * 1024
 _START_KEYS = ("command", "cwd", "inherit_env", "env", "sandbox", "allow_unpinned")
 
@@ -69,10 +71,18 @@ class Start:
                 os.close(file.descriptor)
 
 
-def command_of(upstream: UpstreamSettings, environ: Mapping[str, str]) -> StdioCommand:
-    """Return the command of a stdio upstream; raises NoProgramError."""
+def command_of(
+    upstream: UpstreamSettings, environ: Mapping[str, str], *, absent: bool = False
+) -> StdioCommand:
+    """Return the command of a stdio upstream; raises NoProgramError, unless it may be `absent`."""
+    try:
+        argv = find_program(upstream, environ)
+    except NoProgramError:
+        if not absent:
+            raise
+        argv = [NOWHERE]
     return StdioCommand(
-        argv=tuple(find_program(upstream, environ)),
+        argv=tuple(argv),
         cwd=None if upstream.cwd is None else str(upstream.cwd),
         inherit=tuple(upstream.inherit_env),
         env=upstream.env,

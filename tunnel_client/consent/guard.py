@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tunnel_client.consent.facts import (
+    NOWHERE,
     Digests,
     Start,
     command_of,
@@ -36,7 +37,8 @@ from tunnel_client.errors_upstreams import (
 )
 from tunnel_client.sandbox.machine import Machine, look
 from tunnel_client.sandbox.plan import Launch, Reached, environment_of, plan, reached
-from tunnel_client.settings import UpstreamSettings
+from tunnel_client.settings import UpstreamSettings, find_program
+from tunnel_client.upstream.stdio_command import StdioCommand
 
 _APPROVE = "tunnel-client consent approve"
 
@@ -52,10 +54,16 @@ class Guards:
         self._machine = machine
         self._digests = Digests()
 
-    def of(self, upstream: UpstreamSettings, environ: Mapping[str, str]) -> "Guard":
-        """Return the guard of a stdio upstream; raises NoProgramError."""
-        machine = self._machine or look()
-        return Guard(upstream, environ, self.store, self._own_files, self._digests, machine)
+    def of(
+        self, upstream: UpstreamSettings, environ: Mapping[str, str], *, absent: bool = False
+    ) -> "Guard":
+        """Return the guard of a stdio upstream; raises NoProgramError.
+
+        A program that may be `absent` is looked for again at each start, and refused until then.
+        """
+        command = command_of(upstream, environ, absent=absent)
+        shared = (self.store, self._own_files, self._digests, self._machine or look())
+        return Guard(upstream, environ, command, *shared)
 
 
 class Guard:
@@ -65,6 +73,7 @@ class Guard:
         self,
         upstream: UpstreamSettings,
         environ: Mapping[str, str],
+        command: StdioCommand,
         store: ConsentStore,
         own_files: tuple[Path, ...],
         digests: Digests,
@@ -77,7 +86,7 @@ class Guard:
         self._digests = digests
         self._machine = machine
         self._tmp: str | None = None
-        self.command = command_of(upstream, environ)
+        self.command = command
         self.reached: Reached = reached(upstream.sandbox, machine)
         self.egress: str | None = None
 
@@ -97,6 +106,9 @@ class Guard:
 
         Raises ClientError.
         """
+        if self.command.argv[0] == NOWHERE:
+            argv = find_program(self._upstream, self._environ)
+            self.command = replace(self.command, argv=tuple(argv))
         self._check_machine()
         self._check_paths()
         start = gather(

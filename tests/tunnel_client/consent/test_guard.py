@@ -281,3 +281,29 @@ def test_a_folder_of_its_own_is_made_where_there_is_no_tmp_and_removed(
     assert not folder.exists()
     sandboxed = SandboxSettings()
     assert guarded.hosts == () == tuple(sandboxed.hosts)
+
+
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_a_program_that_is_not_there_yet_is_refused_until_it_is(
+    tmp_path: Path, server: Path, with_folder: bool
+) -> None:
+    """For the daemon: one program that is missing keeps nobody else from serving."""
+    command = [str(server) if with_folder else server.name]
+    settings = UpstreamSettings(name="x", command=command)
+    state, environ = tmp_path / "state", {**ENVIRON, "PATH": str(server.parent)}
+    text = server.read_text()
+    server.unlink()
+    guards = Guards(state, (state,), FULL)
+    guarded = guards.of(settings, environ, absent=True)
+    for _ in range(2):
+        found = guarded.refusal()
+        assert isinstance(found, NoProgramError)
+        assert found.cause == f"upstream x: no program {command[0]!r} that may be run"
+    server.write_text(text)
+    server.chmod(0o755)
+    assert isinstance(guarded.refusal(), NotConsentedError)
+    agree(guarded)
+    assert guarded.refusal() is None
+    start = guarded.agreed()
+    start.close()
+    assert start.wanted.argv == (str(server),)
