@@ -1,6 +1,6 @@
 """What `tunnel-client status` shows: one screen, and what needs somebody is in capitals."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.audit.export.wording import in_words
@@ -38,8 +38,8 @@ _OF_UPSTREAM = frozenset(
 def status_text(answer: Mapping[str, Any], kinds: Mapping[str, str], now: float) -> str:
     """Write the daemon's answer for people.
 
-    `kinds` says which upstream is of which kind; `now` is the time since the epoch. What a newer
-    daemon says besides is shown as it is.
+    `kinds` says of which kind each upstream of the configuration is; `now` is the time since the
+    epoch. What a newer daemon says besides is shown as it is.
     """
     policy = answer.get("policy", {})
     head = [
@@ -146,8 +146,9 @@ def _audit(audit: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _upstreams(answer: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
     names, tools = answer.get("upstreams", ()), answer.get("tools", {})
+    waiting = _waiting(sorted(set(kinds) - set(names)))
     if not names:
-        return "no upstreams; add one: tunnel-client upstream add NAME --url URL"
+        return waiting or "no upstreams; add one: tunnel-client upstream add NAME --url URL"
     width = max(len("UPSTREAM"), *(len(name) for name in names))
     lines = [f"{'UPSTREAM':<{width}}  KIND   " + "  ".join(word.upper() for word in COUNTS)]
     for name in names:
@@ -157,7 +158,15 @@ def _upstreams(answer: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
         remarks = [*_remarks(name, facts), *_program(_of(answer.get("stdio", ()), name))]
         remarks += _credential(_of(answer.get("credentials", ()), name))
         lines += [f"{'':<{width}}  {line}" for line in remarks]
-    return "\n".join(lines)
+    return "\n".join([*lines, waiting] if waiting else lines)
+
+
+def _waiting(names: Sequence[str]) -> str:
+    """Say what was added to the configuration since the daemon read it."""
+    if not names:
+        return ""
+    again = "start tunnel-client run again (systemctl restart tunnel-client)"
+    return f"{len(names)} of the configuration NOT SERVED YET ({', '.join(names)}): {again}"
 
 
 def _remarks(name: str, facts: Mapping[str, Any]) -> Iterator[str]:

@@ -119,6 +119,17 @@ def test_what_a_newer_client_says_besides_is_shown_too() -> None:
     assert "no upstreams" in status_text({"connected": False}, {}, NOW)
 
 
+def test_what_was_added_since_the_start_waits_for_a_restart() -> None:
+    again = "start tunnel-client run again (systemctl restart tunnel-client)"
+    kinds = {"tickets": "http", "time": "stdio", "git": "stdio"}
+    lines = status_text(answer(), kinds, NOW).splitlines()
+    assert lines[-1] == f"2 of the configuration NOT SERVED YET (git, time): {again}"
+    said = status_text(answer(upstreams=[]), {"time": "stdio"}, NOW)
+    assert f"1 of the configuration NOT SERVED YET (time): {again}" in said
+    assert "upstream add" not in said
+    assert "NOT SERVED" not in status_text(answer(), {"tickets": "http"}, NOW)
+
+
 def test_spans_have_one_unit() -> None:
     assert [span(each) for each in (-1, 45, 119, 120, 7200, 172800)] == [
         *("0s", "45s", "119s", "2m", "2h", "2d"),
