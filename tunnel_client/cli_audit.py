@@ -29,7 +29,13 @@ def _mixed(text: str) -> Exception:
     return LogsMixedError(text)
 
 
-REFUSALS = _refusal, _no_checkpoint, _mixed
+def _unknown(text: str) -> Exception:
+    from tunnel_client.errors import AuditUnreadableError
+
+    return AuditUnreadableError(text, "on the relay: tunnel-relay session list --all")
+
+
+REFUSALS = _refusal, _no_checkpoint, _mixed, _unknown
 PROGRAM = Program("tunnel-client", config_option, _folder, *REFUSALS)
 audit = audit_group(PROGRAM)
 

@@ -120,6 +120,8 @@ def init(
     from tunnel_relay.init import Wanted, init
     from tunnel_relay.places import default_config, default_state_dir
 
+    if public_url is not None:
+        _check_origin(public_url, "--public-url")
     host, port = _split_listen(listen, "--listen")
     admin = None if admin_listen == "none" else _split_listen(admin_listen, "--admin-listen")
     if public_url is None and not demo:
@@ -211,19 +213,22 @@ def connect_info(config: Path | None, as_json: bool, server: str, kind: str, tok
     url = f"{settings.public_url[0]}/t/{tunnel}/{upstream}/mcp"
     token = token or not settings.authorization_servers  # nobody could log in
     text = connect_info(kind, f"{tunnel}-{upstream}", url, token=token)
-    _warn_of_unknown(config, tunnel)
+    _warn_of_unknown(config, tunnel, upstream)
     if as_json:
         answer({"for": kind, "url": url, "text": text})
     else:
         click.echo(text)
 
 
-def _warn_of_unknown(config: Path | None, tunnel: str) -> None:
-    """Say on the error stream that a tunnel does not exist, as far as that can be known here."""
+def _warn_of_unknown(config: Path | None, tunnel: str, upstream: str) -> None:
+    """Say on the error stream that there is no such server, as far as that can be known here."""
     from tunnel_relay.errors import Code, RelayError
 
     try:
-        run(config, "tunnel_show", name=tunnel)
+        offered = run(config, "tunnel_show", name=tunnel)["upstreams"]
+        if offered and upstream not in offered:  # while it has no link nobody knows
+            said = f"{tunnel} offers {', '.join(offered)} now, not {upstream}"
+            click.echo(f"warning: {said}", err=True)
     except RelayError as error:
         if error.code is Code.TUNNEL_UNKNOWN:
             click.echo(f"{error.code}: {error.message}", err=True)
@@ -297,6 +302,15 @@ def _path(config: Path | None) -> Path:
     from tunnel_relay.places import default_config
 
     return config or default_config(os.environ)
+
+
+def _check_origin(text: str, option: str) -> None:
+    from tunnel_relay.setting_types import normal_origin
+
+    try:
+        normal_origin(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def _split_listen(text: str, option: str) -> tuple[str, int]:

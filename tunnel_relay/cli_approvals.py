@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 API = "TUNNEL_RELAY_API"
+_INSTEAD = "set that variable to your admin token, or give --token file:PATH (mode 0600)"
 PAGE = 500
 """Requests that are asked for at once."""
 
@@ -168,6 +169,7 @@ def give(config: Path | None, how: dict[str, Any], command: str, **arguments: An
         return run(config, command, **arguments)
     from shared.configfile import SecretRef
     from tunnel_relay.admin.remote import call_api
+    from tunnel_relay.errors import RelayError
     from tunnel_relay.keyfiles import read_secret
 
     try:
@@ -175,7 +177,12 @@ def give(config: Path | None, how: dict[str, Any], command: str, **arguments: An
     except ValueError as error:
         raise click.UsageError(f"--token: {error}") from None
     origin = api or os.environ.get(API) or _own_api(config)
-    return call_api(origin, read_secret(reference, os.environ), command, arguments, ca_file)
+    try:
+        secret = read_secret(reference, os.environ)
+    except RelayError as error:
+        # It is of whoever gives the command, not of the configuration.
+        raise RelayError(error.code, f"--token: {error.message}", then=_INSTEAD) from None
+    return call_api(origin, secret, command, arguments, ca_file)
 
 
 def read_key(path: Path) -> "PrivateKey":

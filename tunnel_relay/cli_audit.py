@@ -34,7 +34,13 @@ def _mixed(text: str) -> Exception:
     return RelayError(Code.LOGS_MIXED, text)
 
 
-REFUSALS = _refusal, _no_checkpoint, _mixed
+def _unknown(text: str) -> Exception:
+    from tunnel_relay.errors import Code, RelayError
+
+    return RelayError(Code.AUDIT_UNREADABLE, text, then="tunnel-relay session list --all")
+
+
+REFUSALS = _refusal, _no_checkpoint, _mixed, _unknown
 PROGRAM = Program("tunnel-relay", config_option, _folder, *REFUSALS)
 audit = audit_group(PROGRAM)
 

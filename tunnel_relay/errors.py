@@ -38,7 +38,9 @@ EXPLAINED = {
         "restore the key from a backup, or make a new relay with tunnel-relay init",
     ),
     Code.EXISTS_ALREADY: Explained(
-        FAILED, "a file is there already and is never overwritten", "choose another --config"
+        FAILED,
+        "a file is there already and is never overwritten",
+        "keep it, or choose another place",
     ),
     Code.STORE_UNAVAILABLE: Explained(
         UNAVAILABLE, "the database cannot be read or written", "tunnel-relay check-config"
@@ -341,14 +343,22 @@ EXPLAINED = {
 
 
 class RelayError(TunnelError):
-    """A refusal with its code; the message may be shown and never holds a secret."""
+    """A refusal with its code; the message may be shown and never holds a secret.
 
-    def __init__(self, code: Code, message: str) -> None:
+    `cause` and `then`, what to do next, are given where more is known than a code can say.
+    """
+
+    def __init__(
+        self, code: Code, message: str, *, cause: str | None = None, then: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self._cause = cause
+        self._then = then
 
     @property
     def explained(self) -> Explained:
-        """What the code means."""
-        return EXPLAINED[self.code]
+        """What the code means, as far as is known here."""
+        known = EXPLAINED[self.code]
+        return Explained(known.exit_code, self._cause or known.cause, self._then or known.next)

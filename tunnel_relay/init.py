@@ -1,6 +1,7 @@
 """Writes what a new relay needs: a configuration that works, and fresh keys."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,10 +57,15 @@ def init(wanted: Wanted) -> Settings:
         files[wanted.state_dir / DEV_AUTHORITY] = certificate.authority
     text = files[wanted.config] = config_text(wanted, tls)
     # Judged before anything is written, so that a refusal leaves nothing behind.
-    parse_settings(text, str(wanted.config), {})
+    try:
+        parse_settings(text, str(wanted.config), {})
+    except RelayError as error:
+        message = f"nothing was written: {error.message}"
+        raise RelayError(error.code, message, then="tunnel-relay init --help") from None
     for path in files:
         if path.exists():
-            raise RelayError(Code.EXISTS_ALREADY, f"{path} is there already")
+            then = _instead(wanted)
+            raise RelayError(Code.EXISTS_ALREADY, f"{path} is there already", then=then)
     check_state_dir(wanted.state_dir)
     try:
         wanted.config.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +75,15 @@ def init(wanted: Wanted) -> Settings:
     for path, text in files.items():
         write_new(path, text)
     return read_settings(wanted.config, {})
+
+
+def _instead(wanted: Wanted) -> str:
+    """Say what helps where there is a relay, or part of one."""
+    if wanted.config.exists():
+        config = shlex.quote(str(wanted.config))
+        more = "for another relay give both --config and --state-dir"
+        return f"tunnel-relay serve --config {config}, or edit that file; {more}"
+    return "another relay needs folders of its own: give both --config and --state-dir"
 
 
 def config_text(wanted: Wanted, tls: tuple[Path, Path] | None) -> str:

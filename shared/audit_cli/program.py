@@ -34,10 +34,18 @@ class Program(NamedTuple):
     """The same for what was given as a checkpoint of the log and is none."""
     mixed: Callable[[str], Exception]
     """The same for logs that are not one relay's and its clients'."""
+    unknown: Callable[[str], Exception] | None = None
+    """The same for a session that is not in it, where it says who lists them."""
 
     def where(self, config: Path | None, folder: Path | None) -> Path:
-        """Return the folder of the log that is meant."""
-        return folder or self.folder(config)
+        """Return the folder of the log that is meant; raises the program's refusal."""
+        if folder is None:
+            return self.folder(config)
+        below = folder / "audit"
+        if below.is_dir() and not any(folder.glob("*.jsonl*")):
+            # A state folder: the log in it has a folder of its own.
+            raise self.refusal(f"no log in {folder}; there is one in {below}")
+        return folder
 
     def words(self, *words: str, **options: object) -> str:
         """Return a command of this program as it is pasted into a shell."""
@@ -55,6 +63,7 @@ class Program(NamedTuple):
         from shared.audit.private import AuditError
         from shared.audit.query import WantedError
         from shared.audit.reconciling import MixedLogsError
+        from shared.audit.replay import UnknownSessionError
 
         try:
             yield
@@ -62,6 +71,8 @@ class Program(NamedTuple):
             raise click.UsageError(str(error)) from None
         except MixedLogsError as error:
             raise self.mixed(str(error)) from None
+        except UnknownSessionError as error:
+            raise (self.unknown or self.refusal)(str(error)) from None
         except AuditError as error:
             raise self.refusal(str(error)) from None
         except BrokenPipeError:

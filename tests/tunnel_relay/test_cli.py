@@ -58,9 +58,13 @@ def test_init_writes_what_serve_needs(shell: Shell) -> None:
 def test_init_never_overwrites(shell: Shell) -> None:
     before = {file: file.read_bytes() for file in (shell.folder / "state").iterdir()}
     words = ("init", "--demo", "--state-dir", str(shell.folder / "state"))
-    assert "MT1005" in shell.run(*words, code=1).stderr
+    refused = shell.run(*words, code=1).stderr
+    assert "MT1005" in refused
+    assert f"next:  tunnel-relay serve --config {shell.config}, or edit that file" in refused
     shell.config.unlink()
-    assert "MT1005" in shell.run(*words, code=1).stderr
+    refused = shell.run(*words, code=1).stderr
+    assert "MT1005" in refused
+    assert "give both --config and --state-dir" in refused
     assert before == {file: file.read_bytes() for file in (shell.folder / "state").iterdir()}
     assert not shell.config.exists()
 
@@ -72,6 +76,11 @@ def test_a_refused_init_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "MT1001" in shell.run("init", *state, *url, "--listen", "0.0.0.0:443", code=78).stderr
     shell.run("init", *state, code=2)
     shell.run("init", *state, *url, "--listen", "nonsense", code=2)
+    bare = shell.run("init", *state, "--public-url", "relay.example.com", code=2).stderr
+    assert "--public-url: write an origin like https://relay.example.com" in bare
+    later = shell.run("init", *state, *url, "--listen", "0.0.0.0:443", code=78).stderr
+    assert "MT1001: nothing was written: " in later
+    assert "tunnel-relay init --help" in later
     assert list(tmp_path.iterdir()) == []
 
 
@@ -244,6 +253,16 @@ def test_connect_info_of_a_tunnel_that_is_not_there_says_so(shell: Shell) -> Non
     assert "MT1020: no tunnel is called 'office'" in shell.run("connect-info", "office/git").stderr
     shell.run("tunnel", "create", "office", "--owner", "ada")
     assert shell.run("connect-info", "office/git").stderr == ""
+
+
+def test_connect_info_of_a_server_that_is_not_offered_says_so(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunnel_relay.cli.run", lambda *_, **__: {"upstreams": ["git", "mail"]})
+    assert shell.run("connect-info", "office/git").stderr == ""
+    typo = shell.run("connect-info", "office/gti")
+    assert typo.stderr == "warning: office offers git, mail now, not gti\n"
+    assert "office/gti/mcp" in typo.stdout
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:

@@ -92,6 +92,13 @@ async def test_a_request_is_listed_shown_and_approved_from_afar(tmp_path: Path) 
         assert "denied" in every.output
 
 
+def test_a_variable_that_is_not_set_is_of_the_shell_that_gives_the_command() -> None:
+    words = ("list", "--api", "https://relay.example.com", "--token", "env:NOPE")
+    refused = command(*words).stderr
+    assert refused.startswith("MT1061: --token: ")
+    assert "next:  set that variable" in refused
+
+
 async def test_a_list_that_is_cut_says_so(tmp_path: Path) -> None:
     async with far(tmp_path) as relay:
         asked = [await relay.office.ask(tool=f"send{number}") for number in range(3)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio.to_thread
 from click.testing import CliRunner, Result
 
+from tests.shared.audit_cli.logs import a_log
 from tests.tunnel_relay.admin.test_purging import old_log, stones
 from tests.tunnel_relay.console.stage import Stage, a_console
 from tunnel_relay.cli import build
@@ -32,6 +33,16 @@ async def test_two_people_remove_old_records_by_command(tmp_path: Path) -> None:
         done = await give(stage, "abe", "--confirm", wish[:12])
         assert "0 files removed" in done.stdout  # nothing is as old as that
         assert stones(log) == []
+
+
+async def test_a_session_that_is_not_there_is_looked_for_where_sessions_are_listed(
+    tmp_path: Path,
+) -> None:
+    folder = await a_log(tmp_path / "log", calls=1)
+    done = CliRunner().invoke(build(), ["audit", "replay", "ffff", "--folder", str(folder)])
+    assert done.exit_code == 1
+    assert "MT1150: no session of that name" in done.stderr
+    assert "next:  tunnel-relay session list --all" in done.stderr
 
 
 def test_what_is_asked_for_is_one_thing(tmp_path: Path) -> None:

@@ -20,3 +20,6 @@ def test_an_error_carries_its_explanation() -> None:
     error = RelayError(Code.TUNNEL_UNKNOWN, "no tunnel is called 'x'")
     assert str(error) == "no tunnel is called 'x'"
     assert error.explained.next == "tunnel-relay tunnel list"
+    known = RelayError(Code.TUNNEL_UNKNOWN, "none", cause="so it is", then="do that").explained
+    assert (known.cause, known.next) == ("so it is", "do that")
+    assert known.exit_code == error.explained.exit_code

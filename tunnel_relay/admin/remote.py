@@ -46,6 +46,10 @@ def call_api(
         "Accept-Encoding": "identity",
     }
     try:
+        connection.connect()
+    except OSError as error:
+        raise _unreachable(origin, error) from None
+    try:
         connection.request("POST", f"/v1/{command}", json.dumps(arguments), headers)
         body = connection.getresponse().read(MAX_ANSWER + 1)
         answer = json.loads(body)
@@ -55,6 +59,16 @@ def call_api(
     finally:
         connection.close()
     return _result(answer)
+
+
+def _unreachable(origin: str, error: OSError) -> RelayError:
+    why = error.strerror or type(error).__name__
+    return RelayError(
+        Code.RELAY_SILENT,
+        f"no connection to {origin}: {why}; nothing was done",
+        cause="no relay can be reached there",
+        then="see that it runs (tunnel-relay serve), that --api is its console, --ca-file its CA",
+    )
 
 
 def _result(answer: Any) -> Any:

@@ -212,6 +212,14 @@ async def test_a_time_long_ago_is_a_time_in_the_next_command_too(tmp_path: Path)
     assert len(answered(*shlex.split(page["next"])[2:-1])["records"]) == 2
 
 
+async def test_the_folder_above_a_log_is_said_to_be_that(tmp_path: Path) -> None:
+    folder = await a_log(tmp_path / "audit", calls=1)
+    for words in (("query",), ("replay", "a1a1"), ("verify",), ("key",)):
+        done = run(*words, "--folder", tmp_path)
+        assert done.exit_code == 1
+        assert f"no log in {tmp_path}; there is one in {folder}" in done.output, words
+
+
 def test_no_log_is_said(tmp_path: Path) -> None:
     for words in (("query",), ("tail",), ("replay", "a1a1")):
         done = run(*words, "--folder", tmp_path)

@@ -79,3 +79,8 @@ def test_the_token_goes_over_https_or_stays_here(origin: str) -> None:
 
 def test_nobody_there_is_told() -> None:
     assert refused("http://127.0.0.1:9") is Code.RELAY_SILENT
+    with pytest.raises(RelayError) as caught:
+        call_api("http://127.0.0.1:9", TOKEN, "status", {})
+    assert caught.value.message.endswith("Connection refused; nothing was done")
+    assert caught.value.explained.cause == "no relay can be reached there"
+    assert "tunnel-relay serve" in caught.value.explained.next
