@@ -91,7 +91,7 @@ def enroll(
     """
     from shared.link import loop
     from tunnel_client.audit.commands import record_enrolment
-    from tunnel_client.enroll import check_room, enroll, next_steps, plan_from
+    from tunnel_client.enroll import check_room, check_scheme, enroll, next_steps, plan_from
     from tunnel_client.settings import default_config, default_state_dir
 
     plan = plan_from(
@@ -105,6 +105,7 @@ def enroll(
         environ=os.environ,
     )
     check_room(plan)
+    check_scheme(plan)
     enrolled = loop.run(enroll(plan, _join_code(join_code_file)))
     record_enrolment(_settings(plan.config))
     click.echo(next_steps(plan, enrolled, os.environ))

@@ -185,7 +185,7 @@ def _ask(name: str, dangers: list[str], *, yes: bool, allow_dangerous: bool) -> 
     from tunnel_client.errors_upstreams import ConsentDeclinedError, DangerousCommandError
 
     if not yes and not sys.stdin.isatty():
-        raise ConsentDeclinedError("no terminal to ask on")
+        raise ConsentDeclinedError("no terminal to ask on").naming(NAME=name)
     if dangers and not allow_dangerous:
         if yes:
             raise DangerousCommandError(
@@ -194,9 +194,9 @@ def _ask(name: str, dangers: list[str], *, yes: bool, allow_dangerous: bool) -> 
             )
         typed = click.prompt(f"This is dangerous. Type {name} to go on", default="", err=True)
         if typed != name:
-            raise ConsentDeclinedError("the name was not typed")
+            raise ConsentDeclinedError("the name was not typed").naming(NAME=name)
     if not yes and not click.confirm("Start exactly this when agents call it?", err=True):
-        raise ConsentDeclinedError("you did not agree")
+        raise ConsentDeclinedError("you did not agree").naming(NAME=name)
 
 
 def _settings(config: Path | None) -> "ClientSettings":

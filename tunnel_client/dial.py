@@ -137,6 +137,30 @@ async def dial(
     Returns once TLS is agreed and `connection_made` was called. The caller bounds the whole call
     (10 s); when it is cancelled nothing stays open. Raises a DialError.
     """
+    try:
+        return await _dial(target, protocol_factory)
+    except DialError as error:
+        named(error, target.relay)
+        raise
+
+
+def named(error: DialError, relay: RelayUrl) -> DialError:
+    """Return it with the relay's own name in what its code says to do next."""
+    if error.next == error.next_command:
+        host = f"[{relay.host}]" if ":" in relay.host else relay.host
+        web = f"{'https' if relay.secure else 'http'}://{relay.authority}/"
+        for word, known in (
+            ("https://RELAY/", web),
+            ("RELAY:443", f"{host}:{relay.port}"),
+            ("RELAY", relay.host),
+        ):
+            error.next = error.next.replace(word, known)
+    return error
+
+
+async def _dial(
+    target: DialTarget, protocol_factory: Callable[[], _P]
+) -> tuple[asyncio.Transport, _P]:
     context = await asyncio.to_thread(tls_context, target.ca_file) if target.relay.secure else None
     proxy = choose_proxy(target)
     place = target.relay.authority if proxy is None else f"proxy {proxy.host}:{proxy.port}"

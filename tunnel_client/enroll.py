@@ -12,6 +12,8 @@ import json
 import os
 import platform
 import shlex
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from shared.ids import JOIN_PREFIX, is_name, is_token
 from shared.keys import BadKeyError, decode_public, encode_public, key_fingerprint
 from shared.version import VERSION
 from tunnel_client.config_text import first_config, upstreams_of
-from tunnel_client.dial import DialTarget, dial, proxy_of_environment
+from tunnel_client.dial import DialTarget, dial, named, proxy_of_environment
 from tunnel_client.errors import (
     AlreadyEnrolledError,
     BadJoinCodeError,
@@ -52,6 +54,7 @@ from tunnel_client.settings import (
 
 ENROL_PATH = "/tunnel/enroll"
 ENROL_SECONDS = 20.0
+_LOOK_SECONDS = 5.0
 _MAX_HOST_TEXT = 200
 
 
@@ -164,6 +167,31 @@ def check_room(plan: EnrolPlan) -> str:
     return upstreams_of(read_config(plan.config)) if plan.config.exists() else ""
 
 
+def check_scheme(plan: EnrolPlan) -> None:
+    """Refuse `ws://` where TLS is spoken, before the code is asked for; raises DialSettingsError.
+
+    Else it would only be told that the relay hung up. Who is not there is told when it is asked.
+    """
+    relay = plan.target.relay
+    if relay.secure:
+        return
+    context = ssl.create_default_context()
+    # Nothing is sent: whether anybody speaks it at all is the question, not who.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((relay.host, relay.port), timeout=_LOOK_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=relay.host),
+        ):
+            pass
+    except (OSError, ValueError):
+        return
+    meant = RelayUrl(True, relay.host, relay.port).origin
+    raise DialSettingsError(
+        f"{relay.authority} speaks TLS: use wss://", f"tunnel-client enroll {meant}"
+    )
+
+
 async def _ask(target: DialTarget, identity: Identity, code: SecretStr) -> Enrolled:
     question = {
         "join_code": code.get_secret_value(),
@@ -178,12 +206,13 @@ async def _ask(target: DialTarget, identity: Identity, code: SecretStr) -> Enrol
             transport, exchange = await dial(target, lambda: OneExchange(request))
             try:
                 status, body = await exchange.answer()
+            except ConnectError as error:
+                raise named(error, target.relay) from None
             finally:
                 transport.abort()
     except TimeoutError:
-        raise ConnectError(
-            f"{target.relay.authority} did not answer within {ENROL_SECONDS:.0f} s"
-        ) from None
+        late = f"{target.relay.authority} did not answer within {ENROL_SECONDS:.0f} s"
+        raise named(ConnectError(late), target.relay) from None
     return _judge(status, body, target.relay.authority)
 
 

@@ -4,7 +4,8 @@ Every class has a stable code `MT2nnn`; every instance says the cause and the ne
 Codes are never reused. `docs/` has a section for each.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Self
 
 from shared.errors import TunnelError
 
@@ -30,6 +31,13 @@ class ClientError(TunnelError):
         super().__init__(cause)
         self.cause = cause
         self.next = next_command or self.next_command
+
+    def naming(self, **known: str) -> Self:
+        """Put what is known for the words in capitals of the next command that its code gives."""
+        if self.next == self.next_command:
+            words = re.compile(rf"\b(?:{'|'.join(known)})\b")
+            self.next = words.sub(lambda found: known[found[0]], self.next)
+        return self
 
     def __str__(self) -> str:
         return f"{self.code}: {self.cause}\n  next: {self.next}"

@@ -72,6 +72,7 @@ async def introduce(upstream: Upstream) -> Report:
         told = "no version we know" if reason is None else reason.cause
         kind = UpstreamTestError if reason is None else type(reason)
         error = kind(f"{upstream.name}: {told}", None if reason is None else reason.next)
+        error.naming(NAME=upstream.name)
         error.unreachable = reason is not None and reason.unreachable
         raise error
     return Report(

@@ -259,10 +259,13 @@ async def test_a_listener_without_tls_is_refused(ca_file: Path) -> None:
 async def test_nobody_listening_is_told_from_no_such_name() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(ConnectError, match=r"cannot connect to 127\.0\.0\.1"):
+        with pytest.raises(ConnectError, match=r"cannot connect to 127\.0\.0\.1") as refused:
             await dial(at("127.0.0.1", taken.getsockname()[1]), Caller)
-    with pytest.raises(NameLookupError, match=r"no address for relay\.invalid"):
+        port = taken.getsockname()[1]
+    assert refused.value.next.startswith(f"curl -v https://127.0.0.1:{port}/ from here")
+    with pytest.raises(NameLookupError, match=r"no address for relay\.invalid") as unknown:
         await dial(at("relay.invalid", 443), Caller)
+    assert unknown.value.next.startswith("getent hosts relay.invalid; ")
 
 
 async def test_a_missing_ca_file_is_a_matter_of_configuration(tmp_path: Path) -> None:

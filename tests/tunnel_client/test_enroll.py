@@ -24,6 +24,7 @@ from tunnel_client.enroll import (
     EnrolPlan,
     check_code,
     check_room,
+    check_scheme,
     config_option,
     enroll,
     next_steps,
@@ -96,6 +97,33 @@ def plan(relay: Relay, tmp_path: Path, **more: Any) -> EnrolPlan:
     url = RelayUrl(True, "localhost", relay.port)
     target = more.pop("target", DialTarget(url, tmp_path / "ca.pem"))
     return EnrolPlan(target, tmp_path / "etc" / "client.toml", tmp_path / "state", **more)
+
+
+async def test_ws_to_a_relay_that_speaks_tls_is_refused_before_the_code_is_asked_for(
+    relay: Relay, tmp_path: Path
+) -> None:
+    with anyio.fail_after(10):
+        async with relay.listening():
+            plain = DialTarget(RelayUrl(False, "localhost", relay.port))
+            made = plan(relay, tmp_path, target=plain)
+            with pytest.raises(DialSettingsError, match="speaks TLS") as caught:
+                await asyncio.to_thread(check_scheme, made)
+            assert caught.value.next == f"tunnel-client enroll wss://localhost:{relay.port}"
+            await asyncio.to_thread(check_scheme, plan(relay, tmp_path))
+
+
+async def test_ws_to_a_relay_without_tls_and_to_nobody_is_as_it_was(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    made = EnrolPlan(DialTarget(RelayUrl(False, "127.0.0.1", port)), tmp_path / "c", tmp_path)
+    async with server:
+        await asyncio.to_thread(check_scheme, made)
+    check_scheme(made)  # nobody listens any more
 
 
 async def test_enrolling_keeps_a_key_and_pins_the_relays(relay: Relay, tmp_path: Path) -> None:

@@ -52,3 +52,12 @@ def test_every_code_is_used_once_and_has_a_section_with_its_exit_code() -> None:
 def test_a_refusal_shows_code_cause_and_the_next_command(kind: type[ClientError]) -> None:
     assert str(kind("it is so")) == f"{kind.code}: it is so\n  next: {kind.next_command}"
     assert str(kind("it is so", "do this")).endswith("\n  next: do this")
+
+
+def test_what_is_known_stands_in_the_next_command() -> None:
+    listing = errors_upstreams.ListingError("no").naming(NAME="my-time")
+    assert (
+        listing.next == "tunnel-client upstream test my-time; then tunnel-client tool list my-time"
+    )
+    own = SettingsError("no", "set RELAY_NAMES").naming(RELAY=r"a\1", NAME="x")
+    assert own.next == "set RELAY_NAMES"

@@ -76,9 +76,11 @@ async def list_upstream(upstream: Upstream) -> Listing:
     except UpstreamTestError as error:
         # What it says itself of the way out is better than to ask the same again.
         known = None if error.next == error.next_command else error.next
-        raise ListingError(f"{upstream.name}: {error.cause}", known) from None
+        said = ListingError(f"{upstream.name}: {error.cause}", known)
+        raise said.naming(NAME=upstream.name) from None
     except TimeoutError:
-        raise ListingError(f"{upstream.name}: not done in {LISTING_SECONDS:.0f} s") from None
+        said = ListingError(f"{upstream.name}: not done in {LISTING_SECONDS:.0f} s")
+        raise said.naming(NAME=upstream.name) from None
 
 
 class _Walk:
