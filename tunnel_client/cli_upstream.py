@@ -62,6 +62,12 @@ def upstream_list(config: Path | None, as_json: bool) -> None:
 )
 @click.option("--cwd", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
 @click.option("--inherit-env", multiple=True, metavar="NAME", help="Let the program see this.")
+@click.option(
+    "--env",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set this for the program; a secret by where it is: NAME=file:PATH or credential:NAME.",
+)
 @click.option("--no-pin", is_flag=True, help="Do not ask the server for its tools now.")
 @json_option
 @credential_options
@@ -119,9 +125,17 @@ def _table(
         "ca_file": None if ca_file is None else str(ca_file),
         "cwd": None if cwd is None else str(cwd),
         "inherit_env": list(given["inherit_env"]) or None,
+        "env": _variables(given["env"]) or None,
         "credential": asked_credential(given["credential"], given["credential_set"], url),
         **sandbox_table(given),
     }
+
+
+def _variables(pairs: tuple[str, ...]) -> dict[str, str]:
+    found = dict(pair.split("=", 1) for pair in pairs if pair.find("=") > 0)
+    if len(found) != len(pairs):
+        raise click.UsageError("--env takes NAME=VALUE, each name once")
+    return found
 
 
 @upstream.command("remove")

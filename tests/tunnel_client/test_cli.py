@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import anyio
@@ -179,6 +180,23 @@ def test_a_program_that_is_not_there_is_not_added(config: Path) -> None:
     assert config.read_text() == before
     logged = call("audit", "query", "--kind", "upstream.", "--config", config)
     assert "upstream.added" not in logged.stdout
+
+
+def test_variables_of_a_program_are_added(config: Path) -> None:
+    add = ("upstream", "add", "git", "--config", config)
+    given = ("--env", "TZ=UTC", "--env", "TOKEN=file:/etc/creds/git", "--env", "EMPTY=")
+    done = call(*add, *given, "--", "sh")
+    assert done.exit_code == 0, done.stderr
+    added = tomllib.loads(config.read_text())["upstream"][-1]
+    assert added["env"] == {"TZ": "UTC", "TOKEN": "file:/etc/creds/git", "EMPTY": ""}
+    for wrong in (("--env", "TZ"), ("--env", "=x"), ("--env", "A=1", "--env", "A=2")):
+        refused = call("upstream", "add", "x", "--config", config, *wrong, "--", "sh")
+        assert refused.exit_code == 2
+        assert "--env takes NAME=VALUE, each name once" in refused.stderr
+    with_url = call(
+        "upstream", "add", "x", "--config", config, "--env", "A=1", "--url", "http://h/"
+    )
+    assert (with_url.exit_code, with_url.stderr[:8]) == (78, "MT2001: ")
 
 
 def test_an_upstream_is_removed_and_it_says_what_stays(config: Path) -> None:
