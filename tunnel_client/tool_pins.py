@@ -21,11 +21,13 @@ from tunnel_client.control import ask_status
 from tunnel_client.errors import ClientError, NotRunningError
 from tunnel_client.errors_upstreams import (
     CredentialShownError,
+    ListingError,
     NotPinnableError,
     UnknownToolError,
     UnknownUpstreamError,
 )
 from tunnel_client.settings import ClientSettings, UpstreamSettings
+from tunnel_client.upstream_probe import explain
 from tunnel_client.upstreams import guards_of, make_upstream
 
 LISTED_AT_ONCE = 4
@@ -157,10 +159,14 @@ async def list_now(
     upstream = make_upstream(settings, environ, guards, client.vault)
     await upstream.start()
     try:
-        return await list_upstream(upstream)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await upstream.aclose()
+        try:
+            return await list_upstream(upstream)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await upstream.aclose()
+    except ListingError as error:
+        explain(error, upstream)
+        raise
 
 
 def pick(choices: list[Choice], names: Iterable[str]) -> list[Choice]:

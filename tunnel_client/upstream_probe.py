@@ -1,5 +1,6 @@
 """Asks an upstream which MCP versions it speaks, the way an agent would."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +10,20 @@ import anyio
 from shared.ids import new_id
 from shared.jsonrpc.envelope import META_PREFIX, MODERN
 from tunnel_client.consent.guard import Guards
+from tunnel_client.credentials.guarded import GuardedUpstream
 from tunnel_client.credentials.settings import VaultSettings
+from tunnel_client.errors import ClientError
 from tunnel_client.errors_upstreams import UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
 from tunnel_client.upstream.base import Upstream, UpstreamRequest
+from tunnel_client.upstream.stdio import StdioUpstream
 from tunnel_client.upstream_ask import Answer, ask, initialize, modern
 from tunnel_client.upstreams import make_upstream
 
 PROBE_SECONDS = 20.0
 """For each of the two questions; a stdio server may have to start first."""
 _SESSION = "0" * 32
+_ENDED = re.compile(r"it (?:closed its output|ended with status -?\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,27 @@ async def probe_upstream(
     upstream = make_upstream(settings, environ, guards, vault)
     await upstream.start()
     try:
-        return await introduce(upstream)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await upstream.aclose()
+        try:
+            return await introduce(upstream)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await upstream.aclose()
+    except UpstreamTestError as error:
+        explain(error, upstream)
+        raise
+
+
+def explain(error: ClientError, upstream: Upstream) -> None:
+    """Put into a refusal how the program of a closed stdio upstream ended, and what it said."""
+    program = upstream.inner if isinstance(upstream, GuardedUpstream) else upstream
+    if isinstance(program, StdioUpstream) and program.last_words:
+        before = _ENDED.sub("", error.cause)  # which says the same with less
+        joint = "" if before != error.cause else "; "
+        error.cause = f"{before}{joint}{program.last_words}"
+        error.next = (
+            "mend what it says, or what its sandbox keeps from it (--read, --write, --host), then:"
+            f" tunnel-client upstream test {upstream.name}"
+        )
 
 
 async def introduce(upstream: Upstream) -> Report:

@@ -108,6 +108,31 @@ async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.Monke
     server.close()
 
 
+async def test_what_a_program_said_before_it_ended_is_told_without_its_secrets(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("canary-6c1f0a9e77")
+    code = "import os, sys; print('no key', os.environ['TOKEN'], file=sys.stderr); sys.exit(3)"
+    settings = UpstreamSettings.model_validate(
+        {
+            "name": "x",
+            "command": [sys.executable, "-c", code],
+            "env": {"TOKEN": f"file:{secret}"},
+            "sandbox": {"level": "off"},
+        }
+    )
+    guards = agreed(tmp_path / "state", settings, {}, dangers=True)
+    with anyio.fail_after(60):
+        with pytest.raises(UpstreamTestError) as caught:
+            await probe_upstream(settings, {}, guards)
+    said = "x: its program ended with status 3; it said last: no key [hidden]"
+    assert caught.value.cause == said
+    assert "tunnel-client upstream test x" in caught.value.next
+    assert "url" not in caught.value.next
+
+
 async def test_a_program_that_ends_at_once_is_told(tmp_path: Path) -> None:
     settings = UpstreamSettings(name="x", command=[sys.executable, "-c", "pass"])
     with anyio.fail_after(60):

@@ -82,6 +82,11 @@ class StdioUpstream:
         """Processes alive, those that are ending included."""
         return len(self._pool)
 
+    @property
+    def last_words(self) -> str:
+        """How the last program ended that did so by itself, for operators; empty: none did."""
+        return self._pool.last_words
+
     async def aclose(self) -> None:
         """End every exchange and process; returns when all are reaped."""
         self._closed = True

@@ -78,6 +78,8 @@ class ChildPool:
         self._now = now
         self._children: dict[Child, str] = {}
         self.guard = CrashGuard(limits)
+        self.last_words = ""
+        """Of the last program that ended by itself."""
 
     def __len__(self) -> int:
         return len(self._children)
@@ -121,6 +123,7 @@ class ChildPool:
 
     def _gone(self, child: Child) -> None:
         self._children.pop(child, None)
+        self.last_words = child.last_words or self.last_words
 
     def _refuse(self, error: ClientError) -> None:
         # Agents may ask again and again; the operator needs to be told once.

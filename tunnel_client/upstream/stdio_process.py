@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ import structlog
 from shared.audit import events
 from tunnel_client.sandbox.plan import Launch, Reached
 from tunnel_client.upstream.stdio_command import StdioCommand, StdioLimits
+from tunnel_client.upstream.stdio_ending import in_words
 from tunnel_client.upstream.stdio_pipes import LineReader, PipeWriter
 from tunnel_client.upstream.stdio_stderr import StderrLog
 from tunnel_client.upstream.stdio_strays import MARK, end_strays
@@ -30,6 +32,8 @@ _PR_SET_PDEATHSIG = 1
 _POLL = 0.1
 _DRAIN = 1.0
 _STDERR_BYTES = 64 * 1024
+_LAST_LINES = 5
+_LINE_SHOWN = 300
 
 _libc = ctypes.PyDLL(None) if sys.platform == "linux" else None
 
@@ -97,6 +101,7 @@ class Child:
         self._gone = asyncio.Event()
         self.now = self._loop.time
         self.started = self.now()
+        self._said: deque[str] = deque(maxlen=_LAST_LINES)
 
     def start(self) -> None:
         """Start the process; raises OSError when it cannot, ClientError when it may not be done."""
@@ -294,6 +299,13 @@ class Child:
         say("child gone", status=status, crashed=self._crashed)
         self._on_gone()
 
+    @property
+    def last_words(self) -> str:
+        """How it ended, when it did so by itself; empty else, and until it is gone."""
+        if not self._crashed or not self._gone.is_set():
+            return ""
+        return in_words(self._process.returncode, self._said)
+
     def _note(self, kind: str, **facts: Any) -> None:
         # Whose child it is, only the log line knows.
         upstream = structlog.get_context(self._log).get("upstream", "")
@@ -328,6 +340,7 @@ class Child:
         if dropped:
             self._log.warning("lines of a child's stderr dropped", count=dropped)
         if text:
+            self._said.append(text[:_LINE_SHOWN])
             self._log.info("child says", text=text)
 
 
