@@ -10,7 +10,7 @@ from shared.errors import AuthError, CloseCode
 from tunnel_client import errors_connect, errors_service, errors_upstreams
 from tunnel_client.doctor import errors as errors_doctor
 from tunnel_client.errors import ClientError, DialError, SettingsError
-from tunnel_client.reconnect import GiveUp, Reconnect
+from tunnel_client.reconnect import GiveUp, KeyUse, Reconnect
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "client-errors.md"
 
@@ -37,7 +37,7 @@ def test_every_code_is_used_once_and_has_a_section_with_its_exit_code() -> None:
     assert len(exits) == len(kinds)
     for end in (
         Reconnect().after_close(CloseCode.REVOKED, up_for=0, jitter=0),
-        Reconnect().after_close(CloseCode.REPLACED, up_for=0, jitter=0),
+        Reconnect().after_close(CloseCode.REPLACED, up_for=0, jitter=0, key=KeyUse.REFUSED),
         Reconnect().after_close(CloseCode.TOO_MANY, up_for=0, jitter=0),
         Reconnect().after_error(AuthError(""), up_for=0, jitter=0),
     ):

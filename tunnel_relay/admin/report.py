@@ -104,7 +104,9 @@ class ReportCommands(PolicyCommands):
             instances = await self.store.instances(name)
             mine = by_tunnel.get(name, [])
             shown = [instance_view(each, mine) for each in instances]
-            yield {**tunnel_view(tunnel, mine), "owner_is": known, "instances": shown}
+            cloned = name in self._admissions.cloned
+            view = {**tunnel_view(tunnel, mine), "cloned": cloned}
+            yield {**view, "owner_is": known, "instances": shown}
 
     async def _servers(self) -> Any:
         for each in self.tools.all():
