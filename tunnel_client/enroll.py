@@ -173,23 +173,48 @@ def check_scheme(plan: EnrolPlan) -> None:
     Else it would only be told that the relay hung up. Who is not there is told when it is asked.
     """
     relay = plan.target.relay
-    if relay.secure:
-        return
-    context = ssl.create_default_context()
-    # Nothing is sent: whether anybody speaks it at all is the question, not who.
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((relay.host, relay.port), timeout=_LOOK_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=relay.host),
-        ):
-            pass
-    except (OSError, ValueError):
+    if relay.secure or not _speaks_tls(relay):
         return
     meant = RelayUrl(True, relay.host, relay.port).origin
     raise DialSettingsError(
         f"{relay.authority} speaks TLS: use wss://", f"tunnel-client enroll {meant}"
     )
+
+
+def _speaks_tls(relay: RelayUrl) -> bool:
+    """Tell whether TLS is spoken there and not what a relay without it says: asked in this order.
+
+    Such a relay would write down a greeting of TLS as one more malformed request of a stranger.
+    What speaks TLS may answer too, with a page on what was sent to it.
+    """
+    context = ssl.create_default_context()
+    # Nothing is sent over it: whether anybody speaks it at all is the question, not who.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    place = (relay.host, relay.port)
+    question = f"GET /healthz HTTP/1.1\r\nHost: {relay.authority}\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection(place, timeout=_LOOK_SECONDS) as plain:
+            plain.sendall(question.encode("ascii"))
+            if _status_of(plain) == b"200":
+                return False
+        with (
+            socket.create_connection(place, timeout=_LOOK_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=relay.host),
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _status_of(plain: socket.socket) -> bytes:
+    """Return the status of an HTTP answer; empty if none comes whole and in time."""
+    line, first = len(b"HTTP/1.1 200"), b""
+    try:
+        while len(first) < line and (more := plain.recv(line - len(first))):
+            first += more
+    except OSError:
+        return b""
+    return first[9:] if first.startswith(b"HTTP/") else b""
 
 
 async def _ask(target: DialTarget, identity: Identity, code: SecretStr) -> Enrolled:

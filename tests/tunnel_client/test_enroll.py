@@ -113,9 +113,11 @@ async def test_ws_to_a_relay_that_speaks_tls_is_refused_before_the_code_is_asked
 
 
 async def test_ws_to_a_relay_without_tls_and_to_nobody_is_as_it_was(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(100)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        asked.append(await reader.readuntil(b"\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -123,6 +125,7 @@ async def test_ws_to_a_relay_without_tls_and_to_nobody_is_as_it_was(tmp_path: Pa
     made = EnrolPlan(DialTarget(RelayUrl(False, "127.0.0.1", port)), tmp_path / "c", tmp_path)
     async with server:
         await asyncio.to_thread(check_scheme, made)
+    assert asked == [b"GET /healthz HTTP/1.1\r\n"]  # and no greeting of TLS, which a relay logs
     check_scheme(made)  # nobody listens any more
 
 

@@ -70,18 +70,21 @@ async def test_exchanges_at_once_use_as_many_connections_and_those_again() -> No
     gate = Gate()
     async with raw_server(gate) as server, pool(server.url) as upstream:
         for _ in range(3):
+            server.seen.clear()
             replies = [begin(upstream)[1] for _ in range(16)]
+            await server.until(lambda: len(server.seen) == 16)
             gate.let(16)
             for reply in replies:
                 assert (await reply.done()).status == 200
+            assert len(server.seen) == 16
     assert server.connections == 16
-    assert len(server.seen) == 48
 
 
 async def test_the_connection_used_last_is_used_next() -> None:
     gate = Gate()
     async with raw_server(gate) as server, pool(server.url) as upstream:
         replies = [begin(upstream)[1] for _ in range(5)]
+        await server.until(lambda: len(server.seen) == 5)
         gate.let(5)
         for reply in replies:
             await reply.done()
