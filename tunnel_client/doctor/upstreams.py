@@ -14,7 +14,7 @@ from shared.checkup import Check
 from shared.policy.classes import ToolClass
 from tunnel_client.catalog.catalog import Catalog
 from tunnel_client.catalog.definitions import Kind
-from tunnel_client.catalog.listing import list_upstream
+from tunnel_client.catalog.listing import Listing, list_upstream
 from tunnel_client.catalog.pins import Pins
 from tunnel_client.doctor.errors import (
     NothingPinnedError,
@@ -27,7 +27,8 @@ from tunnel_client.doctor.scene import Scene
 from tunnel_client.errors import ClientError
 from tunnel_client.errors_upstreams import ListingError, NoCredentialError, UpstreamTestError
 from tunnel_client.settings import UpstreamSettings
-from tunnel_client.upstream_probe import Report, introduce
+from tunnel_client.upstream.base import Upstream
+from tunnel_client.upstream_probe import Report, explain, introduce
 from tunnel_client.upstreams import guards_of, make_upstream
 
 SECONDS = 10.0
@@ -63,20 +64,26 @@ async def upstream(settings: UpstreamSettings, scene: Scene) -> str:
     unpinned = [settings.name] if settings.pinning == "off" else []
     pins = Pins(scene.settings.state_dir)
     catalog = Catalog(pins, [settings.name], unpinned, marked=lambda: None)
-    await made.start()
-    try:
-        report = await introduce(made)
-        listing = await list_upstream(made)
-    except (UpstreamTestError, ListingError) as error:
-        raise judge_silence(error) from None
-    finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await made.aclose()
+    report, listing = await _answers(made)
     catalog.learn(settings.name, listing)
     count = len(listing.of(Kind.TOOL))
     return f"{_eras(report)}; {judge_pins(settings.name, count, catalog.status(settings.name))}" + (
         level
     )
+
+
+async def _answers(made: Upstream) -> tuple[Report, Listing]:
+    await made.start()
+    try:
+        try:
+            return await introduce(made), await list_upstream(made)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                await made.aclose()
+    except (UpstreamTestError, ListingError) as error:
+        judged = judge_silence(error)
+        explain(judged, made)  # a program that is over may have said why
+        raise judged from None
 
 
 def judge_silence(error: ClientError) -> ClientError:

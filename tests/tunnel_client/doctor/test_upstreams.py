@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.recording_upstream import recording_upstream
+from tests.helpers.sandboxes import agree
 from tests.helpers.tunnel import free_port
 from tests.tunnel_client.doctor.doctored import Verdict, answering, enrolled, said, verdict
 from tunnel_client import control
@@ -13,6 +14,7 @@ from tunnel_client.catalog.catalog import PINNING_OFF
 from tunnel_client.doctor.errors import NothingPinnedError
 from tunnel_client.doctor.upstreams import judge_pins
 from tunnel_client.identity import StateLock
+from tunnel_client.upstreams import guards_of
 
 NOWHERE = "ws://127.0.0.1:9"
 DENIES = """\
@@ -126,6 +128,22 @@ async def test_a_program_that_nobody_agreed_to_is_not_started(tmp_path: Path) ->
     found = await verdict(enrolled(tmp_path, NOWHERE, upstreams=table))
     assert code(found, "upstream files") == "MT2560"
     assert not mark.exists()
+
+
+async def test_a_program_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
+    command = json.dumps(["/bin/sh", "-c", "echo no key >&2; exit 3"])
+    table = (
+        f'[[upstream]]\nname = "files"\ncommand = {command}\n[upstream.sandbox]\nlevel = "off"\n'
+    )
+    settings = enrolled(tmp_path, NOWHERE, upstreams=table)
+    environ = {"PATH": "/usr/bin:/bin"}
+    agree(guards_of(settings).of(settings.upstream[0], environ), dangers=True)
+    found = await verdict(settings, environ=environ)
+    fault = found.lines["upstream files"].fault
+    assert fault is not None
+    assert "ended with status 3; it said last: no key" in fault.cause
+    assert "tunnel-client upstream test files" in fault.next
+    assert "url" not in fault.next
 
 
 def test_pins_are_counted_and_none_at_all_is_a_fault() -> None:
