@@ -73,9 +73,10 @@ def reconcile_command(program: Program) -> click.Command:
 
         if keys and len(keys) != 1 + len(clients):
             raise click.UsageError("give one --key for each folder, in their order, or none")
+        folders = [program.where(None, each) for each in (relay, *clients)]
         with program.reading():
-            first, *others = relay_first((relay, *clients))
-            broken, unproven = _doubts(program, (relay, *clients), keys)
+            first, *others = relay_first(folders)
+            broken, unproven = _doubts(program, folders, keys)
             found = reconcile_folders(first, others, slack=slack, window=window)
         ok = found.ok and not broken and not unproven
         if as_json:

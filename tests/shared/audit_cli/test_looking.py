@@ -218,6 +218,10 @@ async def test_the_folder_above_a_log_is_said_to_be_that(tmp_path: Path) -> None
         done = run(*words, "--folder", tmp_path)
         assert done.exit_code == 1
         assert f"no log in {tmp_path}; there is one in {folder}" in done.output, words
+    for pair in ((tmp_path, folder), (folder, tmp_path)):
+        done = run("reconcile", *pair)
+        assert done.exit_code == 1
+        assert f"no log in {tmp_path}; there is one in {folder}" in done.output, pair
 
 
 def test_no_log_is_said(tmp_path: Path) -> None:
