@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from http import HTTPStatus
 
 from shared.backoff import Backoff
 from shared.errors import FINAL_CLOSE_CODES, AuthError, CloseCode
+from shared.link.websocket import UpgradeRefusedError
 from tunnel_client.errors import EXIT_CONFIGURATION, EXIT_NOT_PERMITTED, ClientError
 
 _REVOKED = (
@@ -72,9 +74,13 @@ def key_after_close(known: KeyUse, code: int, *, made: bool) -> KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class RetryIn:
-    """Dial again after this many seconds."""
+    """Dial again after this many seconds.
+
+    With `crowded` the relay has more to do than it can: who dials sooner only makes that worse.
+    """
 
     seconds: float
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +103,15 @@ class Reconnect:
     """Counts failures in a row and decides after each.
 
     Only a link that was up for `stable_after` seconds clears the count: one that is made and
-    broken at once, over and over, backs off like one that is never made.
+    broken at once, over and over, backs off like one that is never made. `crowded` counts the
+    refusals in a row of a relay that has too much to do: after an outage it is asked soon first.
     """
 
     backoff: Backoff = field(default_factory=Backoff)
     stable_after: float = 30.0
     failures: int = 0
     hurried: int = 0
+    crowded: int = 0
 
     def after_close(
         self, code: int, *, up_for: float, jitter: float, key: KeyUse = KeyUse.OURS
@@ -149,7 +157,7 @@ class Reconnect:
 
     def sooner(self, decision: RetryIn) -> RetryIn:
         """Return when to dial while calls wait for the link: soon, unless it failed often."""
-        if self.failures > MAX_SOON:
+        if decision.crowded or self.failures > MAX_SOON:
             return decision
         return RetryIn(min(decision.seconds, SOON_SECONDS))
 
@@ -165,6 +173,10 @@ class Reconnect:
             return GiveUp(EXIT_NOT_PERMITTED, _RELAY_UNPROVEN)
         if isinstance(error, ClientError) and not error.retryable and not linked:
             return GiveUp(error.exit_code, str(error))
+        if isinstance(error, UpgradeRefusedError) and error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.failures += 1
+            self.crowded += 1
+            return RetryIn(self.backoff.delay(self.crowded, jitter), crowded=True)
         return self._retry(up_for, jitter)
 
     @property
@@ -175,15 +187,18 @@ class Reconnect:
 
     def _held(self, up_for: float) -> None:
         """Clear the count after a link that was up for long."""
+        self.crowded = 0
         if up_for >= self.stable_after:
             self.failures = 0
 
     def _retry(self, up_for: float, jitter: float) -> RetryIn:
+        self.crowded = 0
         self.failures = 1 if up_for >= self.stable_after else self.failures + 1
         return RetryIn(self.backoff.delay(self.failures, jitter))
 
     def _retry_slowly(self, jitter: float) -> RetryIn:
         # The relay answers every key it does not know alike, so this may be its store being
         # restored: worth another try, not worth hammering.
+        self.crowded = 0
         self.failures += 1
         return RetryIn(self.backoff.cap * (1 + jitter) / 2)

@@ -183,6 +183,7 @@ async def challenge(
     challenge_payload = encode(answer)
     send_frame(transport, FrameType.CHALLENGE, challenge_payload)
     proof = await receive_frame(inbox, FrameType.PROOF)
+    inbox.check_connected()  # where many come at once, those that gave up cost no more
     stored = await find_key(hello.tunnel, hello.instance)
     # An unknown instance is checked against our own key, so that it takes as long to refuse.
     held = verify(stored or key.public, proof, client_transcript(hello_payload, challenge_payload))

@@ -57,6 +57,8 @@ class Inbox:
         self._messages: deque[bytes] = deque()
         self._lost: PeerError | None = None
         self._arrived = anyio.Event()
+        self.waiting_since: float | None = None
+        """Since when, in the loop's seconds, a coroutine waits for the next message."""
 
     def message_received(self, message: bytes) -> None:
         """Keep a message; more than a handshake has lose the peer its connection."""
@@ -82,8 +84,15 @@ class Inbox:
             if self._lost is not None:
                 raise self._lost
             self._arrived = anyio.Event()
+            self.waiting_since = anyio.current_time()
             await self._arrived.wait()
+        self.waiting_since = None
         return self._messages.popleft()
+
+    def check_connected(self) -> None:
+        """Raise LinkLostError when the peer is gone, whatever it said before."""
+        if self._lost is not None:
+            raise self._lost
 
     def hand_over(self, handler: MessageHandler) -> None:
         """Pass on what came early, then nothing more."""
@@ -342,8 +351,9 @@ class ClientWebSocket(WebSocketTransport):
             self.abort()
 
 
-Admit = Callable[[Request], tuple[int, str] | None]
-"""Judge an upgrade request before it is answered: None lets it in, else an HTTP status and text."""
+Admit = Callable[[Request, str], tuple[int, str] | None]
+"""Judge an upgrade request, and the address it is from, before it is answered: None lets it in,
+else an HTTP status and text."""
 
 
 class ServerWebSocket(WebSocketTransport):
@@ -367,7 +377,7 @@ class ServerWebSocket(WebSocketTransport):
     def _handshake_event(self, event: Request | Response) -> None:
         server = self._server
         request = cast(Request, event)
-        refusal = self._admit(request)
+        refusal = self._admit(request, self.peer)
         if refusal is not None:
             server.send_response(server.reject(http.HTTPStatus(refusal[0]), refusal[1] + "\n"))
             return

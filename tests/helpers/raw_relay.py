@@ -96,7 +96,7 @@ class RawRelay:
                 await asyncio.sleep(0.01)
         return self.links[-1]
 
-    def judge(self, _request: Request) -> tuple[int, str] | None:
+    def judge(self, _request: Request, _peer: str) -> tuple[int, str] | None:
         """Say which upgrades are refused, and with what."""
         return (503, "not now") if self.shut else None
 

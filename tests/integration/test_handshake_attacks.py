@@ -216,13 +216,6 @@ async def test_t10_a_handshake_that_stalls_is_closed(stage: Stage) -> None:
     await stage.alive()
 
 
-async def test_t10_many_stalled_handshakes_keep_nobody_out(stage: Stage) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(300):  # more than may be under way at a time
-            await stack.enter_async_context(upgraded(stage.port))
-        await stage.alive()
-
-
 EARLY: list[tuple[FrameType, int, bytes]] = [
     (FrameType.PROOF, 0, bytes(64)),
     (FrameType.READY, 0, bytes(64)),

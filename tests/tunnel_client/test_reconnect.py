@@ -1,8 +1,11 @@
 """When the client dials again, when it waits, and when it stops for good."""
 
+from collections.abc import Callable
+
 import pytest
 
 from shared.errors import AuthError, CloseCode, PeerError
+from shared.link.websocket import UpgradeRefusedError
 from tunnel_client.errors import ConnectError, DialSettingsError, NotARelayError, StateWriteError
 from tunnel_client.reconnect import (
     AT_ONCE_SECONDS,
@@ -74,6 +77,41 @@ def test_calls_that_wait_are_dialled_for_within_a_second_while_that_is_few() -> 
     assert plan.sooner(RetryIn(0.5)) == RetryIn(0.5)
     plan.failures += 1
     assert plan.sooner(RetryIn(30)) == RetryIn(30)
+
+
+def test_a_relay_with_too_much_to_do_is_left_in_peace_whatever_waits() -> None:
+    plan, full = Reconnect(failures=MAX_SOON - 1), UpgradeRefusedError(429)
+    waits = [plan.after_error(full, up_for=0, jitter=1.0) for _ in range(8)]
+    # It answers, so that an outage before that does not count.
+    seconds = [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert waits == [RetryIn(each, crowded=True) for each in seconds]
+    for each in waits:
+        assert isinstance(each, RetryIn)
+        assert plan.sooner(each) == each
+
+
+@pytest.mark.parametrize("status", [503, 502, 404])
+def test_another_refusal_is_a_failure_as_any_other(status: int) -> None:
+    plan = Reconnect(failures=2)
+    assert plan.after_error(UpgradeRefusedError(status), up_for=0, jitter=1.0) == RetryIn(2)
+
+
+def test_whatever_else_happens_clears_the_count_of_refusals() -> None:
+    full = UpgradeRefusedError(429)
+    ends: list[Callable[[Reconnect], object]] = [
+        lambda plan: plan.after_error(OSError(), up_for=0, jitter=1.0),
+        lambda plan: plan.after_close(CloseCode.POLICY, up_for=0, jitter=1.0),
+        lambda plan: plan.after_close(CloseCode.INTERNAL, up_for=0, jitter=1.0),
+        lambda plan: plan.after_close(CloseCode.GOING_AWAY, up_for=5, jitter=1.0),
+        lambda plan: plan.after_cut(up_for=5, jitter=1.0),
+        lambda plan: plan.after_move(up_for=5, jitter=1.0),
+    ]
+    for end in ends:
+        plan = Reconnect()
+        for _ in range(5):
+            plan.after_error(full, up_for=0, jitter=1.0)
+        end(plan)
+        assert plan.after_error(full, up_for=0, jitter=1.0) == RetryIn(0.5, crowded=True)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, cast
 
 from shared.checkup import SkippedError
@@ -201,8 +202,10 @@ async def opened(socket: ClientWebSocket, place: str) -> Inbox:
     try:
         return await socket.opened()
     except UpgradeRefusedError as error:
-        if error.status == 503:
-            raise RelayNotReadyError("the relay takes no more links now (HTTP 503)") from None
+        if error.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise RelayNotReadyError(
+                f"the relay takes no more links now (HTTP {error.status})"
+            ) from None
         raise NotARelayError(f"{place} answered {error.status} to the WebSocket upgrade") from None
     except NotSpokenError as error:
         raise NotARelayError.at(place, error) from None

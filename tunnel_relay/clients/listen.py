@@ -1,6 +1,5 @@
 """Takes in clients' links: judges the upgrade, shakes hands, hands over to the registry."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from shared.wire.limits import LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.registry import Registry
+from tunnel_relay.clients.unproven import Unproven
 from tunnel_relay.ratelimit import address_key
 from tunnel_relay.store.base import StoreError
 
@@ -54,7 +54,8 @@ class LinkListener:
     instance, counter) once the signature held; `groups_of` says what grants tell of a user.
     `most` is how many links there may be, and how many of one client.
     Handshakes run in the task group of `serve`, at most `max_handshakes` at a time, each within
-    `deadline` seconds. Who would be one too many takes the place of one that proved nothing yet.
+    `deadline` seconds. Who would be one too many may have the place of one that proved nothing yet
+    (`Unproven` says whose), and is else told to come later.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class LinkListener:
         limits: LinkLimits,
         deadline: float,
         most: tuple[int, int],
-        max_handshakes: int = 256,
+        max_handshakes: int = 1024,
     ) -> None:
         self._key = key
         self._origins = origins
@@ -82,8 +83,7 @@ class LinkListener:
         self._max_links, self._links_per_client = most
         self._max_handshakes = max_handshakes
         self._handshakes = 0
-        self._unproven: dict[ServerWebSocket, str] = {}
-        """By whom, the oldest first: what `ratelimit.address_key` makes of the address."""
+        self._unproven = Unproven()
         self._tasks: anyio.abc.TaskGroup | None = None
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -94,7 +94,7 @@ class LinkListener:
         """Make the protocol that takes over an upgraded connection (uvicorn's `ws` class)."""
         return LinkSocket(self._judge_upgrade, self._opened, server_state)
 
-    def _judge_upgrade(self, request: Request) -> tuple[int, str] | None:
+    def _judge_upgrade(self, request: Request, peer: str) -> tuple[int, str] | None:
         headers = request.headers
         if request.path != PATH:
             return 404, "not found"
@@ -105,29 +105,27 @@ class LinkListener:
             return 401, "name the tunnel"
         if self._tasks is None or self._registry.connected + self._handshakes >= self._max_links:
             return 503, "no more links"
-        if self._handshakes >= self._max_handshakes and not self._unproven:
-            return 503, "too many handshakes"
+        if self._crowded and self._in_the_way(peer) is None:
+            return 429, "too many handshakes"
         return None
 
     def _opened(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         if self._tasks is None:
             socket.abort()
             return
-        if self._handshakes >= self._max_handshakes and self._unproven:
-            self._make_room()
+        if self._crowded and (dropped := self._in_the_way(socket.peer)) is not None:
+            self._unproven.remove(dropped)
+            dropped.abort()
         self._handshakes += 1
-        self._unproven[socket] = address_key(socket.peer)
+        self._unproven.add(socket, address_key(socket.peer), inbox)
         self._tasks.start_soon(self._greet, socket, inbox)
 
-    def _make_room(self) -> None:
-        """Drop the oldest of those that proved nothing, at the address that has most of them.
+    @property
+    def _crowded(self) -> bool:
+        return self._handshakes >= self._max_handshakes
 
-        Anybody can begin a handshake and say no more: that must keep no client out.
-        """
-        ((most, _),) = Counter(self._unproven.values()).most_common(1)
-        oldest = next(socket for socket, address in self._unproven.items() if address == most)
-        del self._unproven[oldest]
-        oldest.abort()
+    def _in_the_way(self, peer: str) -> ServerWebSocket | None:
+        return self._unproven.in_the_way(address_key(peer), anyio.current_time())
 
     async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         try:
@@ -154,11 +152,11 @@ class LinkListener:
             socket.close(CloseCode.INTERNAL, "try again later")
         finally:
             self._handshakes -= 1
-            self._unproven.pop(socket, None)
+            self._unproven.remove(socket)
 
     async def _shake_hands(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         claim = await handshake.challenge(socket, inbox, self._key, self._origins, self._find_key)
-        self._unproven.pop(socket, None)
+        self._unproven.remove(socket)
         hello = claim.hello
         if self._registry.draining and self._named(hello) is None:
             socket.close(CloseCode.GOING_AWAY, "the relay stops")

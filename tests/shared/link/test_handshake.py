@@ -22,7 +22,7 @@ from shared.link.websocket import LinkLostError
 from shared.wire.frames import FrameType, encode_frame, encode_message
 from shared.wire.handshake import Hello, decode_challenge, encode
 from shared.wire.limits import KIB, LinkLimits
-from tests.shared.link.ends import DEADLINE, Sockets, sockets
+from tests.shared.link.ends import DEADLINE, Sockets, sockets, until
 from tests.shared.wire.pair import OPEN
 
 RELAY_KEY = PrivateKey.generate()
@@ -236,6 +236,16 @@ async def test_a_peer_that_leaves_is_reported_with_its_reason() -> None:
     error = await refused(leave)
     assert isinstance(error, LinkLostError)
     assert (error.code, error.reason) == (1001, "never mind")
+
+
+async def test_a_proof_of_a_peer_that_left_meanwhile_is_not_looked_at() -> None:
+    async with sockets() as ends:
+        send_frame(ends.client, FrameType.HELLO, encode(HELLO))
+        send_frame(ends.client, FrameType.PROOF, bytes(64))
+        ends.client.close(1001, "never mind")
+        await until(lambda: ends.server._lost)
+        with pytest.raises(LinkLostError, match="never mind"):
+            await judge(ends)
 
 
 def test_a_pinned_key_is_read_from_configuration() -> None:
