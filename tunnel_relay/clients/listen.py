@@ -103,7 +103,7 @@ class LinkListener:
         authorization = headers.get_all("Authorization")
         if len(authorization) != 1 or not authorization[0].lower().startswith(SCHEME):
             return 401, "name the tunnel"
-        if self._tasks is None or self._registry.connected + self._handshakes >= self._max_links:
+        if self._tasks is None or self._full:
             return 503, "no more links"
         if self._crowded and self._in_the_way(peer) is None:
             return 429, "too many handshakes"
@@ -119,6 +119,13 @@ class LinkListener:
         self._handshakes += 1
         self._unproven.add(socket, address_key(socket.peer), inbox)
         self._tasks.start_soon(self._greet, socket, inbox)
+
+    @property
+    def _full(self) -> bool:
+        # Which of them have their connection is looked at only where that decides.
+        if len(self._registry) + self._handshakes < self._max_links:
+            return False
+        return self._registry.connected + self._handshakes >= self._max_links
 
     @property
     def _crowded(self) -> bool:

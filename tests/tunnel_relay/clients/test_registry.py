@@ -7,7 +7,7 @@ from typing import Any, cast
 import anyio
 import pytest_asyncio
 
-from shared.errors import ResetCode
+from shared.errors import CloseCode, ResetCode
 from shared.keys import PrivateKey
 from shared.wire.codec import OpenHead, encode_open
 from shared.wire.limits import LinkLimits
@@ -60,6 +60,35 @@ async def test_a_call_that_waits_for_a_full_link_gets_it_when_there_is_room(link
     driver.reset(stream, ResetCode.CANCELLED)
     with anyio.fail_after(10):
         assert await waiting is link
+
+
+async def test_every_link_is_counted_once_however_it_is_replaced(link: Link) -> None:
+    registry = link._registry
+
+    def join(instance: str, process: str, slot: int) -> Link:
+        made = Link(registry, "office", instance * 32, 1, process * 16, slot)
+        made.grants = LinkGrants(made, PrivateKey.generate(), lambda _user: ())
+        made.attach(cast(Any, Nowhere()), LinkLimits(), "y" * 16)
+        registry.add(made)
+        assert len(registry) == len(registry.of_tunnel("office"))
+        return made
+
+    assert len(registry) == 1
+    join("0", "a", 0)  # in the place of the one that was there
+    assert len(registry) == 1
+    drains, beside = join("0", "a", 1), join("0", "a", 2)
+    assert len(registry) == 3
+    drains.driver.drain("moves")
+    join("0", "a", 1)
+    join("1", "b", 0)
+    assert len(registry) == 5
+    registry.remove(beside)
+    registry.remove(beside)
+    assert len(registry) == 4
+    join("0", "c", 0)  # a new process, in the place of all
+    assert len(registry) == 2
+    registry.close_all(CloseCode.GOING_AWAY, "the test is over")
+    assert len(registry) == 0 == len(registry.of_tunnel("office"))
 
 
 async def test_a_call_looks_once_more_when_its_time_is_over(link: Link) -> None:
