@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.sql import delete, insert, select, update
+from sqlalchemy.sql import bindparam, delete, insert, select, update
 
 from tunnel_relay.store.base import Instance, JoinCode, Joining, Tunnel, Verdict
 from tunnel_relay.store.batches import Batch
@@ -13,13 +13,32 @@ from tunnel_relay.store.tables import INSTANCES, JOIN_CODES, TUNNELS
 
 CLONED = "cloned: its counter went backwards, so two machines hold this key"
 
+# What every link needs that is made, written once: to build it cost more than to run it.
+_THIS = INSTANCES.c.tunnel == bindparam("tunnel_"), INSTANCES.c.id == bindparam("id_")
+_FIND = select(INSTANCES).where(*_THIS)
+_ACCEPT = (
+    update(INSTANCES)
+    .where(
+        *_THIS,
+        INSTANCES.c.locked.is_(None),
+        INSTANCES.c.counter < bindparam("counter_"),
+        INSTANCES.c.tunnel.in_(select(TUNNELS.c.name).where(TUNNELS.c.disabled.is_(False))),
+    )
+    .values(counter=bindparam("counter_"))
+)
+_WHY_NOT = (
+    select(INSTANCES.c.locked, TUNNELS.c.disabled)
+    .join(TUNNELS, TUNNELS.c.name == INSTANCES.c.tunnel)
+    .where(*_THIS)
+)
+_LOCK = update(INSTANCES).where(*_THIS).values(locked=CLONED)
+
 
 class SqlTunnels(Database):
     """See `tunnel_relay.store.base.Store`."""
 
     def __init__(self, engine: AsyncEngine, path: Path) -> None:
         super().__init__(engine, path)
-        # What every link needs that is made.
         self._finding = Batch(self.transaction, _found)
         self._admitting = Batch(self.transaction, _admitted)
 
@@ -87,40 +106,24 @@ class SqlTunnels(Database):
 
 async def _found(connection: AsyncConnection, asked: tuple[str, str]) -> Instance | None:
     tunnel, instance = asked
-    query = select(INSTANCES).where(INSTANCES.c.tunnel == tunnel, INSTANCES.c.id == instance)
-    row = (await connection.execute(query)).mappings().one_or_none()
+    found = await connection.execute(_FIND, {"tunnel_": tunnel, "id_": instance})
+    row = found.mappings().one_or_none()
     return None if row is None else Instance(**row)
 
 
 async def _admitted(connection: AsyncConnection, asked: tuple[str, str, int]) -> Verdict:
     tunnel, instance, counter = asked
-    this = INSTANCES.c.id == instance, INSTANCES.c.tunnel == tunnel
-    enabled = select(TUNNELS.c.name).where(TUNNELS.c.disabled.is_(False))
-    accept = (
-        update(INSTANCES)
-        .where(
-            *this,
-            INSTANCES.c.locked.is_(None),
-            INSTANCES.c.counter < counter,
-            INSTANCES.c.tunnel.in_(enabled),
-        )
-        .values(counter=counter)
-    )
-    why = (
-        select(INSTANCES.c.locked, TUNNELS.c.disabled)
-        .join(TUNNELS, TUNNELS.c.name == INSTANCES.c.tunnel)
-        .where(*this)
-    )
-    if (await connection.execute(accept)).rowcount == 1:
+    this = {"tunnel_": tunnel, "id_": instance}
+    if (await connection.execute(_ACCEPT, {**this, "counter_": counter})).rowcount == 1:
         return Verdict.ADMITTED
-    row = (await connection.execute(why)).one_or_none()
+    row = (await connection.execute(_WHY_NOT, this)).one_or_none()
     if row is None:
         return Verdict.UNKNOWN
     if row.locked is not None:
         return Verdict.LOCKED
     if row.disabled:
         return Verdict.DISABLED
-    await connection.execute(update(INSTANCES).where(*this).values(locked=CLONED))
+    await connection.execute(_LOCK, this)
     return Verdict.CLONED
 
 
