@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from shared.errors import PeerError
 from shared.jsonrpc.canonical import written
 from shared.jsonrpc.envelope import EnvelopeError
+from shared.jsonrpc.events import data_of, lines_of, rewritten
 from shared.jsonrpc.needles import LONGEST_LETTER, holds, holds_name
 from shared.jsonrpc.strict import read_strict
 
@@ -26,14 +27,12 @@ MAX_EDITED = 8 * 1024 * 1024
 DROP: Document = {}
 """An edit returns this very value for a message that must not go on at all."""
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _OTHER_ENDS = re.compile(rb"[\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 """What ends a line for Python's `str.splitlines`, and not in an event stream."""
 # Two line ends. LF after CR is taken in any case, or CR LF alone would count as two.
 _EVENT_END = re.compile(rb"[\r\n](?:(?<=\r)\n)?+(?:\r\n|\r|\n)")
 _SEAM = 3
 """How many bytes of an event's end may have come before the rest of it."""
-_BOM = b"\xef\xbb\xbf"
 _CHUNK_COST = 64
 """Bytes that keeping a chunk costs beside what is in it."""
 
@@ -131,7 +130,7 @@ class Watcher:
     def _judge(self, piece: "_Piece") -> None:
         if piece.hit and piece.last:
             if piece.whole:
-                self._read(_data_of(_lines(piece.data, piece.first)) or b"")
+                self._read(data_of(lines_of(piece.data, piece.first)) or b"")
             else:
                 self.unseen += 1
 
@@ -157,7 +156,7 @@ class Editor:
     They are names in lower case, sought in the bytes in any spelling (`holds_name`).
     """
 
-    __slots__ = ("_cutter", "_edit", "_event_stream", "_needles", "_requests")
+    __slots__ = ("_cutter", "_edit", "_event_stream", "_needles", "_open_end", "_requests")
 
     def __init__(
         self,
@@ -173,6 +172,8 @@ class Editor:
         self._event_stream = event_stream
         self._needles = needles
         self._cutter = _Cutter(needles, limit, holds_name, events=event_stream)
+        self._open_end = False
+        """Did what came last end with the CR of an event that was left out? Its LF may follow."""
 
     @property
     def held(self) -> int:
@@ -182,6 +183,9 @@ class Editor:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; returns those of messages that are whole now."""
         cutter, needles = self._cutter, self._needles
+        if self._open_end and data:
+            self._open_end = False
+            data = data.removeprefix(b"\n")
         whole = self._event_stream and needles and cutter.idle and data.endswith(b"\n\n")
         if whole and not holds_name(needles, data):
             cutter.skipped()  # whole events, as they mostly come
@@ -194,7 +198,8 @@ class Editor:
 
     def rest(self, data: bytes) -> bytes:
         """Take the last bytes of the body and its end; returns what is left to be sent on."""
-        if self._needles and self._cutter.idle and not holds_name(self._needles, data):
+        whole = self._needles and self._cutter.idle and not self._open_end
+        if whole and not holds_name(self._needles, data):
             return data
         return self.feed(data) + self.end()
 
@@ -208,12 +213,16 @@ class Editor:
             if changed == b"":
                 raise EditError("a request in the place of an answer")
             return piece.data if changed is None else changed
-        lines = _lines(piece.data, piece.first)
+        lines = lines_of(piece.data, piece.first)
         if any(not line.is_data and _OTHER_ENDS.search(line.text) for line in lines):
             raise EditError("a line that some would read as two")
-        text = _data_of(lines)
+        text = data_of(lines)
         changed = None if text is None else self._judge(text)
-        return piece.data if changed is None else _rewrite(lines, changed)
+        if changed is None:
+            return piece.data
+        passed = rewritten(lines, changed)
+        self._open_end = not passed and self._cutter.idle and piece.data.endswith(b"\r")
+        return passed
 
     def _judge(self, text: bytes) -> bytes | None:
         """Return a message as it is to be; None: as it is; nothing: it must not be."""
@@ -338,53 +347,6 @@ class _Cutter:
         else:
             self._hit = self._over = False
         return piece
-
-
-class _Line(NamedTuple):
-    """One line of an event; `text` and its `end` are the bytes of it."""
-
-    text: bytes
-    end: bytes
-    is_data: bool
-
-
-def _lines(event: bytes, first: bool) -> list[_Line]:
-    """Read an event into lines (HTML standard, section 9.2.5)."""
-    lines, start = [], 0
-    for end in [*_LINE_END.finditer(event), None]:
-        stop, after = (len(event),) * 2 if end is None else end.span()
-        if stop > start or end is not None:
-            text = event[start:stop]
-            name = text.removeprefix(_BOM) if first and not start else text
-            is_data = name.partition(b":")[0] == b"data"
-            lines.append(_Line(text, event[stop:after], is_data))
-        start = after
-    return lines
-
-
-def _data_of(lines: Sequence[_Line]) -> bytes | None:
-    """Return the data of an event, None when it has none."""
-    values = [line.text.partition(b":")[2].removeprefix(b" ") for line in lines if line.is_data]
-    return b"\n".join(values) if values else None
-
-
-def _rewrite(lines: Sequence[_Line], data: bytes) -> bytes:
-    """Return the event with other data, in the place of its first line of data.
-
-    Without data nobody is told of it, but its `id` still counts when the stream is resumed.
-    """
-    if not data:
-        kept = [line for line in lines if line.text.partition(b":")[0] in (b"id", b"retry", b"")]
-        ids = any(line.text.startswith((b"id", b"retry")) for line in kept)
-        return b"".join(line.text + line.end for line in kept) if ids else b""
-    parts, written = [], False
-    for line in lines:
-        if not line.is_data:
-            parts += [line.text, line.end]
-        elif not written:
-            written = True
-            parts += [b"data: ", data, line.end]
-    return b"".join(parts)
 
 
 def _is_response(document: Document) -> bool:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from shared.audit.export.net import TlsSocket
+
 WAIT = 20.0
 
 
@@ -18,6 +20,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         found: int = probe.getsockname()[1]
         return found
+
+
+def _secured(context: ssl.SSLContext, accepted: socket.socket) -> socket.socket:
+    context.sslsocket_class = TlsSocket  # whoever dialled may be gone
+    return context.wrap_socket(accepted, server_side=True)
 
 
 class SyslogServer:
@@ -69,7 +76,7 @@ class SyslogServer:
         before: threading.Thread | None,
     ) -> None:
         try:
-            peer = accepted if context is None else context.wrap_socket(accepted, server_side=True)
+            peer = accepted if context is None else _secured(context, accepted)
         except OSError:
             self.refused.set()
             accepted.close()
@@ -159,7 +166,7 @@ class HttpServer:
 
             def finish_request(self, request: Any, client_address: Any) -> None:
                 if context is not None:
-                    request = context.wrap_socket(request, server_side=True)
+                    request = _secured(context, request)
                 super().finish_request(request, client_address)
 
         with Quiet(("127.0.0.1", self.port), Handler) as server:
@@ -214,7 +221,7 @@ class NarrowServer:
                 peer.settimeout(WAIT)
                 with suppress(OSError):
                     if context is not None:
-                        peer = context.wrap_socket(peer, server_side=True)
+                        peer = _secured(context, peer)
                     self._serve(peer)
                 peer.close()
 

@@ -34,6 +34,21 @@ class SinkError(Exception):
         """Did the other side hang up on what was sent?"""
 
 
+class TlsSocket(ssl.SSLSocket):
+    """One that is closed once it was reset.
+
+    What was reset before TLS began is else lost by `wrap_socket`, open (CPython 3.11).
+    """
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Return what came."""
+        try:
+            return super().recv(buflen, flags)
+        except ConnectionError:
+            self.close()
+            raise
+
+
 class Connection:
     """One connection; every operation ends at the deadline that was set last."""
 
@@ -61,6 +76,7 @@ class Connection:
             if target.tls:
                 context = ssl.create_default_context(cafile=ca)
                 context.minimum_version = ssl.TLSVersion.TLSv1_2
+                context.sslsocket_class = TlsSocket
                 self._raw.settimeout(self._left())
                 # Kept before the handshake, so that `abort` ends that too.
                 self._socket = wrapped = context.wrap_socket(

@@ -339,6 +339,20 @@ def drop_asked(document: dict[str, Any]) -> dict[str, Any] | None:
     return DROP if "method" in document else None
 
 
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize("needles", [(), (b'"method"',)])
+@pytest.mark.parametrize("end", EVENT_ENDS)
+@pytest.mark.parametrize("feed", [b"", b"\n"])
+def test_an_event_that_is_left_out_takes_all_of_its_end_along(
+    feed: bytes, end: bytes, needles: tuple[bytes, ...], size: int
+) -> None:
+    """A line feed right behind CR is of the end, whenever it comes; behind another it is not."""
+    editor = Editor(drop_asked, event_stream=True, needles=needles, requests=True)
+    pieces = chunks(b'data:{"method":""}' + end + feed + b"id: 1\n\n", size)
+    passed = b"".join([*map(editor.feed, pieces[:-1]), editor.rest(pieces[-1])])
+    assert passed == (b"" if end.endswith(b"\r") else feed) + b"id: 1\n\n"
+
+
 @given(bodies, cuts, st.sampled_from([(), (b'"method"',)]))
 def test_chunks_do_not_matter_to_what_is_left_out(
     body: bytes, cuts: list[int], needles: tuple[bytes, ...]

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.audit.export import sinks
-from shared.audit.export.net import SinkError
+from shared.audit.export.net import SinkError, TlsSocket
 from shared.audit.export.settings import ExportSettings
 from shared.audit.export.sinks import FileSink, make_sink
 from shared.configfile import SecretRef
@@ -134,6 +135,23 @@ def test_who_cuts_a_handshake_was_not_sent_too_much(tmp_path: Path) -> None:
         with pytest.raises(SinkError) as refused:
             sending.result()
     assert not refused.value.too_large
+
+
+def test_a_connection_that_was_reset_before_tls_is_closed() -> None:
+    """Python takes the descriptor over, and lets go of it open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dialled = socket.create_connection(listener.getsockname())
+        descriptor = dialled.fileno()
+        peer, _ = listener.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        context = ssl.create_default_context()
+        context.sslsocket_class = TlsSocket
+        with pytest.raises(ConnectionResetError) as reset:
+            context.wrap_socket(dialled, server_hostname="127.0.0.1")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+    assert reset  # its frames have what was made
 
 
 def test_a_token_cannot_begin_a_header() -> None:
