@@ -125,7 +125,7 @@ class KeptLink:
         else:
             with anyio.move_on_after(decision.seconds):
                 await link.gone()  # it drained; now its relay may have gone, and another come
-                self._reconnect.failures = 0
+                self._reconnect.forget()
                 await anyio.sleep(self._process.jitter() * AT_ONCE_SECONDS)
         self.retry_at = None
 
@@ -135,6 +135,7 @@ class KeptLink:
             with anyio.fail_after(CONNECT_SECONDS):
                 link = await self._connect()
             began = anyio.current_time()
+            self._reconnect.made()
             ended = await self._until_over(link)
             if ended is None:
                 return self._moves(anyio.current_time() - began)

@@ -42,6 +42,8 @@ PLACE_SECONDS = 300.0
 """After this, at most, a relay that had no place for a link is asked again."""
 PLACE_SOONEST = 1.0
 """The same, at most, where a link of ours ended."""
+CROWDED_SECONDS = 8.0
+"""A relay with too much to do is asked again within this: it takes one of a few, now and then."""
 MAX_AT_ONCE = 8
 MAX_SOON = 64
 """So often in a row a connection may be cut in a hurry before each next one comes less soon."""
@@ -103,8 +105,8 @@ class Reconnect:
     """Counts failures in a row and decides after each.
 
     Only a link that was up for `stable_after` seconds clears the count: one that is made and
-    broken at once, over and over, backs off like one that is never made. `crowded` counts the
-    refusals in a row of a relay that has too much to do: after an outage it is asked soon first.
+    broken at once, over and over, backs off like one that is never made. Refusals of relays that
+    have too much to do count apart, until a link is made: after an outage the first come soon.
     """
 
     backoff: Backoff = field(default_factory=Backoff)
@@ -155,6 +157,14 @@ class Reconnect:
         self._held(up_for)
         return RetryIn(jitter * AT_ONCE_SECONDS)
 
+    def made(self) -> None:
+        """Learn that a link was made: no relay has too much to do for that."""
+        self.crowded = 0
+
+    def forget(self) -> None:
+        """Clear the counts: another relay may have come."""
+        self.failures = self.crowded = 0
+
     def sooner(self, decision: RetryIn) -> RetryIn:
         """Return when to dial while calls wait for the link: soon, unless it failed often."""
         if decision.crowded or self.failures > MAX_SOON:
@@ -174,31 +184,28 @@ class Reconnect:
         if isinstance(error, ClientError) and not error.retryable and not linked:
             return GiveUp(error.exit_code, str(error))
         if isinstance(error, UpgradeRefusedError) and error.status == HTTPStatus.TOO_MANY_REQUESTS:
-            self.failures += 1
             self.crowded += 1
-            return RetryIn(self.backoff.delay(self.crowded, jitter), crowded=True)
+            ceiling = min(self.backoff.ceiling(self.crowded), CROWDED_SECONDS)
+            return RetryIn(jitter * ceiling, crowded=True)
         return self._retry(up_for, jitter)
 
     @property
     def news(self) -> bool:
         """Whether the last end is worth a line: of many in a row, fewer and fewer are."""
-        times = self.hurried + self.failures
+        times = self.hurried + self.failures + self.crowded
         return times <= TOLD_EACH or not times & (times - 1) or not times % TOLD_LATER
 
     def _held(self, up_for: float) -> None:
         """Clear the count after a link that was up for long."""
-        self.crowded = 0
         if up_for >= self.stable_after:
             self.failures = 0
 
     def _retry(self, up_for: float, jitter: float) -> RetryIn:
-        self.crowded = 0
         self.failures = 1 if up_for >= self.stable_after else self.failures + 1
         return RetryIn(self.backoff.delay(self.failures, jitter))
 
     def _retry_slowly(self, jitter: float) -> RetryIn:
         # The relay answers every key it does not know alike, so this may be its store being
         # restored: worth another try, not worth hammering.
-        self.crowded = 0
         self.failures += 1
         return RetryIn(self.backoff.cap * (1 + jitter) / 2)

@@ -85,6 +85,10 @@ class Metrics(Collector):
         for reason, count in self._links.lost.items():
             lost.add_metric([reason], count)
         yield lost
+        crowded = _counters("handshakes_crowded", "Handshakes that were one too many.", "outcome")
+        for outcome, count in self._links.crowded.items():
+            crowded.add_metric([outcome], count)
+        yield crowded
         resumed = _counters("links_resumed", "Times that a cut link went on.")
         resumed.add_metric([], self._links.resumed)
         yield resumed

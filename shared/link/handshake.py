@@ -43,7 +43,8 @@ LINKS = "links"
 """The relay keeps several links of a client's process beside each other."""
 FEATURES: frozenset[str] = frozenset({LINKS})
 """Optional abilities of this build; what only one side has is left out of the link."""
-_MAX_MESSAGE = MESSAGE_HEADER_BYTES + MAX_HANDSHAKE_BYTES + 256
+MAX_MESSAGE = MESSAGE_HEADER_BYTES + MAX_HANDSHAKE_BYTES + 256
+"""Bytes of the longest message of a handshake: so much a peer may have us hold without a key."""
 
 
 class WrongRelayError(AuthError):
@@ -72,7 +73,7 @@ async def receive_frame(inbox: Inbox, due: FrameType) -> bytes:
 
 
 def _payload(message: bytes, due: FrameType, refused: type[PeerError]) -> bytes:
-    if len(message) > _MAX_MESSAGE:
+    if len(message) > MAX_MESSAGE:
         raise refused("handshake message over its limit")
     frames = list(decode_frames(message))
     if len(frames) != 1 or frames[0][0] is not due:

@@ -351,18 +351,25 @@ class ClientWebSocket(WebSocketTransport):
             self.abort()
 
 
-Admit = Callable[[Request, str], tuple[int, str] | None]
-"""Judge an upgrade request, and the address it is from, before it is answered: None lets it in,
-else an HTTP status and text."""
+Admit = Callable[[Request], tuple[int, str] | None]
+"""Judge an upgrade request before it is answered: None lets it in, else an HTTP status and text."""
 
 
 class ServerWebSocket(WebSocketTransport):
-    """The listening side: `admit` judges the upgrade, `on_open` gets the socket once it is open."""
+    """The listening side: `admit` judges the upgrade, `on_open` gets the socket once it is open.
 
-    def __init__(self, admit: Admit, on_open: Callable[["ServerWebSocket", Inbox], None]) -> None:
+    It takes messages of up to `most` bytes, until that is changed.
+    """
+
+    def __init__(
+        self,
+        admit: Admit,
+        on_open: Callable[["ServerWebSocket", Inbox], None],
+        most: int = MAX_MESSAGE_BYTES,
+    ) -> None:
         super().__init__()
         self._ws = self._server = ServerProtocol(
-            subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_MESSAGE_BYTES
+            subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=most
         )
         self._admit = admit
         self._on_open = on_open
@@ -374,10 +381,14 @@ class ServerWebSocket(WebSocketTransport):
         address = transport.get_extra_info("peername")
         self.peer = str(address[0]) if isinstance(address, tuple) else ""
 
+    def take_up_to(self, most: int) -> None:
+        """Take messages of up to so many bytes from now on."""
+        self._server.max_message_size = most
+
     def _handshake_event(self, event: Request | Response) -> None:
         server = self._server
         request = cast(Request, event)
-        refusal = self._admit(request, self.peer)
+        refusal = self._admit(request)
         if refusal is not None:
             server.send_response(server.reject(http.HTTPStatus(refusal[0]), refusal[1] + "\n"))
             return

@@ -67,7 +67,8 @@ class RawRelay:
     """Takes links of the client whose state is in `state_dir`, newest last.
 
     It takes `most` at a time, by their slots: one is enough to be hostile on. While it is `shut`
-    it refuses upgrades; while it does not `speak` it takes them, and answers to nothing. An `older`
+    it refuses upgrades with the status `refuses`; while it does not `speak` it takes them, and
+    answers to nothing. An `older`
     one takes no HELLO that says more than it knows of.
     """
 
@@ -78,6 +79,7 @@ class RawRelay:
     """A certificate for localhost, where there is one."""
     most: int = 1
     shut: bool = False
+    refuses: int = 503
     older: bool = False
     speak: asyncio.Event = field(default_factory=asyncio.Event)
     silent_to: list[ServerWebSocket] = field(default_factory=list)
@@ -96,9 +98,9 @@ class RawRelay:
                 await asyncio.sleep(0.01)
         return self.links[-1]
 
-    def judge(self, _request: Request, _peer: str) -> tuple[int, str] | None:
+    def judge(self, _request: Request) -> tuple[int, str] | None:
         """Say which upgrades are refused, and with what."""
-        return (503, "not now") if self.shut else None
+        return (self.refuses, "not now") if self.shut else None
 
     def opened(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         """Shake hands with who upgraded."""

@@ -1,7 +1,5 @@
 """When the client dials again, when it waits, and when it stops for good."""
 
-from collections.abc import Callable
-
 import pytest
 
 from shared.errors import AuthError, CloseCode, PeerError
@@ -83,7 +81,7 @@ def test_a_relay_with_too_much_to_do_is_left_in_peace_whatever_waits() -> None:
     plan, full = Reconnect(failures=MAX_SOON - 1), UpgradeRefusedError(429)
     waits = [plan.after_error(full, up_for=0, jitter=1.0) for _ in range(8)]
     # It answers, so that an outage before that does not count.
-    seconds = [0.5, 1, 2, 4, 8, 16, 30, 30]
+    seconds = [0.5, 1, 2, 4, 8, 8, 8, 8]
     assert waits == [RetryIn(each, crowded=True) for each in seconds]
     for each in waits:
         assert isinstance(each, RetryIn)
@@ -96,22 +94,29 @@ def test_another_refusal_is_a_failure_as_any_other(status: int) -> None:
     assert plan.after_error(UpgradeRefusedError(status), up_for=0, jitter=1.0) == RetryIn(2)
 
 
-def test_whatever_else_happens_clears_the_count_of_refusals() -> None:
-    full = UpgradeRefusedError(429)
-    ends: list[Callable[[Reconnect], object]] = [
-        lambda plan: plan.after_error(OSError(), up_for=0, jitter=1.0),
-        lambda plan: plan.after_close(CloseCode.POLICY, up_for=0, jitter=1.0),
-        lambda plan: plan.after_close(CloseCode.INTERNAL, up_for=0, jitter=1.0),
-        lambda plan: plan.after_close(CloseCode.GOING_AWAY, up_for=5, jitter=1.0),
-        lambda plan: plan.after_cut(up_for=5, jitter=1.0),
-        lambda plan: plan.after_move(up_for=5, jitter=1.0),
-    ]
-    for end in ends:
-        plan = Reconnect()
-        for _ in range(5):
-            plan.after_error(full, up_for=0, jitter=1.0)
-        end(plan)
-        assert plan.after_error(full, up_for=0, jitter=1.0) == RetryIn(0.5, crowded=True)
+def test_refusals_are_counted_apart_until_a_link_is_made() -> None:
+    plan, full = Reconnect(), UpgradeRefusedError(429)
+    for seconds in (0.5, 1, 2):
+        refused = plan.after_error(full, up_for=0, jitter=1.0)
+        assert refused == RetryIn(seconds, crowded=True)
+        # Another address is down, or this one had a place and dropped us again.
+        assert plan.sooner(RetryIn(9)) == RetryIn(SOON_SECONDS)
+        plan.after_error(OSError(), up_for=0, jitter=1.0)
+    assert plan.after_close(CloseCode.INTERNAL, up_for=0, jitter=1.0) == RetryIn(4)
+    plan.made()
+    assert plan.after_error(full, up_for=0, jitter=1.0) == RetryIn(0.5, crowded=True)
+    assert plan.after_error(OSError(), up_for=0, jitter=1.0) == RetryIn(8)
+    plan.forget()
+    assert plan.after_error(full, up_for=0, jitter=1.0) == RetryIn(0.5, crowded=True)
+    assert plan.after_error(OSError(), up_for=0, jitter=1.0) == RetryIn(0.5)
+
+
+def test_of_many_refusals_in_a_row_fewer_and_fewer_are_news() -> None:
+    plan, news = Reconnect(), []
+    for _ in range(TOLD_EACH + 8):
+        plan.after_error(UpgradeRefusedError(429), up_for=0, jitter=1.0)
+        news.append(plan.news)
+    assert news == [True] * TOLD_EACH + [False] * 7 + [True]
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,11 @@ from shared.keys import PrivateKey
 from shared.link import handshake
 from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
 from shared.wire.handshake import Hello
-from shared.wire.limits import LinkLimits
+from shared.wire.limits import MAX_MESSAGE_BYTES, LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants
+from tunnel_relay.clients.handshakes import Handshakes
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.registry import Registry
-from tunnel_relay.clients.unproven import Unproven
-from tunnel_relay.ratelimit import address_key
 from tunnel_relay.store.base import StoreError
 
 log = structlog.get_logger("tunnel_relay.listen")
@@ -28,6 +27,8 @@ log = structlog.get_logger("tunnel_relay.listen")
 PATH = "/tunnel"
 SCHEME = "mcp-tunnel "
 """The upgrade names its tunnel in Authorization: a browser cannot, and a scanner does not."""
+TOLD_EACH = 60.0
+"""Seconds between two lines that say that there are too many handshakes."""
 
 
 class Admission(Protocol):
@@ -55,7 +56,7 @@ class LinkListener:
     `most` is how many links there may be, and how many of one client.
     Handshakes run in the task group of `serve`, at most `max_handshakes` at a time, each within
     `deadline` seconds. Who would be one too many may have the place of one that proved nothing yet
-    (`Unproven` says whose), and is else told to come later.
+    (`Handshakes` says whose), and is else told to come later.
     """
 
     def __init__(
@@ -81,9 +82,8 @@ class LinkListener:
         self._limits = limits
         self._deadline = deadline
         self._max_links, self._links_per_client = most
-        self._max_handshakes = max_handshakes
-        self._handshakes = 0
-        self._unproven = Unproven()
+        self._handshakes = Handshakes(max_handshakes)
+        self._told_at = -TOLD_EACH
         self._tasks: anyio.abc.TaskGroup | None = None
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -94,7 +94,7 @@ class LinkListener:
         """Make the protocol that takes over an upgraded connection (uvicorn's `ws` class)."""
         return LinkSocket(self._judge_upgrade, self._opened, server_state)
 
-    def _judge_upgrade(self, request: Request, peer: str) -> tuple[int, str] | None:
+    def _judge_upgrade(self, request: Request) -> tuple[int, str] | None:
         headers = request.headers
         if request.path != PATH:
             return 404, "not found"
@@ -105,7 +105,7 @@ class LinkListener:
             return 401, "name the tunnel"
         if self._tasks is None or self._full:
             return 503, "no more links"
-        if self._crowded and self._in_the_way(peer) is None:
+        if len(self._handshakes) >= self._handshakes.most and not self._made_room():
             return 429, "too many handshakes"
         return None
 
@@ -113,26 +113,25 @@ class LinkListener:
         if self._tasks is None:
             socket.abort()
             return
-        if self._crowded and (dropped := self._in_the_way(socket.peer)) is not None:
-            self._unproven.remove(dropped)
-            dropped.abort()
-        self._handshakes += 1
-        self._unproven.add(socket, address_key(socket.peer), inbox)
         self._tasks.start_soon(self._greet, socket, inbox)
+        self._handshakes.begin(socket, inbox)
 
     @property
     def _full(self) -> bool:
         # Which of them have their connection is looked at only where that decides.
-        if len(self._registry) + self._handshakes < self._max_links:
-            return False
-        return self._registry.connected + self._handshakes >= self._max_links
+        left = self._max_links - len(self._handshakes)
+        return len(self._registry) >= left and self._registry.connected >= left
 
-    @property
-    def _crowded(self) -> bool:
-        return self._handshakes >= self._max_handshakes
-
-    def _in_the_way(self, peer: str) -> ServerWebSocket | None:
-        return self._unproven.in_the_way(address_key(peer), anyio.current_time())
+    def _made_room(self) -> bool:
+        """Return whether one more may begin, after dropping another for it."""
+        dropped = self._handshakes.make_room()
+        self._registry.crowded["refused" if dropped is None else "dropped"] += 1
+        if (now := anyio.current_time()) - self._told_at >= TOLD_EACH:
+            self._told_at = now
+            log.warning("too many handshakes", most=self._handshakes.most)
+        if dropped is not None:
+            dropped.abort()
+        return dropped is not None
 
     async def _greet(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         try:
@@ -158,12 +157,10 @@ class LinkListener:
             note("link.failed", source=socket.peer, reason="a fault of the relay")
             socket.close(CloseCode.INTERNAL, "try again later")
         finally:
-            self._handshakes -= 1
-            self._unproven.remove(socket)
+            self._handshakes.end(socket)
 
     async def _shake_hands(self, socket: ServerWebSocket, inbox: Inbox) -> None:
         claim = await handshake.challenge(socket, inbox, self._key, self._origins, self._find_key)
-        self._unproven.remove(socket)
         hello = claim.hello
         if self._registry.draining and self._named(hello) is None:
             socket.close(CloseCode.GOING_AWAY, "the relay stops")
@@ -183,7 +180,7 @@ class LinkListener:
         if len(self._registry) >= self._max_links:
             socket.close(CloseCode.INTERNAL, "no more links")
             return
-        handshake.ready(socket, claim, self._limits, self._key)
+        self._ready(socket, claim)
         name = hello.tunnel, hello.instance, hello.counter, hello.process, hello.slot
         link = Link(self._registry, *name)
         link.peer = socket.peer
@@ -192,6 +189,12 @@ class LinkListener:
         link.attach(socket, self._limits, claim.link)
         self._registry.add(link)
         inbox.hand_over(link.driver)
+
+    def _ready(
+        self, socket: ServerWebSocket, claim: handshake.Claim, taken: int | None = None
+    ) -> None:
+        socket.take_up_to(MAX_MESSAGE_BYTES)
+        handshake.ready(socket, claim, self._limits, self._key, taken)
 
     def _named(self, hello: Hello) -> Link | None:
         """Return the link that a client's process wants to go on with, if that is still there."""
@@ -204,7 +207,7 @@ class LinkListener:
         link = self._named(hello)
         if link is None:
             return False
-        handshake.ready(socket, claim, self._limits, self._key, link.driver.taken)
+        self._ready(socket, claim, link.driver.taken)
         link.resume(socket, hello.taken, socket.peer)
         inbox.hand_over(link.driver)
         return True
@@ -214,7 +217,7 @@ class LinkSocket(ServerWebSocket):
     """A link's socket as uvicorn sees it among its connections."""
 
     def __init__(self, admit: Any, on_open: Any, server_state: Any) -> None:
-        super().__init__(admit, on_open)
+        super().__init__(admit, on_open, handshake.MAX_MESSAGE)
         self._connections: set[Any] = server_state.connections
 
     def connection_made(self, transport: Any) -> None:

@@ -53,6 +53,8 @@ class Registry:
         self.resumed = 0
         self.lost: Counter[str] = Counter()
         """Links that ended, by the name of the close code."""
+        self.crowded: Counter[str] = Counter()
+        """Handshakes that were one too many: refused, or taken on for another that was dropped."""
 
     def __len__(self) -> int:
         return self._count  # asked with each handshake

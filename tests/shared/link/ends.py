@@ -186,7 +186,7 @@ class Drivers:
     client: Owner
 
 
-def _admit(_request: Request, _peer: str) -> None:
+def _admit(_request: Request) -> None:
     return None
 
 
@@ -229,7 +229,7 @@ async def sockets(
 
 @contextlib.asynccontextmanager
 async def listening(
-    admit: Callable[[Request, str], tuple[int, str] | None],
+    admit: Callable[[Request], tuple[int, str] | None],
     opened: Callable[[ServerWebSocket], None] = lambda _: None,
 ) -> AsyncIterator[int]:
     """Serve WebSockets that answer with an Inbox; returns the port."""

@@ -67,7 +67,7 @@ async def test_a_message_in_fragments_is_put_together() -> None:
 
 
 async def test_bytes_that_drip_are_put_together() -> None:
-    async with listening(lambda *_: None) as port:
+    async with listening(lambda _: None) as port:
         _, reader, writer = await upgrade_by_hand(port)
         for one in bytes([0x89, 0x82, 0, 0, 0, 0]) + b"hi":
             writer.write(bytes([one]))
@@ -236,7 +236,7 @@ async def test_pings_between_messages_are_answered_for_ever() -> None:
 async def test_a_peer_that_pings_and_reads_nothing_fills_no_memory_t13() -> None:
     """T13: messages between the pings do not help it, nor what the kernel holds of the answers."""
     opened: list[ServerWebSocket] = []
-    async with listening(lambda *_: None, opened.append) as port:
+    async with listening(lambda _: None, opened.append) as port:
         _, _, writer = await upgrade_by_hand(port)
         await until(lambda: opened)
         server = opened[0]
