@@ -11,8 +11,9 @@ import structlog
 from shared.audit import events
 from shared.errors import CloseCode, NotSpokenError, PeerError, TunnelError
 from shared.link import handshake
+from shared.link.inbox import Inbox, LinkLostError
 from shared.link.transport import CUT
-from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError
+from shared.link.websocket import ClientWebSocket
 from shared.version import VERSION
 from shared.wire.handshake import Hello
 from tunnel_client.client_link import LOOK_SECONDS, ClientLink

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from shared.errors import CloseCode
-from shared.link.websocket import LinkLostError
+from shared.link.inbox import LinkLostError
 from shared.wire.handshake import PROCESS_HEX
 from tunnel_client.audit.calls import Calls
 from tunnel_client.grants import WallClock

@@ -86,8 +86,8 @@ class Metrics(Collector):
             lost.add_metric([reason], count)
         yield lost
         crowded = _counters("handshakes_crowded", "Handshakes that were one too many.", "outcome")
-        for outcome, count in self._links.crowded.items():
-            crowded.add_metric([outcome], count)
+        for outcome in ("refused", "dropped"):
+            crowded.add_metric([outcome], self._links.crowded[outcome])
         yield crowded
         resumed = _counters("links_resumed", "Times that a cut link went on.")
         resumed.add_metric([], self._links.resumed)

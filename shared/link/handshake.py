@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from shared.errors import AuthError, NotSpokenError, PeerError
 from shared.keys import BadKeyError, PrivateKey, decode_public, encode_public, verify
+from shared.link.inbox import Inbox
 from shared.link.transport import MessageTransport
-from shared.link.websocket import Inbox
 from shared.version import WIRE_VERSION
 from shared.wire.frames import FrameType, decode_frames, encode_frame, encode_message
 from shared.wire.handshake import (

@@ -94,7 +94,6 @@ TESTED_BY: dict[str, str] = {
     "tunnel_client/cli_options.py": "tests/tunnel_client/test_cli.py",
     "tunnel_client/client.py": "tests/integration/test_links.py",
     "tunnel_client/client_link.py": "tests/integration/test_links.py",
-    "tunnel_client/kept_link.py": "tests/integration/test_link_failures.py",
     "tunnel_client/process.py": "tests/integration/test_links.py",
     "tunnel_client/stuck.py": "tests/integration/test_resume.py",
     "tunnel_client/cli_doctor.py": "tests/integration/test_doctor.py",

@@ -18,7 +18,8 @@ from shared.grant import Grant
 from shared.keys import PrivateKey
 from shared.link import handshake
 from shared.link.driver import LinkDriver
-from shared.link.websocket import Inbox, ServerWebSocket
+from shared.link.inbox import Inbox
+from shared.link.websocket import ServerWebSocket
 from shared.wire.codec import OpenHead, encode_open
 from shared.wire.frames import FrameType, encode_frame, encode_message
 from shared.wire.limits import LinkLimits

@@ -17,8 +17,9 @@ from shared.errors import AuthError, CloseCode, NotSpokenError, PeerError
 from shared.keys import decode_public, key_fingerprint
 from shared.link import handshake
 from shared.link.driver import LinkDriver
+from shared.link.inbox import LinkLostError
 from shared.link.owner import StreamHandler
-from shared.link.websocket import ClientWebSocket, LinkLostError
+from shared.link.websocket import ClientWebSocket
 from shared.version import VERSION
 from shared.wire.handshake import Hello
 from shared.wire.mux import Role

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from shared.checkup import SkippedError
 from shared.errors import NotSpokenError, PeerError
-from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError, UpgradeRefusedError
+from shared.link.inbox import Inbox, LinkLostError
+from shared.link.websocket import ClientWebSocket, UpgradeRefusedError
 from tunnel_client.dial import DialTarget, choose_proxy, connect_through, dial
 from tunnel_client.doctor.certificates import issuer_of, judge, read_shown
 from tunnel_client.doctor.errors import ClockError, RelayNotReadyError

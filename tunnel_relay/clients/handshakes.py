@@ -5,7 +5,8 @@ from random import SystemRandom
 
 import anyio
 
-from shared.link.websocket import Inbox, ServerWebSocket
+from shared.link.inbox import Inbox
+from shared.link.websocket import ServerWebSocket
 
 PATIENCE = 2.0
 """So many seconds the relay waits for a peer's next message before another may have its place.

@@ -13,7 +13,8 @@ from shared.audit.events import note
 from shared.errors import CloseCode, PeerError
 from shared.keys import PrivateKey
 from shared.link import handshake
-from shared.link.websocket import Inbox, LinkLostError, ServerWebSocket
+from shared.link.inbox import Inbox, LinkLostError
+from shared.link.websocket import ServerWebSocket
 from shared.wire.handshake import Hello
 from shared.wire.limits import MAX_MESSAGE_BYTES, LinkLimits
 from tunnel_relay.clients.grants import GroupsOf, LinkGrants

@@ -12,9 +12,10 @@ from websockets.http11 import Request
 
 from shared.errors import ResetCode
 from shared.link.driver import LinkDriver
+from shared.link.inbox import Inbox
 from shared.link.owner import StreamHandler
 from shared.link.transport import MessageHandler
-from shared.link.websocket import ClientWebSocket, Inbox, ServerWebSocket
+from shared.link.websocket import ClientWebSocket, ServerWebSocket
 from shared.version import SUBPROTOCOL
 from shared.wire.limits import LinkLimits
 from shared.wire.mux import Role

@@ -18,7 +18,7 @@ from shared.link.handshake import (
     receive_frame,
     send_frame,
 )
-from shared.link.websocket import LinkLostError
+from shared.link.inbox import LinkLostError
 from shared.wire.frames import FrameType, encode_frame, encode_message
 from shared.wire.handshake import Hello, decode_challenge, encode
 from shared.wire.limits import KIB, LinkLimits

@@ -10,7 +10,8 @@ from websockets.http11 import Request
 from websockets.utils import accept_key
 
 from shared.errors import NotSpokenError, PeerError
-from shared.link.websocket import ClientWebSocket, Inbox, LinkLostError, UpgradeRefusedError
+from shared.link.inbox import Inbox, LinkLostError
+from shared.link.websocket import ClientWebSocket, UpgradeRefusedError
 from shared.version import SUBPROTOCOL
 from tests.shared.link.ends import AUTHORIZATION, DEADLINE, listening, until, upgrade_by_hand
 

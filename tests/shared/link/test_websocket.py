@@ -14,14 +14,12 @@ import pytest
 import uvloop
 
 from shared.errors import PeerError
+from shared.link.inbox import MAX_EARLY_MESSAGES, Inbox, LinkLostError
 from shared.link.websocket import (
-    MAX_EARLY_MESSAGES,
     MAX_FRAGMENTS,
     MAX_IDLE_PINGS,
     WRITE_HIGH_WATER,
     ClientWebSocket,
-    Inbox,
-    LinkLostError,
     ServerWebSocket,
 )
 from shared.wire.limits import MAX_MESSAGE_BYTES

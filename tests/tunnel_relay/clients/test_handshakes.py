@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from shared.link.websocket import Inbox, ServerWebSocket
+from shared.link.inbox import Inbox
+from shared.link.websocket import ServerWebSocket
 from tunnel_relay.clients.handshakes import CHANCE, PATIENCE, Handshakes, whose_place
 
 pytestmark = pytest.mark.asyncio
@@ -51,21 +52,3 @@ async def test_who_has_to_go_counts_no_more_and_who_waits_for_the_relay_stays() 
     for socket in (heard, heard, silent):
         handshakes.end(socket)
     assert len(handshakes) == 0
-
-
-async def test_an_inbox_tells_since_when_somebody_waits_for_its_next_message() -> None:
-    inbox, began = Inbox(), [0.0]
-
-    def since() -> float | None:
-        return inbox.waiting_since
-
-    for _ in range(2):
-        assert since() is None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(inbox.receive)
-            await anyio.wait_all_tasks_blocked()
-            began.append(since() or 0.0)
-            await anyio.sleep(0.01)
-            inbox.message_received(b"x")
-    assert since() is None
-    assert began == sorted(set(began))
