@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tunnel_relay.report.findings import Check, Doc
-from tunnel_relay.report.rules import about, is_open
+from tunnel_relay.report.rules import about, covers, is_open, narrows
 
 _CHANGING = {"write", "external_send"}
 _GRAVE = {"admin", "break_glass"}
@@ -41,26 +41,27 @@ def rules_everywhere(doc: Doc) -> Iterator[tuple[str, Doc]]:
         yield from ((whose, each) for each in part["policy"]["rules"])
 
 
+def _is_everything(rule: Doc) -> bool:
+    return is_open(rule) and rule["classes"] is None
+
+
 def _everything(doc: Doc) -> Iterator[str]:
     for rule in doc["policy"]["rules"]:
-        if is_open(rule) and rule["classes"] is None:
+        if _is_everything(rule):
             yield f"relay: rule {rule['id']} (line {rule['line']})"
 
 
 def _anybody_changes(doc: Doc) -> Iterator[str]:
     for whose, rule in rules_everywhere(doc):
-        match, classes = rule["match"], rule["classes"]
-        somebody = any(match[name] for name in ("group", "user", "agent"))
-        named = _CHANGING & set(classes or ())
-        if rule["effect"] == "allow" and named and not somebody and not rule["conditional"]:
-            yield f"{whose}: rule {rule['id']}, {about(rule)}"
+        somebody = rule["conditional"] or narrows(rule, "group", "user", "agent")
+        if rule["effect"] == "allow" and covers(rule, _CHANGING) and not somebody:
+            if not _is_everything(rule):  # which is a finding of its own
+                yield f"{whose}: rule {rule['id']}, {about(rule)}"
 
 
 def _admin_allowed(doc: Doc) -> Iterator[str]:
     for whose, rule in rules_everywhere(doc):
-        classes = rule["classes"]
-        named = _GRAVE & set(classes or ())
-        if rule["effect"] == "allow" and named:
+        if rule["effect"] == "allow" and covers(rule, _GRAVE) and not _is_everything(rule):
             yield f"{whose}: rule {rule['id']}, {about(rule)}"
 
 

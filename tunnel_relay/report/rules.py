@@ -1,5 +1,6 @@
 """Rules of a policy as values that a report shows and judges. Pure."""
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -7,6 +8,8 @@ from shared.policy.classes import IN_ORDER, ToolClass
 from shared.policy.methods import TOOL
 from shared.policy.model import Policy, Rule
 
+_ANY = re.compile(r"[?/]*\*[*?/]*")
+"""Patterns of wildcards alone: what is written to mean everybody, or everything."""
 _PATTERNS = ("server", "tool", "prompt", "resource", "group", "user", "agent", "env")
 
 
@@ -55,7 +58,25 @@ def about(rule: dict[str, Any]) -> str:
     return ", ".join(parts) or "everything"
 
 
+def narrows(rule: dict[str, Any], *names: str) -> bool:
+    """Does it say something of one of these that does not hold for all?"""
+    return any(
+        patterns and not any(map(_ANY.fullmatch, patterns))
+        for patterns in map(rule["match"].__getitem__, names)
+    )
+
+
 def is_open(rule: dict[str, Any]) -> bool:
     """Does it allow tools whoever asks, wherever they are, whatever the arguments?"""
-    narrowed = any(rule["match"].values())
+    narrowed = narrows(rule, *rule["match"])
     return rule["effect"] == "allow" and rule["tools"] and not rule["conditional"] and not narrowed
+
+
+def covers(rule: dict[str, Any], classes: Collection[str]) -> bool:
+    """Is it about tools of one of these classes, as it names one or because it names none?
+
+    Whoever names tools knows of each what it does.
+    """
+    if rule["classes"] is not None:
+        return not set(classes).isdisjoint(rule["classes"])
+    return rule["tools"] and not narrows(rule, "tool")

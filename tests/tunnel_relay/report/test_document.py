@@ -159,6 +159,24 @@ def test_what_is_wrong_is_found_and_nothing_else(name: str) -> None:
     assert spoilt.found() == [name]
 
 
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ('tool: "*"', ["client-allows-everything"]),
+        ('server: "*", user: "*"', ["client-allows-everything"]),
+        ('class: write, user: "*"', ["anybody-changes"]),
+        ("server: git", ["admin-allowed", "anybody-changes"]),
+        ("server: git, group: ops", ["admin-allowed"]),
+        ("tool: [git_log, git_show]", []),
+    ],
+)
+def test_a_rule_is_judged_by_what_it_lets_through(match: str, expected: list[str]) -> None:
+    """Wildcards alone narrow nothing, and a rule without a class is about every class."""
+    spoilt = Spoilt()
+    spoilt.rule(f"match: {{{match}}}, effect: allow", client=True)
+    assert sorted(spoilt.found()) == expected
+
+
 def test_calls_that_do_not_fit_together_break_a_log() -> None:
     spoilt = Spoilt()
     odd = {"kind": "second_completion", "seq": 4, "name": "c", "grave": True}

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from shared.policy.document import read_policy
-from tunnel_relay.report.rules import about, is_open, rules_of
+from tunnel_relay.report.rules import about, covers, is_open, rules_of
+
+
+NAMES = ("server", "tool", "user", "agent", "group")
 
 
 def rule(text: str) -> dict[str, Any]:
@@ -43,9 +46,28 @@ def test_who_approves_is_told() -> None:
         ('match: {method: "*"}, effect: deny', False),
         ("match: {class: read, user: ada}, effect: allow", False),
         ('match: {server: "a"}, effect: allow', False),
+        *((f'match: {{{name}: "*"}}, effect: allow', True) for name in NAMES),
+        ('match: {server: ["*/*"], user: "?*", method: "*"}, effect: allow', True),
+        ('match: {server: [a, "*"]}, effect: allow', True),
+        ('match: {server: "a*"}, effect: allow', False),
         ('match: {method: "prompts/get"}, effect: allow', False),
         ("match: {class: read}, when: 'true', effect: allow", False),
     ],
 )
 def test_a_rule_is_open_when_it_asks_for_nothing_but_a_class(text: str, wide: bool) -> None:
     assert is_open(rule(text)) is wide
+
+
+@pytest.mark.parametrize(
+    ("match", "covered"),
+    [
+        ("class: [read, admin]", True),
+        ("class: read", False),
+        ("server: a", True),
+        ('tool: "*", group: ops', True),
+        ("tool: list_things", False),
+        ('method: "prompts/get"', False),
+    ],
+)
+def test_a_rule_that_names_no_class_is_about_all_of_them(match: str, covered: bool) -> None:
+    assert covers(rule(f"match: {{{match}}}, effect: allow"), {"admin"}) is covered
