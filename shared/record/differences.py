@@ -8,6 +8,7 @@ RELAY_ONLY = "only the relay knows"
 CLIENT_ONLY = "only the client knows"
 NOT_COVERED = "not covered"
 IN_GAP = "in a gap"
+CLOCKS = "clocks apart"
 UNCOMPARED = (NOT_COVERED, IN_GAP)
 """Of these calls one log alone can speak: nobody can say that both agree."""
 

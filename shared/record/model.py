@@ -52,6 +52,7 @@ RECOVERED = "audit.recovered"
 GAP = "audit.gap"
 TOMBSTONE = "audit.tombstone"
 VIEWED = "audit.viewed"
+ASKED = "approval.asked"
 GRANTED = "approval.granted"
 
 KINDS = {

@@ -24,11 +24,12 @@ class Side:
 
     __slots__ = (
         *("always", "approval", "closed_by", "cut", "definition", "delivery", "end_time", "ended"),
-        *("hits", "http", "method", "name", "refused", "result", "seq", "size", "time"),
-        "tool_class",
+        *("hits", "http", "method", "name", "refused", "result", "seq", "size", "status"),
+        *("time", "tool_class"),
     )
 
-    def __init__(self, facts: Mapping[str, Any], *, refused: bool = False) -> None:
+    def __init__(self, facts: Mapping[str, Any], now: int, *, refused: bool = False) -> None:
+        """Read it; `now` is the time of its log, which is not set back when a clock is."""
         what, who = _part(facts, "what"), _part(facts, "who")
         approval = _part(facts, "approval")
         self.seq, self.time = _count(facts.get("seq")), _count(facts.get("time"))
@@ -47,21 +48,25 @@ class Side:
         self.name = _text(what.get("name"))
         self.tool_class = _text(what.get("class"))
         self.definition = _text(what.get("definition"))
-        self.approval = (_text(approval.get("id")), _text(approval.get("arguments")))
+        self.approval = (
+            *(_text(approval.get(name)) for name in ("id", "arguments")),
+            *(_texts(approval.get(name)) for name in ("approvers", "keys")),
+        )
         self.refused = self.ended = refused
-        self.end_time = self.time
+        self.end_time = now
         self.result: str = Result.DENIED if refused else ""
         self.delivery: str = Delivery.NEVER_SENT if refused else ""
         self.closed_by = ""
-        self.size = self.hits = 0
+        self.size = self.hits = self.status = 0
 
-    def end(self, facts: Mapping[str, Any]) -> None:
+    def end(self, facts: Mapping[str, Any], now: int) -> None:
         """Take its completion."""
         self.ended = True
-        self.end_time = _count(facts.get("time"))
+        self.end_time = now
         self.result, self.delivery = _text(facts.get("result")), _text(facts.get("delivery"))
         self.closed_by = _text(facts.get("closed_by"))
         self.size, self.hits = _count(facts.get("bytes")), _count(facts.get("scrub_hits"))
+        self.status = _count(facts.get("status"))
 
     @property
     def answered(self) -> bool:
@@ -74,7 +79,8 @@ class Pair:
     """One call at both ends, as far as it is known."""
 
     call: str
-    time: int
+    now: int
+    """When it was first spoken of, by the time of the log that did."""
     relay: Side | None = None
     client: Side | None = None
     log: str = ""
@@ -96,8 +102,7 @@ def compare(relay: Side, client: Side) -> Iterator[Said]:
         (_NAME, relay.name, client.name),
         ("other class", relay.tool_class, client.tool_class),
         ("other definition", relay.definition, client.definition),
-        (_APPROVAL, relay.approval[0], client.approval[0]),
-        (_APPROVAL, relay.approval[1], client.approval[1]),
+        *((_APPROVAL, *both) for both in zip(relay.approval, client.approval, strict=True)),
     ):
         if here != there and not _excused(kind, here, there, relay, client):
             yield kind, _said(here, there), True
@@ -143,6 +148,8 @@ def _ends(relay: Side, client: Side) -> Iterator[Said]:
     elif relay.answered and client.answered:
         if relay.result != client.result:
             yield "results disagree", said, True
+        elif relay.status != client.status:
+            yield "results disagree", _said(str(relay.status), str(client.status)), True
         elif relay.size != client.size:
             yield "other length", f"{relay.size} and {client.size} bytes", False
     elif client.answered:
@@ -165,6 +172,10 @@ def _part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> str:
+    return ", ".join(map(_text, value)) if isinstance(value, list) else ""
 
 
 def _count(value: object) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.record.differences import (
     CLIENT_ONLY,
+    CLOCKS,
     IN_GAP,
     NOT_COVERED,
     RELAY_ONLY,
@@ -29,6 +30,8 @@ SLACK = 5.0
 MAX_FINDINGS = 1000
 MAX_ALONE = 200_000
 """Calls of which one end has not spoken yet; of more the oldest are not waited for."""
+KEPT_ALONE = 20_000
+"""So many are waited for however old they are: a clock may have been set, and nobody says which."""
 MAX_LINKS = 100_000
 MAX_GAPS = 10_000
 RELAY = "relay"
@@ -45,7 +48,7 @@ class _Log:
         self.name = name
         self._records: Iterator[Mapping[str, Any]] = iter(records)
         self.first: int | None = None
-        self.now = 0
+        self.now = self.clock = 0
         self.opened = -1
         self.closed = False
         self.over = False
@@ -54,14 +57,14 @@ class _Log:
         self.advance()
 
     def advance(self) -> None:
-        """Read the next record; its time never goes back."""
+        """Read the next record; `now` never goes back, and `clock` does when the clock is set."""
         self.head = next(self._records, None)
         if self.head is None:
             self.over = True
             return
         when = _number(self.head.get("time"))
         self.first = when if self.first is None else self.first
-        self.now = max(self.now, when)
+        self.now, self.clock = max(self.now, when), when
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Remember what a record says of the log itself."""
@@ -117,12 +120,15 @@ class _Matching:
         self._unshown: dict[tuple[str, str], Spans] = {}
         """Times of what may lie in a gap and is not among the findings, by kind and log."""
         self._strange = Strange()
+        self._apart: Difference | None = None
+        """All calls whose times no two clocks should say: not held against anybody."""
         self._report = Reconciled(clients=dict.fromkeys(clients, 0))
 
     def run(self) -> Reconciled:
         logs = [self._relay, *self._clients]
         while ready := [each for each in logs if each.head is not None]:
-            log = min(ready, key=lambda each: each.now)
+            # Where the clock was set back both logs stand still for a while: side by side even so.
+            log = min(ready, key=lambda each: (each.now, each.clock))
             facts, now = log.head or {}, log.now
             log.note(facts)
             self._see(log, facts)
@@ -134,6 +140,8 @@ class _Matching:
             self._settle(pair)
         for found in self._strange.findings({link: log.name for link, log in self._links.items()}):
             self._add(found)
+        if self._apart is not None:
+            self._add(self._apart)
         self._allow_for_gaps()
         return self._report
 
@@ -151,9 +159,9 @@ class _Matching:
             return
         call = call[:128]
         if kind == INTENT or (kind == REFUSED and not of_relay):
-            self._begin(log, call, Side(facts, refused=kind == REFUSED))
+            self._begin(log, call, Side(facts, log.now, refused=kind == REFUSED))
         elif kind == COMPLETION:
-            self._end(of_relay, call, facts)
+            self._end(log, call, facts)
 
     def _begin(self, log: _Log, call: str, side: Side) -> None:
         of_relay = log is self._relay
@@ -163,7 +171,7 @@ class _Matching:
             self._report.clients[log.name] += 1
         pair = self._alone.get(call) or self._late.get(call) or self._both.get(call)
         if pair is None:
-            pair = self._alone[call] = Pair(call, side.time)
+            pair = self._alone[call] = Pair(call, log.now)
         elif (pair.relay if of_relay else pair.client) is not None:
             self._find("begun twice", pair, log.name, grave=True)
             return
@@ -177,12 +185,12 @@ class _Matching:
             self._both[call] = pair
             self._settle_if_whole(pair)
 
-    def _end(self, of_relay: bool, call: str, facts: Mapping[str, Any]) -> None:
+    def _end(self, log: _Log, call: str, facts: Mapping[str, Any]) -> None:
         pair = self._alone.get(call) or self._late.get(call) or self._both.get(call)
-        side = None if pair is None else (pair.relay if of_relay else pair.client)
+        side = None if pair is None else (pair.relay if log is self._relay else pair.client)
         if pair is None or side is None:
             return  # its intent was removed, or `verify` says that there is none
-        side.end(facts)
+        side.end(facts, log.now)
         if call in self._both:
             self._settle_if_whole(pair)
         elif call in self._late:
@@ -192,8 +200,9 @@ class _Matching:
     def _expire(self, now: int) -> None:
         while self._alone:
             call, pair = next(iter(self._alone.items()))
-            crowded = len(self._alone) > MAX_ALONE
-            if pair.time >= now - self._patience and not crowded:
+            count = len(self._alone)
+            crowded = count > MAX_ALONE
+            if count <= KEPT_ALONE or (pair.now >= now - self._patience and not crowded):
                 return
             del self._alone[call]
             self._report.hurried += crowded
@@ -224,7 +233,17 @@ class _Matching:
                 found.append((_NO_END if grave else "under way", log.name, grave))
         for kind, said, grave in found:
             self._find(kind, pair, said, grave=grave)
+        self._see_clocks(pair, relay.time - client.time)
         self._report.matched += not any(grave for _, _, grave in found)
+
+    def _see_clocks(self, pair: Pair, apart: int) -> None:
+        if abs(apart) <= self._window:
+            return
+        if self._apart is None:
+            said = f"{abs(apart) // 1_000_000} s: one of them was wrong, or was set"
+            self._apart = _difference(CLOCKS, pair, said, grave=False)
+        else:
+            self._apart.calls += 1
 
     def _settle_alone(self, pair: Pair) -> None:
         if pair.client is not None:
@@ -256,7 +275,7 @@ class _Matching:
             self._find(_NO_END, pair, log.name, grave=True)
 
     def _covers(self, log: _Log, pair: Pair) -> bool:
-        return log.reaches(pair.time, self._slack)
+        return log.reaches(pair.now, self._slack)
 
     def _log(self, pair: Pair) -> _Log | None:
         return next((each for each in self._clients if each.name == pair.log), None)
@@ -300,7 +319,8 @@ class _Matching:
 def _difference(kind: str, pair: Pair, said: str, *, grave: bool) -> Difference:
     relay = None if pair.relay is None else pair.relay.seq
     client = None if pair.client is None else pair.client.seq
-    log, when = pair.log or RELAY, pair.time
+    log, side = pair.log or RELAY, pair.relay or pair.client
+    when = pair.now if side is None else side.time
     return Difference(kind, pair.call, log, relay, client, said, grave, when, when)
 
 

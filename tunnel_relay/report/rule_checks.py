@@ -42,6 +42,7 @@ def rules_everywhere(doc: Doc) -> Iterator[tuple[str, Doc]]:
 
 
 def _is_everything(rule: Doc) -> bool:
+    """Tell whether it is a finding of its own."""
     return is_open(rule) and rule["classes"] is None
 
 
@@ -53,10 +54,10 @@ def _everything(doc: Doc) -> Iterator[str]:
 
 def _anybody_changes(doc: Doc) -> Iterator[str]:
     for whose, rule in rules_everywhere(doc):
-        somebody = rule["conditional"] or narrows(rule, "group", "user", "agent")
-        if rule["effect"] == "allow" and covers(rule, _CHANGING) and not somebody:
-            if not _is_everything(rule):  # which is a finding of its own
-                yield f"{whose}: rule {rule['id']}, {about(rule)}"
+        if rule["conditional"] or narrows(rule, "group", "user", "agent"):
+            continue
+        if rule["effect"] == "allow" and covers(rule, _CHANGING) and not _is_everything(rule):
+            yield f"{whose}: rule {rule['id']}, {about(rule)}"
 
 
 def _admin_allowed(doc: Doc) -> Iterator[str]:

@@ -54,9 +54,9 @@ def both(*, until: int = 5000) -> tuple[Log, Log]:
     return relay, client
 
 
-def found(relay: Log, client: Log, **options: Any) -> Reconciled:
+def found(relay: Log, client: Log, *, until: int = 9000, **options: Any) -> Reconciled:
     for log in (relay, client):
-        log.at(9000).add("audit.closed")
+        log.at(until).add("audit.closed")
     return reconcile(relay.records, {"c": client.records}, slack=5, **options)
 
 

@@ -25,8 +25,17 @@ def ended(call: str, intent: int) -> dict[str, Any]:
     return {"kind": "call.completion", "call": call, "intent": intent}
 
 
-def granted(approval: str) -> dict[str, Any]:
-    return {"kind": "approval.granted", "approval": {"id": approval, "arguments": ARGUMENTS}}
+def granted(approval: str, **more: Any) -> dict[str, Any]:
+    facts = {"id": approval, "arguments": ARGUMENTS, **more}
+    return {"kind": "approval.granted", "approval": facts}
+
+
+def asked(approval: str) -> dict[str, Any]:
+    return {"kind": "approval.asked", "approval": {"id": approval, "arguments": ARGUMENTS}}
+
+
+def mark(kind: str, day: float = 1) -> dict[str, Any]:
+    return {"kind": f"audit.{kind}", "time": int(day * 86400e6)}
 
 
 def said(calls: Calls) -> list[tuple[str, int, bool]]:
@@ -66,7 +75,7 @@ def test_an_approval_and_its_call_bear_the_same_name_and_digest() -> None:
     ("records", "found"),
     [
         ([granted("p")], ("given, not used", 0, False)),
-        ([granted("p"), begun("a", "q")], ("used, never given", 1, True)),
+        ([asked("q"), begun("a", "q")], ("used, never given", 1, True)),
         ([granted("p"), begun("a", "p", "b" * 64)], ("approved for other arguments", 1, True)),
         ([begun("a", "p"), begun("b", "p")], ("approval used twice", 1, True)),
     ],
@@ -76,6 +85,54 @@ def test_approvals_and_calls_that_do_not_fit_are_found(
 ) -> None:
     """A20: an approval without its call, a call without its approval, or one for something else."""
     assert found in said(seen(*records))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [mark("opened"), granted("p"), begun("a", "q")],
+        [mark("opened"), asked("q"), mark("changed"), mark("opened"), begun("a", "q")],
+        [mark("opened"), asked("q"), mark("gap"), begun("a", "q")],
+        [mark("opened"), granted("p"), mark("recovered", 9), begun("a", "q") | {"time": 1}],
+    ],
+)
+def test_what_was_given_while_no_log_was_kept_breaks_none(records: list[dict[str, Any]]) -> None:
+    """A log begun anew, turned off for a while, or that lost its end cannot know of it."""
+    found = [each for each in said(seen(*records)) if each[0].startswith("used")]
+    assert found == [("used, given while no log was kept", len(records) - 1, False)]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [mark("opened"), asked("q"), mark("closed"), mark("opened"), begun("a", "q")],
+        [mark("opened"), mark("changed"), mark("opened"), asked("q"), begun("a", "q")],
+        [mark("opened"), granted("p"), begun("a", "q") | {"time": int(8.01 * 86400e6)}],
+    ],
+)
+def test_what_a_log_would_know_if_it_had_been_given_was_not(records: list[dict[str, Any]]) -> None:
+    """The question is there and the answer is not, or nobody asks and waits for so long."""
+    assert ("used, never given", len(records) - 1, True) in said(seen(*records))
+
+
+@pytest.mark.parametrize(
+    ("gave", "used", "fits"),
+    [
+        ({"approvers": ["carol"]}, {"approvers": ["carol"]}, True),
+        ({"approvers": ["carol", "dora"]}, {"approvers": ["dora", "carol"]}, True),
+        ({"approvers": ["carol"]}, {"approvers": ["dave"]}, False),
+        ({"approvers": ["carol"]}, {}, False),
+        ({"keys": ["of carol"]}, {"keys": ["of carol", "of the relay"]}, True),
+        ({"keys": ["of carol"]}, {"keys": ["of the relay"]}, False),
+    ],
+)
+def test_an_approval_is_used_as_the_word_of_those_who_gave_it(
+    gave: dict[str, Any], used: dict[str, Any], fits: bool
+) -> None:
+    call = begun("a", "p")
+    call["approval"] |= used
+    found = [] if fits else [("approved by others", 2, True)]
+    assert said(seen(asked("p"), granted("p", **gave), call, ended("a", 2))) == found
 
 
 def test_a_log_that_does_not_speak_of_giving_is_not_asked_who_gave() -> None:

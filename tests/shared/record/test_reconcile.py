@@ -78,6 +78,9 @@ def test_a_gap_excuses_all_calls_in_it_however_many_and_no_other(silent: str) ->
     assert found(relay, client).ok
 
 
+APPROVAL = {"id": "a1", "arguments": "d", "approvers": ["carol"], "keys": ["of carol"]}
+
+
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
@@ -90,14 +93,17 @@ def test_a_gap_excuses_all_calls_in_it_however_many_and_no_other(silent: str) ->
         ({"what": {**WHAT, "name": "delete"}}, "other tool"),
         ({"what": {**WHAT, "class": "write"}}, "other class"),
         ({"what": {**WHAT, "definition": "e" * 64}}, "other definition"),
-        ({"approval": {"id": "a2", "arguments": "d"}}, "other approval"),
+        ({"approval": {**APPROVAL, "id": "a2"}}, "other approval"),
+        ({"approval": {**APPROVAL, "arguments": "e"}}, "other approval"),
+        ({"approval": {**APPROVAL, "approvers": ["dave"]}}, "other approval"),
+        ({"approval": {**APPROVAL, "keys": ["of dave"]}}, "other approval"),
     ],
 )
 def test_what_both_ends_say_of_a_call_is_the_same(change: dict[str, Any], kind: str) -> None:
     relay, client = both()
     what = {**WHAT, "definition": "d" * 64}
-    relay.at(2000).end(2, relay.begin(2, what=what, approval={"id": "a1", "arguments": "d"}))
-    said = {**change, "what": {**what, **change.get("what", {})}}
+    relay.at(2000).end(2, relay.begin(2, what=what, approval=APPROVAL))
+    said = {"approval": APPROVAL, **change, "what": {**what, **change.get("what", {})}}
     seq = client.at(2000).begin(2, **said)
     client.end(2, seq)
     assert kinds(found(relay, client)) == {kind: True}
@@ -339,6 +345,48 @@ def test_clocks_that_are_minutes_apart_match_within_the_window() -> None:
         client.at(2300 + number).call(number)
     report = found(relay, client)
     assert (report.ok, report.matched) == (True, 499)
+
+
+@pytest.mark.parametrize("kept", [0, 20_000])
+@pytest.mark.parametrize("back", [60, 660, 3600])
+def test_a_clock_that_both_ends_go_by_may_be_set_back(
+    back: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.record.reconcile.KEPT_ALONE", kept)
+    relay, client = Log(), Log()
+    client.add("link.up", link=LINK)
+    times = [*range(10_000, 10_100, 10), *range(10_100 - back, 10_000 + 2 * back, 30)]
+    for number, when in enumerate(times, 1):
+        relay.at(when).call(number)
+        client.at(when).call(number)
+    report = found(relay, client, until=20_000)
+    assert (report.ok, report.matched, report.findings) == (True, len(times), [])
+
+
+@pytest.mark.parametrize("behind", ["relay", "client"])
+def test_a_clock_of_one_end_that_was_wrong_for_hours_is_said_once_and_held_against_nobody(
+    behind: str,
+) -> None:
+    relay, client = Log(10_000), Log(10_000)
+    client.add("link.up", link=LINK)
+    for number in range(1, 500):
+        relay.at(10_000 + 60 * number + 7200 * (behind == "client")).call(number)
+        client.at(10_000 + 60 * number + 7200 * (behind == "relay")).call(number)
+    for number in range(500, 600):
+        relay.at(20_000 + 60 * number).call(number)
+        client.at(20_000 + 60 * number).call(number)
+    report = found(relay, client, until=90_000)
+    assert (report.ok, report.matched) == (True, 599)
+    assert [(each.kind, each.calls, each.grave) for each in report.findings] == [
+        ("clocks apart", 499, False)
+    ]
+
+
+def test_an_answer_has_one_status() -> None:
+    relay, client = both()
+    relay.at(2000).call(2, status=200)
+    client.at(2000).call(2, status=500)
+    assert kinds(found(relay, client)) == {"results disagree": True}
 
 
 def test_only_calls_of_the_window_are_kept_in_memory_and_findings_are_few() -> None:

@@ -49,6 +49,13 @@ def test_of_an_unknown_link_it_counts_that_any_clients_log_covers_the_call() -> 
     assert told(report) == [("unknown link", 2, True), ("not covered", 1, False)]
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call is waited for beyond the window, as where there are very many."""
+    monkeypatch.setattr("shared.record.reconcile.KEPT_ALONE", 0)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_of_a_link_that_is_named_late_its_own_log_has_to_cover_the_call() -> None:
     relay, other, own = Log(), Log(), Log(3000)
     strange(relay, "feed" * 4, 2000, 4000, 4010)
@@ -62,6 +69,7 @@ def test_of_a_link_that_is_named_late_its_own_log_has_to_cover_the_call() -> Non
     assert {each.log for each in report.findings} == {"d"}
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(("began", "kind"), [(1990, "in a gap"), (2005, "only the relay knows")])
 def test_a_gap_excuses_calls_that_are_told_together_when_all_lie_in_it(
     began: int, kind: str

@@ -7,7 +7,6 @@ import pytest
 from shared.policy.document import read_policy
 from tunnel_relay.report.rules import about, covers, is_open, rules_of
 
-
 NAMES = ("server", "tool", "user", "agent", "group")
 
 
