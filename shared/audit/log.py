@@ -103,9 +103,9 @@ class AuditLog:
         self.failing: str | None = None
         """Why nothing can be written; None while something can."""
         self._failing_since = self._look_at = 0
-        self._timers = Timers(self._loop)
+        self.removing = asyncio.Lock()  # held by who removes old records: `shared.audit.retention`
+        self._timers, self._syncing = Timers(self._loop), Syncing(folder, self._loop)
         self._signing = Signing(folder, origin, signer, self.size, found.open_calls)
-        self._syncing = Syncing(folder, self._loop)
         self._begin(found)
 
     def _begin(self, found: Found) -> None:

@@ -47,13 +47,19 @@ async def purge(
     names = _two_people(approvers)
     if before > (time.time() - keep_seconds) * 1e6:
         raise AuditError(f"records are kept for {keep_seconds / 86400:.0f} days")
+    # One at a time: what one removes while another waits for the disk is not there any more.
+    async with log.removing:
+        return await _remove_older(log, before, names)
+
+
+async def _remove_older(log: AuditLog, before: int, approvers: list[str]) -> Purged:
     old, left = _older(log.folder, before)
     if not old:
         return Purged(0, left)
     end = read_end(log.folder, old[-1].first, log.public)
     if end is None or end.start.size != left:
         raise AuditError(f"{old[-1].path} is not closed for good yet; try again later")
-    await _say(log, end.start, names, before)
+    await _say(log, end.start, approvers, before)
     write_start(log.folder, end.start)
     for segment in old:
         remove(segment)

@@ -34,7 +34,9 @@ def facts_of(start: Start) -> dict[str, object]:
 
 
 def write_start(folder: Path, start: Start) -> None:
-    """Say where the log goes on; raises AuditError."""
+    """Say where the log goes on: never before where it did; raises AuditError."""
+    if start.size < (left := read_start(folder).size):
+        raise AuditError(f"records below {left} were removed already")
     write_private(folder / FILE, json.dumps(facts_of(start), sort_keys=True).encode() + b"\n")
 
 

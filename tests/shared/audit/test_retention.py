@@ -11,7 +11,7 @@ from shared.audit.private import AuditError
 from shared.audit.query import Query, Wanted
 from shared.audit.retention import Purged, purge
 from shared.audit.segments import segments
-from shared.audit.tombstones import FILE, facts_of, kept, read_start, start_of
+from shared.audit.tombstones import FILE, facts_of, kept, read_start, start_of, write_start
 from shared.audit.verifying import verify_folder
 from shared.record.verify import Start
 from tests.helpers.log_lines import ORIGIN, intent, write_calls
@@ -75,6 +75,25 @@ async def test_two_people_remove_what_is_old_and_the_rest_verifies(tmp_path: Pat
     again.close()
     report = verify_folder(log.folder, log.public)
     assert (report.ok, report.open_intents) == (True, {})
+
+
+@pytest.mark.parametrize("numbers", [(4, 2), (2, 4), (3, 3)])
+async def test_two_who_remove_at_the_same_moment_never_bring_records_back(
+    tmp_path: Path, numbers: tuple[int, int]
+) -> None:
+    """A14: one of them looks while the other one waits for the disk."""
+    log = await opened(tmp_path / "log")
+    parts = segments(log.folder)
+    done = await asyncio.gather(*(removed(log, number) for number in numbers))
+    lefts = [parts[numbers[0]].first, parts[max(numbers)].first]
+    assert [each.first_left for each in done] == lefts
+    assert sum(each.segments for each in done) == max(numbers)
+    assert read_start(log.folder).size == segments(log.folder)[0].first == lefts[-1]
+    log.close()
+    stones = [each["size"] for each in records(log.folder) if each["kind"] == "audit.tombstone"]
+    assert stones == sorted(set(lefts))
+    AuditLog(log.folder, ORIGIN).close()
+    assert verify_folder(log.folder, log.public).ok
 
 
 async def test_one_person_is_not_two(tmp_path: Path) -> None:
@@ -164,3 +183,11 @@ def test_a_place_in_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
     start = Start(5, bytes(range(32)), (bytes(32), bytes(32)))
     assert start_of(facts_of(start)) == start
     assert read_start(tmp_path) == Start()
+
+
+def test_a_log_never_begins_earlier_again(tmp_path: Path) -> None:
+    later, earlier = Start(4, bytes(32), (bytes(32),)), Start(2, bytes(32), (bytes(32),))
+    write_start(tmp_path, later)
+    with pytest.raises(AuditError, match="below 4 were removed already"):
+        write_start(tmp_path, earlier)
+    assert read_start(tmp_path) == later
