@@ -8,13 +8,15 @@ from pathlib import Path
 from shared.audit.notes import read_points, read_text
 from shared.audit.private import AuditError, ForbiddenError
 from shared.audit.segments import Segment, lines
-from shared.audit.tombstones import kept
+from shared.audit.tombstones import kept, read_start
 from shared.escape import one_line
 from shared.record.checkpoint import Checkpoint, CheckpointError, notes_of, parse, read_note
 from shared.record.verify import Report, verify
 
 MAX_NAMED = 3
 """Names of a log that are told: it has more than one when its program was renamed."""
+MAX_LOOKS = 3
+"""Times that a log is looked at from which records are removed meanwhile."""
 _UNREADABLE = b"unreadable\n"
 
 
@@ -30,6 +32,15 @@ def verify_folder(
     `exported`: checkpoints that were kept elsewhere. One that this key did not sign is a fault,
     but for those of another log: they raise ForeignCheckpointError.
     """
+    for _ in range(MAX_LOOKS):
+        report = _looked(folder, public, exported, cross)
+        # Removed while it was looked at, what was listed is gone: the rest begins elsewhere now.
+        if report.fault is None or read_start(folder).size == report.removed:
+            return report
+    raise AuditError(f"records in {folder} were removed while it was looked at; try again later")
+
+
+def _looked(folder: Path, public: bytes, exported: Sequence[str], cross: bool) -> Report:
     # In this order: what a checkpoint vouches for is in files that are listed after it was read.
     text = read_text(folder)
     start, parts = kept(folder)

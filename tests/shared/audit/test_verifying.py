@@ -1,5 +1,6 @@
 """A log in a folder is verified from its files and a public key alone."""
 
+import asyncio
 import errno
 import shutil
 from collections.abc import Iterator
@@ -13,14 +14,16 @@ from structlog.testing import capture_logs
 from shared.audit.log import AuditLog
 from shared.audit.notes import append_note
 from shared.audit.private import AuditError, write_private
-from shared.audit.segments import lines, segments
-from shared.audit.verifying import ForeignCheckpointError, verify_folder
+from shared.audit.segments import Segment, lines, segments
+from shared.audit.verifying import MAX_LOOKS, ForeignCheckpointError, verify_folder
 from shared.keys import PrivateKey
 from shared.record import encode
 from shared.record.checkpoint import Checkpoint, notes_of, parse, sign
 from shared.record.tree import Tree
+from shared.record.verify import Report
 from tests.helpers.audit_log import records
 from tests.helpers.log_lines import ORIGIN, chained, write_calls, written
+from tests.shared.audit.test_retention import opened, removed
 
 
 @pytest.fixture
@@ -217,6 +220,77 @@ async def test_what_is_written_meanwhile_is_left_for_the_next_time(
     assert (report.ok, report.records, report.torn) == (True, 7, False)
     monkeypatch.undo()
     assert verify_folder(log.folder, log.public).records == 13
+    log.close()
+
+
+class Meanwhile:
+    """Two people have the oldest segment removed, so many times, while a thread verifies."""
+
+    def __init__(self, log: AuditLog, times: int) -> None:
+        self.log = log
+        self.left = times
+        self._loop = asyncio.get_running_loop()
+
+    async def verified(self) -> Report:
+        return await asyncio.to_thread(verify_folder, self.log.folder, self.log.public)
+
+    def lines(self, path: Path) -> Iterator[bytes]:
+        """Read a segment; in the middle of the first one, it and the next one are removed."""
+        found = lines(path)
+        yield next(found)
+        if path == segments(self.log.folder)[0].path:
+            self.remove()
+        yield from found
+
+    def segments(self, folder: Path) -> list[Segment]:
+        """List segments, just after some of them were removed."""
+        self.remove()
+        return segments(folder)
+
+    def remove(self) -> None:
+        if self.left:
+            self.left -= 1
+            asyncio.run_coroutine_threadsafe(removed(self.log, 2), self._loop).result()
+
+
+@pytest.mark.parametrize("where", ["verifying.lines", "tombstones.segments"])
+async def test_what_is_removed_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A14: between two segments, and between the tombstone and the list of them."""
+    log = await opened(tmp_path / "log")
+    left = segments(log.folder)[2].first
+    by = Meanwhile(log, 1)
+    monkeypatch.setattr(f"shared.audit.{where}", getattr(by, where.split(".")[1]))
+    report = await by.verified()
+    assert (report.fault, report.unproven, report.removed) == (None, None, left)
+    assert report.removed_by == ["ada", "eve"]
+    log.close()
+
+
+async def test_what_is_gone_is_missed_whatever_is_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A04: behind what two people removed."""
+    log = await opened(tmp_path / "log")
+    gone = segments(log.folder)[4]
+    gone.path.unlink()
+    by = Meanwhile(log, 1)
+    monkeypatch.setattr("shared.audit.verifying.lines", by.lines)
+    report = await by.verified()
+    assert (report.ok, report.first_bad, by.left) == (False, gone.first, 0)
+    log.close()
+
+
+async def test_a_log_is_looked_at_anew_a_few_times_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await opened(tmp_path / "log")
+    by = Meanwhile(log, MAX_LOOKS)
+    monkeypatch.setattr("shared.audit.verifying.lines", by.lines)
+    with pytest.raises(AuditError, match="removed while it was looked at; try again later"):
+        await by.verified()
+    assert (await by.verified()).ok
     log.close()
 
 
