@@ -49,7 +49,10 @@ def _looked(folder: Path, public: bytes, exported: Sequence[str], cross: bool) -
     outside, other = _kept_elsewhere(exported, public, text)
     if not parts and not points and not outside:
         raise AuditError(f"no log in {folder}")
-    report = verify(_all(parts, room), points, start, exported=outside, cross=cross)
+    source = _Lines(parts, start.size, room)
+    report = verify(source, points, start, exported=outside, cross=cross)
+    if source.strange is not None and report.first_bad == source.next:
+        report.reason = source.strange
     if report.first_bad is None and (fault or other):
         report.first_bad, report.reason = report.signed, fault or other
     return report
@@ -99,18 +102,39 @@ def _listed(names: set[str | None]) -> str:
     return ", ".join(one_line(str(each)) for each in sorted(map(str, names))[:MAX_NAMED])
 
 
-def _all(parts: list[Segment], room: int) -> Iterator[bytes]:
-    for at, segment in enumerate(parts, 1):
-        try:
-            for line in lines(segment.path):
-                if at == len(parts):
-                    if room <= 0:
-                        return
-                    room -= len(line)
-                # Half a line within a log is no torn end: what follows it is there.
-                torn = not line.endswith(b"\n") and at < len(parts)
-                yield line + b"\n" if torn else line
-        except ForbiddenError:
-            raise
-        except AuditError:
-            yield _UNREADABLE
+class _Lines:
+    """The lines of a log; one that is none stands for a segment that cannot be read, or is odd."""
+
+    def __init__(self, parts: list[Segment], first: int, room: int) -> None:
+        self._parts = parts
+        self._room = room
+        self.next = first
+        """Number of the record that the next line should be."""
+        self.strange: str | None = None
+        """What is wrong with a segment's name."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for segment in self._parts:
+            # By its name it is found: with a wrong one, its records are there for nobody.
+            if segment.first != self.next:
+                name = segment.path.name
+                self.strange = f"the next segment, {name}, does not begin with it by its name"
+                yield _UNREADABLE
+                return
+            try:
+                yield from self._of(segment, last=segment is self._parts[-1])
+            except ForbiddenError:
+                raise
+            except AuditError:
+                yield _UNREADABLE
+                return
+
+    def _of(self, segment: Segment, *, last: bool) -> Iterator[bytes]:
+        for line in lines(segment.path):
+            if last:
+                if self._room <= 0:
+                    return
+                self._room -= len(line)
+            self.next += 1
+            # Half a line within a log is no torn end: what follows it is there.
+            yield line + b"\n" if not last and not line.endswith(b"\n") else line

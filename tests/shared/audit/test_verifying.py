@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from shared.audit.log import AuditLog
 from shared.audit.notes import append_note
 from shared.audit.private import AuditError, write_private
-from shared.audit.segments import Segment, lines, segments
+from shared.audit.segments import Segment, lines, segment_name, segments
 from shared.audit.verifying import MAX_LOOKS, ForeignCheckpointError, verify_folder
 from shared.keys import PrivateKey
 from shared.record import encode
@@ -88,6 +88,36 @@ def test_a_segment_that_cannot_be_read_is_named(folder: Path, public: bytes) -> 
     parts[2].path.rename(parts[2].path.with_name(parts[2].path.stem + ".jsonl.gz"))
     report = verify_folder(folder, public)
     assert (report.ok, report.first_bad) == (False, parts[2].first)
+
+
+@pytest.mark.parametrize(("at", "by"), [(0, 1), (2, -1), (2, 1), (-1, -1), (-1, 1)])
+def test_a_segment_with_the_name_of_another_record_is_named(
+    folder: Path, public: bytes, at: int, by: int
+) -> None:
+    """A04: nobody who looks for its records would find them, and no start goes on with it."""
+    part = segments(folder)[at]
+    name = segment_name(part.first + by) + ".gz" * part.compressed
+    part.path.rename(folder / name)
+    report = verify_folder(folder, public)
+    assert (report.ok, report.first_bad) == (False, part.first)
+    assert report.reason == f"the next segment, {name}, does not begin with it by its name"
+
+
+@pytest.mark.parametrize("first", [5, 9999])
+def test_a_segment_that_was_put_among_the_others_is_named(
+    folder: Path, public: bytes, first: int
+) -> None:
+    """A04: one without a line as well, from which on questions would find nothing."""
+    (folder / segment_name(first)).touch(mode=0o600)
+    report = verify_folder(folder, public)
+    behind = segments(folder)[2].first if first == 5 else 242
+    assert (report.ok, report.first_bad) == (False, behind)
+    assert f"{first:016d}.jsonl, does not begin with it" in str(report.reason)
+
+
+def test_a_segment_that_a_writer_had_only_begun_is_no_fault(folder: Path, public: bytes) -> None:
+    (folder / segment_name(242)).touch(mode=0o600)
+    assert verify_folder(folder, public).ok
 
 
 def test_what_this_user_may_not_read_is_no_fault_of_the_log(
