@@ -59,7 +59,6 @@ TESTED_BY: dict[str, str] = {
     "shared/policy/reading.py": "tests/shared/policy/test_document.py",
     "shared/policy/ruletext.py": "tests/shared/policy/test_document.py",
     "shared/audit_cli/exporting.py": "tests/shared/audit/export/test_exporter.py",
-    "shared/audit/export/convert.py": "tests/shared/audit/export/test_exporter.py",
     "shared/audit/export/cursor.py": "tests/shared/audit/export/test_exporter.py",
     "shared/audit/export/exports.py": "tests/integration/test_audit_export.py",
     "shared/audit/export/gauges.py": "tests/integration/test_audit_export.py",

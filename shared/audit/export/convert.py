@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.audit.export.exporter import LOOK_BACK
-from shared.audit.export.reader import Reader
+from shared.audit.export.reader import Batch, Reader
 from shared.audit.notes import RELAY_ORIGIN, origin
+from shared.audit.private import AuditError
+from shared.audit.segments import segments
+from shared.audit.tombstones import read_start
+from shared.record.chain import BadLineError, split
 from shared.record.export.formats import Formatter
 from shared.record.export.joined import Origin
 from shared.record.export.names import Format
+from shared.record.model import RecordError, parse
 from shared.version import VERSION
 
 _MOST = 500
@@ -25,16 +30,24 @@ def origin_of(folder: Path) -> Origin:
 def converted(folder: Path, spelling: Format, first: int, last: int | None) -> Iterator[bytes]:
     """Yield records `first` to `last`, a line each without its end; raises AuditError.
 
-    Records before `first` are looked at for the intents of calls that end after it.
+    Records before `first` are looked at for the intents of calls that end after it. Where the log
+    goes on and the next record is not there, it ends with an error: that was not all.
     """
     formatter = Formatter(spelling, origin_of(folder))
     end = 1 << 62 if last is None else last + 1
     at = max(0, first - LOOK_BACK) if formatter.joins else first
     reader = Reader(folder)
     try:
-        while (batch := reader.read(at, end, _MOST)).lines:
-            if batch.first > max(at, first):
-                yield formatter.missing(max(at, first), batch.first - 1, 0)
+        while True:
+            batch = _next(reader, folder, at, end)
+            asked, left = max(at, first), min(batch.first, end)
+            # The tombstone comes before segments go: it speaks of all that two people removed.
+            if asked < left and batch.first > (start := read_start(folder).size):
+                raise _gone(max(asked, start))
+            if asked < left and (said := formatter.missing(asked, left - 1, 0)):
+                yield said
+            if not batch.lines:
+                return
             for seq, line in enumerate(batch.lines, batch.first):
                 spelled = formatter.line(seq, line)
                 if seq >= first and spelled:
@@ -42,3 +55,32 @@ def converted(folder: Path, spelling: Format, first: int, last: int | None) -> I
             at = batch.first + len(batch.lines)
     finally:
         reader.close()
+
+
+def _next(reader: Reader, folder: Path, at: int, end: int) -> Batch:
+    """Return the lines from a record on, or from where the log begins now; raises AuditError."""
+    batch = reader.read(at, end, _MOST)
+    if not batch.lines and batch.first < end and _goes_on(folder, at):
+        # What is before a segment was there when that one was: it is read now, or never.
+        batch = reader.read(at, end, _MOST)
+        if not batch.lines and batch.first == at:
+            raise _gone(at)
+    if batch.lines and _is_another(batch.lines[0], batch.first):
+        raise _gone(batch.first)
+    return batch
+
+
+def _goes_on(folder: Path, at: int) -> bool:
+    return any(each.first > at for each in segments(folder))
+
+
+def _is_another(line: bytes, seq: int) -> bool:
+    """Tell whether a line is a record of another number; one that is none is spelled as that."""
+    try:
+        return bool(parse(split(line)[1])["seq"] != seq)
+    except (BadLineError, RecordError):
+        return False
+
+
+def _gone(seq: int) -> AuditError:
+    return AuditError(f"record {seq} is not where it should be: see what `audit verify` says")
