@@ -190,7 +190,10 @@ class Blocks:
             head = os.pread(file, _HEAD_SIZE, at)
             size = int.from_bytes(head[-4:], "little")
             if head[: len(_HEAD)] != _HEAD or size < _HEAD_SIZE + 8 or at + size > end:
-                raise AuditError(f"{self._path} was not compressed by us")
+                # Any gzip can read it, and `verify` does: it may hold just what was written.
+                why = "is not compressed as a log is, so nothing can be looked up in it"
+                then = f"if `audit verify` says ok of it, run gzip -d {self._path}"
+                raise AuditError(f"{self._path} {why}: {then}")
             length = int.from_bytes(os.pread(file, 4, at + size - 4), "little")
             self._blocks.append(_Block(start, length, at, size))
             at, start = at + size, start + length

@@ -5,11 +5,14 @@ import gzip
 import subprocess
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
+from shared.audit.query import Query, Wanted
 from shared.audit.segments import (
     BLOCK,
     Blocks,
@@ -21,7 +24,9 @@ from shared.audit.segments import (
     segment_name,
     segments,
 )
+from shared.audit.verifying import verify_folder
 from tests.helpers.log_lines import chained, records_of
+from tests.shared.audit.logs import written
 
 LINES = chained(records_of(1500))
 
@@ -56,6 +61,27 @@ def test_compressing_changes_no_byte_and_any_gzip_reads_it(tmp_path: Path) -> No
     assert list(lines(target)) == LINES
     assert list(lines(path)) == LINES, "it was listed before it was compressed"
     assert born(target) == born(path) == 1_795_000_000_000_000
+
+
+async def test_one_that_another_program_compressed_is_put_right_as_the_refusal_says(
+    tmp_path: Path,
+) -> None:
+    """Verified it is what was written; a question needs to know where its blocks begin."""
+    public = await written(tmp_path / "log", 200, segment_bytes=8_000)
+    first, *_ = segments(tmp_path / "log")
+    plain = b"".join(lines(first.path))
+    first.path.unlink()
+    path = tmp_path / "log" / (segment_name(0) + ".gz")
+    path.write_bytes(gzip.compress(plain))
+    assert verify_folder(path.parent, public).ok
+    with Query(path.parent) as query, pytest.raises(AuditError) as refused:
+        query.page(Wanted(kind="test"))
+    assert str(refused.value).endswith(f"if `audit verify` says ok of it, run gzip -d {path}")
+    await anyio.run_process(["gzip", "-d", str(path)])
+    with Query(path.parent) as query:
+        assert len(query.page(Wanted(kind="test"), limit=300).records) == 200
+    AuditLog(path.parent, "test/log").close()  # it has it compressed again
+    assert verify_folder(path.parent, public).ok
 
 
 def test_what_a_killed_writer_had_begun_is_removed(tmp_path: Path) -> None:
