@@ -50,11 +50,14 @@ class PurgeCommands(AuditCommands):
             raise RelayError(Code.SECOND_PERSON, f"{wish.by} may not ask for that any more")
         if not self.purges.take(wish):
             raise RelayError(Code.PURGE_UNKNOWN, "somebody else was faster")
-        keep = self.settings.audit.keep_days * _DAY
+        keep, done = self.settings.audit.keep_days * _DAY, None
         try:
             done = await purge(log, int(wish.before * 1e6), [wish.by, who], keep_seconds=keep)
         except AuditError as error:
             raise RelayError(Code.PURGE_REFUSED, str(error)) from None
+        finally:
+            if done is None:  # nothing came of it: agreeing again needs nobody to ask again
+                self.purges.put_back(wish)
         return {"segments": done.segments, "first_left": done.first_left, **_view(wish)}
 
     def _may_still(self, user: str, now: float) -> bool:

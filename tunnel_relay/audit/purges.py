@@ -45,7 +45,7 @@ class Purges:
         self._waiting = {
             each.id: each for each in self._waiting.values() if each.asked <= now < each.until
         }
-        return list(self._waiting.values())
+        return sorted(self._waiting.values(), key=lambda each: each.asked)
 
     def find(self, begins: str, now: float) -> Purge | None:
         """Return the one whose id begins so, None when there is none or more than one."""
@@ -55,3 +55,7 @@ class Purges:
     def take(self, purge: Purge) -> bool:
         """Have it wait no more; False when somebody else was faster."""
         return self._waiting.pop(purge.id, None) is not None
+
+    def put_back(self, purge: Purge) -> None:
+        """Have one that was taken wait on, until its own time is over: nothing came of it."""
+        self._waiting[purge.id] = purge

@@ -1,11 +1,13 @@
 """Records are removed by two people who are not the same, or not at all."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.audit.ends import end_path
 from shared.audit.log import AuditLog
 from shared.audit.segments import segments
 from shared.audit.verifying import verify_folder
@@ -66,6 +68,30 @@ async def test_two_people_remove_what_is_old(tmp_path: Path, first: str, second:
         assert gone in (await hand.get("/audit")).text
         again = await ask(stage, second, "audit_purge_confirm", purge_id=wish)
         assert code(again) == "MT1153"
+
+
+async def test_a_removal_that_was_refused_for_now_can_be_agreed_to_again_and_once(
+    tmp_path: Path,
+) -> None:
+    """A14: what the log was not ready for takes nobody to ask again, and is not done twice."""
+    async with a_console(tmp_path) as stage:
+        log = await old_log(stage)
+        wish = await asked(stage, "ada")
+        end = end_path(log.folder, segments(log.folder)[-2].first)
+        held = end.rename(tmp_path / "held")  # as long as its process has not closed it
+        refused = await ask(stage, "abe", "audit_purge_confirm", purge_id=wish)
+        assert code(refused) == "MT1155"
+        assert "try again later" in refused["error"]["message"]
+        assert stones(log) == []
+        held.rename(end)
+        both = await asyncio.gather(
+            *(ask(stage, who, "audit_purge_confirm", purge_id=wish) for who in ("abe", "otto"))
+        )
+        (done,) = [each["result"] for each in both if "result" in each]
+        assert [code(each) for each in both if "error" in each] == ["MT1153"]
+        assert segments(log.folder)[0].first == done["first_left"] > 0
+        assert code(await ask(stage, "abe", "audit_purge_confirm", purge_id=wish)) == "MT1153"
+        assert len(stones(log)) == 1
 
 
 async def test_one_person_alone_removes_nothing(tmp_path: Path) -> None:

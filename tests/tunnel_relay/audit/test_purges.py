@@ -24,6 +24,19 @@ def test_one_of_two_takes_it() -> None:
     assert (waiting.take(one), waiting.take(one)) == (True, False)
 
 
+def test_what_came_to_nothing_waits_on_until_it_is_too_late() -> None:
+    waiting = Purges()
+    one, two = wish(1), wish(2, 5.0)
+    assert waiting.add(one)
+    assert waiting.add(two)
+    assert waiting.take(one)
+    waiting.put_back(one)
+    assert waiting.listed(6.0) == [one, two]
+    assert (waiting.take(one), waiting.take(one)) == (True, False)
+    waiting.put_back(one)
+    assert waiting.find("01", WAIT_SECONDS) is None
+
+
 def test_there_are_never_many_and_no_name_means_two() -> None:
     waiting = Purges()
     assert all(waiting.add(wish(number)) for number in range(MAX_WAITING))
