@@ -3,12 +3,16 @@
 It can be thrown away, and is made anew when it is not of the segment that is there. A segment that
 is still written has one too, which is continued where it ends. What is said of a call in its intent
 is said of its completion as well, so that one question finds both.
+
+Several readers may make one index at once: what it covers is read again once this reader alone may
+write, so each takes in what the others have not.
 """
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +36,20 @@ Inherit = Callable[[int], Words | None]
 """Says what an earlier segment's index has of a record."""
 
 _BATCH = 5000
+_BUSY_SECONDS = 30.0
+"""For others who write into an index; a batch takes them milliseconds."""
 _LATEST = 2**63 - 1
 _NAMES = ", ".join(f'"{each}" INTEGER' for each in COLUMNS)
-_SCHEMA = f"""
-CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
-CREATE TABLE state (covered INTEGER, next INTEGER, hash BLOB, low INTEGER, high INTEGER);
-INSERT INTO state VALUES (0, 0, x'', NULL, NULL);
-CREATE TABLE records (
-    seq INTEGER PRIMARY KEY, at INTEGER, length INTEGER, time INTEGER, call TEXT,
-    {_NAMES}
-);
-CREATE TABLE named (seq INTEGER, session INTEGER);
-PRAGMA user_version = {VERSION};
-"""  # noqa: S608
+_SCHEMA = (
+    "CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE state (covered INTEGER, next INTEGER, hash BLOB, low INTEGER, high INTEGER)",
+    "INSERT INTO state VALUES (0, 0, x'', NULL, NULL)",
+    f"""CREATE TABLE records (
+        seq INTEGER PRIMARY KEY, at INTEGER, length INTEGER, time INTEGER, call TEXT, {_NAMES}
+    )""",
+    "CREATE TABLE named (seq INTEGER, session INTEGER)",
+    f"PRAGMA user_version = {VERSION}",
+)
 
 
 class Index:
@@ -62,23 +67,34 @@ class Index:
         self._ends: dict[bytes, tuple[int, ...]] = {}
         """Columns of intents by how these end."""
         self._where = where
+        self._seen: int | None = None
+        """Of what SQLite counts when another reader writes: when all this was read."""
         self.db = _opened(where)
         try:
             with Blocks(segment.path) as blocks:
-                self._load()
+                self._read_state()
                 if not self._is_of(blocks):
                     raise sqlite3.DatabaseError("of other records")
                 self._catch_up(blocks)
         except DAMAGE:
-            # Broken, or of a log that was here before.
+            # Broken, of a log that was here before, or kept busy by somebody who was stopped.
             self.make_anew()
 
     def make_anew(self) -> None:
         """Throw away what it knows and read the segment again; raises AuditError."""
         self.db.close()
         self.db = _opened(self._where, anew=True)
-        self._words, self._open, self._ends, self._named = {"": 0}, {}, {}, []
-        self._load()
+        try:
+            self._make()
+        except DAMAGE:
+            # What is wrong with that file, a full disk for example, is not wrong with memory.
+            self.db.close()
+            self.db = _opened(None)
+            self._make()
+
+    def _make(self) -> None:
+        self._seen = None
+        self._read_state()
         with Blocks(self.segment.path) as blocks:
             self._catch_up(blocks)
 
@@ -101,15 +117,23 @@ class Index:
         found = self.db.execute("SELECT word FROM words WHERE id = ?", (identifier,)).fetchone()
         return "" if found is None else str(found[0])
 
-    def _load(self) -> None:
-        if self.db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+    def _read_state(self) -> None:
+        if _version(self.db) != VERSION:
             raise sqlite3.DatabaseError("of another version")
-        for identifier, word in self.db.execute("SELECT id, word FROM words"):
-            self._words[word] = identifier
         row = self.db.execute("SELECT covered, next, hash, low, high FROM state").fetchone()
         self.covered, self.next, self._last, self.low, self.high = row
         if not self.covered:
             self.next = self.segment.first
+
+    def _read_again(self) -> None:
+        """Know what others stored since; only who may write knows it for as long as it writes."""
+        seen = self.db.execute("PRAGMA data_version").fetchone()[0]
+        if seen != self._seen:
+            self._read_state()
+            found = self.db.execute("SELECT word, id FROM words")
+            self._words = {"": 0, **dict(found.fetchall())}
+            self._open, self._ends, self._named = {}, {}, []
+            self._seen = seen
 
     def _is_of(self, blocks: Blocks) -> bool:
         """Tell whether the last record that is known is still there, with its hash."""
@@ -126,20 +150,23 @@ class Index:
         return bool(line[9:73] == self._last)
 
     def _catch_up(self, blocks: Blocks) -> None:
-        """Take in what is new."""
-        batch: list[tuple[Any, ...]] = []
-        known = len(self._words)
-        for line in blocks.lines_from(self.covered):
+        """Take in what is new; who finds nothing new waits for nobody."""
+        while next(blocks.lines_from(self.covered), b"").endswith(b"\n"):
+            with self.db:
+                self.db.execute("BEGIN IMMEDIATE")
+                self._read_again()
+                known = len(self._words)
+                self._store(list(self._rows(blocks)), known)
+
+    def _rows(self, blocks: Blocks) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the next lines that are whole."""
+        for line in islice(blocks.lines_from(self.covered), _BATCH):
             if not line.endswith(b"\n"):
-                break
-            batch.append(self._row(line))
+                return
+            yield self._row(line)
             self.covered += len(line)
             self._last = line[9:73]
             self.next += 1
-            if len(batch) >= _BATCH:
-                known = self._store(batch, known)
-                batch = []
-        self._store(batch, known)
 
     def _row(self, line: bytes) -> tuple[Any, ...]:
         record = line[RECORD_AT:-2]
@@ -212,19 +239,15 @@ class Index:
             known = self._words[word] = len(self._words)
         return known
 
-    def _store(self, batch: list[tuple[Any, ...]], known: int) -> int:
-        if not batch:
-            return known
-        words = list(self._words.items())
+    def _store(self, batch: list[tuple[Any, ...]], known: int) -> None:
+        words = islice(self._words.items(), known, None)
         marks = ", ".join("?" * (5 + len(COLUMNS)))
-        with self.db:
-            self.db.executemany("INSERT INTO words (word, id) VALUES (?, ?)", words[known:])
-            self.db.executemany(f"INSERT INTO records VALUES ({marks})", batch)  # noqa: S608
-            self.db.executemany("INSERT INTO named VALUES (?, ?)", self._named)
-            state = (self.covered, self.next, self._last, self.low, self.high)
-            self.db.execute("UPDATE state SET covered=?, next=?, hash=?, low=?, high=?", state)
+        self.db.executemany("INSERT INTO words (word, id) VALUES (?, ?)", words)
+        self.db.executemany(f"INSERT INTO records VALUES ({marks})", batch)  # noqa: S608
+        self.db.executemany("INSERT INTO named VALUES (?, ?)", self._named)
+        state = (self.covered, self.next, self._last, self.low, self.high)
+        self.db.execute("UPDATE state SET covered=?, next=?, hash=?, low=?, high=?", state)
         self._named = []
-        return len(words)
 
 
 def words_of(facts: Mapping[str, Any]) -> Iterable[object]:
@@ -250,15 +273,19 @@ def _part(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _opened(where: Path | None, *, anew: bool = False) -> sqlite3.Connection:
     if where is None:
-        return _prepared(sqlite3.connect(":memory:"))
+        return _prepared(sqlite3.connect(":memory:", isolation_level=None))
     try:
         if anew:
-            where.unlink()
+            # Whoever has it open goes on with it; another reader may have been first.
+            where.unlink(missing_ok=True)
         _made(where)
-        return _prepared(sqlite3.connect(where, timeout=30))
+        # Not by its path alone: SQLite would make it for everybody, where it is removed meanwhile.
+        name = f"{where.absolute().as_uri()}?mode=rw"
+        db = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)
+        return _prepared(db)
     except (OSError, sqlite3.OperationalError):
         # A folder that this reader cannot write to, or a copy on a disk that nobody can.
-        return _prepared(sqlite3.connect(":memory:"))
+        return _opened(None)
 
 
 def _made(where: Path) -> None:
@@ -280,6 +307,24 @@ def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
         # What is lost is made again, so nothing waits for the disk.
         db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA journal_mode = MEMORY")
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            db.executescript(_SCHEMA)
+        if _version(db) != VERSION:
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                # Two readers may have found it empty, or old; the second finds what the first made.
+                if _version(db) != VERSION:
+                    _make_tables(db)
     return db
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    """Have the tables of this version in the place of all that are there."""
+    old = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (name,) in old:
+        quoted = name.replace('"', '""')
+        db.execute(f'DROP TABLE "{quoted}"')
+    for statement in _SCHEMA:
+        db.execute(statement)

@@ -75,7 +75,6 @@ TESTED_BY: dict[str, str] = {
     "shared/audit_cli/group.py": "tests/shared/audit_cli/test_looking.py",
     "shared/audit_cli/program.py": "tests/shared/audit_cli/test_looking.py",
     "shared/audit/replay.py": "tests/shared/audit_cli/test_looking.py",
-    "shared/audit/index.py": "tests/shared/audit/test_query.py",
     "shared/audit/signing.py": "tests/shared/audit/test_log.py",
     "shared/audit/timers.py": "tests/shared/audit/test_log.py",
     "shared/audit/tombstones.py": "tests/shared/audit/test_retention.py",

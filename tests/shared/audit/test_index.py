@@ -1,0 +1,210 @@
+"""An index is made by whoever asks, and by several at once."""
+
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.audit import index
+from shared.audit.indexing import VERSION, index_path
+from shared.audit.log import AuditLog
+from shared.audit.query import Query, Wanted
+from shared.audit.segments import Blocks, segments
+from shared.record import encode
+from tests.helpers.log_lines import ORIGIN, completion, intent
+
+READERS = 4
+ASKS = """
+import json, sys
+from pathlib import Path
+from shared.audit.query import Query, Wanted
+print("ready", flush=True)
+sys.stdin.readline()
+with Query(Path(sys.argv[1])) as query:
+    found = query.page(Wanted(kind="call."), limit=10_000).records
+print(json.dumps([each["seq"] for each in found]))
+"""
+FOLLOWS = """
+import sys
+from pathlib import Path
+from shared.audit.query import Query, Wanted
+last, end = -1, False
+with Query(Path(sys.argv[1])) as query:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    while not end:
+        page = query.page(Wanted(), after=last, limit=100)
+        for each in page.records:
+            assert each["seq"] == last + 1, (each, last)
+            last, end = each["seq"], end or each["kind"] == "test.end"
+print(last)
+"""
+
+
+def said(number: int) -> bytes:
+    """Return what calls of this number say: words that no other has."""
+    return encode.said(
+        {"server": "crm", "method": "tools/call", "name": f"tool-{number}", "class": "read"},
+        {"user": f"user-{number}", "agent": "bot", "session": f"{number:032x}"},
+        {"decision": "allow", "policy": "b" * 64, "rule": "reads"},
+    )
+
+
+def add_calls(log: AuditLog, calls: int, first: int = 0) -> None:
+    for number in range(first, first + calls):
+        seq = log.take(intent(log.size, number, said(number)))
+        log.take(completion(log.size, number, seq))
+    log.flush()
+
+
+def asked(folder: Path, wanted: Wanted = Wanted(kind="call.")) -> list[int]:  # noqa: B008
+    with Query(folder) as query:
+        return [each["seq"] for each in query.page(wanted, limit=10_000).records]
+
+
+async def readers(program: str, folder: Path, count: int) -> list[asyncio.subprocess.Process]:
+    """Start programs that wait until they are told to begin."""
+    pipe, words = asyncio.subprocess.PIPE, (sys.executable, "-c", program, str(folder))
+    started = [
+        await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe) for _ in range(count)
+    ]
+    for each in started:
+        assert each.stdout is not None
+        assert await each.stdout.readline() == b"ready\n"
+    return started
+
+
+async def answers(started: list[asyncio.subprocess.Process]) -> list[object]:
+    told = await asyncio.gather(*(each.communicate(b"\n") for each in started))
+    assert [each.returncode for each in started] == [0] * len(started)
+    return [json.loads(out) for out, _ in told]
+
+
+async def test_several_readers_make_the_same_indexes_at_once(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=2 << 20)
+    add_calls(log, 5_000)
+    assert log.close() is None
+    whole = asked(log.folder)
+    assert len(whole) == 10_000
+    for _ in range(3):
+        for path in log.folder.glob("*.index"):
+            path.unlink()
+        started = await readers(ASKS, log.folder, READERS)
+        assert await answers(started) == [whole] * READERS
+        assert asked(log.folder) == whole
+        assert len(asked(log.folder, Wanted(user="user-17"))) == 2
+
+
+async def test_several_readers_follow_what_is_written(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=40_000)
+    add_calls(log, 1)
+    started = await readers(FOLLOWS, log.folder, READERS)
+    following = asyncio.create_task(answers(started))
+    for number in range(1, 1_000, 5):
+        add_calls(log, 5, first=number)
+        await asyncio.sleep(0)
+    end = log.add("test.end", {})
+    log.flush()
+    assert await following == [end] * READERS
+    assert log.close() is None
+
+
+async def test_what_another_reader_made_meanwhile_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when another is first again, and with words that this one does not know."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    add_calls(log, 3)
+    real, met = Blocks.lines_from, list[Blocks]()
+
+    def late(blocks: Blocks, offset: int) -> Iterator[bytes]:
+        if len(met) < 2 and all(each is not blocks for each in met):
+            met.append(blocks)
+            monkeypatch.setattr(Blocks, "lines_from", real)
+            add_calls(log, 2, first=log.size)
+            asked(log.folder)
+            add_calls(log, 2, first=log.size)
+            monkeypatch.setattr(Blocks, "lines_from", late)
+        return real(blocks, offset)
+
+    with Query(log.folder) as query:
+        for _ in range(3):
+            met.clear()
+            monkeypatch.setattr(Blocks, "lines_from", late)
+            page = query.page(Wanted(kind="call."), limit=10_000)
+            monkeypatch.setattr(Blocks, "lines_from", real)
+            assert len(met) == 2
+            assert [each["seq"] for each in page.records] == asked(log.folder)
+            begun, ended = page.records[-2:]
+            wanted = Wanted(user=begun["who"]["user"])
+            assert asked(log.folder, wanted) == [begun["seq"], ended["seq"]]
+    assert log.close() is None
+
+
+async def test_two_readers_find_an_index_of_an_older_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second goes on with what the first made, in the same file."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    add_calls(log, 3)
+    whole = asked(log.folder)
+    where = index_path(log.folder, segments(log.folder)[0].first)
+    with sqlite3.connect(where) as db:
+        db.execute("DROP TABLE named")
+        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+    before = where.stat().st_ino
+    real = index._version
+
+    def late(db: sqlite3.Connection) -> int:
+        found = real(db)
+        if found != VERSION and not db.in_transaction:
+            monkeypatch.setattr(index, "_version", real)
+            assert asked(log.folder) == whole
+        return found
+
+    monkeypatch.setattr(index, "_version", late)
+    assert asked(log.folder) == whole
+    assert index._version is real, "another was first"
+    assert where.stat().st_ino == before
+    assert log.close() is None
+
+
+async def test_a_reader_that_was_stopped_while_it_wrote_holds_up_nobody_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_BUSY_SECONDS", 0.01)
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    add_calls(log, 3)
+    whole = asked(log.folder)
+    add_calls(log, 3, first=10)
+    stopped = sqlite3.connect(index_path(log.folder, 0), isolation_level=None)
+    stopped.execute("BEGIN IMMEDIATE")
+    more = asked(log.folder)
+    assert len(more) == len(whole) + 6
+    stopped.close()
+    assert asked(log.folder) == more
+    assert log.close() is None
+
+
+async def test_an_index_that_nobody_can_write_down_is_made_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, for example: then people look at the log."""
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    add_calls(log, 300)
+    real = index._prepared
+
+    def full(db: sqlite3.Connection) -> sqlite3.Connection:
+        made = real(db)
+        if db.execute("PRAGMA database_list").fetchone()[2]:
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count = {pages}")
+        return made
+
+    monkeypatch.setattr(index, "_prepared", full)
+    assert len(asked(log.folder)) == 600
+    assert log.close() is None
