@@ -4,6 +4,9 @@ It can be thrown away, and is made anew when it is not of the segment that is th
 is still written has one too, which is continued where it ends. What is said of a call in its intent
 is said of its completion as well, so that one question finds both.
 
+What an intent in an earlier segment said is owed to its completion until somebody asks: taking in a
+segment takes no other one, however many calls cross its borders.
+
 Several readers may make one index at once: what it covers is read again once this reader alone may
 write, so each takes in what the others have not.
 """
@@ -32,8 +35,8 @@ DAMAGE = (sqlite3.DatabaseError, TypeError, OverflowError, OSError)
 MAX_WORD = 512
 """Characters of a word that are known; of a longer one only these."""
 Words = tuple[str, ...]
-Inherit = Callable[[int], Words | None]
-"""Says what an earlier segment's index has of a record."""
+Inherit = Callable[[Iterable[int]], Mapping[int, Words]]
+"""Says what the indexes of earlier segments have of records, of those that are there."""
 
 _BATCH = 5000
 _BUSY_SECONDS = 30.0
@@ -48,22 +51,27 @@ _SCHEMA = (
         seq INTEGER PRIMARY KEY, at INTEGER, length INTEGER, time INTEGER, call TEXT, {_NAMES}
     )""",
     "CREATE TABLE named (seq INTEGER, session INTEGER)",
+    "CREATE TABLE owed (seq INTEGER, intent INTEGER)",
     f"PRAGMA user_version = {VERSION}",
 )
 
 
 class Index:
-    """The index of a segment, brought up to its end; raises AuditError. Close it."""
+    """The index of a segment, brought up to its end; raises AuditError. Close it.
 
-    def __init__(self, segment: Segment, where: Path | None, inherit: Inherit) -> None:
+    It is to be settled before it is asked for anything but what its intents say.
+    """
+
+    def __init__(self, segment: Segment, where: Path | None) -> None:
         """Open it, made if need be; `where`: its file, None for one in memory."""
         self.segment = segment
-        self._inherit = inherit
         self._words: dict[str, int] = {"": 0}
         self._open: dict[str, tuple[int, ...]] = {}
         self._intents = repeats.Intents()
         self._named: list[tuple[int, int]] = []
         """Sessions of records that name several, which are not stored yet."""
+        self._owed: list[tuple[int, int]] = []
+        """Completions with intents in earlier segments, which are not stored yet."""
         self._ends: dict[bytes, tuple[int, ...]] = {}
         """Columns of intents by how these end."""
         self._where = where
@@ -102,6 +110,27 @@ class Index:
         """Close its file."""
         self.db.close()
 
+    def settle(self, inherit: Inherit) -> None:
+        """Have completions say what their intents said in earlier segments; raises AuditError."""
+        owed = dict(self.db.execute("SELECT seq, intent FROM owed").fetchall())
+        if not owed:
+            return
+        # Asked before this reader holds what others wait for.
+        said = inherit(set(owed.values()))
+        columns = ", ".join(f'"{each}" = ?' for each in COLUMNS[INHERITED])
+        text = f"UPDATE records SET {columns} WHERE seq = ?"  # noqa: S608
+        with self.db:
+            self.db.execute("BEGIN IMMEDIATE")
+            self._read_again()
+            known = len(self._words)
+            words = (
+                (seq, said[intent][INHERITED]) for seq, intent in owed.items() if intent in said
+            )
+            rows = [(*map(self._id, each), seq) for seq, each in words]
+            self._store_words(known)
+            self.db.executemany(text, rows)
+            self.db.executemany("DELETE FROM owed WHERE seq = ?", ((seq,) for seq in owed))
+
     def words_of(self, seq: int) -> Words | None:
         """Return what is said of a record, by column; None when it is not there."""
         row = self._ids_of(seq)
@@ -132,7 +161,7 @@ class Index:
             self._read_state()
             found = self.db.execute("SELECT word, id FROM words")
             self._words = {"": 0, **dict(found.fetchall())}
-            self._open, self._ends, self._named = {}, {}, []
+            self._open, self._ends, self._named, self._owed = {}, {}, [], []
             self._seen = seen
 
     def _is_of(self, blocks: Blocks) -> bool:
@@ -227,8 +256,8 @@ class Index:
         if intent >= self.segment.first:
             # Its intent was taken in when this index was open before.
             return self._ids_of(intent) or nothing
-        words = self._inherit(intent)
-        return nothing if words is None else tuple(map(self._id, words))
+        self._owed.append((self.next, intent))
+        return nothing
 
     def _id(self, word: object) -> int:
         if not isinstance(word, str) or not word:
@@ -240,14 +269,18 @@ class Index:
         return known
 
     def _store(self, batch: list[tuple[Any, ...]], known: int) -> None:
-        words = islice(self._words.items(), known, None)
+        self._store_words(known)
         marks = ", ".join("?" * (5 + len(COLUMNS)))
-        self.db.executemany("INSERT INTO words (word, id) VALUES (?, ?)", words)
         self.db.executemany(f"INSERT INTO records VALUES ({marks})", batch)  # noqa: S608
         self.db.executemany("INSERT INTO named VALUES (?, ?)", self._named)
+        self.db.executemany("INSERT INTO owed VALUES (?, ?)", self._owed)
         state = (self.covered, self.next, self._last, self.low, self.high)
         self.db.execute("UPDATE state SET covered=?, next=?, hash=?, low=?, high=?", state)
-        self._named = []
+        self._named, self._owed = [], []
+
+    def _store_words(self, known: int) -> None:
+        words = islice(self._words.items(), known, None)
+        self.db.executemany("INSERT INTO words (word, id) VALUES (?, ?)", words)
 
 
 def words_of(facts: Mapping[str, Any]) -> Iterable[object]:

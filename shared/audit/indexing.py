@@ -12,7 +12,7 @@ from pathlib import Path
 from shared.audit.segments import Segment, segment_name, segments
 
 INDEX_SUFFIX = ".index"
-VERSION = 2
+VERSION = 3
 """Of what an index holds; SQLite keeps it in the head of the file, as `user_version`."""
 _VERSION_AT = slice(60, 64)
 WORTH = 1024 * 1024

@@ -2,12 +2,15 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
-from shared.audit.index import COLUMNS, DAMAGE, MAX_WORD, Index, Words
+from shared.audit.index import COLUMNS, DAMAGE, MAX_WORD, Index, Inherit, Words
 from shared.audit.indexing import index_path
 from shared.audit.private import AuditError
 from shared.audit.segments import Blocks, Segment
@@ -23,6 +26,7 @@ _LAST = 2**63 - 1
 """The largest number that an index can be asked for: no record has one beyond it."""
 _NAMING = ("records", "named")
 """Tables of an index that name sessions: a record of several has more than one."""
+_T = TypeVar("_T")
 BY_BEGINNING = frozenset({"kind", "session"})
 """What is found by how it begins as well: `call.` finds every kind of call."""
 
@@ -196,44 +200,78 @@ class Query:
         newest: bool,
     ) -> list[dict[str, Any]]:
         index = self._index(segment)
-        asked = (index, wanted, limit, bounds, newest)
-        try:
-            with contextlib.suppress(*DAMAGE):
-                found = _found(*asked)
-                if all(each["kind"] != UNREADABLE for each in found):
-                    return found
-            # Of the index or of the log, something is damaged: the log is asked again.
-            index.make_anew()
-            return _found(*asked)
-        except sqlite3.DatabaseError as error:
-            raise AuditError(f"the index of {segment.path} cannot be read: {error}") from None
+        question = partial(_found, index, wanted, limit, bounds, newest)
+        with contextlib.suppress(*DAMAGE):
+            found = question()
+            if all(each["kind"] != UNREADABLE for each in found):
+                return found
+        # Of the index or of the log, something is damaged: the log is asked again.
+        index.make_anew()
+        _settled(index, self._inherited)
+        return _asked(index, question)
 
     def _index(self, segment: Segment) -> Index:
+        """Return the index of a segment, to be asked for anything."""
+        index = self._made(segment)
+        _settled(index, self._inherited)
+        return index
+
+    def _made(self, segment: Segment) -> Index:
+        """Return the index of a segment, which may owe its completions what others say."""
         before = self._open.pop(segment.first, None)
         if before is not None:
             if segment.compressed and before.segment.compressed:
                 self._open[segment.first] = before
                 return before
             before.close()
-        where = index_path(self._indexes, segment.first)
-        try:
-            index = Index(segment, where, self._inherited)
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise AuditError(f"no index of {segment.path}: {error}") from None
+        index = _new(segment, index_path(self._indexes, segment.first))
         self._open[segment.first] = index
         return index
 
     def make_index(self, segment: Segment, where: Path) -> None:
-        """Make the index of a segment in a file; raises AuditError, OSError, sqlite3.Error."""
-        Index(segment, where, self._inherited).close()
+        """Make the index of a segment in a file; raises AuditError, OSError."""
+        index = _new(segment, where)
+        try:
+            _settled(index, self._inherited)
+        finally:
+            index.close()
 
-    def _inherited(self, seq: int) -> Words | None:
-        """Return what an earlier segment says of a record."""
+    def _inherited(self, intents: Iterable[int]) -> dict[int, Words]:
+        """Return what earlier segments say of records: of intents, which owe nothing."""
         _, parts = kept(self._folder)
-        for segment in reversed(parts):
-            if segment.first <= seq:
-                return self._index(segment).words_of(seq)
-        return None
+        firsts = [each.first for each in parts]
+        said: dict[int, Words | None] = {}
+        for at, some in groupby(sorted(intents), lambda seq: bisect_right(firsts, seq)):
+            if at:  # else retention has removed it
+                index = self._made(parts[at - 1])
+                said |= _asked(index, partial(_words_of, index, list(some)))
+        return {seq: words for seq, words in said.items() if words is not None}
+
+
+def _new(segment: Segment, where: Path) -> Index:
+    try:
+        return Index(segment, where)
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise AuditError(f"no index of {segment.path}: {error}") from None
+
+
+def _settled(index: Index, inherit: Inherit) -> None:
+    _asked(index, lambda: index.settle(inherit))
+
+
+def _words_of(index: Index, seqs: Iterable[int]) -> dict[int, Words | None]:
+    return {seq: index.words_of(seq) for seq in seqs}
+
+
+def _asked(index: Index, question: Callable[[], _T]) -> _T:
+    """Return what an index answers; one that is damaged is made anew. Raises AuditError."""
+    try:
+        with contextlib.suppress(*DAMAGE):
+            return question()
+        index.make_anew()
+        return question()
+    except DAMAGE as error:
+        raise AuditError(f"the index of {index.segment.path} cannot be read: {error}") from None
 
 
 def _held(number: int | None) -> int | None:

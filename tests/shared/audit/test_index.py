@@ -86,11 +86,11 @@ async def answers(started: list[asyncio.subprocess.Process]) -> list[object]:
 
 async def test_several_readers_make_the_same_indexes_at_once(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=2 << 20)
-    add_calls(log, 5_000)
+    add_calls(log, 4_000)
     assert log.close() is None
     whole = asked(log.folder)
-    assert len(whole) == 10_000
-    for _ in range(3):
+    assert len(whole) == 8_000
+    for _ in range(2):
         for path in log.folder.glob("*.index"):
             path.unlink()
         started = await readers(ASKS, log.folder, READERS)
@@ -208,3 +208,61 @@ async def test_an_index_that_nobody_can_write_down_is_made_in_memory(
     monkeypatch.setattr(index, "_prepared", full)
     assert len(asked(log.folder)) == 600
     assert log.close() is None
+
+
+async def handed_over(folder: Path, borders: int) -> AuditLog:
+    """Write a log of small segments without indexes, with a call under way wherever one ends."""
+    log = AuditLog(folder, ORIGIN, segment_bytes=1_000)
+    number, under_way = 0, log.take(intent(log.size, 0, said(0)))
+    while len(segments(folder)) <= borders:
+        seq = log.take(intent(log.size, number + 1, said(number + 1)))
+        log.take(completion(log.size, number, under_way))
+        number, under_way = number + 1, seq
+        log.flush()
+    log.take(completion(log.size, number, under_way))
+    assert log.close() is None
+    for path in folder.glob("*.index"):
+        path.unlink()  # of the process that closes segments
+    return log
+
+
+async def test_calls_across_every_border_are_found_without_any_index(tmp_path: Path) -> None:
+    """The newest first too: there is no end to the borders that a log has."""
+    borders = sys.getrecursionlimit() // 3
+    log = await handed_over(tmp_path / "log", borders)
+    with Query(log.folder) as query:
+        newest = query.page(Wanted(), limit=3, newest=True).records
+    made = len(list(log.folder.glob("*.index")))
+    assert made < 5, "one segment's index takes no other but those it inherits from"
+    ended = newest[1]
+    assert ended["kind"] == "call.completion"
+    number = int(ended["call"].partition(".")[2])
+    for _ in range(2):  # the second time nothing is owed any more
+        assert ended["seq"] in asked(log.folder, Wanted(user=f"user-{number}"))
+    assert len(asked(log.folder, Wanted(agent="bot", kind="call.completion"))) == number + 1
+
+
+async def test_what_is_owed_is_asked_of_an_index_that_is_whole(tmp_path: Path) -> None:
+    """One that is damaged is made anew, also when it is only asked for what it handed on."""
+    log = await handed_over(tmp_path / "log", 6)
+    whole = asked(log.folder, Wanted(agent="bot"))
+    parts = segments(log.folder)
+    for harm in ("DROP TABLE words", "DROP TABLE records"):
+        index_path(log.folder, parts[3].first).unlink()
+        with sqlite3.connect(index_path(log.folder, parts[2].first)) as db:
+            db.execute(harm)
+        db.close()
+        ahead = parts[3].first - 1
+        with Query(log.folder) as query:
+            found = query.page(Wanted(agent="bot"), after=ahead, limit=1_000).records
+        assert [each["seq"] for each in found] == [seq for seq in whole if seq > ahead]
+
+
+async def test_what_was_damaged_owes_nothing_when_it_was_made_anew(tmp_path: Path) -> None:
+    log = await handed_over(tmp_path / "log", 6)
+    whole = asked(log.folder, Wanted(agent="bot"))
+    with sqlite3.connect(index_path(log.folder, segments(log.folder)[3].first)) as db:
+        db.execute("UPDATE records SET at = at + 1")
+    db.close()
+    assert asked(log.folder, Wanted(agent="bot")) == whole
+    assert asked(log.folder, Wanted(agent="bot")) == whole
