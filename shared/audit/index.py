@@ -77,7 +77,7 @@ class Index:
         self._where = where
         self._seen: int | None = None
         """Of what SQLite counts when another reader writes: when all this was read."""
-        self.db = _opened(where)
+        self._open_at(where)
         try:
             with Blocks(segment.path) as blocks:
                 self._read_state()
@@ -91,14 +91,19 @@ class Index:
     def make_anew(self) -> None:
         """Throw away what it knows and read the segment again; raises AuditError."""
         self.db.close()
-        self.db = _opened(self._where, anew=True)
+        self._open_at(self._where, anew=True)
         try:
             self._make()
         except DAMAGE:
             # What is wrong with that file, a full disk for example, is not wrong with memory.
             self.db.close()
-            self.db = _opened(None)
+            self._open_at(None)
             self._make()
+
+    def _open_at(self, where: Path | None, *, anew: bool = False) -> None:
+        self.db = _opened(where, anew=anew)
+        self.filed = bool(self.db.execute("PRAGMA database_list").fetchone()[2])
+        """Does it lie in a file, for which a descriptor is taken?"""
 
     def _make(self) -> None:
         self._seen = None

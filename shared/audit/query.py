@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
-from shared.audit.index import COLUMNS, DAMAGE, MAX_WORD, Index, Inherit, Words
+from shared.audit.index import COLUMNS, DAMAGE, MAX_WORD, Index, Words
 from shared.audit.indexing import index_path
 from shared.audit.private import AuditError
 from shared.audit.segments import Blocks, Segment
@@ -22,6 +22,8 @@ from shared.record.model import RecordError, parse
 MAX_PAGE = 10_000
 UNREADABLE = "unreadable"
 """Stands for a line that is no record, or not the one that should be there."""
+MAX_OPEN = 64
+"""Indexes that a question has open in files: often all that a process may open is 1,024."""
 _LAST = 2**63 - 1
 """The largest number that an index can be asked for: no record has one beyond it."""
 _NAMING = ("records", "named")
@@ -87,6 +89,7 @@ class Query:
         self._folder = folder
         self._indexes = indexes or folder
         self._open: dict[int, Index] = {}
+        """By first record; the one that was asked last stands last."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -206,15 +209,24 @@ class Query:
             if all(each["kind"] != UNREADABLE for each in found):
                 return found
         # Of the index or of the log, something is damaged: the log is asked again.
-        index.make_anew()
-        _settled(index, self._inherited)
-        return _asked(index, question)
+        with _readable(index):
+            index.make_anew()
+            self._settle(index)
+            return question()
 
     def _index(self, segment: Segment) -> Index:
         """Return the index of a segment, to be asked for anything."""
         index = self._made(segment)
-        _settled(index, self._inherited)
+        self._settle(index)
         return index
+
+    def _settle(self, index: Index) -> None:
+        # Those it inherits from may be many: it is not among them, nor closed to make room.
+        self._open.pop(index.segment.first, None)
+        try:
+            _asked(index, lambda: index.settle(self._inherited))
+        finally:
+            self._keep(index)
 
     def _made(self, segment: Segment) -> Index:
         """Return the index of a segment, which may owe its completions what others say."""
@@ -225,14 +237,22 @@ class Query:
                 return before
             before.close()
         index = _new(segment, index_path(self._indexes, segment.first))
-        self._open[segment.first] = index
+        self._keep(index)
         return index
+
+    def _keep(self, index: Index) -> None:
+        """Have an index open for the next question, and close whichever was not asked for long."""
+        self._open[index.segment.first] = index
+        # What is in memory takes no descriptor, and would have to be made anew.
+        filed = [each for each in self._open.values() if each.filed]
+        for each in filed[:-MAX_OPEN]:
+            self._open.pop(each.segment.first).close()
 
     def make_index(self, segment: Segment, where: Path) -> None:
         """Make the index of a segment in a file; raises AuditError, OSError."""
         index = _new(segment, where)
         try:
-            _settled(index, self._inherited)
+            _asked(index, lambda: index.settle(self._inherited))
         finally:
             index.close()
 
@@ -255,21 +275,23 @@ def _new(segment: Segment, where: Path) -> Index:
         raise AuditError(f"no index of {segment.path}: {error}") from None
 
 
-def _settled(index: Index, inherit: Inherit) -> None:
-    _asked(index, lambda: index.settle(inherit))
-
-
 def _words_of(index: Index, seqs: Iterable[int]) -> dict[int, Words | None]:
     return {seq: index.words_of(seq) for seq in seqs}
 
 
 def _asked(index: Index, question: Callable[[], _T]) -> _T:
     """Return what an index answers; one that is damaged is made anew. Raises AuditError."""
-    try:
-        with contextlib.suppress(*DAMAGE):
-            return question()
+    with contextlib.suppress(*DAMAGE):
+        return question()
+    with _readable(index):
         index.make_anew()
         return question()
+
+
+@contextlib.contextmanager
+def _readable(index: Index) -> Iterator[None]:
+    try:
+        yield
     except DAMAGE as error:
         raise AuditError(f"the index of {index.segment.path} cannot be read: {error}") from None
 

@@ -1,7 +1,10 @@
 """An index is made by whoever asks, and by several at once."""
 
 import asyncio
+import contextlib
 import json
+import os
+import resource
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ import pytest
 from shared.audit import index
 from shared.audit.indexing import VERSION, index_path
 from shared.audit.log import AuditLog
-from shared.audit.query import Query, Wanted
+from shared.audit.query import MAX_OPEN, Query, Wanted
 from shared.audit.segments import Blocks, segments
 from shared.record import encode
 from tests.helpers.log_lines import ORIGIN, completion, intent
@@ -91,8 +94,7 @@ async def test_several_readers_make_the_same_indexes_at_once(tmp_path: Path) -> 
     whole = asked(log.folder)
     assert len(whole) == 8_000
     for _ in range(2):
-        for path in log.folder.glob("*.index"):
-            path.unlink()
+        without_indexes(log.folder)
         started = await readers(ASKS, log.folder, READERS)
         assert await answers(started) == [whole] * READERS
         assert asked(log.folder) == whole
@@ -210,6 +212,12 @@ async def test_an_index_that_nobody_can_write_down_is_made_in_memory(
     assert log.close() is None
 
 
+def without_indexes(folder: Path) -> None:
+    """Remove what the process that closes segments made."""
+    for path in folder.glob("*.index"):
+        path.unlink()
+
+
 async def handed_over(folder: Path, borders: int) -> AuditLog:
     """Write a log of small segments without indexes, with a call under way wherever one ends."""
     log = AuditLog(folder, ORIGIN, segment_bytes=1_000)
@@ -221,8 +229,7 @@ async def handed_over(folder: Path, borders: int) -> AuditLog:
         log.flush()
     log.take(completion(log.size, number, under_way))
     assert log.close() is None
-    for path in folder.glob("*.index"):
-        path.unlink()  # of the process that closes segments
+    without_indexes(folder)
     return log
 
 
@@ -266,3 +273,34 @@ async def test_what_was_damaged_owes_nothing_when_it_was_made_anew(tmp_path: Pat
     db.close()
     assert asked(log.folder, Wanted(agent="bot")) == whole
     assert asked(log.folder, Wanted(agent="bot")) == whole
+
+
+@contextlib.contextmanager
+def few_descriptors() -> Iterator[None]:
+    """Leave a few more descriptors than a question may hold indexes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + MAX_OPEN + 10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_question_over_many_segments_holds_few_of_them(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN, segment_bytes=600)
+    number = 0
+    while len(segments(log.folder)) < MAX_OPEN + 40:
+        log.take(intent(log.size, number, said(number)))
+        log.flush()
+        number += 1
+    assert log.close() is None
+    # A start ends the calls under way, all in one segment: it inherits from every other.
+    assert AuditLog(log.folder, ORIGIN, segment_bytes=1 << 20).close() is None
+    without_indexes(log.folder)
+    ended = Wanted(agent="bot", kind="call.completion")
+    with few_descriptors(), Query(log.folder) as query:
+        assert len(query.page(ended, limit=1_000, newest=True).records) == number
+        for _ in range(2):
+            assert len(query.page(Wanted(agent="bot"), limit=1_000).records) == 2 * number
+            assert len(query.sessions("0" * 20)) == number
