@@ -50,7 +50,7 @@ _SCHEMA = (
     f"""CREATE TABLE records (
         seq INTEGER PRIMARY KEY, at INTEGER, length INTEGER, time INTEGER, call TEXT, {_NAMES}
     )""",
-    "CREATE TABLE named (seq INTEGER, session INTEGER)",
+    'CREATE TABLE named (seq INTEGER, "user" INTEGER, session INTEGER)',
     "CREATE TABLE owed (seq INTEGER, intent INTEGER)",
     f"PRAGMA user_version = {VERSION}",
 )
@@ -68,8 +68,8 @@ class Index:
         self._words: dict[str, int] = {"": 0}
         self._open: dict[str, tuple[int, ...]] = {}
         self._intents = repeats.Intents()
-        self._named: list[tuple[int, int]] = []
-        """Sessions of records that name several, which are not stored yet."""
+        self._named: list[tuple[int, int, int]] = []
+        """Users and sessions that records name beside the first; not stored yet."""
         self._owed: list[tuple[int, int]] = []
         """Completions with intents in earlier segments, which are not stored yet."""
         self._ends: dict[bytes, tuple[int, ...]] = {}
@@ -249,10 +249,16 @@ class Index:
             columns = tuple(map(self._id, words_of(facts)))
             if kind == INTENT:
                 self._open[call] = columns
-            several = facts.get("sessions")
-            if isinstance(several, list):
-                self._named += ((self.next, self._id(each)) for each in several)
+            self._name_others(facts, columns[COLUMNS.index("user")])
         return self._timed(line, min(facts["time"], _LATEST), call, columns)
+
+    def _name_others(self, facts: Mapping[str, Any], user: int) -> None:
+        several = facts.get("sessions")
+        if isinstance(several, list):
+            self._named += ((self.next, 0, self._id(each)) for each in several)
+        actor = self._id(user_text(facts.get("by")))
+        if actor not in (0, user):
+            self._named.append((self.next, actor, 0))
 
     def _said_before(self, intent: object) -> tuple[int, ...]:
         nothing = (0,) * len(COLUMNS)
@@ -277,7 +283,7 @@ class Index:
         self._store_words(known)
         marks = ", ".join("?" * (5 + len(COLUMNS)))
         self.db.executemany(f"INSERT INTO records VALUES ({marks})", batch)  # noqa: S608
-        self.db.executemany("INSERT INTO named VALUES (?, ?)", self._named)
+        self.db.executemany("INSERT INTO named VALUES (?, ?, ?)", self._named)
         self.db.executemany("INSERT INTO owed VALUES (?, ?)", self._owed)
         state = (self.covered, self.next, self._last, self.low, self.high)
         self.db.execute("UPDATE state SET covered=?, next=?, hash=?, low=?, high=?", state)
@@ -293,7 +299,8 @@ def words_of(facts: Mapping[str, Any]) -> Iterable[object]:
     who, what, why = (_part(facts, name) for name in ("who", "what", "why"))
     return (
         facts.get("kind"),
-        user_text(who.get("user", facts.get("user"))),
+        # Readers are shown whoever did it where a record is of nobody else.
+        user_text(who.get("user", facts.get("user"))) or user_text(facts.get("by")),
         who.get("agent", facts.get("agent")),
         who.get("session", facts.get("session")),
         what.get("server", facts.get("upstream")),

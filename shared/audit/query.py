@@ -27,10 +27,12 @@ MAX_OPEN = 64
 _LAST = 2**63 - 1
 """The largest number that an index can be asked for: no record has one beyond it."""
 _NAMING = ("records", "named")
-"""Tables of an index that name sessions: a record of several has more than one."""
+"""Tables of an index that name sessions."""
 _T = TypeVar("_T")
 BY_BEGINNING = frozenset({"kind", "session"})
 """What is found by how it begins as well: `call.` finds every kind of call."""
+NAMED = frozenset({"user", "session"})
+"""What a record may name several of: whom it is about and who did it, or sessions cut together."""
 
 
 class WantedError(AuditError):
@@ -333,8 +335,9 @@ def _ask(
             return []
         listed = ",".join(map(str, ids))
         term = f'"{column}" IN ({listed})'
-        if column == "session":
-            also = f"SELECT seq FROM named WHERE session IN ({listed})"  # noqa: S608
+        also = f'SELECT seq FROM named WHERE "{column}" IN ({listed})'  # noqa: S608
+        # Most segments have none, and then no record need be looked for among them.
+        if column in NAMED and index.db.execute(f"{also} LIMIT 1").fetchone():
             term = f"({term} OR seq IN ({also}))"
         terms.append(term)
     for term, value in (

@@ -304,3 +304,25 @@ async def test_a_question_over_many_segments_holds_few_of_them(tmp_path: Path) -
         for _ in range(2):
             assert len(query.page(Wanted(agent="bot"), limit=1_000).records) == 2 * number
             assert len(query.sessions("0" * 20)) == number
+
+
+async def test_who_did_it_is_found_as_well_as_whom_it_is_about(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    who = {"agent": "bot", "session": "a" * 32, "user": "uma"}
+    told: list[tuple[str, dict[str, object]]] = [
+        ("admin.asked", {"by": "carol", "command": "lock_add"}),
+        ("approval.denied", {"by": "carol", "who": who}),
+        ("session.revoked", {"by": "uma", "user": "uma"}),
+        ("session.cut", {"by": "carol", "sessions": ["a" * 32, "b" * 32]}),
+        ("call.refused", {"who": who, "why": {"by": "carol", "decision": "deny"}}),
+    ]
+    assert [log.add(kind, facts) for kind, facts in told] == [1, 2, 3, 4, 5]
+    log.flush()
+    for _ in range(2):  # the second time the index lies there
+        assert asked(log.folder, Wanted(user="carol")) == [1, 2, 4]
+        assert asked(log.folder, Wanted(user="uma")) == [2, 3, 5]
+        assert asked(log.folder, Wanted(user="uma", session="a" * 32, kind="approval.")) == [2]
+        assert asked(log.folder, Wanted(user="carol", session="b" * 32)) == [4]
+    with Query(log.folder) as query:
+        assert query.sessions("a") == ["a" * 32]
+    assert log.close() is None

@@ -1,12 +1,17 @@
 """The log by command: what is for auditors only takes that role itself, and leaves a record."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from shared.audit.log import AuditLog
 from shared.audit.verifying import verify_folder
+from shared.record.export import words
+from shared.record.export.joined import Event
+from shared.record.model import read
 from tests.helpers.audit_log import records
 from tests.tunnel_relay.console.stage import Stage, a_console
+from tunnel_relay.console.audit import _row
 
 CANARY = "canary-51f0"
 SESSION = "ab" * 16
@@ -125,6 +130,33 @@ async def test_the_log_is_searched_in_pages_the_newest_first(tmp_path: Path) -> 
         for wrong in ({"limit": 0}, {"since": -1.0}, {"user": "x" * 600}, {"color": "red"}):
             refused = await ask(stage, "ada", "audit_query", **wrong)
             assert refused["error"]["code"] == "MT1025", wrong
+
+
+async def test_whoever_is_shown_as_the_user_of_a_record_is_found_as_that(tmp_path: Path) -> None:
+    """In the console's list and in exports, which say who did it."""
+    async with a_console(tmp_path) as stage:
+        written(stage)
+        log = log_of(stage)
+        log.add("session.revoked", {"user": "uma", "by": "carol", "session": SESSION})
+        log.add("approval.denied", {"who": WHO, "what": WHAT, "by": ["https://idp.example", "17"]})
+        given = {"kind": "user", "subject": "uma", "reason": "gone"}
+        assert "error" not in await ask(stage, "abe", "lock_add", **given)
+        there = records(log.folder)
+        shown = [
+            {_row(each)["user"], words.user(Event(read(json.dumps(each).encode())))} - {""}
+            for each in there
+        ]
+        named = set().union(*shown)
+        assert {"abe", "carol", "uma", "https://idp.example 17"} <= named
+        for user in named:
+            found = (await ask(stage, "ada", "audit_query", user=user, limit=500))["result"]
+            seqs = {each["seq"] for each in found["records"]}
+            wanted = {
+                each["seq"] for each, users in zip(there, shown, strict=True) if user in users
+            }
+            assert wanted <= seqs, user
+        kinds = {each["kind"] for each, users in zip(there, shown, strict=True) if "abe" in users}
+        assert {"admin.asked", "lock.set", "admin.done"} <= kinds
 
 
 async def test_words_that_no_record_has_are_refused(tmp_path: Path) -> None:
