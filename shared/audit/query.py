@@ -1,6 +1,7 @@
 """Finds records in the files of a log; nothing is executed, and nothing of the log is changed."""
 
 import contextlib
+import re
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ _NAMING = ("records", "named")
 _T = TypeVar("_T")
 BY_BEGINNING = frozenset({"kind", "session"})
 """What is found by how it begins as well: `call.` finds every kind of call."""
+_VOUCHED = re.compile(r"([^ #]+://[^ #]+)([ #])(.+)", re.DOTALL)
 NAMED = frozenset({"user", "session"})
 """What a record may name several of: whom it is about and who did it, or sessions cut together."""
 
@@ -329,6 +331,8 @@ def _ask(
     values: list[object] = []
     for column, word in wanted.words().items():
         ids = _ids(index.db, word, begins=column in BY_BEGINNING)
+        if column == "user":
+            ids += _ids(index.db, _spelled_otherwise(word), begins=False)
         if column == "server" and "/" in word:
             ids += _ids(index.db, word.partition("/")[2], begins=False)
         if not ids:
@@ -363,6 +367,15 @@ def _ids(db: sqlite3.Connection, word: str, *, begins: bool) -> list[int]:
     if begins and word:
         text, values = "SELECT id FROM words WHERE substr(word, 1, ?) = ?", [len(word), word]  # type: ignore[list-item]
     return [row[0] for row in db.execute(text, values)]
+
+
+def _spelled_otherwise(user: str) -> str:
+    """Return issuer and subject with the other mark between; empty for any other name.
+
+    Records hold them as a key of the relay's, or apart: those are shown with a space between.
+    """
+    found = _VOUCHED.fullmatch(user)
+    return "" if found is None else found[1] + (" " if found[2] == "#" else "#") + found[3]
 
 
 def _is_behind(record: Mapping[str, Any], server: str | None) -> bool:

@@ -30,7 +30,7 @@ _TIME = click.DateTime(
 )
 _FILTERS = (
     click.option("--kind", help="Kind, or how it begins: call., call.refused, tool."),
-    click.option("--user", help="A name, or issuer and subject with a space between."),
+    click.option("--user", help="A name, or ISSUER#SUBJECT: whose records, and what they did."),
     click.option("--agent"),
     click.option("--session", help="Session id, or how it begins."),
     click.option(

@@ -102,7 +102,7 @@ MEMBERS = {
     "kind": "what it is about",
     "call": "the call, by the same name at both ends: link, dot, stream",
     "who": "who called, as authenticated; `who.claimed` is not",
-    "who.user": "the user: a name, or issuer and subject",
+    "who.user": "the user: a name, or `ISSUER#SUBJECT`",
     "who.agent": "the agent, as registered",
     "who.session": "the public id of the session, never its token",
     "who.claimed": "what the agent says it is; believed by nobody",

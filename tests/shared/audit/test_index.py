@@ -326,3 +326,22 @@ async def test_who_did_it_is_found_as_well_as_whom_it_is_about(tmp_path: Path) -
     with Query(log.folder) as query:
         assert query.sessions("a") == ["a" * 32]
     assert log.close() is None
+
+
+async def test_issuer_and_subject_are_found_as_the_relay_and_as_readers_spell_them(
+    tmp_path: Path,
+) -> None:
+    log = AuditLog(tmp_path / "log", ORIGIN)
+    issuer = "https://idp.example"
+    log.add("session.created", {"user": f"{issuer}#bob smith#2"})
+    log.add("call.refused", {"who": {"user": [issuer, "bob smith#2"]}})
+    log.add("session.revoked", {"user": "uma", "by": f"{issuer}#bob smith#2"})
+    log.add("session.created", {"user": "team#bob"})
+    log.flush()
+    for mark in "# ":
+        assert asked(log.folder, Wanted(user=f"{issuer}{mark}bob smith#2")) == [1, 2, 3], mark
+        assert asked(log.folder, Wanted(user=f"{issuer}{mark}bob smith")) == []
+    assert asked(log.folder, Wanted(user=issuer)) == []
+    assert asked(log.folder, Wanted(user="team#bob")) == [4]
+    assert asked(log.folder, Wanted(user="team bob")) == []
+    assert log.close() is None
