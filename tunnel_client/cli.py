@@ -74,7 +74,9 @@ def cli() -> None:
     metavar="REFERENCE",
     help="Where user:password of the proxy is: env:NAME, file:PATH or credential:NAME.",
 )
-@click.option("--force", is_flag=True, help="Replace an enrolment; its key is lost.")
+@click.option(
+    "--force", is_flag=True, help="Enroll again: the key is lost, the configuration kept."
+)
 def enroll(
     relay: str,
     config: Path | None,
@@ -92,12 +94,12 @@ def enroll(
     from shared.link import loop
     from tunnel_client.audit.commands import record_enrolment
     from tunnel_client.enroll import check_room, check_scheme, enroll, next_steps, plan_from
-    from tunnel_client.settings import default_config, default_state_dir
+    from tunnel_client.settings import default_config
 
     plan = plan_from(
         relay,
         config=config or default_config(os.environ),
-        state_dir=state_dir or default_state_dir(os.environ),
+        state_dir=state_dir,
         ca_file=ca_file,
         proxy=proxy,
         proxy_auth=proxy_auth,

@@ -1,4 +1,4 @@
-"""Writes `client.toml`: the first one at enrolment, then a table more or less for each upstream."""
+"""Writes `client.toml`: the first one at enrolment, then no more of it than what changes."""
 
 import json
 import re
@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.ids import is_name
-from shared.tomllines import lines_by_path
+from shared.tomllines import Statement, lines_by_path, statements
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import SettingsError
 
 Value = str | int | float | list[str] | Mapping[str, "Value"]
 
-_FIRST_UPSTREAM = re.compile(r"^\[\[\s*upstream\s*\]\]", re.MULTILINE)
 _EXAMPLES = """
 # Private MCP servers this client offers, one table each; `tunnel-client upstream add` appends one.
 #
@@ -41,12 +40,8 @@ def first_config(
     relay_key: str,
     state_dir: Path,
     proxy_auth: str | None,
-    upstreams: str = "",
 ) -> str:
-    """Return the text of a new configuration file; paths are written absolute.
-
-    `upstreams` is text kept from an older file, in place of the examples.
-    """
+    """Return the text of a new configuration file; paths are written absolute."""
     table: dict[str, Value] = {
         "url": relay.relay.origin,
         "tunnel": tunnel,
@@ -59,32 +54,64 @@ def first_config(
     if proxy_auth is not None:
         table["proxy_auth"] = proxy_auth
     head = _lines({"state_dir": str(state_dir.absolute())})
-    return f"{head}\n[relay]\n{_lines(table)}{_keep(upstreams) or _EXAMPLES}"
+    return f"{head}\n[relay]\n{_lines(table)}{_EXAMPLES}"
 
 
-def upstreams_of(text: str) -> str:
-    """Return the part of an older configuration that holds its upstreams, "" when it has none.
+def with_values(text: str, values: Mapping[tuple[str, ...], Value | None]) -> str:
+    """Return `text` with these values at their keys, of the top or of a table; None takes one out.
 
-    Raises SettingsError when it cannot be cut out whole, so that nothing is lost in silence.
+    The rest, comments included, stays as it is. Raises SettingsError when it cannot.
     """
     try:
-        sections = tomllib.loads(text)
-        if "upstream" not in sections and "vault" not in sections:
-            return ""
-        found = _FIRST_UPSTREAM.search(text)
-        kept = text[found.start() :] if found else ""
-        if set(tomllib.loads(kept)) == {"upstream"} and "vault" not in sections:
-            return kept
-    except (ValueError, RecursionError):
-        pass
+        wanted, after = tomllib.loads(text), text
+        for path, value in values.items():
+            table = wanted if len(path) == 1 else wanted.setdefault(path[0], {})
+            table.pop(path[-1], None) if value is None else table.update({path[-1]: value})
+            after = _with_value(after, path, value)
+        if tomllib.loads(after) == wanted:
+            return after
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        pass  # no TOML, or a value where a table should be
+    keys = ", ".join(".".join(path) for path in values)
     raise SettingsError(
-        "the upstreams of the old configuration cannot be carried over",
-        "move the old file away, enroll again, and put its upstreams into the new one",
+        f"{keys} cannot be changed without touching what else is in the file",
+        "change it by hand, or move the file away",
     )
 
 
-def _keep(upstreams: str) -> str:
-    return f"\n{upstreams}" if upstreams else ""
+def _with_value(text: str, path: tuple[str, ...], value: Value | None) -> str:
+    found = list(statements(text))
+    own = next((each for each in found if each.path == path), None)
+    if own is not None:
+        if value is None:
+            return text[: own.start] + text[own.end :]
+        return text[: own.value[0]] + _toml(value) + text[own.value[1] :]
+    keys = [each for each in found if each.path[:-1] == path[:-1] and not each.header]
+    of_table = [each for each in found if each.path == path[:-1]] + keys
+    if len(path) == 1 or not of_table:
+        return _with_new(text, path, value)
+    last = of_table[-1]
+    if last.path == path[:-1] and not last.header:
+        inline = {**tomllib.loads(text)[path[0]], path[-1]: value}
+        kept = {key: each for key, each in inline.items() if each is not None}
+        return text[: last.value[0]] + _toml(kept) + text[last.value[1] :]
+    return text if value is None else _after(text, last, path[last.table :], value)
+
+
+def _with_new(text: str, path: tuple[str, ...], value: Value | None) -> str:
+    """Write a key of the top before all tables, one of a table that is not there behind all."""
+    if value is None:
+        return text
+    if len(path) == 1:
+        return _lines({path[0]: value}) + text
+    gap = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{gap}\n[{_key(path[0])}]\n{_lines({path[-1]: value})}"
+
+
+def _after(text: str, last: Statement, keys: tuple[str, ...], value: Value) -> str:
+    gap = "" if text[: last.end].endswith("\n") else "\n"
+    line = f"{'.'.join(keys)} = {_toml(value)}\n"
+    return f"{text[: last.end]}{gap}{line}{text[last.end :]}"
 
 
 def with_upstream(text: str, upstream: Mapping[str, Value | None]) -> str:

@@ -5,7 +5,8 @@ In this order, so that a code is only spent when its result can be kept:
 1. take the state folder and refuse to replace an enrolment unless told to;
 2. make the key, and write every file's folder;
 3. send the public key with the code, over TLS;
-4. keep the key (0600), then write `client.toml` with the relay's key pinned.
+4. keep the key (0600), then write `client.toml` with the relay's key pinned, or that into the one
+   that is there.
 """
 
 import json
@@ -15,7 +16,7 @@ import shlex
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,10 +26,10 @@ from pydantic import SecretStr
 
 from shared.configfile import SecretRef
 from shared.ids import JOIN_PREFIX, is_name, is_token
-from shared.keys import BadKeyError, decode_public, encode_public, key_fingerprint
+from shared.keys import BadKeyError, PrivateKey, decode_public, encode_public, key_fingerprint
 from shared.version import VERSION
-from tunnel_client.config_text import first_config, upstreams_of
 from tunnel_client.dial import DialTarget, dial, named, proxy_of_environment
+from tunnel_client.enrolled_file import Enrolment, Way, Written, check_file, way_of, write_file
 from tunnel_client.errors import (
     AlreadyEnrolledError,
     BadJoinCodeError,
@@ -39,7 +40,6 @@ from tunnel_client.errors import (
     JoinCodeRefusedError,
     StateWriteError,
 )
-from tunnel_client.files import write_private
 from tunnel_client.http_once import OneExchange, write_post
 from tunnel_client.identity import Identity, StateLock, refuse_enrolled
 from tunnel_client.policy.start import write_default
@@ -48,7 +48,7 @@ from tunnel_client.settings import (
     POLICY_FILE,
     check_proxy,
     default_config,
-    read_config,
+    default_state_dir,
     read_secret,
 )
 
@@ -60,10 +60,11 @@ _MAX_HOST_TEXT = 200
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """What the relay said, checked."""
+    """What the relay said, checked, and what was written."""
 
     tunnel: str
     relay_key: str
+    file: Written | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +79,36 @@ class EnrolPlan:
     state_dir: Path
     proxy_auth: str | None = None
     force: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def known(self, tunnel: str, relay_key: str) -> Enrolment:
+        """Return what is known once the relay answered."""
+        return Enrolment(self.target, tunnel, relay_key, self.state_dir, self.proxy_auth)
 
 
 def plan_from(
     relay: str,
     *,
     config: Path,
-    state_dir: Path,
+    state_dir: Path | None,
     ca_file: Path | None,
     proxy: str | None,
     proxy_auth: str | None,
     force: bool,
     environ: Mapping[str, str],
 ) -> EnrolPlan:
-    """Check what the command line said; raises DialSettingsError and SecretError."""
+    """Check what the command line said; raises DialSettingsError and SecretError.
+
+    What it leaves open is as the configuration that is enrolled again says.
+    """
     try:
         address = RelayUrl.parse(relay)
     except ValueError as error:
         raise DialSettingsError(str(error), _meant(relay)) from None
+    way = way_of(config) if force else Way()
+    if proxy in (None, "none", way.proxy):  # another proxy is never shown the login of this one
+        proxy_auth = proxy_auth or way.proxy_auth
+    proxy, ca_file = proxy or way.proxy, ca_file or way.ca_file
     try:
         if proxy is not None:
             check_proxy(proxy)
@@ -104,7 +117,8 @@ def plan_from(
         raise DialSettingsError(str(error), "tunnel-client enroll --help") from None
     auth = read_secret(reference, environ) if reference else None
     target = DialTarget(address, ca_file, proxy, auth)
-    return EnrolPlan(target, config, state_dir, proxy_auth, force)
+    state_dir = state_dir or way.state_dir or default_state_dir(environ)
+    return EnrolPlan(target, config, state_dir, proxy_auth, force, environ)
 
 
 def _meant(relay: str) -> str:
@@ -132,39 +146,37 @@ async def enroll(plan: EnrolPlan, code: SecretStr) -> Enrolled:
     A code whose answer was lost on the way is spent: another one is needed.
     """
     with StateLock(plan.state_dir):
-        kept = check_room(plan)
+        check_room(plan)
         identity = Identity.create(plan.state_dir)
         enrolled = await _ask(plan.target, identity, code)
         identity.save()
-        text = first_config(
-            plan.target, enrolled.tunnel, enrolled.relay_key, plan.state_dir, plan.proxy_auth, kept
-        )
-        try:
-            write_private(plan.config, text.encode())
-        except OSError as error:
-            raise StateWriteError(f"cannot write {plan.config}: {error.strerror}") from None
-        policy = plan.config.parent / POLICY_FILE
-        if not policy.exists():
-            write_default(policy)
-    return enrolled
+        known = plan.known(enrolled.tunnel, enrolled.relay_key)
+        written = write_file(plan.config, known, plan.environ)
+        if not written.settings.policy.exists():
+            write_default(written.settings.policy)
+    return replace(enrolled, file=written)
 
 
-def check_room(plan: EnrolPlan) -> str:
+def check_room(plan: EnrolPlan) -> None:
     """Refuse before the code is spent: an enrolment that exists, a folder that takes no file.
 
-    Returns the upstreams of the configuration that is about to be replaced.
+    And a file that is there and could not be used once it is enrolled again.
     """
     if not plan.force:
         refuse_enrolled(plan.state_dir)
         if plan.config.exists():
-            raise AlreadyEnrolledError(f"{plan.config} exists; --force replaces it")
+            again = "--force enrolls it again and keeps what else it says"
+            raise AlreadyEnrolledError(f"{plan.config} exists; {again}")
+    folder = plan.config.resolve().parent
     try:
-        plan.config.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
-        raise StateWriteError(f"cannot make {plan.config.parent}: {error.strerror}") from None
-    if not os.access(plan.config.parent, os.W_OK | os.X_OK):
-        raise StateWriteError(f"cannot write to {plan.config.parent}", "run it with sudo")
-    return upstreams_of(read_config(plan.config)) if plan.config.exists() else ""
+        raise StateWriteError(f"cannot make {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StateWriteError(f"cannot write to {folder}", "run it with sudo")
+    # The relay's answer is not known yet: any name and any key stand for it.
+    some = plan.known("tunnel", encode_public(PrivateKey.generate().public))
+    check_file(plan.config, some, plan.environ)
 
 
 def check_scheme(plan: EnrolPlan) -> None:
@@ -283,15 +295,39 @@ def next_steps(plan: EnrolPlan, enrolled: Enrolled, environ: Mapping[str, str]) 
     """Say what happened and what to type next, ready to paste."""
     fingerprint = key_fingerprint(decode_public(enrolled.relay_key))
     option = config_option(plan.config, environ)
+    written = enrolled.file
+    policy = written.settings.policy if written else plan.config.parent / POLICY_FILE
     return (
         f"Enrolled in tunnel {enrolled.tunnel}; relay key {fingerprint} is pinned.\n"
-        f"Wrote {plan.config} and the key in {plan.state_dir}.\n"
-        f"What agents may do is in {plan.config.parent / POLICY_FILE}; read it.\n"
+        f"{_wrote(plan, written)}"
+        f"What agents may do is in {policy}; read it.\n"
         f"{_borrowed_proxy(plan)}"
-        "Next, name a private MCP server and run:\n"
-        f"  tunnel-client upstream add{option} NAME --url http://127.0.0.1:3000/mcp\n"
+        f"{_next(written, option)}"
         f"  tunnel-client run{option}"
     )
+
+
+def _wrote(plan: EnrolPlan, written: Written | None) -> str:
+    """Say what became of the file, and what of it was not kept."""
+    key = f"the key in {plan.state_dir}.\n"
+    if written is None or not written.again:
+        return f"Wrote {plan.config} and {key}"
+    if written.before is None:
+        return f"Wrote {key}{plan.config} said all of that already and stays as it was.\n"
+    text = f"Changed {plan.config} and wrote {key}All else in the file stays as it was; "
+    text += f"the old one is {written.before}.\n"
+    if written.left_out:
+        addresses = ", ".join(written.left_out)
+        text += f"relay.url is {plan.target.relay.origin} now; not kept: {addresses}\n"
+    return text
+
+
+def _next(written: Written | None, option: str) -> str:
+    names = [each.name for each in written.settings.upstream] if written else []
+    if names:
+        return f"It offers {', '.join(names)}, as before. Next, run:\n"
+    add = f"tunnel-client upstream add{option} NAME --url http://127.0.0.1:3000/mcp"
+    return f"Next, name a private MCP server and run:\n  {add}\n"
 
 
 def _borrowed_proxy(plan: EnrolPlan) -> str:

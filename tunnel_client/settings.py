@@ -29,6 +29,8 @@ from tunnel_client.upstream.http_target import target_from
 ENV_PREFIX = "TUNNEL_CLIENT_"
 FILE_NAME = "client.toml"
 POLICY_FILE = "policy.yaml"
+BEFORE = ".before"
+"""Behind the name of the file: how it was before the last enrolment."""
 FOLDER_VARIABLE = "TUNNEL_CLIENT_FOLDER"
 """Names the folder that relative paths start from, for a file that is a copy of the real one."""
 MAX_ADDRESSES = 8
@@ -240,7 +242,9 @@ class ClientSettings(ConfigModel):
     def own_files(self) -> tuple[Path, ...]:
         """What no program started by us may read: our own folders and the configuration."""
         own = (self.state_dir, self.audit_folder)
-        return own if self._file is None else (*own, self._file)
+        if self._file is None:
+            return own
+        return (*own, self._file, self._file.with_name(self._file.name + BEFORE))
 
     @property
     def audit_folder(self) -> Path:

@@ -5,7 +5,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tomllines import line_of, lines_by_path
+from shared.tomllines import line_of, lines_by_path, statements
 
 TEXT = '''# first
 state_dir = "/var/lib/x" # = [
@@ -57,6 +57,17 @@ def test_every_key_is_found_on_its_line() -> None:
     }
 
 
+def test_every_value_is_found_between_its_key_and_its_comment() -> None:
+    found = {each.path: TEXT[slice(*each.value)] for each in statements(TEXT) if not each.header}
+    assert found["state_dir",] == '"/var/lib/x"'
+    assert found["a", "b.c", "list"] == '[\n  "]", # ]\n  2,\n]'
+    assert found["a", "b.c", "after"] == '{ x = 1, y = "}" }'
+    assert found["upstream", 1, "header", 0, "name"] == '"h"'
+    lines = [TEXT[each.start : each.end] for each in statements(TEXT)]
+    assert lines[-2:] == ["  [[upstream.header]]\n", '  name = "h"\n']
+    assert lines[0] == 'state_dir = "/var/lib/x" # = [\n'
+
+
 def test_a_key_that_is_not_written_is_placed_at_its_table() -> None:
     lines = lines_by_path(TEXT)
     assert line_of(lines, ("upstream", 1, "url")) == 20
@@ -70,6 +81,9 @@ def test_whatever_toml_accepts_can_be_scanned(text: str) -> None:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return
+    for each in statements(text):
+        if not each.header:
+            assert tomllib.loads(f"x = {text[slice(*each.value)]}")
     lines = lines_by_path(text)
     for key in data:
         assert (key,) in lines

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnel_client.config_text import first_config, upstreams_of, with_upstream, without_upstream
+from tunnel_client.config_text import first_config, with_upstream, with_values, without_upstream
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import SettingsError
 from tunnel_client.relay_url import RelayUrl
@@ -127,30 +127,27 @@ def test_text_that_would_break_the_file_is_refused(bad: str) -> None:
         with_upstream("", {"name": bad})
 
 
-def test_the_upstreams_of_an_older_file_are_kept_word_for_word() -> None:
-    tables = '[[upstream]] # one\nname = "a"\n\n# two\n[[upstream]]\nname = "b"\n'
-    kept = upstreams_of(f'[relay]\nurl = "old"\n{tables}')
-    assert kept == tables
-    text = first_config(DialTarget(RELAY), "office", "KEY", Path("/s"), None, kept)
-    assert [each["name"] for each in tomllib.loads(text)["upstream"]] == ["a", "b"]
-    assert upstreams_of("[relay]\n") == ""
+TABLE = '# a\n[relay] # r\nurl = ["a",\n  "b"] # two\nlinks = 3\n\n[health]\nx = 1.5 # y'
+NEW = {("relay", "url"): "n", ("relay", "key"): "k", ("relay", "links"): None, ("at",): "/s"}
 
 
 @pytest.mark.parametrize(
-    "old",
+    ("before", "after"),
     [
-        *("upstream = [{ name = 'a' }]", "[[upstream]]\nname = 'a'\n[relay]\n", "not toml"),
-        f"x = {'[' * 20_000}",
+        (TABLE, 'at = "/s"\n# a\n[relay] # r\nurl = "n" # two\nkey = "k"\n\n[health]\nx = 1.5 # y'),
+        ("relay.url='u' # u\nrelay.links = 3\n", 'relay.url="n" # u\nrelay.key = "k"\n'),
+        ("relay = { links = 3, a = 2 } # r", 'relay = { a = 2, url = "n", key = "k" } # r'),
+        ("at = 1 # at\n[relay]\n[[u]]\n", 'at = "/s" # at\n[relay]\nurl = "n"\nkey = "k"\n[[u]]\n'),
+        ("[[u]]", '[[u]]\n\n[relay]\nurl = "n"\nkey = "k"\n'),
+        ("[relay]\r\nurl = 'u'\r\n#\r\n", '[relay]\r\nurl = "n"\r\nkey = "k"\n#\r\n'),
     ],
 )
-def test_upstreams_that_cannot_be_cut_out_are_not_lost_in_silence(old: str) -> None:
-    with pytest.raises(SettingsError, match="cannot be carried over"):
-        upstreams_of(old)
+def test_values_are_changed_and_the_rest_left_alone(before: str, after: str) -> None:
+    head = "" if "at = " in before or after.startswith("at") else 'at = "/s"\n'
+    assert with_values(before, NEW) == head + after
 
 
-def test_a_vault_is_never_lost_in_silence() -> None:
-    vault = '[vault]\naddress = "https://v"\ntoken = "env:T"\n'
-    upstream = '[[upstream]]\nname = "x"\nurl = "http://h/mcp"\n'
-    for text in (vault, vault + upstream, upstream + vault):
-        with pytest.raises(SettingsError, match="cannot be carried over"):
-            upstreams_of(text)
+@pytest.mark.parametrize("text", ["relay = 1", "not toml", f"x = {'[' * 20_000}", "[[relay]]"])
+def test_values_that_have_no_place_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"relay\.url"):
+        with_values(text, NEW)

@@ -300,25 +300,6 @@ async def test_a_relay_that_says_nothing_is_given_up(
     server.close()
 
 
-async def test_an_enrolment_is_only_replaced_when_told_and_keeps_the_upstreams(
-    relay: Relay, tmp_path: Path
-) -> None:
-    with anyio.fail_after(10):
-        async with relay.listening():
-            made = plan(relay, tmp_path)
-            await enroll(made, CODE)
-            first = Identity.read(made.state_dir).instance
-            with made.config.open("a") as file:
-                file.write('[[upstream]]\nname = "a"\nurl = "http://127.0.0.1/mcp"\n')
-            with pytest.raises(AlreadyEnrolledError):
-                await enroll(made, CODE)
-            assert len(relay.asked) == 1
-            again = plan(relay, tmp_path, force=True)
-            await enroll(again, CODE)
-    assert Identity.read(made.state_dir).instance != first
-    assert [each.name for each in load_settings(made.config, {}).upstream] == ["a"]
-
-
 async def test_a_running_client_is_not_enrolled_under_its_feet(
     relay: Relay, tmp_path: Path
 ) -> None:
