@@ -30,6 +30,7 @@ from tunnel_client.errors import (
     ProxyLoginError,
     TlsError,
 )
+from tunnel_client.proxy_login import ProxyLogin
 from tunnel_client.racing import EXTRA_ATTEMPTS, first_of
 from tunnel_client.relay_url import RelayUrl, is_loopback
 
@@ -60,13 +61,13 @@ class DialTarget:
     """Where to connect and what to trust.
 
     `proxy` is `http://host:port` or `https://host:port`; None takes HTTPS_PROXY and NO_PROXY from
-    the environment, "none" never uses one. `proxy_auth` is `user:password`.
+    the environment, "none" never uses one. `proxy_auth` is `user:password`, or reads it each time.
     """
 
     relay: RelayUrl
     ca_file: Path | None = None
     proxy: str | None = None
-    proxy_auth: SecretStr | None = None
+    proxy_auth: SecretStr | ProxyLogin | None = None
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -94,7 +95,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
 def choose_proxy(target: DialTarget) -> "Proxy | None":
     """Return the proxy to go through, or None; raises DialSettingsError, never naming a password.
 
-    Loopback is always reached directly.
+    Loopback is always reached directly. Reads the file that the login of the proxy is in.
     """
     # Costs 50 ms and more, which commands that do not dial should not pay.
     from websockets.exceptions import InvalidProxy
@@ -116,8 +117,10 @@ def choose_proxy(target: DialTarget) -> "Proxy | None":
         ) from None
     if proxy.scheme not in ("http", "https"):
         raise DialSettingsError(f"a proxy of kind {proxy.scheme} is not supported, only http(s)")
-    if target.proxy_auth is not None:
-        proxy.username, _, proxy.password = target.proxy_auth.get_secret_value().partition(":")
+    login = target.proxy_auth
+    if login is not None:
+        login = login.current() if isinstance(login, ProxyLogin) else login
+        proxy.username, _, proxy.password = login.get_secret_value().partition(":")
     return proxy
 
 
@@ -162,7 +165,7 @@ async def _dial(
     target: DialTarget, protocol_factory: Callable[[], _P]
 ) -> tuple[asyncio.Transport, _P]:
     context = await asyncio.to_thread(tls_context, target.ca_file) if target.relay.secure else None
-    proxy = choose_proxy(target)
+    proxy = await asyncio.to_thread(choose_proxy, target)
     place = target.relay.authority if proxy is None else f"proxy {proxy.host}:{proxy.port}"
     try:
         if proxy is None:

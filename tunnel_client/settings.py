@@ -22,6 +22,7 @@ from tunnel_client.credentials.settings import CredentialSettings, Networks, Vau
 from tunnel_client.dial import DialTarget
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError
 from tunnel_client.files import read_guarded
+from tunnel_client.proxy_login import ProxyLogin
 from tunnel_client.relay_url import RelayUrl
 from tunnel_client.settings_sandbox import SandboxSettings
 from tunnel_client.upstream.http_target import target_from
@@ -343,8 +344,9 @@ def _resolve(settings: ClientSettings, base: Path) -> ClientSettings:
 
 
 def dial_targets(relay: RelaySettings, environ: Mapping[str, str]) -> list[DialTarget]:
-    """Return what `dial` needs for each address, the proxy's login read; raises SecretError."""
-    login = read_secret(relay.proxy_auth, environ) if relay.proxy_auth else None
+    """Return what `dial` needs for each address; the proxy's login must be there: SecretError."""
+    reference = relay.proxy_auth
+    login = ProxyLogin(lambda: read_secret(reference, environ)) if reference else None
     return [DialTarget(RelayUrl.parse(url), relay.ca_file, relay.proxy, login) for url in relay.url]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from shared.configfile import SecretRef
 from shared.keys import PrivateKey, encode_public
+from tunnel_client.dial import choose_proxy
 from tunnel_client.errors import NoProgramError, SecretError, SettingsError, UnsafeFileError
 from tunnel_client.settings import (
     ClientSettings,
@@ -183,9 +184,9 @@ def test_the_proxy_login_is_read_from_where_it_is_kept(tmp_path: Path) -> None:
     login.write_text("bob:secret\n")
     login.chmod(0o600)
     settings = parse(HEAD + f'proxy = "http://p:1"\nproxy_auth = "file:{login}"\n')
-    auth = dial_target(settings.relay, {}).proxy_auth
-    assert auth is not None
-    assert auth.get_secret_value() == "bob:secret"
+    chosen = choose_proxy(dial_target(settings.relay, {}))
+    assert chosen is not None
+    assert (chosen.username, chosen.password) == ("bob", "secret")
     login.chmod(0o644)
     with pytest.raises(UnsafeFileError):
         dial_target(settings.relay, {})
