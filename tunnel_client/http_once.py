@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request over a connection we dialled; for enrolment, never for calls."""
+"""One HTTP/1.1 request over a connection we dialled; for enrolment and `doctor`, not for agents."""
 
 import asyncio
 from typing import cast
@@ -19,6 +19,7 @@ class OneExchange(asyncio.Protocol):
         self._taken = 0
         self._body = bytearray()
         self._framed = False
+        self._fields: dict[bytes, bytes] = {}
         self._complete_head = False
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
@@ -26,6 +27,10 @@ class OneExchange(asyncio.Protocol):
     async def answer(self) -> tuple[int, bytes]:
         """Wait for status and body; raises ConnectError and EnrolRefusedError."""
         return await self._answer
+
+    def field(self, name: bytes) -> bytes:
+        """Return a header field that came, its name in lower case; empty if there is none."""
+        return self._fields.get(name, b"")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -45,6 +50,7 @@ class OneExchange(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, from the parser."""
+        self._fields[name.lower()] = value
         self._framed |= name.lower() in (b"content-length", b"transfer-encoding")
 
     def on_headers_complete(self) -> None:

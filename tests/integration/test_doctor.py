@@ -56,8 +56,10 @@ async def test_with_a_daemon_its_own_link_is_asked_about_and_stays(scene: Scene)
         grant = await scene.grant()
         assert grant.agent.token is not None
         token = SecretStr(grant.agent.token.get_secret_value())
+        sessions = set(scene.upstream.sessions)
         called = await verdict(settings, through_relay=True, token=token, server=SERVER)
         assert called.outcome("call through relay") == "PASS", text(called)
+        assert scene.upstream.sessions == sessions, "its MCP session ended with the call"
         assert "session revoke" in called.lines["revocation"].next
         await scene.lab.relay_command("session", "revoke", grant.id, "--reason", "over")
         gone = await verdict(settings, through_relay=True, token=token, server=SERVER)

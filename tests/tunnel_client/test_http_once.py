@@ -19,6 +19,12 @@ async def test_an_answer_in_pieces_is_put_together() -> None:
         assert await exchange.answer() == (200, b"{} ")
 
 
+async def test_a_field_of_the_head_is_known_before_the_body_is_whole() -> None:
+    exchange = OneExchange(b"")
+    exchange.data_received(b"HTTP/1.1 200 OK\r\nMcp-Session-Id: one\r\nContent-Length: 9\r\n\r\n")
+    assert (exchange.field(b"mcp-session-id"), exchange.field(b"allow")) == (b"one", b"")
+
+
 async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     exchange = OneExchange(b"")
     exchange.data_received(b"HTTP/1.1 401 No\r\nConnection: close\r\n\r\nno")

@@ -5,18 +5,24 @@ Whoever wants the call made brings a token of a short session.
 """
 
 import json
+from contextlib import suppress
+from functools import partial
 from typing import Any
+
+import anyio
 
 from shared.checkup import SkippedError
 from tunnel_client.dial import dial
 from tunnel_client.doctor.errors import CallFailedError
 from tunnel_client.doctor.scene import Scene
-from tunnel_client.errors import ConnectError, EnrolRefusedError
+from tunnel_client.errors import ClientError, ConnectError, EnrolRefusedError
 from tunnel_client.errors_connect import TokenRefusedError
 from tunnel_client.http_once import OneExchange
 from tunnel_client.upstream_ask import LEGACY
 
 SECONDS = 15.0
+END_SECONDS = 5.0
+"""For the end of what the call began."""
 
 
 def session_command(tunnel: str, upstream: str) -> str:
@@ -42,28 +48,63 @@ async def call(scene: Scene) -> str:
         raise SkippedError("no daemon serves here", "tunnel-client run")
     if scene.token is None:
         raise SkippedError("no session token was given", session_command(tunnel, name))
-    target = scene.way()
+    began: list[bytes] = []
+    try:
+        status, answer = await _exchange(scene, name, _initialize(), began)
+        return judge_call(status, answer, f"{tunnel}/{name}")
+    finally:
+        await _end(scene, name, began)
+
+
+def _initialize() -> bytes:
     params = {
         "protocolVersion": LEGACY,
         "capabilities": {},
         "clientInfo": {"name": "tunnel-client doctor", "version": "1"},
     }
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
-    body = json.dumps(message).encode()
-    head = (
-        f"POST /t/{tunnel}/{name}/mcp HTTP/1.1\r\nHost: {target.relay.authority}\r\n"
-        f"Authorization: Bearer {scene.token.get_secret_value()}\r\n"
-        "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    transport, exchange = await dial(target, lambda: OneExchange(head.encode("ascii") + body))
+    return json.dumps(message).encode()
+
+
+async def _exchange(scene: Scene, name: str, body: bytes, began: list[bytes]) -> tuple[int, bytes]:
+    """Post `body` to the upstream `name`; in `began` is the MCP session of the answer's head."""
+    kinds = "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+    head = _head(scene, "POST", name, f"{kinds}Content-Length: {len(body)}\r\n")
+    transport, exchange = await dial(scene.way(), lambda: OneExchange(head + body))
     try:
-        status, answer = await exchange.answer()
+        return await exchange.answer()
     except (EnrolRefusedError, ConnectError) as error:
         raise CallFailedError(error.cause) from None
     finally:
         transport.abort()
-    return judge_call(status, answer, f"{tunnel}/{name}")
+        if session := exchange.field(b"mcp-session-id"):
+            began.append(session)
+
+
+async def _end(scene: Scene, name: str, began: list[bytes]) -> None:
+    """End the MCP sessions that began, whatever became of the call; the child of one would stay.
+
+    A server that keeps them says 405, and one that is not reached any more ends them by itself.
+    """
+    for session in began:
+        fields = f"Mcp-Session-Id: {session.decode('latin-1')}\r\n"
+        head = _head(scene, "DELETE", name, f"{fields}Mcp-Protocol-Version: {LEGACY}\r\n")
+        with suppress(ClientError), anyio.move_on_after(END_SECONDS, shield=True):
+            transport, exchange = await dial(scene.way(), partial(OneExchange, head))
+            try:
+                await exchange.answer()
+            finally:
+                transport.abort()
+
+
+def _head(scene: Scene, method: str, name: str, fields: str) -> bytes:
+    token = "" if scene.token is None else scene.token.get_secret_value()
+    text = (
+        f"{method} /t/{scene.settings.relay.tunnel}/{name}/mcp HTTP/1.1\r\n"
+        f"Host: {scene.way().relay.authority}\r\nAuthorization: Bearer {token}\r\n"
+        f"{fields}Connection: close\r\n\r\n"
+    )
+    return text.encode("latin-1")
 
 
 def judge_call(status: int, answer: bytes, server: str) -> str:
