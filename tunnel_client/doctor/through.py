@@ -17,6 +17,7 @@ from tunnel_client.doctor.errors import CallFailedError
 from tunnel_client.doctor.scene import Scene
 from tunnel_client.errors import ClientError, ConnectError, EnrolRefusedError
 from tunnel_client.errors_connect import TokenRefusedError
+from tunnel_client.errors_upstreams import UnknownUpstreamError
 from tunnel_client.http_once import OneExchange
 from tunnel_client.upstream_ask import LEGACY
 
@@ -36,9 +37,12 @@ def session_command(tunnel: str, upstream: str) -> str:
 
 def _called(scene: Scene) -> str:
     names = [each.name for each in scene.settings.upstream]
+    if scene.server is not None and scene.server not in names:
+        there = ", ".join(names) or "none"
+        raise UnknownUpstreamError(f"no upstream is called {scene.server}; configured: {there}")
     if not names:
         raise SkippedError("no upstream is configured", "tunnel-client upstream add NAME --url URL")
-    return scene.server if scene.server in names else names[0]
+    return scene.server or names[0]
 
 
 async def call(scene: Scene) -> str:

@@ -16,6 +16,7 @@ from tunnel_client.doctor.errors import CallFailedError
 from tunnel_client.doctor.scene import Scene
 from tunnel_client.doctor.through import call, judge_call, session_command
 from tunnel_client.errors_connect import TokenRefusedError
+from tunnel_client.errors_upstreams import UnknownUpstreamError
 from tunnel_client.relay_url import RelayUrl
 
 RESULT = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"protocolVersion": "2025-11-25"}})
@@ -110,3 +111,21 @@ async def test_where_no_session_began_none_is_ended(tmp_path: Path) -> None:
         async with calling(tmp_path, answer.encode(), heads) as scene:
             await call(scene)
     assert len(heads) == 1
+
+
+async def test_a_server_that_is_not_there_is_not_taken_for_another(tmp_path: Path) -> None:
+    heads: list[str] = []
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(RESULT)}\r\n\r\n{RESULT}"
+    with anyio.fail_after(30):
+        async with calling(tmp_path, answer.encode(), heads) as scene:
+            scene.server = "fils"
+            with pytest.raises(UnknownUpstreamError, match=r"fils; configured: files, time"):
+                await call(scene)
+            # Nor where the call would be skipped: nobody looks at a SKIP for a slip of the keys.
+            scene.token = scene.daemon = None
+            with pytest.raises(UnknownUpstreamError):
+                await call(scene)
+            assert heads == []
+            scene.server, scene.token, scene.daemon = "time", SecretStr("mts_x"), {}
+            assert "lab/time" in await call(scene)
+    assert heads[0].startswith("POST /t/lab/time/mcp ")
