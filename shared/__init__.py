@@ -26,6 +26,7 @@ clock. The reason of each:
 - checkup: both doctors run and show their lines alike; it is given its clock
 - notify: both units speak of one life to one manager; it is given the address
 - hangup: one signal asks both programs to read again, and ends neither while it starts or stops
+- standard: both programs start with the same three files open, and say alike that one is full
 - diag: one archive and one redaction for whoever helps; it is given folder and time
 - tasklist: both daemons tell alike where their tasks wait
 - configfile: one config error looks the same in both programs (see docs/adr)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from shared.escape import escaped
+from shared.standard import standard_files
 from shared.version import VERSION
 from tunnel_client.cli_audit import audit
 from tunnel_client.cli_connect import connect
@@ -188,7 +189,8 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         # Nothing is read yet that could be read again, and to load what serves takes a while.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    cli(prog_name="tunnel-client")
+    with standard_files():
+        cli(prog_name="tunnel-client")
 
 
 if __name__ == "__main__":

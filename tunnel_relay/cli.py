@@ -14,6 +14,7 @@ import click
 
 from shared.errors import TunnelError
 from shared.escape import escaped
+from shared.standard import standard_files
 from shared.version import VERSION
 
 if TYPE_CHECKING:
@@ -347,4 +348,5 @@ def main() -> None:
     if sys.argv[1:2] == ["serve"]:
         # Nothing is read yet that could be read again, and to load the commands takes a while.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    build()()
+    with standard_files():
+        build()()
