@@ -3,25 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeVar
 
-from shared.record.model import (
-    ASKED,
-    CHANGED,
-    COMPLETION,
-    GAP,
-    GRANTED,
-    INTENT,
-    OPENED,
-    RECOVERED,
-)
+from shared.record.model import ASKED, CHANGED, COMPLETION, GRANTED, INTENT, OPENED
 
 MAX_FINDINGS = 1000
 MAX_REMEMBERED = 1_000_000
 """Approvals that are held against calls; of more the oldest are not looked at any more."""
 LONGEST_APPROVAL = 7 * 86400 * 1_000_000
 """Microseconds from the question to the last moment at which its approval can be used."""
-_BREAKS = frozenset({CHANGED, GAP, RECOVERED})
-"""What says that the log was turned off, could not be written, or lost its end."""
 _T = TypeVar("_T")
+_AWAY = frozenset({"on", "folder"})
 _NEVER, _UNSEEN = "used, never given", "used, given while no log was kept"
 
 
@@ -74,7 +64,9 @@ class Calls:
         self._used: set[str] = set()
         self._speaks = False
         """Did one of those that were used stand in it before?"""
-        self._ungiven: list[Finding] = []
+        self._never: list[Finding] = []
+        self._unseen: list[Finding] = []
+        """Apart, so that what proves nothing never takes the place of what does."""
         self._kept_since = (first - 1, 0)
         """Number and time of the newest record before which something may be missing."""
         self._findings: list[Finding] = []
@@ -86,7 +78,7 @@ class Calls:
             self.begin(_call(facts), facts["seq"], facts.get("approval"), facts.get("time"))
         elif kind == COMPLETION:
             self.end(_call(facts), facts["seq"], facts.get("intent"))
-        elif kind in _BREAKS or (kind == OPENED and facts["seq"] == 0):
+        elif _begins_to_be_kept(facts):
             self._kept_since = facts["seq"], _time(facts.get("time"))
         elif kind == ASKED:
             _remember(self._asked, _name(facts.get("approval")), facts["seq"])
@@ -122,8 +114,9 @@ class Calls:
             sure = asked > since
         else:  # it was asked before the log was kept, or never
             sure = not self._first and kept > 0 and time - kept > LONGEST_APPROVAL
-        if len(self._ungiven) < MAX_FINDINGS:
-            self._ungiven.append(Finding(_NEVER if sure else _UNSEEN, seq, name, grave=sure))
+        told = self._never if sure else self._unseen
+        if len(told) < MAX_FINDINGS:
+            told.append(Finding(_NEVER if sure else _UNSEEN, seq, name, grave=sure))
 
     def end(self, call: str, seq: int, intent: object) -> None:
         """Take the completion of a call, in order."""
@@ -140,7 +133,7 @@ class Calls:
         """Return what does not fit, with what is only known at the end (A20)."""
         found = list(self._findings)
         if self._speaks or self._granted or self._asked:
-            found += self._ungiven
+            found += self._never + self._unseen
         for name, given in self._granted.items():
             found.append(Finding("given, not used", given.seq, name, grave=False))
         return found[:MAX_FINDINGS]
@@ -148,6 +141,18 @@ class Calls:
     def _find(self, kind: str, seq: int, name: str, *, grave: bool) -> None:
         if len(self._findings) < MAX_FINDINGS:
             self._findings.append(Finding(kind, seq, name, grave))
+
+
+def _begins_to_be_kept(facts: dict[str, Any]) -> bool:
+    """Tell whether approvals may have been given before this record that the log does not know.
+
+    It was begun, or was turned off or moved. A killed writer, or a disk that was full, loses none:
+    no approval holds before the disk has its record.
+    """
+    if facts["kind"] == CHANGED:
+        changed = facts.get("changed")
+        return isinstance(changed, dict) and not _AWAY.isdisjoint(changed)
+    return bool(facts["kind"] == OPENED and facts["seq"] == 0)
 
 
 def _call(facts: dict[str, Any]) -> str:

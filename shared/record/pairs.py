@@ -28,8 +28,7 @@ class Side:
         *("time", "tool_class"),
     )
 
-    def __init__(self, facts: Mapping[str, Any], now: int, *, refused: bool = False) -> None:
-        """Read it; `now` is the time of its log, which is not set back when a clock is."""
+    def __init__(self, facts: Mapping[str, Any], *, refused: bool = False) -> None:
         what, who = _part(facts, "what"), _part(facts, "who")
         approval = _part(facts, "approval")
         self.seq, self.time = _count(facts.get("seq")), _count(facts.get("time"))
@@ -53,16 +52,16 @@ class Side:
             *(_texts(approval.get(name)) for name in ("approvers", "keys")),
         )
         self.refused = self.ended = refused
-        self.end_time = now
+        self.end_time = self.time
         self.result: str = Result.DENIED if refused else ""
         self.delivery: str = Delivery.NEVER_SENT if refused else ""
         self.closed_by = ""
         self.size = self.hits = self.status = 0
 
-    def end(self, facts: Mapping[str, Any], now: int) -> None:
+    def end(self, facts: Mapping[str, Any]) -> None:
         """Take its completion."""
         self.ended = True
-        self.end_time = now
+        self.end_time = _count(facts.get("time"))
         self.result, self.delivery = _text(facts.get("result")), _text(facts.get("delivery"))
         self.closed_by = _text(facts.get("closed_by"))
         self.size, self.hits = _count(facts.get("bytes")), _count(facts.get("scrub_hits"))
@@ -79,8 +78,10 @@ class Pair:
     """One call at both ends, as far as it is known."""
 
     call: str
+    time: int
+    """What the record says that spoke of it first."""
     now: int
-    """When it was first spoken of, by the time of the log that did."""
+    """The time of that log then, which is not set back when a clock is."""
     relay: Side | None = None
     client: Side | None = None
     log: str = ""

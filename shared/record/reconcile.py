@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from shared.record.clocks import Clocks
 from shared.record.differences import (
     CLIENT_ONLY,
     CLOCKS,
@@ -73,7 +74,8 @@ class _Log:
         if kind == OPENED:
             self.opened = _number(facts.get("seq"))
         elif kind == GAP and len(self.gaps) < MAX_GAPS:
-            self.gaps.append((_number(facts.get("began")), _number(facts.get("ended"))))
+            began, ended = _number(facts.get("began")), _number(facts.get("ended"))
+            self.gaps.append((min(began, ended), max(began, ended)))  # the clock may have been set
 
     def reaches(self, when: int, slack: int) -> bool:
         """Tell whether something of that time would stand in it."""
@@ -120,8 +122,7 @@ class _Matching:
         self._unshown: dict[tuple[str, str], Spans] = {}
         """Times of what may lie in a gap and is not among the findings, by kind and log."""
         self._strange = Strange()
-        self._apart: Difference | None = None
-        """All calls whose times no two clocks should say: not held against anybody."""
+        self._clocks = Clocks(self._window)
         self._report = Reconciled(clients=dict.fromkeys(clients, 0))
 
     def run(self) -> Reconciled:
@@ -140,8 +141,8 @@ class _Matching:
             self._settle(pair)
         for found in self._strange.findings({link: log.name for link, log in self._links.items()}):
             self._add(found)
-        if self._apart is not None:
-            self._add(self._apart)
+        for found in self._clocks.findings():
+            self._add(found)
         self._allow_for_gaps()
         return self._report
 
@@ -159,7 +160,7 @@ class _Matching:
             return
         call = call[:128]
         if kind == INTENT or (kind == REFUSED and not of_relay):
-            self._begin(log, call, Side(facts, log.now, refused=kind == REFUSED))
+            self._begin(log, call, Side(facts, refused=kind == REFUSED))
         elif kind == COMPLETION:
             self._end(log, call, facts)
 
@@ -171,7 +172,7 @@ class _Matching:
             self._report.clients[log.name] += 1
         pair = self._alone.get(call) or self._late.get(call) or self._both.get(call)
         if pair is None:
-            pair = self._alone[call] = Pair(call, log.now)
+            pair = self._alone[call] = Pair(call, side.time, log.now)
         elif (pair.relay if of_relay else pair.client) is not None:
             self._find("begun twice", pair, log.name, grave=True)
             return
@@ -190,7 +191,7 @@ class _Matching:
         side = None if pair is None else (pair.relay if log is self._relay else pair.client)
         if pair is None or side is None:
             return  # its intent was removed, or `verify` says that there is none
-        side.end(facts, log.now)
+        side.end(facts)
         if call in self._both:
             self._settle_if_whole(pair)
         elif call in self._late:
@@ -233,17 +234,8 @@ class _Matching:
                 found.append((_NO_END if grave else "under way", log.name, grave))
         for kind, said, grave in found:
             self._find(kind, pair, said, grave=grave)
-        self._see_clocks(pair, relay.time - client.time)
+        self._clocks.see(relay.time - client.time, _difference(CLOCKS, pair, "", grave=False))
         self._report.matched += not any(grave for _, _, grave in found)
-
-    def _see_clocks(self, pair: Pair, apart: int) -> None:
-        if abs(apart) <= self._window:
-            return
-        if self._apart is None:
-            said = f"{abs(apart) // 1_000_000} s: one of them was wrong, or was set"
-            self._apart = _difference(CLOCKS, pair, said, grave=False)
-        else:
-            self._apart.calls += 1
 
     def _settle_alone(self, pair: Pair) -> None:
         if pair.client is not None:
@@ -275,7 +267,7 @@ class _Matching:
             self._find(_NO_END, pair, log.name, grave=True)
 
     def _covers(self, log: _Log, pair: Pair) -> bool:
-        return log.reaches(pair.now, self._slack)
+        return log.reaches(pair.time, self._slack)
 
     def _log(self, pair: Pair) -> _Log | None:
         return next((each for each in self._clients if each.name == pair.log), None)
@@ -319,8 +311,7 @@ class _Matching:
 def _difference(kind: str, pair: Pair, said: str, *, grave: bool) -> Difference:
     relay = None if pair.relay is None else pair.relay.seq
     client = None if pair.client is None else pair.client.seq
-    log, side = pair.log or RELAY, pair.relay or pair.client
-    when = pair.now if side is None else side.time
+    log, when = pair.log or RELAY, pair.time
     return Difference(kind, pair.call, log, relay, client, said, grave, when, when)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tunnel_relay.report.findings import Check, Doc
-from tunnel_relay.report.rules import about, covers, is_open, narrows
+from tunnel_relay.report.rules import about, covers, held_back, is_open, narrows
 
 _CHANGING = {"write", "external_send"}
 _GRAVE = {"admin", "break_glass"}
@@ -33,12 +33,16 @@ def _differs(doc: Doc) -> Iterator[str]:
             yield f"{each['server']} {each['tool']}"
 
 
-def rules_everywhere(doc: Doc) -> Iterator[tuple[str, Doc]]:
-    """Yield whose rule it is, and the rule, of the relay and of each client."""
-    yield from (("relay", each) for each in doc["policy"]["rules"])
+def policies(doc: Doc) -> Iterator[tuple[str, list[Doc]]]:
+    """Yield whose policy it is, and its rules, of the relay and of each client."""
+    yield "relay", doc["policy"]["rules"]
     for part in doc["clients"]:
-        whose = f"client {part['instance'][:12]} of {part['tunnel']}"
-        yield from ((whose, each) for each in part["policy"]["rules"])
+        yield f"client {part['instance'][:12]} of {part['tunnel']}", part["policy"]["rules"]
+
+
+def rules_everywhere(doc: Doc) -> Iterator[tuple[str, Doc]]:
+    """Yield whose rule it is, and the rule."""
+    yield from ((whose, rule) for whose, rules in policies(doc) for rule in rules)
 
 
 def _is_everything(rule: Doc) -> bool:
@@ -52,18 +56,28 @@ def _everything(doc: Doc) -> Iterator[str]:
             yield f"relay: rule {rule['id']} (line {rule['line']})"
 
 
+def _allowing(doc: Doc, classes: set[str]) -> Iterator[tuple[str, Doc]]:
+    """Yield the rules that let one of these classes pass, and whose each is.
+
+    One that names a class was meant for it, though another rule goes before it today.
+    """
+    for whose, rules in policies(doc):
+        passing = classes - held_back(rules)
+        for rule in rules:
+            about_some = covers(rule, passing if rule["classes"] is None else classes)
+            if rule["effect"] == "allow" and about_some and not _is_everything(rule):
+                yield whose, rule
+
+
 def _anybody_changes(doc: Doc) -> Iterator[str]:
-    for whose, rule in rules_everywhere(doc):
-        if rule["conditional"] or narrows(rule, "group", "user", "agent"):
-            continue
-        if rule["effect"] == "allow" and covers(rule, _CHANGING) and not _is_everything(rule):
+    for whose, rule in _allowing(doc, _CHANGING):
+        if not rule["conditional"] and not narrows(rule, "group", "user", "agent"):
             yield f"{whose}: rule {rule['id']}, {about(rule)}"
 
 
 def _admin_allowed(doc: Doc) -> Iterator[str]:
-    for whose, rule in rules_everywhere(doc):
-        if rule["effect"] == "allow" and covers(rule, _GRAVE) and not _is_everything(rule):
-            yield f"{whose}: rule {rule['id']}, {about(rule)}"
+    for whose, rule in _allowing(doc, _GRAVE):
+        yield f"{whose}: rule {rule['id']}, {about(rule)}"
 
 
 def _own_word(doc: Doc) -> Iterator[str]:

@@ -8,8 +8,9 @@ from shared.policy.classes import IN_ORDER, ToolClass
 from shared.policy.methods import TOOL
 from shared.policy.model import Policy, Rule
 
-_ANY = re.compile(r"[?/]*\*[*?/]*")
-"""Patterns of wildcards alone: what is written to mean everybody, or everything."""
+_ANY = re.compile(r"\*+|\?\*|\*\?")
+"""What is written to mean everybody, or everything; a server can be that of any tunnel, too."""
+_ALL_SERVERS = ("server", "*/*")
 _PATTERNS = ("server", "tool", "prompt", "resource", "group", "user", "agent", "env")
 
 
@@ -61,8 +62,9 @@ def about(rule: dict[str, Any]) -> str:
 def narrows(rule: dict[str, Any], *names: str) -> bool:
     """Does it say something of one of these that does not hold for all?"""
     return any(
-        patterns and not any(map(_ANY.fullmatch, patterns))
-        for patterns in map(rule["match"].__getitem__, names)
+        patterns
+        and not any(_ANY.fullmatch(each) or (name, each) == _ALL_SERVERS for each in patterns)
+        for name, patterns in ((name, rule["match"][name]) for name in names)
     )
 
 
@@ -72,6 +74,20 @@ def is_open(rule: dict[str, Any]) -> bool:
     return rule["effect"] == "allow" and rule["tools"] and not rule["conditional"] and not narrowed
 
 
+def held_back(rules: Collection[dict[str, Any]]) -> set[str]:
+    """Return the classes that rules of one policy never let through without a person's word.
+
+    Whatever else allows them: denial and approval go before it.
+    """
+    return {
+        each
+        for rule in rules
+        if rule["effect"] != "allow" and rule["tools"] and not rule["conditional"]
+        if not narrows(rule, *rule["match"])
+        for each in (rule["classes"] or [kind.value for kind in IN_ORDER])
+    }
+
+
 def covers(rule: dict[str, Any], classes: Collection[str]) -> bool:
     """Is it about tools of one of these classes, as it names one or because it names none?
 
@@ -79,4 +95,4 @@ def covers(rule: dict[str, Any], classes: Collection[str]) -> bool:
     """
     if rule["classes"] is not None:
         return not set(classes).isdisjoint(rule["classes"])
-    return rule["tools"] and not narrows(rule, "tool")
+    return bool(classes) and rule["tools"] and not narrows(rule, "tool", "env")

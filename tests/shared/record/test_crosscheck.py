@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.record.crosscheck import Calls
+from shared.record.crosscheck import MAX_FINDINGS, Calls
 
 ARGUMENTS = "a" * 64
 
@@ -34,8 +34,16 @@ def asked(approval: str) -> dict[str, Any]:
     return {"kind": "approval.asked", "approval": {"id": approval, "arguments": ARGUMENTS}}
 
 
-def mark(kind: str, day: float = 1) -> dict[str, Any]:
-    return {"kind": f"audit.{kind}", "time": int(day * 86400e6)}
+def mark(kind: str, day: float = 1, **more: Any) -> dict[str, Any]:
+    return {"kind": f"audit.{kind}", "time": int(day * 86400e6), **more}
+
+
+def used(approval: str, day: float) -> dict[str, Any]:
+    return begun(f"of {approval}", approval) | {"time": int(day * 86400e6)}
+
+
+OFF = mark("changed", changed={"on": [True, False]})
+LESS = mark("changed", changed={"keep_days": [400, 30]})
 
 
 def said(calls: Calls) -> list[tuple[str, int, bool]]:
@@ -91,9 +99,9 @@ def test_approvals_and_calls_that_do_not_fit_are_found(
     "records",
     [
         [mark("opened"), granted("p"), begun("a", "q")],
-        [mark("opened"), asked("q"), mark("changed"), mark("opened"), begun("a", "q")],
-        [mark("opened"), asked("q"), mark("gap"), begun("a", "q")],
-        [mark("opened"), granted("p"), mark("recovered", 9), begun("a", "q") | {"time": 1}],
+        [mark("opened"), granted("p"), used("q", 7.9)],
+        [mark("opened"), asked("q"), OFF, mark("opened"), begun("a", "q")],
+        [mark("opened"), granted("p"), mark("changed", 9, changed={"on": []}), used("q", 10)],
     ],
 )
 def test_what_was_given_while_no_log_was_kept_breaks_none(records: list[dict[str, Any]]) -> None:
@@ -106,8 +114,12 @@ def test_what_was_given_while_no_log_was_kept_breaks_none(records: list[dict[str
     "records",
     [
         [mark("opened"), asked("q"), mark("closed"), mark("opened"), begun("a", "q")],
-        [mark("opened"), mark("changed"), mark("opened"), asked("q"), begun("a", "q")],
-        [mark("opened"), granted("p"), begun("a", "q") | {"time": int(8.01 * 86400e6)}],
+        [mark("opened"), OFF, mark("opened"), asked("q"), begun("a", "q")],
+        [mark("opened"), asked("q"), mark("gap"), begun("a", "q")],
+        [mark("opened"), asked("q"), mark("recovered"), mark("opened"), begun("a", "q")],
+        [mark("opened"), asked("q"), LESS, mark("opened"), begun("a", "q")],
+        [mark("opened"), granted("p"), used("q", 8.1)],
+        [mark("opened"), granted("p"), mark("recovered", 9), mark("gap", 9), used("q", 10)],
     ],
 )
 def test_what_a_log_would_know_if_it_had_been_given_was_not(records: list[dict[str, Any]]) -> None:
@@ -122,6 +134,7 @@ def test_what_a_log_would_know_if_it_had_been_given_was_not(records: list[dict[s
         ({"approvers": ["carol", "dora"]}, {"approvers": ["dora", "carol"]}, True),
         ({"approvers": ["carol"]}, {"approvers": ["dave"]}, False),
         ({"approvers": ["carol"]}, {}, False),
+        ({"approvers": ["carol"]}, {"approvers": ["carol", "dave"]}, False),
         ({"keys": ["of carol"]}, {"keys": ["of carol", "of the relay"]}, True),
         ({"keys": ["of carol"]}, {"keys": ["of the relay"]}, False),
     ],
@@ -133,6 +146,22 @@ def test_an_approval_is_used_as_the_word_of_those_who_gave_it(
     call["approval"] |= used
     found = [] if fits else [("approved by others", 2, True)]
     assert said(seen(asked("p"), granted("p", **gave), call, ended("a", 2))) == found
+
+
+def test_what_proves_nothing_takes_no_place_of_what_does() -> None:
+    many = [used(f"a{number}", 2) for number in range(MAX_FINDINGS)]
+    calls = seen(mark("opened"), *many, asked("q"), begun("x", "q"))
+    assert ("used, never given", MAX_FINDINGS + 2, True) in said(calls)
+
+
+def test_a_log_whose_beginning_was_removed_is_not_asked_who_gave_before() -> None:
+    records = [mark("opened", 1), granted("p"), used("q", 20)]
+    assert said(seen(*records, first=100))[0][2] is False
+
+
+def test_a_log_speaks_of_giving_also_where_all_that_was_given_was_used() -> None:
+    calls = seen(mark("opened"), granted("p"), begun("a", "p"), ended("a", 2), used("q", 20))
+    assert said(calls) == [("used, never given", 4, True)]
 
 
 def test_a_log_that_does_not_speak_of_giving_is_not_asked_who_gave() -> None:

@@ -382,6 +382,37 @@ def test_a_clock_of_one_end_that_was_wrong_for_hours_is_said_once_and_held_again
     ]
 
 
+def test_a_call_that_is_of_another_time_than_its_neighbours_is_held_against_its_log() -> None:
+    """It was held back for hours, which no clock does to one call alone."""
+    relay, client = both()
+    for number in range(2, 100):
+        relay.at(2000 + number).call(number)
+        client.at(2000 + number + 7200 * (number == 50)).call(number)
+    client.records.sort(key=lambda each: int(each["time"]))
+    report = found(relay, client, until=20_000)
+    assert [(each.kind, each.calls, each.grave) for each in report.findings] == [
+        ("clocks apart", 1, True)
+    ]
+
+
+def test_a_record_of_a_time_to_come_hides_nothing() -> None:
+    relay, client = both()
+    relay.at(4_102_444_800).add("relay.note")
+    relay.at(2000).call(5)
+    relay.at(2100).call(6)
+    client.at(2100).call(6)
+    assert kinds(found(relay, client)) == {"only the relay knows": True}
+
+
+@pytest.mark.parametrize("silent", ["relay", "client"])
+def test_a_gap_in_which_the_clock_was_set_back_is_one(silent: str) -> None:
+    relay, client = both()
+    talks, quiet = (client, relay) if silent == "relay" else (relay, client)
+    talks.at(3000).call(2)
+    quiet.at(2500).add("audit.gap", began=3500 * SECOND, ended=2500 * SECOND, refused=1, lost=0)
+    assert kinds(found(relay, client)) == {"in a gap": False}
+
+
 def test_an_answer_has_one_status() -> None:
     relay, client = both()
     relay.at(2000).call(2, status=200)

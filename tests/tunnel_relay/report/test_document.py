@@ -168,12 +168,38 @@ def test_what_is_wrong_is_found_and_nothing_else(name: str) -> None:
         ("server: git", ["admin-allowed", "anybody-changes"]),
         ("server: git, group: ops", ["admin-allowed"]),
         ("tool: [git_log, git_show]", []),
+        ('tool: "*/*"', []),
     ],
 )
 def test_a_rule_is_judged_by_what_it_lets_through(match: str, expected: list[str]) -> None:
     """Wildcards alone narrow nothing, and a rule without a class is about every class."""
     spoilt = Spoilt()
     spoilt.rule(f"match: {{{match}}}, effect: allow", client=True)
+    assert sorted(spoilt.found()) == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("class: [admin, break_glass, write, external_send]}, effect: deny", []),
+        ("class: [admin, break_glass]}, effect: deny", ["anybody-changes"]),
+        ("class: admin}, effect: deny", ["admin-allowed", "anybody-changes"]),
+        (
+            "class: [admin, break_glass, write, external_send], user: ada}, effect: deny",
+            ["admin-allowed", "anybody-changes"],
+        ),
+        ("server: '*'}, effect: require_approval, approvers: {group: [approvers]}", []),
+    ],
+)
+def test_what_another_rule_holds_back_is_not_let_through(more: str, expected: list[str]) -> None:
+    """Denial goes before approval, and approval before allowance."""
+    spoilt = Spoilt()
+    rules = [
+        f"- {{id: held, match: {{{more}}}",
+        "- {id: wide, match: {server: git}, effect: allow}",
+    ]
+    policy = read_policy("version: 1\nrules:\n" + "\n".join(f"  {each}" for each in rules), "p")
+    spoilt.part["policy"]["rules"] = rules_of(policy)
     assert sorted(spoilt.found()) == expected
 
 

@@ -70,3 +70,10 @@ def test_a_rule_is_open_when_it_asks_for_nothing_but_a_class(text: str, wide: bo
 )
 def test_a_rule_that_names_no_class_is_about_all_of_them(match: str, covered: bool) -> None:
     assert covers(rule(f"match: {{{match}}}, effect: allow"), {"admin"}) is covered
+
+
+def test_a_rule_of_one_environment_is_not_about_all_classes() -> None:
+    found = rule("match: {server: a}, effect: allow")
+    assert covers(found, {"admin"})
+    found["match"]["env"] = ["test"]
+    assert not covers(found, {"admin"})
