@@ -18,8 +18,8 @@ from shared.audit.ends import end_path, read_end
 from shared.audit.indexing import index_path
 from shared.audit.log import AuditLog
 from shared.audit.private import AuditError
-from shared.audit.segments import Segment, born
-from shared.audit.tombstones import facts_of, kept, write_start
+from shared.audit.segments import Segment, born, segments
+from shared.audit.tombstones import facts_of, kept, read_start, write_start
 from shared.record import encode
 from shared.record.model import TOMBSTONE
 from shared.record.verify import Start
@@ -53,9 +53,14 @@ async def purge(
 
 
 async def _remove_older(log: AuditLog, before: int, approvers: list[str]) -> Purged:
+    # Two people wanted these removed already: the disk, or a kill, was in the way.
+    below = read_start(log.folder).size
+    again = [each for each in segments(log.folder) if each.first < below]
+    for segment in again:
+        remove(segment)
     old, left = _older(log.folder, before)
     if not old:
-        return Purged(0, left)
+        return Purged(len(again), left)
     end = read_end(log.folder, old[-1].first, log.public)
     if end is None or end.start.size != left:
         raise AuditError(f"{old[-1].path} is not closed for good yet; try again later")
@@ -63,7 +68,7 @@ async def _remove_older(log: AuditLog, before: int, approvers: list[str]) -> Pur
     write_start(log.folder, end.start)
     for segment in old:
         remove(segment)
-    return Purged(len(old), left)
+    return Purged(len(again) + len(old), left)
 
 
 def _two_people(approvers: Sequence[str]) -> list[str]:

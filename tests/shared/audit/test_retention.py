@@ -96,6 +96,19 @@ async def test_two_who_remove_at_the_same_moment_never_bring_records_back(
     assert verify_folder(log.folder, log.public).ok
 
 
+async def test_what_a_purge_could_not_remove_goes_with_the_next(tmp_path: Path) -> None:
+    log = await opened(tmp_path / "log")
+    left = segments(log.folder)[1].path
+    kept_back = left.read_bytes()
+    done = await removed(log, 3)
+    left.write_bytes(kept_back)  # as when removing it failed
+    assert await purge(log, 0, TWO, keep_seconds=0) == Purged(1, done.first_left)
+    assert not left.exists()
+    assert await purge(log, 0, TWO, keep_seconds=0) == Purged(0, done.first_left)
+    log.close()
+    assert verify_folder(log.folder, log.public).ok
+
+
 async def test_one_person_is_not_two(tmp_path: Path) -> None:
     """A14."""
     log = await opened(tmp_path / "log")
