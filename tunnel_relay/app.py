@@ -212,7 +212,8 @@ def _link_limits(limits: Limits) -> LinkLimits:
 
 def _registry(limits: Limits, admin: Admin) -> Registry:
     ended = functools.partial(_ended_lately, admin)
-    return Registry(limits.lease, ended, limits.resume_closed_seconds)
+    closed = limits.resume_closed_seconds
+    return Registry(limits.lease, ended, closed, may_connect=admin.may_connect)
 
 
 def _quotas(limits: Limits) -> Quotas:

@@ -6,8 +6,9 @@ import pytest
 
 from tests.helpers.agent import LEGACY, Agent, Reply, call, initialize
 from tests.helpers.recording_upstream import UPSTREAM_SESSION
-from tests.helpers.tunnel import end
-from tests.integration.scene import OTHER, SERVER, Scene, eventually
+from tests.helpers.tunnel import TUNNEL, end
+from tests.integration.scene import OTHER, SERVER, Scene, eventually, open_scene
+from tests.integration.test_link_failures import kill
 
 pytestmark = [
     pytest.mark.system,
@@ -165,6 +166,8 @@ async def test_a_restarted_client_knows_none_and_the_person_is_told_what_to_do(
     name = await begin(scene.agent)
     await end(scene.lab.client)
     await eventually(lambda: links(scene, 0))
+    # Its goodbye ended what it held: nobody waits for it to come back.
+    assert (await scene.agent.ask(TOOL, headers=named(name))).status == 404
     await scene.lab.start_client([SERVER, OTHER])
     scene.upstream.seen.clear()
     reply = await scene.agent.ask(TOOL, headers=named(name))
@@ -174,6 +177,20 @@ async def test_a_restarted_client_knows_none_and_the_person_is_told_what_to_do(
     fresh = await begin(scene.agent, name)
     assert (await scene.agent.ask(TOOL, headers=named(fresh))).status == 200
     await scene.linked()
+
+
+async def test_an_mcp_session_of_a_client_that_was_dropped_is_gone() -> None:
+    """It ended without a word, so it might come back: until its key is forgotten."""
+    limits = {"limits.resume_closed_seconds": "0s", "limits.wait_for_client": "1s"}
+    async with open_scene(limits) as scene:
+        name = await begin(scene.agent)
+        await kill(scene.lab.client)
+        await eventually(lambda: links(scene, 0))
+        assert (await scene.agent.ask(TOOL, headers=named(name))).status == 503
+        await scene.lab.relay_command("tunnel", "rotate", TUNNEL, "--drop-clients")
+        reply = await scene.agent.ask(TOOL, headers=named(name))
+        assert reply.status == 404
+        assert b"reconnect" in reply.body
 
 
 async def links(scene: Scene, count: int) -> bool:

@@ -65,14 +65,31 @@ class Admissions:
         self._owner_is_off = owner_is_off
         self.cloned: set[str] = set()
         """Tunnels with a client whose key was locked as copied, until one enrols there anew."""
+        self._enrolled: dict[str, set[str]] = {}
+        """The instances of each tunnel whose key is good: asked where a call may not wait."""
 
     async def load(self) -> None:
-        """Read which tunnels wait for a client to enrol anew; raises StoreError.
+        """Read who is enrolled, and which tunnels wait for one to enrol anew; raises StoreError.
 
         When a key was locked is not stored, so it is for the newest client to say.
         """
-        newest = {each.tunnel: each for each in await self._store.instances()}
+        instances = await self._store.instances()
+        newest = {each.tunnel: each for each in instances}
         self.cloned = {tunnel for tunnel, each in newest.items() if each.locked is not None}
+        self._enrolled = {}
+        for each in instances:
+            if each.locked is None:
+                self._enrolled.setdefault(each.tunnel, set()).add(each.id)
+
+    def may_connect(self, tunnel: str, instance: str) -> bool:
+        """Tell from memory whether this client would be let in with its key."""
+        enrolled = instance in self._enrolled.get(tunnel, ())
+        return enrolled and not self._held_back(tunnel, instance)
+
+    def dropped(self, tunnel: str) -> None:
+        """Every client of a tunnel was forgotten."""
+        self._enrolled.pop(tunnel, None)
+        self.cloned.discard(tunnel)
 
     async def enroll(
         self, join_code: str, public_key: str, instance: str, origin: str, host: Mapping[str, str]
@@ -108,6 +125,7 @@ class Admissions:
             alert("enrolment_refused", reason=outcome.value, join_code=fingerprint(digest))
             raise RelayError(Code.JOIN_REFUSED, "the join code was not accepted")
         self.cloned.discard(tunnel)
+        self._enrolled.setdefault(tunnel, set()).add(instance)
         facts = {"instance": instance, "key": key_fingerprint(public), "tunnel": tunnel}
         note("enrolment.done", **facts)
         log.info("enrolled", tunnel=tunnel, instance=instance, key=key_fingerprint(public))
@@ -140,6 +158,7 @@ class Admissions:
             return Admission(Verdict.UNKNOWN)  # locked while we asked the store
         if verdict is Verdict.CLONED:
             self.cloned.add(tunnel)
+            self._enrolled.get(tunnel, set()).discard(instance)
             note("link.cloned", instance=instance, tunnel=tunnel)
             log.error(
                 "instance_locked", code=Code.INSTANCE_LOCKED, tunnel=tunnel, instance=instance

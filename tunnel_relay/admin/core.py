@@ -212,6 +212,10 @@ class AdminCore:
         """See `Admissions.admit`."""
         return await self._admissions.admit(tunnel, instance, counter)
 
+    def may_connect(self, tunnel: str, instance: str) -> bool:
+        """See `Admissions.may_connect`."""
+        return self._admissions.may_connect(tunnel, instance)
+
     # What commands share ------------------------------------------------------------------------
 
     def tunnel(self, name: str) -> Tunnel:

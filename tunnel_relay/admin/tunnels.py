@@ -76,9 +76,10 @@ class TunnelCommands(AdminCore):
         tunnel = self.tunnel(name)
         code = new_token(JOIN_PREFIX)
         await self.store.replace_join_code(self.join_code(code, name), drop_instances)
-        closed = self.close_tunnel(name, "its keys were dropped") if drop_instances else 0
+        closed = 0
         if drop_instances:
-            self._admissions.cloned.discard(name)
+            self._admissions.dropped(name)
+            closed = self.close_tunnel(name, "its keys were dropped")
         log.info("tunnel_rotated", tunnel=name, dropped=drop_instances, closed=closed)
         shown = self._tunnel_view(tunnel, self.links.links())
         return {"tunnel": shown, "closed": closed, **self.joining(code)}
@@ -87,7 +88,7 @@ class TunnelCommands(AdminCore):
         """Forget a tunnel with its clients and sessions, and end what lives."""
         self.tunnel(name)
         del self.tunnels[name]
-        self._admissions.cloned.discard(name)
+        self._admissions.dropped(name)
         ending = [each.id for each in self._running(name)]
         for session in ending:
             self.sessions.revoke(session, self.clock(), "the tunnel was deleted")

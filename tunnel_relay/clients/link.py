@@ -151,7 +151,7 @@ class Link:
     def on_lost(self, code: int, reason: str) -> None:
         """The link is gone."""
         self._registry.lost[close_name(code)] += 1
-        self._registry.remove(self)
+        self._registry.remove(self, code)
         orders, self.orders = self.orders, {}
         for told in orders.values():
             told(None)

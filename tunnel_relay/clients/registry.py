@@ -5,6 +5,7 @@ client, never to a link.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import structlog
 
 from shared.audit.events import note
 from shared.errors import CloseCode
+from tunnel_relay.clients.absent import Absent, is_gone
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.orders import Orders, Revoking
 from tunnel_relay.tools import Told
@@ -29,7 +31,7 @@ class Registry:
 
     `ended` tells of a tunnel which sessions ended lately, for clients that were away; `lease` is
     how many seconds one may go on serving without its link; for `closed_seconds` a link whose
-    connection was closed waits for its client.
+    connection was closed waits for its client; `may_connect` tells whether a tunnel's instance may.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Registry:
         lease: float,
         ended: Callable[[str], Sequence[str]] = lambda _: (),
         closed_seconds: float = 0.0,
+        may_connect: Callable[[str, str], bool] = lambda *_: True,
     ) -> None:
         self.closed_seconds = closed_seconds
         self.draining = False
@@ -44,10 +47,10 @@ class Registry:
         self._detail = ""
         self._lease = lease
         self._ended = ended
+        self._may_connect = may_connect
         self._tunnels: dict[str, dict[str, list[Link]]] = {}
         self._count = 0
-        # When clients lost their link, for as long as they may go on without one.
-        self._lost: dict[tuple[str, str], float] = {}
+        self._absent = Absent(lease)
         self._changed = anyio.Event()
         self._order = 0
         self.resumed = 0
@@ -87,7 +90,7 @@ class Registry:
         self._count += len(kept) + 1 - len(before)
         if kept:
             link.tools = kept[0].tools
-        self._lost.pop((link.tunnel, link.instance), None)
+        self._absent.back((link.tunnel, link.instance))
         for each in before:
             if each not in kept:
                 each.driver.close(CloseCode.REPLACED, "a newer link of this client took over")
@@ -100,27 +103,36 @@ class Registry:
         if self.draining:  # its handshake began before that
             link.driver.drain(self._detail)
 
-    def remove(self, link: Link) -> None:
-        """Forget a link, unless a newer one took its place."""
+    def remove(self, link: Link, code: int) -> None:
+        """Forget a link that ended with a close code, unless a newer one took its place."""
         clients = self._tunnels.get(link.tunnel, {})
         links = clients.get(link.instance, [])
         if link not in links:
             return
         links.remove(link)
         self._count -= 1
+        client, now = (link.tunnel, link.instance), time.monotonic()
+        self._absent.closed(client, code)
         if not links:
             del clients[link.instance]
-            self._note_lost(link)
+            self._absent.lost(client, now)
             if not clients:
                 del self._tunnels[link.tunnel]
+        if self._absent.stopped(client):
+            self.changed()  # what waits for it need not wait any more
 
-    def _note_lost(self, link: Link) -> None:
-        now = asyncio.get_running_loop().time()
-        for client, lost in list(self._lost.items()):  # oldest first
-            if now - lost < self._lease:
-                break
-            del self._lost[client]
-        self._lost[link.tunnel, link.instance] = now
+    def gone(self, tunnel: str, upstream: str, instance: str) -> bool:
+        """Tell whether a client has no connection and brings nothing back that agents began."""
+        links = self._tunnels.get(tunnel, {}).get(instance, ())
+        if any(not link.driver.detached for link in links):
+            return False
+        client = tunnel, instance
+        return is_gone(
+            may_connect=self._may_connect(tunnel, instance),
+            stopped=self._absent.stopped(client),
+            away=0.0 if links else self._absent.away(client, time.monotonic()),
+            others=self.find(tunnel, upstream) is not None,
+        )
 
     def resumable(self, tunnel: str, instance: str, link: str) -> Link | None:
         """Return the link of this name and client, if it can go on over another connection."""
@@ -157,7 +169,8 @@ class Registry:
         """Return a link as `find` does, waiting for one to come up; None when none did.
 
         A link that may yet be resumed is waited for as long as that is so, at most twice as long
-        as it is at first: one that is cut over and over holds no call for ever.
+        as it is at first: one that is cut over and over holds no call for ever. A client that is
+        gone is not waited for.
         """
         with anyio.move_on_after(seconds) as scope:
             last: float | None = None
@@ -165,6 +178,8 @@ class Registry:
                 link = self.find(tunnel, upstream, instance)
                 if link is not None:
                     return link
+                if instance is not None and self.gone(tunnel, upstream, instance):
+                    return None
                 cut = self._cut_until(tunnel, upstream, instance)
                 if last is None and cut:
                     last = 2 * cut - anyio.current_time()
@@ -279,9 +294,9 @@ class Registry:
     def _away(self, tunnels: Collection[str], now: float) -> list[dict[str, Any]]:
         """Report the clients that lost their link so lately that their lease still runs."""
         return [
-            _not_told(instance, self._lease - (now - lost))
-            for (tunnel, instance), lost in self._lost.items()
-            if tunnel in tunnels and now - lost < self._lease
+            _not_told(instance, left)
+            for (tunnel, instance), left in self._absent.leases(now)
+            if tunnel in tunnels
         ]
 
 

@@ -9,7 +9,7 @@ Security steps, in order; the first that fails answers, and nothing reaches the 
 5. media type, encoding and size of the body (415, 413)
 6. strict envelope (400), allowed method (-32601), header = body (-32020)
 7. MCP session id: one the relay made for this very session (404)
-8. a connected client; else wait a little, then 503
+8. a connected client; else wait a little, then 503; 404 where an MCP session's is gone
 9. the relay's policy and the classes that were consented to; approvals it asks for
 10. tasks and request states: those that this session was handed (-32602)
 

@@ -65,7 +65,7 @@ class WaitingCalls:
             refused = None if call.claim is None else self._gateway.binding.admit(call)
         if refused is not None or link is None:
             self._end_waiting(call)
-            connection.respond(refused or answers.not_connected(call.message_id, 5), call)
+            connection.respond(refused or self._nobody(call), call)
             return
         call.permit = go.permit
         self._gateway.send(call, link, connection)
@@ -105,9 +105,11 @@ class WaitingCalls:
             connection.respond(go.answer or answers.BUSY)
 
     def for_client(self, call: Call, connection: "AgentConnection") -> None:
-        """Hold a call until its client comes back."""
+        """Hold a call until its client comes back, unless that is gone."""
         request, user = call.request, call.session.user
-        refused = self._gateway.bodies.pay(request, len(request.body), call.message_id)
+        refused = answers.MCP_SESSION_GONE if self._is_gone(call) else None
+        if refused is None:
+            refused = self._gateway.bodies.pay(request, len(request.body), call.message_id)
         if refused is None and not (self._gateway.tasks is not None and self._waiting.begin(user)):
             refused = answers.not_connected(call.message_id, 5)
         if refused is not None or self._gateway.tasks is None:
@@ -131,7 +133,7 @@ class WaitingCalls:
         connection.exchange = None
         refused = self._gateway.judge_late(call.request)
         if refused is None and link is None:
-            refused = answers.not_connected(call.message_id, 5)
+            refused = self._nobody(call)
         if refused is None and link is not None:
             self._gateway.carry(call, link, connection)
             if connection.exchange is None:
@@ -139,6 +141,19 @@ class WaitingCalls:
         else:
             self._end_waiting(call)
             connection.respond(refused or answers.BUSY, call)
+
+    def _nobody(self, call: Call) -> Answer:
+        """Return what an agent hears whose call no client takes."""
+        if self._is_gone(call):
+            return answers.MCP_SESSION_GONE
+        return answers.not_connected(call.message_id, 5)
+
+    def _is_gone(self, call: Call) -> bool:
+        """Tell whether a call's MCP session ended with its client: the agent has to begin anew."""
+        session, instance = call.session, call.instance
+        return instance is not None and self._gateway.registry.gone(
+            session.tunnel, session.upstream, instance
+        )
 
     def _end_waiting(self, call: Call) -> None:
         self._gateway.quotas.end(call.session)

@@ -193,8 +193,30 @@ async def test_rotating_with_dropped_clients_forgets_their_keys(tmp_path: Path) 
         instance = await enrolled(admin)
         await admin.tunnel_rotate("office")
         assert await admin.find_key("office", instance)
+        assert admin.may_connect("office", instance)
         made = await admin.tunnel_rotate("office", drop_instances=True)
         assert links.told == [("close_tunnel", "office", CloseCode.REVOKED)]
         assert await admin.find_key("office", instance) is None
+        assert not admin.may_connect("office", instance)
         assert (await admin.admit("office", instance, 9)).verdict is Verdict.UNKNOWN
         await admin.enroll(made["join_code"], a_key(), new_id(), ORIGIN, HOST)
+
+
+async def test_memory_knows_whose_key_would_be_refused(tmp_path: Path) -> None:
+    """Calls of MCP sessions that it holds wait for nobody then."""
+    async with an_admin(tmp_path) as admin:
+        instance, copied = await enrolled(admin), new_id()
+        made = await admin.tunnel_rotate("office")
+        await admin.enroll(made["join_code"], a_key(), copied, ORIGIN, HOST)
+        for _ in range(2):
+            await admin.admit("office", copied, 1)
+        known = [admin.may_connect("office", each) for each in (instance, copied, new_id())]
+        assert known == [True, False, False]
+    async with an_admin(tmp_path) as admin:
+        assert [admin.may_connect("office", each) for each in (instance, copied)] == [True, False]
+        lock = await admin.lock_add("key", instance, "a laptop was lost")
+        assert not admin.may_connect("office", instance)
+        await admin.lock_remove(lock["lock"]["id"])
+        assert admin.may_connect("office", instance)
+        await admin.tunnel_delete("office")
+        assert not admin.may_connect("office", instance)

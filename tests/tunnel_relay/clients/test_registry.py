@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from shared.errors import CloseCode, ResetCode
 from shared.keys import PrivateKey
+from shared.link.transport import CUT
 from shared.wire.codec import OpenHead, encode_open
 from shared.wire.limits import LinkLimits
 from tests.shared.link.ends import Lane
@@ -36,6 +37,16 @@ class Nowhere:
 
     def abort(self) -> None:
         pass
+
+
+def joined(registry: Registry, instance: str, process: str = "", slot: int = 0) -> Link:
+    """Make a link that offers the server."""
+    made = Link(registry, "office", instance * 32, 1, process, slot)
+    made.grants = LinkGrants(made, PrivateKey.generate(), lambda _user: ())
+    made.attach(cast(Any, Nowhere()), LinkLimits(), "y" * 16)
+    registry.add(made)
+    made.on_catalog(["server"])
+    return made
 
 
 @pytest_asyncio.fixture
@@ -82,8 +93,8 @@ async def test_every_link_is_counted_once_however_it_is_replaced(link: Link) -> 
     join("0", "a", 1)
     join("1", "b", 0)
     assert len(registry) == 5
-    registry.remove(beside)
-    registry.remove(beside)
+    registry.remove(beside, CUT)
+    registry.remove(beside, CUT)
     assert len(registry) == 4
     join("0", "c", 0)  # a new process, in the place of all
     assert len(registry) == 2
@@ -94,6 +105,36 @@ async def test_every_link_is_counted_once_however_it_is_replaced(link: Link) -> 
 async def test_a_call_looks_once_more_when_its_time_is_over(link: Link) -> None:
     assert await link._registry.wait("office", "elsewhere", None, 0.01) is None
     assert await link._registry.wait("office", "server", None, 0.0) is link
+
+
+async def test_a_call_waits_for_a_client_that_was_cut_and_for_none_that_stops(link: Link) -> None:
+    """Nothing of its process is left, whichever of its links says so first."""
+    registry, mine = link._registry, ("office", "server", link.instance)
+    beside = joined(registry, "0", process="", slot=1)
+    link.driver.transport_lost(CUT, "the connection broke")
+    waiting = asyncio.ensure_future(registry.wait(*mine, 30.0))
+    beside.driver.transport_lost(CUT, "the connection broke")
+    await asyncio.sleep(0.05)
+    assert not registry.gone(*mine)
+    assert not waiting.done()
+    beside.driver.close(CloseCode.GOING_AWAY, "the client stops")
+    with anyio.fail_after(10):
+        assert await waiting is None
+    assert registry.gone(*mine)
+    joined(registry, "0", process="anew")
+    assert not registry.gone(*mine)
+
+
+async def test_a_client_that_may_not_connect_any_more_is_gone_at_once() -> None:
+    dropped: set[str] = set()
+    registry = Registry(LEASE, may_connect=lambda _, instance: instance not in dropped)
+    made = joined(registry, "0")
+    mine = "office", "server", made.instance
+    made.driver.transport_lost(CUT, "the connection broke")
+    assert not registry.gone(*mine)
+    dropped.add(made.instance)
+    assert registry.gone(*mine)
+    assert await registry.wait(*mine, 30.0) is None
 
 
 async def test_a_client_that_was_cut_may_go_on_for_its_lease_since_the_cut(link: Link) -> None:
