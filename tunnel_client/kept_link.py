@@ -308,11 +308,11 @@ class KeptLink:
         driver = link.driver
         while not driver.lost:
             await anyio.sleep(LOOK_SECONDS)
-            if not is_stuck(driver):
+            if not is_stuck(driver, self._process.busy):
                 continue
             with suppress(TunnelError, OSError), anyio.move_on_after(CONNECT_SECONDS):
                 fresh = await self._open()
-                if not is_stuck(driver):
+                if not is_stuck(driver, busy=True):
                     fresh.abort()
                     continue
                 self._fresh = fresh

@@ -25,6 +25,9 @@ from tunnel_client.upstream.base import Upstream
 if TYPE_CHECKING:
     from tunnel_client.client_link import ClientLink
 
+LATELY_SECONDS = 5.0
+"""So long after a call ended, or a PING came early, some may have been sent that did not come."""
+
 
 def _nothing(_link: "ClientLink") -> None: ...
 
@@ -60,6 +63,14 @@ class Process:
     """Relays that are too old to be told of links beside each other."""
     place: anyio.Event = field(default_factory=anyio.Event)
     """Set when a relay that had no place for a link may have one."""
+
+    @property
+    def busy(self) -> bool:
+        """Calls run here now or did lately, or the relay asks for us, by whichever link."""
+        lately = time.monotonic() - LATELY_SECONDS
+        return self.tally.last > lately or any(
+            link.driver.open_streams or link.driver.hurried_at > lately for link in self.links
+        )
 
     def check_key(self) -> None:
         """Raise LinkLostError where the relay refused the key to another link: one asks for all."""

@@ -3,22 +3,23 @@
 import time
 
 from shared.link.driver import LinkDriver
+from shared.link.silence import asks_in
 
-QUIET_SECONDS = 3.0
-"""A peer that calls run at and that says nothing for so long is asked whether it is there."""
-MOST_EARLY = 4
-"""PINGs before their time in one interval: a peer that gets more than ten gives the link up."""
 STUCK_SECONDS = 2.0
 """So long an answer may take before another connection is tried."""
 
 
-def is_stuck(driver: LinkDriver) -> bool:
-    """Tell whether a link with calls on it owes us an answer for long; asks when it is quiet."""
-    if driver.lost or driver.detached or not driver.open_streams:
+def is_stuck(driver: LinkDriver, busy: bool) -> bool:
+    """Tell whether a link owes us an answer for long; one that is quiet is asked if `busy`.
+
+    That is when calls come by any link: those that were sent into this one may never have come.
+    """
+    if driver.lost or driver.detached or not busy:
         return False
     now = time.monotonic()
-    owed = driver.keepalive.owed_for(now)
-    quiet = max(QUIET_SECONDS, driver.keepalive.interval / MOST_EARLY)
-    if not owed and now - driver.keepalive.last_heard >= quiet:
+    keepalive = driver.keepalive
+    owed = keepalive.owed_for(now)
+    silent, asked = now - keepalive.last_heard, now - keepalive.asked_at
+    if not owed and not asks_in(silent, asked, keepalive.interval):
         driver.ask()
     return owed >= STUCK_SECONDS

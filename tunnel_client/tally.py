@@ -84,6 +84,12 @@ class Tally:
         now = self.now()
         series.add(now - exchange.began, now)
 
+    @property
+    def last(self) -> float:
+        """When an exchange ended last, by the clock of `now`; 0 before the first."""
+        series = (each for lane in self.lanes.values() for each in lane.values())
+        return max((each.last for each in series), default=0.0)
+
     def newest(self) -> dict[str, dict[str, float]]:
         """Return for each upstream how many seconds ago each outcome was seen last."""
         now, found = self.now(), dict[str, dict[str, float]]()

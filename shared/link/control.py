@@ -20,6 +20,11 @@ class ControlWords(ABC):
         """The client was asked to move to another link (relay only)."""
         return self._mux.draining
 
+    @property
+    def hurried_at(self) -> float:
+        """When the peer sent a PING before its time, by the loop's clock; 0: it never did."""
+        return self._mux.hurried_at
+
     def catalog(self, upstreams: list[str]) -> None:
         """Tell the relay which upstreams we serve."""
         self._mux.catalog(upstreams)

@@ -21,6 +21,8 @@ from shared.wire.outbox import Outbox
 from shared.wire.tools import ToolsHeard, ToolWord, encode_tools
 
 PING_BYTES = 8
+EARLY = 0.9
+"""The part of an interval within which a PING after another came before its time."""
 
 Handlers = dict[FrameType, Callable[[Any, int, int, bytes, list[Event]], None]]
 """What to call for a frame of each kind: with the mux, stream, flags, payload, and events to add.
@@ -38,6 +40,8 @@ class ControlFrames:
         self.round_trip = 0.0
         self._outbox = Outbox(limits.link_window, limits.flush_bytes)
         self._pings: list[float] = []
+        self.hurried_at = 0.0
+        """When the peer sent a PING before its time: it may not hear us, here or elsewhere."""
         self._tools = ToolsHeard()
         self._now = 0.0
         self.draining = False
@@ -80,6 +84,8 @@ class ControlFrames:
         self._pings = [at for at in self._pings if at > since]
         if len(self._pings) >= MAX_PINGS_PER_INTERVAL:
             raise PeerError("too many PINGs")
+        if self._pings and self._now - self._pings[-1] < EARLY * self.limits.ping_interval:
+            self.hurried_at = self._now
         self._pings.append(self._now)
         self._outbox.put_unnumbered(FrameType.PONG, payload)
 

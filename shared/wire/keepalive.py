@@ -39,8 +39,9 @@ class Keepalive:
     """
 
     __slots__ = (
-        *("_answer_due", "_asked_at", "_counter", "_deadline", "_next_ask", "_owed_since"),
+        *("_answer_due", "_counter", "_deadline", "_next_ask", "_owed_since"),
         "answered_at",
+        "asked_at",
         "interval",
         "last_heard",
     )
@@ -50,7 +51,7 @@ class Keepalive:
         self._deadline = deadline
         self._counter = 0
         self.last_heard = now
-        self._asked_at = self._owed_since = now
+        self.asked_at = self._owed_since = now
         self.answered_at = -inf
         """When the last PING that has an answer was sent: all that is older came before it."""
         self._answer_due = inf
@@ -75,7 +76,7 @@ class Keepalive:
         """Return the payload of a PING to send now, whether it is time for one or not."""
         self._next_ask = now + self.interval
         self._counter += 1
-        self._asked_at = now
+        self.asked_at = now
         if self._answer_due == inf:
             self._answer_due = now + self._deadline
             self._owed_since = now
@@ -92,13 +93,13 @@ class Keepalive:
 
     def owed_for(self, now: float) -> float:
         """Return for how many seconds an answer is due with nothing heard since; 0: none is."""
-        silent = self._answer_due != inf and self.last_heard <= self._asked_at
-        return now - self._asked_at if silent else 0.0
+        silent = self._answer_due != inf and self.last_heard <= self.asked_at
+        return now - self.asked_at if silent else 0.0
 
     def answered(self, payload: bytes, now: float) -> float | None:
         """Take a PONG; return the round trip in seconds, None when it answers no open PING."""
         if payload != _STAMP.pack(self._counter) or self._answer_due == inf:
             return None
         self._answer_due = inf
-        self.answered_at = self._asked_at
-        return now - self._asked_at
+        self.answered_at = self.asked_at
+        return now - self.asked_at

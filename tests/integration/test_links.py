@@ -1,5 +1,6 @@
 """A client with two links: one is cut, lost, drained or refused, and agents do not notice."""
 
+import asyncio
 import json
 import os
 import signal
@@ -169,6 +170,24 @@ async def test_a_revoke_while_one_link_is_cut_ends_its_calls_through_the_other(w
     assert (cut["links"], cut["silent"]) == (1, [])
     assert cut["clients"][0]["ended"] == 1
     assert ways.first.refusing
+
+
+@pytest.mark.slow
+async def test_calls_that_never_arrived_go_on_though_their_client_knows_of_none() -> None:
+    """The connection died without a word while nothing ran: only the relay knows of its calls."""
+    async with (
+        TcpProxy() as first,
+        TcpProxy() as second,
+        open_scene(via=(first, second)) as scene,
+    ):
+        ways = Ways(scene, first, second)
+        await ways.whole()
+        first.strand()
+        calls = [asyncio.ensure_future(scene.agent.ask(call("echo", case="into"))) for _ in "abc"]
+        await eventually(lambda: "is stuck and another one works" in scene.log("client.log"))
+        assert [(await each).status for each in calls] == [200] * 3
+        assert len(scene.upstream.calls("into")) == 3
+        assert [link["resumed"] for link in await ways.links()] == [1, 0]
 
 
 async def test_a_program_that_was_started_anew_takes_the_place_of_both_links(ways: Ways) -> None:

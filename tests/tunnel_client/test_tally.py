@@ -51,3 +51,15 @@ def test_what_took_longest_is_counted_too() -> None:
 def test_a_peer_cannot_invent_reasons() -> None:
     assert close_name(CloseCode.GOING_AWAY) == "going_away"
     assert close_name(4999) == "other"
+
+
+def test_when_an_exchange_ended_last_is_known() -> None:
+    tally, now = Tally(), [0.0]
+    tally.now = lambda: now[0]
+    assert tally.last == 0.0
+    for name, ended in (("git", 3.0), ("time", 5.0), ("git", 4.0)):
+        exchange = an_exchange()
+        tally.begin(exchange, name, a_request())
+        now[0] = ended
+        tally.end(exchange)
+    assert tally.last == 5.0

@@ -19,6 +19,7 @@ from shared.wire.mux import Role
 from shared.wire.tools import ToolWord
 from tunnel_relay.audit.facts import of_tools
 from tunnel_relay.clients.grants import LinkGrants
+from tunnel_relay.clients.watch import Watch
 
 if TYPE_CHECKING:
     from tunnel_relay.clients.registry import Registry
@@ -68,6 +69,7 @@ class Link:
         self.orders: dict[int, Callable[[int | None], None]] = {}
         self.name = ""
         """The same at both ends; see `LinkDriver`."""
+        self.watch = Watch(self, registry.beside)
         self._few = Few()
         self.driver: LinkDriver
         self.grants: LinkGrants
@@ -84,6 +86,8 @@ class Link:
         self.peer = peer
         self.resumed += 1
         self._registry.resumed += 1
+        if not self.watch.on:
+            self.watch.begin()
         self._registry.changed()
         note("link.resumed", **self.named(), source=peer, times=self.resumed)
         log.info("link resumed", **self.names(), peer=peer, times=self.resumed)

@@ -24,6 +24,8 @@ log = structlog.get_logger("tunnel_relay.links")
 
 LOOK_SECONDS = 0.1
 """How often a call that waits for a full link looks at it."""
+SILENT = 1 << 22
+"""What a link counts for that owes an answer: more than one that drains, which still works."""
 
 
 class Registry:
@@ -134,6 +136,11 @@ class Registry:
             others=self.find(tunnel, upstream) is not None,
         )
 
+    def beside(self, link: Link) -> list[Link]:
+        """Return the other links of a link's client."""
+        links = self._tunnels.get(link.tunnel, {}).get(link.instance, ())
+        return [each for each in links if each is not link]
+
     def resumable(self, tunnel: str, instance: str, link: str) -> Link | None:
         """Return the link of this name and client, if it can go on over another connection."""
         for found in self._tunnels.get(tunnel, {}).get(instance, ()):
@@ -159,6 +166,8 @@ class Registry:
             if link is None:
                 continue
             streams = sum(each.driver.open_streams for each in links)
+            if link.watch.doubted:
+                streams += SILENT
             if found is None or streams < fewest:
                 found, fewest = link, streams
         return found
@@ -317,6 +326,8 @@ def _best(links: Iterable[Link], upstream: str) -> Link | None:
     for link in links:
         if upstream in link.upstreams:
             load = link.driver.load
+            if link.watch.doubted and load >= 0:
+                load += SILENT
             if not load:
                 return link  # mostly the first: nobody has less
             if load >= 0 and (best is None or load < least):

@@ -337,6 +337,8 @@ class Gateway:
                 refused = self.bodies.pay(request, len(body), call.message_id)
             if refused is None:
                 link.grants.ensure(session)
+                if not link.watch.on:
+                    link.watch.begin()
         except TooBigError:
             refused = answers.HEADERS_TOO_LARGE
         except MisuseError:

@@ -262,6 +262,14 @@ def test_equal_stream_ids_on_two_links_never_meet_t24() -> None:
     assert consume(first.relay, pump(first.client, first.relay)) == b"for A"
 
 
+def test_a_ping_before_its_time_is_noticed() -> None:
+    pair = Pair(LinkLimits(ping_interval=10.0))
+    for now, hurried in ((100.0, 0.0), (110.0, 0.0), (120.0, 0.0), (125.0, 125.0), (135.0, 125.0)):
+        pair.relay.ping(PING)
+        pump(pair.relay, pair.client, now)
+        assert pair.client.hurried_at == hurried
+
+
 # Numbers and acknowledgements --------------------------------------------------------------------
 
 

@@ -107,6 +107,16 @@ async def test_a_call_looks_once_more_when_its_time_is_over(link: Link) -> None:
     assert await link._registry.wait("office", "server", None, 0.0) is link
 
 
+async def test_a_client_whose_link_owes_an_answer_comes_after_one_that_is_heard() -> None:
+    registry = Registry(LEASE)
+    silent, heard = joined(registry, "0"), joined(registry, "1")
+    assert registry.find("office", "server") is silent
+    silent.watch.doubted = True
+    heard.driver.request(HEAD, b"{}", Lane(heard.driver))
+    assert registry.find("office", "server") is heard
+    assert registry.find("office", "server", silent.instance) is silent
+
+
 async def test_a_call_waits_for_a_client_that_was_cut_and_for_none_that_stops(link: Link) -> None:
     """Nothing of its process is left, whichever of its links says so first."""
     registry, mine = link._registry, ("office", "server", link.instance)
