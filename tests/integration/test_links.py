@@ -12,12 +12,13 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from shared.errors import CloseCode
+from shared.errors import CloseCode, ResetCode
 from shared.link.driver import STREAMS_TOGETHER
+from shared.wire.codec import encode_reset
 from shared.wire.frames import FrameType
 from shared.wire.limits import MAX_LINKS
 from tests.helpers.agent import call
-from tests.helpers.raw_link import RawLink, joined, upgraded
+from tests.helpers.raw_link import DEADLINE, RawLink, joined, upgraded
 from tests.helpers.tcp_proxy import TcpProxy
 from tests.helpers.tunnel import end
 from tests.integration.hostile import Stage
@@ -297,7 +298,7 @@ async def test_a_link_that_was_refused_is_made_once_a_relay_takes_it() -> None:
 
 
 async def answers(stage: Stage, link: RawLink) -> None:
-    """See that the relay sends a call over this link, the only one that offers the server."""
+    """See that the relay sends a call over this link, by choice or for want of another."""
     async with stage.agent.open(call("echo", id=7)) as reply:
         link.answer(await link.opened(), b'{"by":"this link"}')
         assert (await reply.end()).body == b'{"by":"this link"}'
@@ -319,6 +320,24 @@ async def test_links_of_one_process_live_beside_each_other(stage: Stage) -> None
                     assert (await again.closed())[0] == CloseCode.REPLACED
                     anew.catalog(SERVER)
                     await answers(stage, anew)
+    await stage.scene.linked(0)
+
+
+async def test_calls_go_to_another_client_while_the_upstream_of_one_is_down(stage: Stage) -> None:
+    """Each call that failed at once left the client without a load, so it got the next one too."""
+    port, other = stage.port, await stage.member()
+    async with (
+        joined(port, stage.honest, process=PROCESS) as down,
+        joined(port, other, process=NEXT) as well,
+    ):
+        down.catalog(SERVER)
+        async with stage.agent.open(call("echo", id=1)) as reply:
+            gone = encode_reset(ResetCode.UPSTREAM_UNREACHABLE, "nobody listens")
+            down.frame(FrameType.RESET, await down.opened(), gone)
+            assert (await reply.end()).status == 502
+        well.catalog(SERVER)
+        with anyio.fail_after(DEADLINE):
+            await answers(stage, well)
     await stage.scene.linked(0)
 
 

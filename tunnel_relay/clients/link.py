@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from shared.audit.events import note
-from shared.errors import CloseCode
+from shared.errors import CloseCode, ResetCode
 from shared.few import Few
 from shared.link.driver import LinkDriver
 from shared.link.owner import StreamHandler
@@ -20,6 +20,7 @@ from shared.wire.tools import ToolWord
 from tunnel_relay.audit.facts import of_tools
 from tunnel_relay.clients.grants import LinkGrants
 from tunnel_relay.clients.watch import Watch
+from tunnel_relay.store.base import Session
 
 if TYPE_CHECKING:
     from tunnel_relay.clients.registry import Registry
@@ -91,6 +92,14 @@ class Link:
         self._registry.changed()
         note("link.resumed", **self.named(), source=peer, times=self.resumed)
         log.info("link resumed", **self.names(), peer=peer, times=self.resumed)
+
+    def refused(self, code: ResetCode, session: Session) -> None:
+        """The client ended a call of a session early: what that means for the next ones."""
+        if code is ResetCode.NO_GRANT:
+            # The client let go of it; it gets another one before the next call.
+            self.grants.forget(session.id)
+        elif code is ResetCode.UPSTREAM_UNREACHABLE:
+            self._registry.failing.failed((self.tunnel, self.instance, session.upstream))
 
     def on_open(self, stream: int, head: bytes, end: bool) -> StreamHandler | None:
         """Never called: the mux of the relay's role refuses OPEN frames."""

@@ -16,6 +16,7 @@ import structlog
 from shared.audit.events import note
 from shared.errors import CloseCode
 from tunnel_relay.clients.absent import Absent, is_gone
+from tunnel_relay.clients.failing import Failing
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.orders import Orders, Revoking
 from tunnel_relay.tools import Told
@@ -26,6 +27,8 @@ LOOK_SECONDS = 0.1
 """How often a call that waits for a full link looks at it."""
 SILENT = 1 << 22
 """What a link counts for that owes an answer: more than one that drains, which still works."""
+FAILING = 1 << 23
+"""What a client counts for whose upstream was not reachable: who is silent may yet answer."""
 
 
 class Registry:
@@ -53,6 +56,7 @@ class Registry:
         self._tunnels: dict[str, dict[str, list[Link]]] = {}
         self._count = 0
         self._absent = Absent(lease)
+        self.failing = Failing()
         self._changed = anyio.Event()
         self._order = 0
         self.resumed = 0
@@ -151,7 +155,8 @@ class Registry:
     def find(self, tunnel: str, upstream: str, instance: str | None = None) -> Link | None:
         """Return the best link that can open a stream to the upstream now.
 
-        With `instance` only of its links; else of the client with the fewest streams.
+        With `instance` only of its links; else of the client with the fewest streams, of those
+        whose upstream was reachable if there is one.
         """
         clients = self._tunnels.get(tunnel)
         if clients is None:
@@ -168,6 +173,8 @@ class Registry:
             streams = sum(each.driver.open_streams for each in links)
             if link.watch.doubted:
                 streams += SILENT
+            if self.failing and self.failing.avoided((tunnel, link.instance, upstream)):
+                streams += FAILING
             if found is None or streams < fewest:
                 found, fewest = link, streams
         return found

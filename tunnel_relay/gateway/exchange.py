@@ -207,10 +207,8 @@ class Exchange:
 
     def on_reset(self, code: ResetCode, detail: str) -> None:
         """End early; a response that was whole already stays whole."""
-        if code is ResetCode.NO_GRANT:
-            # The client let go of it; it gets another one before the next call.
-            self._link.grants.forget(self.call.session.id)
-        elif code is ResetCode.NEEDS_APPROVAL and self._connection is not None:
+        self._link.refused(code, self.call.session)
+        if code is ResetCode.NEEDS_APPROVAL and self._connection is not None:
             self._ask(self._connection, detail)
             return
         self._end_early(answers.Cut.LINK_LOST if self._driver.lost else code)

@@ -16,6 +16,7 @@ from tests.shared.link.ends import Lane
 from tunnel_relay.clients.grants import LinkGrants
 from tunnel_relay.clients.link import Link
 from tunnel_relay.clients.registry import Registry
+from tunnel_relay.store.base import Session
 
 LEASE = 30.0
 HEAD = encode_open(OpenHead("server", "POST", "a" * 32, "", []))
@@ -37,6 +38,10 @@ class Nowhere:
 
     def abort(self) -> None:
         pass
+
+
+def a_session(upstream: str) -> Session:
+    return Session("a" * 32, b"digest", "ada", "claude", "office", upstream, 0.0, 60.0, 60.0, 0.0)
 
 
 def joined(registry: Registry, instance: str, process: str = "", slot: int = 0) -> Link:
@@ -115,6 +120,27 @@ async def test_a_client_whose_link_owes_an_answer_comes_after_one_that_is_heard(
     heard.driver.request(HEAD, b"{}", Lane(heard.driver))
     assert registry.find("office", "server") is heard
     assert registry.find("office", "server", silent.instance) is silent
+
+
+async def test_a_client_whose_upstream_was_not_reachable_comes_after_others() -> None:
+    registry = Registry(LEASE)
+    down, well = joined(registry, "0"), joined(registry, "1")
+    down.refused(ResetCode.UPSTREAM_BROKE, a_session("server"))
+    assert registry.find("office", "server") is down
+    down.refused(ResetCode.UPSTREAM_UNREACHABLE, a_session("server"))
+    well.driver.request(HEAD, b"{}", Lane(well.driver))
+    well.watch.doubted = True
+    assert registry.find("office", "server") is well
+    assert registry.find("office", "server", down.instance) is down  # whose MCP sessions it has
+    well.driver.transport_lost(CloseCode.NORMAL, "it left")
+    assert registry.find("office", "server") is down  # nobody else could do it
+
+
+async def test_another_upstream_of_that_client_is_not_avoided() -> None:
+    registry = Registry(LEASE)
+    down, _ = joined(registry, "0"), joined(registry, "1")
+    down.refused(ResetCode.UPSTREAM_UNREACHABLE, a_session("elsewhere"))
+    assert registry.find("office", "server") is down
 
 
 async def test_a_call_waits_for_a_client_that_was_cut_and_for_none_that_stops(link: Link) -> None:

@@ -86,13 +86,14 @@ class Ends:
         gateway = SimpleNamespace(
             binding=nothing, bodies=nothing, forget=lambda _: None, time=lambda: 0.0
         )
-        link = SimpleNamespace(driver=self.relay)
+        link = SimpleNamespace(driver=self.relay, refused=lambda *_: None)
         call = SimpleNamespace(
             is_read=False,
             body=b"",
             runs_on=False,
             initializes=False,
             message_id=1,
+            session=None,
             request=SimpleNamespace(fields={}),
         )
         made = Exchange(cast(Any, gateway), cast(Any, call), cast(Any, link), cast(Any, agent))
