@@ -166,7 +166,10 @@ class Admissions:
             self._links().close_instance(
                 instance, CloseCode.REPLACED, "two machines used this client's key"
             )
-        elif verdict is not Verdict.ADMITTED:
+        elif verdict is Verdict.ADMITTED:
+            # It may have enrolled at the relay that this one took over from.
+            self._enrolled.setdefault(tunnel, set()).add(instance)
+        else:
             log.warning("link_refused", reason=verdict.value, tunnel=tunnel, instance=instance)
         return Admission(verdict)
 

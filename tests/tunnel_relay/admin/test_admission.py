@@ -202,6 +202,17 @@ async def test_rotating_with_dropped_clients_forgets_their_keys(tmp_path: Path) 
         await admin.enroll(made["join_code"], a_key(), new_id(), ORIGIN, HOST)
 
 
+async def test_who_enrolled_at_the_relay_before_this_one_is_known_once_it_connects(
+    tmp_path: Path,
+) -> None:
+    async with an_admin(tmp_path) as admin:
+        instance = await enrolled(admin)
+        admin._admissions._enrolled.clear()  # as when both relays ran at that moment
+        assert not admin.may_connect("office", instance)
+        assert (await admin.admit("office", instance, 1)).admitted
+        assert admin.may_connect("office", instance)
+
+
 async def test_memory_knows_whose_key_would_be_refused(tmp_path: Path) -> None:
     """Calls of MCP sessions that it holds wait for nobody then."""
     async with an_admin(tmp_path) as admin:
